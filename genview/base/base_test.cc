@@ -1,0 +1,134 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <unistd.h>
+
+#include "genview/base/fields.h"
+#include "genview/base/files.h"
+#include "genview/base/random.h"
+#include "genview/base/text.h"
+#include "genview/base/toml.h"
+
+namespace genview {
+namespace {
+
+struct Inner {
+  double gamma = 1;
+};
+template <class Visit>
+void VisitFields(Inner& c, Visit&& visit) {
+  visit("gamma", c.gamma, Range<double>{0, 10}, "sharpness");
+}
+struct Outer {
+  int64_t epochs = 3;
+  std::string name;
+  std::vector<int64_t> levels = {0, 100};
+  Inner quality;
+};
+template <class Visit>
+void VisitFields(Outer& c, Visit&& visit) {
+  visit("epochs", c.epochs, Range<int64_t>{1, 100}, "passes");
+  visit("name", c.name, Required{}, "a name");
+  visit("levels", c.levels, Range<int64_t>{0, 999}, "levels");
+  visit("quality", c.quality, Section{}, "weights");
+}
+
+std::string Complaint(const std::string& toml) {
+  const auto document = ParseToml(toml, "r.toml");
+  Outer config;
+  try {
+    ReadFields(config, document.values, {document.file, "", &document.lines});
+  } catch (const UsageError& error) {
+    return error.text().what + "|" + error.text().where + "|" + error.text().next;
+  }
+  return "";
+}
+
+TEST(Fields, ReadsNestedTables) {
+  const auto document = ParseToml("epochs = 7\nlevels = [1, 2]\n[quality]\ngamma = 2\n", "r.toml");
+  Outer config;
+  ReadFields(config, document.values, {document.file, "", &document.lines});
+  EXPECT_EQ(config.epochs, 7);
+  EXPECT_EQ(config.levels, (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(config.quality.gamma, 2);
+  EXPECT_EQ(FieldsToJson(config)["quality"]["gamma"], 2.0);
+}
+
+TEST(Fields, UnknownKeyNamesLineAndNearest) {
+  EXPECT_EQ(Complaint("epochs = 1\nepoch = 2\n"), "unknown key `epoch`|r.toml, line 2, key `epoch`|did you mean `epochs`?");
+  EXPECT_NE(Complaint("[quality]\ngama = 2\n").find("did you mean `gamma`?"), std::string::npos);
+}
+
+TEST(Fields, RangesAndTypesAreChecked) {
+  EXPECT_NE(Complaint("epochs = 0").find("allowed are 1 to 100"), std::string::npos);
+  EXPECT_NE(Complaint("epochs = \"x\"").find("not a whole number"), std::string::npos);
+  EXPECT_NE(Complaint("levels = [1000]").find("allowed are 0 to 999"), std::string::npos);
+  EXPECT_NE(Complaint("epochs = 1.5").find("not a whole number"), std::string::npos);
+}
+
+TEST(Fields, AssignmentsBecomeTypedJson) {
+  EXPECT_EQ(AssignmentToJson("a.b", "3", "whole number")["a"]["b"], 3);
+  EXPECT_EQ(AssignmentToJson("a", "1,2", "list of whole numbers")["a"], Json({1, 2}));
+  EXPECT_EQ(AssignmentToJson("a", "3", "text")["a"], "3");
+}
+
+TEST(Toml, RoundTrip) {
+  const auto document = ParseToml("a = 1\n[t]\nb = \"x\"\n[[arms]]\nname = \"one\"\n", "r");
+  EXPECT_EQ(ParseToml(ToToml(document.values), "r").values, document.values);
+}
+
+// Random123's known-answer vectors for philox4x32-10.
+TEST(Philox, KnownAnswers) {
+  EXPECT_EQ(Philox({0, 0, 0, 0}, {0, 0}), (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(Philox({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}),
+            (std::array<uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  EXPECT_EQ(Philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
+            (std::array<uint32_t, 4>{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+}
+
+TEST(Random, NormalsHaveMeanZeroAndVarianceOne) {
+  std::vector<float> values(100001);
+  FillNormal(Seed(1).With("test"), values);
+  double sum = 0, squares = 0;
+  for (const float v : values) {
+    sum += v;
+    squares += v * v;
+  }
+  EXPECT_NEAR(sum / 100001, 0, 0.01);
+  EXPECT_NEAR(squares / 100001, 1, 0.02);
+  std::vector<float> prefix(7);
+  FillNormal(Seed(1).With("test"), prefix);
+  EXPECT_TRUE(std::equal(prefix.begin(), prefix.end(), values.begin()));
+}
+
+TEST(Seed, PurposesGiveDifferentStreams) {
+  EXPECT_NE(Seed(1).With("a").key(), Seed(1).With("b").key());
+  EXPECT_NE(Seed(1).With(1).With(2).key(), Seed(1).With(2).With(1).key());
+}
+
+TEST(Files, NothingAppearsWithoutCommit) {
+  const Path path = testing::TempDir() + "never.txt";
+  { AtomicFile(path).Write("x"); }
+  EXPECT_FALSE(std::filesystem::exists(path));
+  WriteFile(path, "whole");
+  EXPECT_EQ(ReadFile(path), "whole");
+  std::filesystem::remove(path);
+}
+
+TEST(Files, TornLastLineIsCutWhenTheLogIsOpened) {
+  const Path path = testing::TempDir() + "log.jsonl";
+  WriteFile(path, "one\ntwo\ntor");
+  LineLog(path).Append("three");
+  EXPECT_EQ(ReadLines(path), (std::vector<std::string>{"one", "two", "three"}));
+}
+
+TEST(Text, NearestNameAndUtf8) {
+  EXPECT_EQ(NearestName("guidence", {"steps", "guidance"}), "guidance");
+  EXPECT_EQ(NearestName("zzzzzz", {"steps", "guidance"}), "");
+  EXPECT_TRUE(IsUtf8("h\xc3\xa9"));
+  EXPECT_FALSE(IsUtf8("\xc0\x80"));
+  EXPECT_FALSE(IsUtf8("\xed\xa0\x80"));
+}
+
+}  // namespace
+}  // namespace genview

@@ -1,0 +1,192 @@
+#include "genview/base/files.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "genview/base/error.h"
+#include "genview/base/text.h"
+
+namespace genview {
+namespace {
+
+[[noreturn]] void Fail(std::string what, const Path& path, int code) {
+  std::string next = "check that the path is right and that you may use it";
+  if (code == ENOSPC || code == EDQUOT) next = "free some space and run the same command again: it goes on from here";
+  if (code == ENOENT) next = "check the path";
+  throw Error({.what = Format("{}: {}", what, std::strerror(code)), .where = path.string(), .next = std::move(next)});
+}
+
+void WriteAll(int descriptor, std::string_view bytes, const Path& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      Fail("cannot write", path, errno);
+    }
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+}
+
+void SyncFolder(const Path& folder) {
+  const int descriptor = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;  // the rename itself has succeeded; some file systems do not open folders
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
+
+void MakeFolder(const Path& folder) {
+  if (folder.empty()) return;
+  std::error_code code;
+  std::filesystem::create_directories(folder, code);
+  if (code) Fail("cannot make the folder", folder, code.value());
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(Path path) : path_(std::move(path)) {
+  MakeFolder(path_.parent_path());
+  // A short digest of the name instead of the name: final names may already be as long as the file system allows.
+  std::string name = path_.filename().string();
+  if (name.size() > 200) name.resize(200);
+  aside_ = path_.parent_path() / Format(".{}.{}.part", name, ::getpid());
+  descriptor_ = ::open(aside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) Fail("cannot create the file", path_, errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(aside_.c_str());
+}
+
+void AtomicFile::Write(std::string_view bytes) { WriteAll(descriptor_, bytes, path_); }
+
+void AtomicFile::Commit() {
+  if (::fsync(descriptor_) != 0) Fail("cannot write to the disk", path_, errno);
+  if (::close(std::exchange(descriptor_, -1)) != 0) {
+    const int code = errno;
+    ::unlink(aside_.c_str());
+    Fail("cannot write", path_, code);
+  }
+  if (::rename(aside_.c_str(), path_.c_str()) != 0) {
+    const int code = errno;
+    ::unlink(aside_.c_str());
+    Fail("cannot put the file in its place", path_, code);
+  }
+  SyncFolder(path_.parent_path());
+}
+
+void WriteFile(const Path& path, std::string_view bytes) {
+  AtomicFile file(path);
+  file.Write(bytes);
+  file.Commit();
+}
+
+std::string ReadFile(const Path& path, uint64_t limit_bytes) {
+  const MappedFile mapped(path);
+  if (mapped.size() > limit_bytes) {
+    throw Error({.what = Format("the file has {}, more than the {} that are read here", HumanBytes(mapped.size()),
+                                HumanBytes(limit_bytes)),
+                 .where = path.string(),
+                 .next = "check that this is the file you mean"});
+  }
+  return std::string(mapped.text());
+}
+
+int SweepPartFiles(const Path& folder) {
+  int removed = 0;
+  std::error_code code;
+  for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    const std::string name = it->path().filename().string();
+    if (name.size() < 7 || name.front() != '.' || !name.ends_with(".part")) continue;
+    // The process number is in the name: a live process may still be writing.
+    const auto parts = Split(name, '.');
+    int64_t pid = 0;
+    if (parts.size() < 4 || !ParseInt(parts[parts.size() - 2], pid)) continue;
+    const bool alive = pid != ::getpid() && std::filesystem::exists(Format("/proc/{}", pid));
+    if (!alive && pid != ::getpid() && ::unlink(it->path().c_str()) == 0) ++removed;
+  }
+  return removed;
+}
+
+LineLog::LineLog(const Path& path) : path_(path) {
+  MakeFolder(path.parent_path());
+  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) Fail("cannot open the file", path, errno);
+  off_t end = ::lseek(descriptor_, 0, SEEK_END);
+  // A line torn by a kill has no newline: cut back to the last one.
+  char buffer[4096];
+  while (end > 0) {
+    const off_t begin = end > static_cast<off_t>(sizeof buffer) ? end - static_cast<off_t>(sizeof buffer) : 0;
+    const ssize_t count = ::pread(descriptor_, buffer, static_cast<size_t>(end - begin), begin);
+    if (count <= 0) break;
+    ssize_t i = count;
+    while (i > 0 && buffer[i - 1] != '\n') --i;
+    end = begin + i;
+    if (i > 0) break;
+  }
+  if (::ftruncate(descriptor_, end) != 0) Fail("cannot write", path, errno);
+  ::lseek(descriptor_, end, SEEK_SET);
+}
+
+LineLog::~LineLog() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void LineLog::Append(std::string_view line) {
+  std::string whole(line);
+  whole += '\n';
+  WriteAll(descriptor_, whole, path_);
+}
+
+void LineLog::Sync() {
+  if (::fdatasync(descriptor_) != 0) Fail("cannot write to the disk", path_, errno);
+}
+
+std::vector<std::string> ReadLines(const Path& path, bool keep_torn) {
+  const MappedFile mapped(path);
+  std::vector<std::string> lines;
+  std::string_view rest = mapped.text();
+  while (!rest.empty()) {
+    const size_t end = rest.find('\n');
+    if (end == std::string_view::npos && !keep_torn) break;
+    std::string_view line = rest.substr(0, end);
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    lines.emplace_back(line);
+    if (end == std::string_view::npos) break;
+    rest.remove_prefix(end + 1);
+  }
+  return lines;
+}
+
+MappedFile::MappedFile(const Path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) Fail("cannot open the file", path, errno);
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
+    const int code = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
+    ::close(descriptor);
+    Fail("cannot read the file", path, code);
+  }
+  size_ = static_cast<uint64_t>(info.st_size);
+  if (size_ > 0) {
+    void* memory = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (memory == MAP_FAILED) {
+      const int code = errno;
+      ::close(descriptor);
+      Fail("cannot map the file", path, code);
+    }
+    data_ = static_cast<const uint8_t*>(memory);
+  }
+  ::close(descriptor);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+}  // namespace genview

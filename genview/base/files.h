@@ -1,0 +1,78 @@
+// Files that appear whole or not at all, and files that are read without copying.
+//
+//   WriteFile(folder / "result.json", text);          // aside, fsync, rename, fsync of the folder
+//
+//   AtomicFile out(path);                              // the same, in pieces
+//   out.Write(bytes); out.Commit();                    // without Commit nothing appears
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace genview {
+
+using Path = std::filesystem::path;
+
+// A file that appears under its name at Commit and not before. Throws Error (with the reason: no space, no right).
+class AtomicFile {
+ public:
+  explicit AtomicFile(Path path);  // makes the folder if needed
+  ~AtomicFile();                   // without Commit: removes what was written
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void Write(std::string_view bytes);
+  void Commit();
+
+ private:
+  Path path_, aside_;
+  int descriptor_ = -1;
+};
+
+void WriteFile(const Path& path, std::string_view bytes);
+std::string ReadFile(const Path& path, uint64_t limit_bytes = uint64_t{1} << 30);  // throws Error
+
+// Removes what a killed process left beside final names in `folder` (files `.NAME.PID.part`); returns how many.
+int SweepPartFiles(const Path& folder);
+
+// Appends whole lines, each flushed to the system before Append returns. Opening cuts a torn last line away.
+class LineLog {
+ public:
+  explicit LineLog(const Path& path);
+  ~LineLog();
+  LineLog(const LineLog&) = delete;
+  LineLog& operator=(const LineLog&) = delete;
+  void Append(std::string_view line);  // without its newline
+  void Sync();                         // to the disk
+
+ private:
+  Path path_;
+  int descriptor_ = -1;
+};
+
+// The lines of a text file without their line ends; a last line without newline counts only if `keep_torn`.
+std::vector<std::string> ReadLines(const Path& path, bool keep_torn = true);
+
+// Read-only memory map. An empty file gives an empty view. Throws Error.
+class MappedFile {
+ public:
+  explicit MappedFile(const Path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const uint8_t* data() const { return data_; }
+  uint64_t size() const { return size_; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
+
+ private:
+  const uint8_t* data_ = nullptr;
+  uint64_t size_ = 0;
+};
+
+}  // namespace genview

@@ -1,0 +1,125 @@
+#include "genview/base/json.h"
+
+#include "genview/base/error.h"
+#include "genview/base/text.h"
+
+namespace genview {
+namespace {
+
+constexpr int kMaxDepth = 64;
+
+[[noreturn]] void WrongType(const char* key, const char* wanted, std::string_view where) {
+  throw Error({.what = Format("`{}` is not {}", key, wanted),
+               .where = std::string(where),
+               .next = "correct the value, or get the file again from where it came"});
+}
+
+// `read(value)` for the member, `fallback` when there is none or it is null.
+template <class T, class Read>
+T Member(const Json& object, const char* key, T fallback, Read&& read) {
+  if (!object.is_object()) return fallback;
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return fallback;
+  return read(*found);
+}
+
+}  // namespace
+
+Json ParseJson(std::string_view text, std::string_view where) {
+  // The depth is checked before the parser recurses into values (and their destructors).
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kMaxDepth) {
+        throw Error({.what = Format("the JSON is nested more than {} levels deep", kMaxDepth),
+                     .where = Format("{}, byte {}", where, i),
+                     .next = "check that this is the file you mean"});
+      }
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  try {
+    return Json::parse(text);
+  } catch (const nlohmann::json::parse_error& error) {
+    throw Error({.what = "the text is not valid JSON",
+                 .where = Format("{}, byte {}", where, error.byte),
+                 .next = "correct the file, or get it again from where it came"});
+  }
+}
+
+Json ReadJson(const Path& path) {
+  const MappedFile mapped(path);
+  if (mapped.size() > (uint64_t{256} << 20)) {
+    throw Error({.what = Format("a JSON file of {} is too large", HumanBytes(mapped.size())),
+                 .where = path.string(),
+                 .next = "check that this is the file you mean"});
+  }
+  return ParseJson(mapped.text(), path.string());
+}
+
+void WriteJson(const Path& path, const Json& value) {
+  WriteFile(path, value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+int64_t JsonInt(const Json& object, const char* key, int64_t fallback, std::string_view where) {
+  return Member(object, key, fallback, [&](const Json& value) -> int64_t {
+    if (!value.is_number_integer()) WrongType(key, "a whole number", where);
+    return value.get<int64_t>();
+  });
+}
+
+double JsonDouble(const Json& object, const char* key, double fallback, std::string_view where) {
+  return Member(object, key, fallback, [&](const Json& value) -> double {
+    if (!value.is_number()) WrongType(key, "a number", where);
+    return value.get<double>();
+  });
+}
+
+bool JsonBool(const Json& object, const char* key, bool fallback, std::string_view where) {
+  return Member(object, key, fallback, [&](const Json& value) -> bool {
+    if (!value.is_boolean()) WrongType(key, "true or false", where);
+    return value.get<bool>();
+  });
+}
+
+std::string JsonString(const Json& object, const char* key, std::string fallback, std::string_view where) {
+  return Member(object, key, std::move(fallback), [&](const Json& value) -> std::string {
+    if (!value.is_string()) WrongType(key, "a text", where);
+    return value.get<std::string>();
+  });
+}
+
+std::vector<int64_t> JsonInts(const Json& object, const char* key, std::vector<int64_t> fallback, std::string_view where) {
+  return Member(object, key, std::move(fallback), [&](const Json& value) {
+    std::vector<int64_t> result;
+    if (!value.is_array()) WrongType(key, "a list of whole numbers", where);
+    for (const Json& item : value) {
+      if (!item.is_number_integer()) WrongType(key, "a list of whole numbers", where);
+      result.push_back(item.get<int64_t>());
+    }
+    return result;
+  });
+}
+
+std::vector<std::string> JsonStrings(const Json& object, const char* key, std::vector<std::string> fallback,
+                                     std::string_view where) {
+  return Member(object, key, std::move(fallback), [&](const Json& value) {
+    std::vector<std::string> result;
+    if (!value.is_array()) WrongType(key, "a list of texts", where);
+    for (const Json& item : value) {
+      if (!item.is_string()) WrongType(key, "a list of texts", where);
+      result.push_back(item.get<std::string>());
+    }
+    return result;
+  });
+}
+
+}  // namespace genview

@@ -1,0 +1,40 @@
+// Text helpers: formatting, splitting, the nearest known name, units for people.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace genview {
+
+template <class... Args>
+std::string Format(fmt::format_string<Args...> format, Args&&... args) {
+  return fmt::format(format, std::forward<Args>(args)...);
+}
+
+std::vector<std::string> Split(std::string_view text, char separator);  // keeps empty parts; "" gives one empty part
+std::string_view Trim(std::string_view text);                           // without surrounding white space
+std::string Lower(std::string_view text);                               // ASCII only
+
+// The candidate with the smallest edit distance, or "" when none is near (more than half of the name differs).
+std::string NearestName(std::string_view name, const std::vector<std::string>& known);
+
+// "did you mean X?" where a near name exists, otherwise "known: a, b, c".
+std::string SuggestName(std::string_view name, const std::vector<std::string>& known);
+
+// Whole-text number parsing: no leftover characters, no locale, range checked. False when `text` is not one.
+bool ParseInt(std::string_view text, int64_t& value);
+bool ParseUint(std::string_view text, uint64_t& value);
+bool ParseDouble(std::string_view text, double& value);  // finite values only
+
+std::string HumanBytes(uint64_t bytes);      // "1.4 GB" (powers of 1000)
+std::string HumanSeconds(double seconds);    // "45 s", "3 min 20 s", "2 h 05 min"
+
+// True for well-formed UTF-8 (no surrogates, no overlong forms).
+bool IsUtf8(std::string_view text);
+
+}  // namespace genview

@@ -1,0 +1,22 @@
+// TOML text as a Json tree plus the line of every key, so that an error can say where.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "genview/base/json.h"
+
+namespace genview {
+
+struct TomlDocument {
+  Json values = Json::object();      // tables are objects, arrays of tables are arrays of objects
+  std::map<std::string, int> lines;  // "pretrain.quality.gamma", "arms[1].set" -> line, from 1
+  std::string file;                  // for messages
+};
+
+TomlDocument ParseToml(std::string_view text, std::string file);  // throws UsageError with the line
+TomlDocument ReadToml(const Path& path);
+std::string ToToml(const Json& object);  // scalars first, then tables; the inverse of ParseToml
+
+}  // namespace genview

@@ -1,0 +1,59 @@
+// Pictures as a person sees them: RGB, 8 bits, upright.
+//
+//   Outcome<Image> image = DecodeImage(bytes);                 // JPEG, PNG, WebP
+//   Image small = Resize(*image, 64, 64, Filter::kBicubic);    // the same bytes as Pillow's
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "genview/base/error.h"
+
+namespace genview {
+
+struct Image {
+  int64_t width = 0, height = 0;
+  std::vector<uint8_t> pixels;  // width * height * 3, row-major, R G B
+
+  Image() = default;
+  Image(int64_t w, int64_t h) : width(w), height(h), pixels(static_cast<size_t>(w * h * 3)) {}
+  uint8_t* at(int64_t x, int64_t y) { return pixels.data() + (y * width + x) * 3; }
+  const uint8_t* at(int64_t x, int64_t y) const { return pixels.data() + (y * width + x) * 3; }
+};
+
+// A mask or one channel: width * height bytes.
+struct GrayImage {
+  int64_t width = 0, height = 0;
+  std::vector<uint8_t> pixels;
+
+  GrayImage() = default;
+  GrayImage(int64_t w, int64_t h) : width(w), height(h), pixels(static_cast<size_t>(w * h)) {}
+};
+
+struct Box {  // in pixels
+  int64_t x = 0, y = 0, width = 0, height = 0;
+};
+
+// Decodes by content, not by name. Grayscale, CMYK, palette, 16 bits, alpha (over white), progressive, and the EXIF
+// orientation are all turned into upright RGB. Fails (with a reason for skipped.tsv) on anything damaged, on other
+// formats, and on pictures of more than `max_pixels`; memory stays below about 8 bytes a pixel.
+Outcome<Image> DecodeImage(std::string_view bytes, int64_t max_pixels = int64_t{1} << 28);
+
+std::string EncodePng(const Image& image);
+std::string EncodePng(const GrayImage& image);
+std::string EncodeJpeg(const Image& image, int quality = 95);   // 4:2:0 below 90, 4:4:4 from 90 on
+std::string EncodeWebp(const Image& image, int quality = 90);
+
+// Bit-equal to Pillow's Image.resize with the filter of this name (antialiased, 8 bits after each pass).
+enum class Filter { kBilinear, kBicubic };
+Image Resize(const Image& image, int64_t width, int64_t height, Filter filter);
+// The same as Crop then Resize, touching only the pixels the box needs.
+Image ResizeBox(const Image& image, const Box& box, int64_t width, int64_t height, Filter filter);
+Image Crop(const Image& image, const Box& box);                 // parts outside are black, as in torchvision
+Image FlipHorizontal(const Image& image);
+GrayImage ResizeNearest(const GrayImage& image, int64_t width, int64_t height);
+
+}  // namespace genview

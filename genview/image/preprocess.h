@@ -1,0 +1,34 @@
+// The way a picture becomes an encoder's input: resize, crop, scale to [0, 1], normalise. It travels with every encoder
+// and every score, since features of another resize rule are other features.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string>
+
+#include "genview/base/json.h"
+#include "genview/image/image.h"
+
+namespace genview {
+
+inline constexpr std::array<double, 3> kClipMean{0.48145466, 0.4578275, 0.40821073}, kClipStd{0.26862954, 0.26130258, 0.27577711};
+inline constexpr std::array<double, 3> kImagenetMean{0.485, 0.456, 0.406}, kImagenetStd{0.229, 0.224, 0.225};
+
+struct Preprocess {
+  int64_t size = 224;               // of the square that the encoder sees, in pixels
+  int64_t resize_shortest = 224;    // shortest side after resizing; 0: the crop alone (resize to size x size is `squash`)
+  bool squash = false;              // resize straight to size x size, without keeping the aspect
+  Filter filter = Filter::kBicubic;
+  bool floor_crop = false;          // crop offset (H-size)//2 (Hugging Face) instead of round((H-size)/2) (torchvision, open_clip)
+  std::array<double, 3> mean = kClipMean, std = kClipStd;
+
+  Json ToJson() const;
+  static Preprocess FromJson(const Json& json, std::string_view where);
+};
+
+// Resize and crop: the picture the encoder sees, still 8 bits.
+Image ApplyGeometry(const Preprocess& p, const Image& image);
+// out: 3 * H * W floats, channels first: (v / 255 - mean) / std.
+void Normalise(const Image& image, const std::array<double, 3>& mean, const std::array<double, 3>& std, std::span<float> out);
+
+}  // namespace genview

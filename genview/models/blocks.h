@@ -1,0 +1,22 @@
+// Layers as plain functions over weights structs, shared by two models or more.
+#pragma once
+
+#include "genview/models/weight_list.h"
+
+namespace genview {
+
+enum class Activation { kGelu, kQuickGelu, kGeluTanh, kSilu, kRelu };
+
+Tensor Linear(const LinearWeights& w, const Tensor& x);                                   // [...,in] -> [...,out]
+Tensor Conv(const ConvWeights& w, const Tensor& x, int64_t stride = 1, int64_t padding = 0, int64_t groups = 1);
+Tensor LayerNorm(const NormWeights& w, const Tensor& x, double eps);                      // over the last extent
+Tensor GroupNorm(const NormWeights& w, const Tensor& x, int64_t groups, double eps);      // [N,C,...]
+// Training: statistics of the batch, running ones updated in place (momentum 0.1). Otherwise the running ones.
+Tensor BatchNorm(const BatchNormWeights& w, const Tensor& x, bool training, double eps = 1e-5);
+Tensor Activate(Activation kind, const Tensor& x);
+
+// Multi-head attention of q [N,Tq,C] over k, v [N,Tk,C], softmax scale 1/sqrt(C/heads). -> [N,Tq,C].
+// With gradients on the CPU plain matrix products are used: the fused kernel's backward takes more than twice as long.
+Tensor Attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, bool causal = false);
+
+}  // namespace genview

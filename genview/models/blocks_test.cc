@@ -1,0 +1,53 @@
+#include "genview/models/blocks.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace genview {
+namespace {
+
+struct Toy {
+  LinearWeights fc = MakeLinear(3, 2);
+  BatchNormWeights bn = MakeBatchNorm(2);
+};
+WeightList ListWeights(Toy& toy) {
+  WeightList list;
+  Append(list, "fc", toy.fc);
+  Append(list, "bn", toy.bn);
+  return list;
+}
+
+TEST(WeightList, InitDependsOnSeedAndNameAlone) {
+  Toy a, b;
+  InitWeights(ListWeights(a), Seed(1));
+  InitWeights(ListWeights(b), Seed(1));
+  EXPECT_TRUE(at::equal(a.fc.weight, b.fc.weight));
+  EXPECT_LE(a.fc.weight.abs().max().item<float>(), 1 / std::sqrt(3.0));
+  InitWeights(ListWeights(b), Seed(2));
+  EXPECT_FALSE(at::equal(a.fc.weight, b.fc.weight));
+  EXPECT_EQ(CountParameters(ListWeights(a)), 6 + 2 + 4);
+}
+
+TEST(WeightList, AverageMovesTrainableTensorsOnly) {
+  Toy a, b;
+  InitWeights(ListWeights(a), Seed(1));
+  InitWeights(ListWeights(b), Seed(2));
+  b.bn.running_mean.fill_(5);
+  const Tensor expected = a.fc.weight * 0.9 + b.fc.weight * 0.1;
+  AverageWeights(ListWeights(a), ListWeights(b), 0.9);
+  EXPECT_TRUE(at::allclose(a.fc.weight, expected));
+  EXPECT_EQ(a.bn.running_mean.abs().max().item<float>(), 0);
+}
+
+TEST(Attention, PlainAndFusedFormsAgree) {
+  for (const bool causal : {false, true}) {
+    const Tensor q = NormalTensor(Seed(1), {2, 5, 8}), k = NormalTensor(Seed(2), {2, 5, 8}), v = NormalTensor(Seed(3), {2, 5, 8});
+    const Tensor fused = Attention(q, k, v, 2, causal);
+    const Tensor leaf = q.clone().set_requires_grad(true);
+    EXPECT_TRUE(at::allclose(fused, Attention(leaf, k, v, 2, causal).detach(), 1e-5, 1e-6));
+  }
+}
+
+}  // namespace
+}  // namespace genview

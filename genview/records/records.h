@@ -1,0 +1,79 @@
+// What stages hand to each other, as files. No tensors here.
+//
+//   ratios.tsv           ForegroundTable   id, path, foreground_ratio, noise_level
+//   views/manifest.jsonl ViewTable         one row per generated view
+//   skipped.tsv          SkippedLog        id, reason
+//   linear.json ...      EvalResult
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "genview/base/files.h"
+#include "genview/base/json.h"
+
+namespace genview {
+
+struct ForegroundRow {
+  std::string id;
+  std::string path;       // of the picture, for people; may be "shapes:..." or inside a shard
+  double ratio = 0;       // share of foreground tokens, [0, 1]
+  int64_t noise_level = 0;
+};
+
+// Also reads the original tools' lists (`<path> <number>` per line without header: a ratio, or a level where > 1).
+std::vector<ForegroundRow> ReadForegroundTable(const Path& path);      // throws Error with the line
+void WriteForegroundTable(const Path& path, const std::vector<ForegroundRow>& rows);
+
+// Level by ratio (paper section 3.2; edges belong to the lower bin): (0,.2] 0, (.2,.4] 100, ... (.8,1] 400 with the
+// default levels; other numbers of levels divide [0, 1] evenly. A ratio of 0 gets the first.
+int64_t NoiseLevelFor(double ratio, const std::vector<int64_t>& levels);
+
+struct ViewRow {
+  std::string id;         // of the source image
+  int64_t index = 0;      // 0 .. per_image-1
+  std::string file;       // relative to the manifest's folder
+  int64_t noise_level = 0;
+  uint64_t seed = 0;
+  int64_t steps = 0;
+  double guidance = 0;
+  std::string generator;  // fingerprint
+  std::string scheduler;
+  int64_t retried = 0;    // 1: made again in fp32 after a NaN or black picture
+};
+Json ViewRowToJson(const ViewRow& row);
+std::vector<ViewRow> ReadViewTable(const Path& manifest);               // a torn last line is left out
+
+// id -> reason; rows in the order of Add, sorted by id when written.
+class SkippedLog {
+ public:
+  void Add(const std::string& id, const std::string& reason);   // thread-safe
+  int64_t count() const;
+  std::vector<std::pair<std::string, std::string>> rows() const;        // sorted by id, each id once
+  void Write(const Path& path) const;                                   // header `id\treason`; nothing when empty
+ private:
+  mutable std::shared_ptr<struct SkippedRows> rows_;
+};
+
+// One score file of an arm: `linear.json`, `knn.json`.
+struct EvalResult {
+  std::string kind;            // "linear", "knn"
+  double top1 = 0, top5 = 0;   // percent
+  double top1_low = 0, top1_high = 0;  // 95% Wilson interval, percent
+  int64_t images = 0, classes = 0;
+  uint64_t seed = 0;
+  std::string checkpoint;      // fingerprint of the file's contents
+  Json normalisation;          // the encoder's preprocess
+  Json settings;               // k, temperature, learning rates, ...
+};
+Json EvalResultToJson(const EvalResult& result);
+EvalResult EvalResultFromJson(const Json& json, std::string_view where);
+// 95% Wilson score interval of a share: {low, high} in [0, 1].
+std::pair<double, double> WilsonInterval(int64_t hits, int64_t total);
+
+// A field of a .tsv without tab, newline or carriage return (they become blanks).
+std::string TsvField(std::string_view text);
+
+}  // namespace genview

@@ -1,0 +1,97 @@
+#include "genview/tensor/device.h"
+
+#include <ATen/autocast_mode.h>
+
+#include <dlfcn.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include "genview/base/error.h"
+#include "genview/base/text.h"
+
+namespace genview {
+
+CpuFeatures ReadCpuFeatures() {
+  CpuFeatures features;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) features.cores = CPU_COUNT(&set);
+  std::string flags;
+  for (const auto& line : ReadLines("/proc/cpuinfo")) {
+    const auto colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const auto key = Trim(std::string_view(line).substr(0, colon));
+    const auto value = Trim(std::string_view(line).substr(colon + 1));
+    if (key == "model name" && features.model.empty()) features.model = value;
+    if (key == "flags" && flags.empty()) flags = Format(" {} ", value);
+  }
+  for (const char* name : {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "avx512_fp16"}) {
+    if (flags.find(Format(" {} ", name)) != std::string::npos) features.extensions.emplace_back(name);
+  }
+  for (const auto& name : features.extensions) features.native_bf16 |= name == "avx512_bf16" || name == "amx_bf16";
+  return features;
+}
+
+bool OpenCuda(std::string* reason) {
+  static std::string failure = [] {
+    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return std::string("libtorch_cuda.so cannot be opened");
+    return at::hasCUDA() ? std::string() : std::string("no NVIDIA GPU answers");
+  }();
+  if (reason != nullptr) *reason = failure;
+  return failure.empty();
+}
+
+at::Device ChooseDevice(DeviceChoice choice) {
+  if (choice == DeviceChoice::kCpu) return at::kCPU;
+  // Without the driver's device file there is no GPU, and the 2 GB library need not be opened to learn it.
+  const bool driver = std::filesystem::exists("/dev/nvidiactl") || std::filesystem::exists("/dev/dxg");
+  std::string reason = "no NVIDIA driver";
+  if ((driver || choice == DeviceChoice::kCuda) && OpenCuda(&reason)) return at::Device(at::kCUDA, 0);
+  if (choice == DeviceChoice::kCuda) {
+    throw UsageError({.what = Format("no CUDA device: {}", reason),
+                      .where = "--device cuda",
+                      .next = "use --device cpu, or see what `genview doctor` says"});
+  }
+  return at::kCPU;
+}
+
+at::ScalarType ChooseCompute(Precision precision, at::Device device) {
+  switch (precision) {
+    case Precision::kFp32: return at::kFloat;
+    case Precision::kBf16: return at::kBFloat16;
+    case Precision::kFp16:
+      if (device.is_cuda()) return at::kHalf;
+      throw UsageError({.what = "fp16 arithmetic needs a GPU",
+                        .where = "--precision fp16",
+                        .next = "use --precision auto"});
+    case Precision::kAuto: break;
+  }
+  if (device.is_cuda()) return at::kBFloat16;
+  static const bool native = ReadCpuFeatures().native_bf16;
+  return native ? at::kBFloat16 : at::kFloat;
+}
+
+ComputeScope::ComputeScope(at::Device device, at::ScalarType compute) : device_(device) {
+  if (compute == at::kFloat) return;
+  active_ = true;
+  previous_ = at::autocast::is_autocast_enabled(device.type());
+  previous_type_ = at::autocast::get_autocast_dtype(device.type());
+  at::autocast::set_autocast_enabled(device.type(), true);
+  at::autocast::set_autocast_dtype(device.type(), compute);
+  at::autocast::increment_nesting();
+}
+
+ComputeScope::~ComputeScope() {
+  if (!active_) return;
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  at::autocast::set_autocast_enabled(device_.type(), previous_);
+  at::autocast::set_autocast_dtype(device_.type(), previous_type_);
+}
+
+uint64_t PeakMemoryBytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace genview

@@ -1,0 +1,60 @@
+// Where and in which precision the arithmetic runs, chosen from what the machine does well.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "genview/base/fields.h"
+#include "genview/tensor/tensor.h"
+
+namespace genview {
+
+enum class DeviceChoice { kAuto, kCpu, kCuda };
+enum class Precision { kAuto, kFp32, kBf16, kFp16 };
+
+template <>
+struct EnumNames<DeviceChoice> {
+  static constexpr std::pair<DeviceChoice, const char*> kNames[] = {
+      {DeviceChoice::kAuto, "auto"}, {DeviceChoice::kCpu, "cpu"}, {DeviceChoice::kCuda, "cuda"}};
+};
+template <>
+struct EnumNames<Precision> {
+  static constexpr std::pair<Precision, const char*> kNames[] = {{Precision::kAuto, "auto"}, {Precision::kFp32, "fp32"},
+                                                                 {Precision::kBf16, "bf16"}, {Precision::kFp16, "fp16"}};
+};
+
+struct CpuFeatures {
+  std::string model;                   // "AMD EPYC ..."
+  std::vector<std::string> extensions; // of avx2, fma, avx512f, avx512_bf16, amx_bf16, ...
+  bool native_bf16 = false;            // avx512_bf16 or amx_bf16: bf16 multiplies faster than fp32
+  int64_t cores = 1;                   // that this process may use
+};
+CpuFeatures ReadCpuFeatures();
+
+// Opens libtorch_cuda when it is beside libtorch_cpu and a GPU answers; false (with the reason) otherwise. Idempotent.
+bool OpenCuda(std::string* reason = nullptr);
+
+// kAuto: the GPU when there is one. Throws UsageError when CUDA is asked for and cannot be had.
+at::Device ChooseDevice(DeviceChoice choice);
+
+// The dtype for matrix products and convolutions. kAuto: bf16 where it is native, fp32 otherwise; fp16 only on a GPU.
+at::ScalarType ChooseCompute(Precision precision, at::Device device);
+
+// While alive, matrix products and convolutions run in `compute` (autocast); kFloat leaves everything as it is.
+class ComputeScope {
+ public:
+  ComputeScope(at::Device device, at::ScalarType compute);
+  ~ComputeScope();
+  ComputeScope(const ComputeScope&) = delete;
+  ComputeScope& operator=(const ComputeScope&) = delete;
+
+ private:
+  at::Device device_;
+  bool active_ = false, previous_ = false;
+  at::ScalarType previous_type_ = at::kFloat;
+};
+
+uint64_t PeakMemoryBytes();  // of this process so far
+
+}  // namespace genview

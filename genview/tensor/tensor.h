@@ -1,0 +1,23 @@
+// The edge to LibTorch. Everything above says `Tensor` and calls plain at:: functions on it.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <initializer_list>
+#include <string_view>
+
+#include "genview/base/random.h"
+
+namespace genview {
+
+using at::Tensor;
+
+// Throws std::logic_error naming `name`, the shape wanted (-1 = any) and the one found. For the doors of public functions.
+void ExpectShape(const Tensor& tensor, std::initializer_list<int64_t> shape, std::string_view name);
+
+// N(0, 1) in fp32 on the CPU; element i depends on (seed, i) alone.
+Tensor NormalTensor(Seed seed, at::IntArrayRef shape);
+// Uniform in [low, high), likewise.
+Tensor UniformTensor(Seed seed, at::IntArrayRef shape, double low, double high);
+
+}  // namespace genview

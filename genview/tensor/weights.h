@@ -1,0 +1,63 @@
+// Named tensors of one or several weights files, read-only, and the way they reach a model.
+//
+//   Loader: for every weight a model names, Take(name, shape); at the end Finish() throws one Error that lists every
+//   missing, misshapen and unused tensor (the first ten and the count).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "genview/base/files.h"
+#include "genview/tensor/tensor.h"
+
+namespace genview {
+
+class WeightMap {
+ public:
+  WeightMap() = default;
+  explicit WeightMap(std::string where) : where_(std::move(where)) {}
+
+  void Add(std::string name, Tensor tensor) { tensors_[std::move(name)] = std::move(tensor); }
+  bool Has(const std::string& name) const { return tensors_.count(name) != 0; }
+  const Tensor& At(const std::string& name) const;  // throws Error
+  const std::map<std::string, Tensor>& tensors() const { return tensors_; }
+  const std::string& where() const { return where_; }  // file name, for messages
+  std::map<std::string, std::string>& metadata() { return metadata_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  std::string Metadata(const std::string& key, const std::string& fallback = "") const;
+  bool empty() const { return tensors_.empty(); }
+
+  void Keep(std::shared_ptr<const void> owner) { owners_.push_back(std::move(owner)); }  // memory the tensors live in
+  void Merge(const WeightMap& other);                        // throws Error for a name both have
+  WeightMap WithPrefixRemoved(const std::string& prefix) const;  // only the tensors whose names begin with it
+
+ private:
+  std::string where_;
+  std::map<std::string, Tensor> tensors_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<std::shared_ptr<const void>> owners_;
+};
+
+// Collects what goes wrong while a model takes its weights.
+class WeightReader {
+ public:
+  WeightReader(const WeightMap& weights, at::ScalarType dtype = at::kFloat) : weights_(weights), dtype_(dtype) {}
+
+  // The tensor `name`, as an owned copy in the reader's dtype (integers keep theirs). A missing or misshapen one is noted
+  // and an empty tensor of the right shape is given, so that all are found in one pass. NaN and infinity are noted too.
+  Tensor Take(const std::string& name, at::IntArrayRef shape);
+  bool Has(const std::string& name) const { return weights_.Has(name); }
+  void Ignore(const std::string& name) { used_.push_back(name); }
+
+  // Throws one Error if anything was wrong. Unused names that begin with one of `tolerated` are no error.
+  void Finish(const std::vector<std::string>& tolerated = {});
+
+ private:
+  const WeightMap& weights_;
+  at::ScalarType dtype_;
+  std::vector<std::string> used_, wrong_;
+};
+
+}  // namespace genview
