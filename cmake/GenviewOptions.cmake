@@ -22,6 +22,10 @@ if(GENVIEW_SANITIZE)
   target_link_options(genview_sanitize INTERFACE -fsanitize=${GENVIEW_SANITIZE})
 endif()
 
+if(GENVIEW_FUZZERS AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  target_compile_options(genview_sanitize INTERFACE -fsanitize=fuzzer-no-link)  # coverage for the fuzzers
+endif()
+
 # What every target of ours is built with. -ffp-contract=off: the same arithmetic on every x86-64 processor.
 add_library(genview_build INTERFACE)
 target_compile_features(genview_build INTERFACE cxx_std_20)

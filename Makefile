@@ -1,0 +1,46 @@
+# The everyday commands. CMake does the building; this file makes sure that what it needs is there.
+#   make demo     build, then a folder of images -> a better encoder, a table and a report, in minutes
+#   make test     build, then every test
+MAKEFLAGS += --no-print-directory
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 600
+
+.PHONY: all build demo test bench fuzz format install models deps clean
+all: build
+
+deps:
+	@tools/deps.sh
+
+build: deps
+	@[ -f build/build.ninja ] || cmake --preset release > build-configure.log 2>&1 || { cat build-configure.log; exit 1; }
+	@rm -f build-configure.log
+	@cmake --build build -j $(JOBS)
+
+demo: build
+	@build/bin/genview run recipes/demo.toml
+
+test: build
+	@ctest --test-dir build --output-on-failure -j $(JOBS)
+
+bench: build
+	@bench/run.sh
+
+# Every fuzzer for FUZZ_SECONDS under AddressSanitizer and UndefinedBehaviorSanitizer; findings stay in build-fuzz/findings.
+fuzz:
+	@tools/deps.sh --extra "clang libclang-rt-dev"
+	@fuzz/run.sh $(FUZZ_SECONDS)
+
+format:
+	@tools/deps.sh --extra "clang-format"
+	@git ls-files '*.cc' '*.h' | xargs clang-format -i
+
+install: build
+	@cmake --install build --prefix $(PREFIX)
+
+# Trains the shipped models of models/demo from scratch; hours on two cores, resumes where it was stopped.
+models: build
+	@tools/make_models.sh
+
+clean:
+	@rm -rf build build-dev build-asan build-tsan build-fuzz

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Makes sure that everything the build needs is here, and installs what is missing: Debian packages by name (as root or
+# through sudo), LibTorch from the PyPI wheel into .deps/. Run twice it does nothing the second time.
+#   tools/deps.sh [--extra "PACKAGE ..."]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {  # what where try
+  printf 'error: %s\nwhere: %s\ntry: %s\n' "$1" "$2" "$3" >&2
+  exit 1
+}
+
+packages=$(grep -v '^#' cmake/packages.txt | tr '\n' ' ')
+[ "${1:-}" = --extra ] && packages="$packages $2"
+
+missing=()
+if command -v dpkg-query >/dev/null; then
+  for package in $packages; do
+    # A package that another one provides (libjpeg-dev by libjpeg62-turbo-dev) counts as well.
+    dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+  done
+  if [ ${#missing[@]} -gt 0 ]; then
+    line="apt-get install -y ${missing[*]}"
+    if [ "$(id -u)" = 0 ]; then
+      as_root=""
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+      as_root="sudo"
+    else
+      fail "packages are missing: ${missing[*]}" "this machine, without root rights" "sudo $line"
+    fi
+    echo "installing ${#missing[@]} packages: ${missing[*]}"
+    log=$(mktemp)
+    if ! { $as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+      tail -5 "$log" >&2
+      fail "packages could not be installed: ${missing[*]}" "apt-get, whole output in $log" "apt-get update && $line"
+    fi
+    rm -f "$log"
+  fi
+fi
+
+torch_root=${TORCH_ROOT:-.deps/libtorch/torch}
+if [ -n "${TORCH_ROOT:-}" ]; then
+  [ -f "$torch_root/lib/libtorch_cpu.so" ] || fail "no LibTorch there" "TORCH_ROOT=$torch_root" \
+    "point TORCH_ROOT to the torch folder of a PyTorch 2.11, or unset it"
+  exit 0
+fi
+stamp=.deps/libtorch.stamp
+if ! cmp -s cmake/libtorch.txt "$stamp"; then
+  python3 -m pip --version >/dev/null 2>&1 || fail "python3 has no pip" "this machine" "apt-get install -y python3-pip"
+  echo "fetching LibTorch (530 MB) into .deps/"
+  rm -rf .deps/libtorch .deps/libtorch.part
+  mkdir -p .deps
+  # Explicit platform and Python version: the same wheel, and so the same hash, on every machine.
+  platforms=""
+  for tag in 2_28 2_27 2_26 2_25 2_24 2_17; do platforms="$platforms --platform manylinux_${tag}_x86_64"; done
+  # shellcheck disable=SC2086
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: \
+    $platforms --platform manylinux2014_x86_64 --python-version 3.11 --implementation cp --abi cp311 --abi none \
+    --require-hashes -r cmake/libtorch.txt --target .deps/libtorch.part ||
+    fail "LibTorch could not be fetched" "pip, cmake/libtorch.txt" "check the network and run the same command again, or set TORCH_ROOT"
+  mv .deps/libtorch.part .deps/libtorch
+  cp cmake/libtorch.txt "$stamp"
+fi
