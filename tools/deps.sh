@@ -30,7 +30,7 @@ if command -v dpkg-query >/dev/null; then
     fi
     echo "installing ${#missing[@]} packages: ${missing[*]}"
     log=$(mktemp)
-    if ! { $as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    if ! { $as_root apt-get -o DPkg::Lock::Timeout=300 update -qq && $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
       tail -5 "$log" >&2
       fail "packages could not be installed: ${missing[*]}" "apt-get, whole output in $log" "apt-get update && $line"
     fi

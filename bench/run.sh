@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Every figure beside its peer, in one run: a line `NAME ours peer ratio min max`, and build/bench.json.
+#   BENCH_REPEATS=5  BENCH_ONLY=loader-224,step  BENCH_IMAGES=DIR (photographs; without it made ones)
+# PEERS names a Python with the packages of bench/requirements.txt; without it one is made in .deps/peers (5 GB).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+peers=${PEERS:-.deps/peers/bin/python}
+if [ ! -x "$peers" ]; then
+  echo "installing the peers into .deps/peers (5 GB)" >&2
+  python3 -m venv .deps/peers
+  .deps/peers/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+fi
+exec "$peers" bench/bench.py
