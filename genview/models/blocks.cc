@@ -59,4 +59,19 @@ Tensor Attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t head
   return out.transpose(1, 2).reshape({n, q.size(1), c});
 }
 
+EncoderBlock MakeEncoderBlock(int64_t width, int64_t mlp_width, bool qkv_bias) {
+  return {.norm1 = MakeNorm(width),
+          .norm2 = MakeNorm(width),
+          .qkv = MakeLinear(width, 3 * width, qkv_bias),
+          .proj = MakeLinear(width, width),
+          .fc1 = MakeLinear(width, mlp_width),
+          .fc2 = MakeLinear(mlp_width, width)};
+}
+
+Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, Tensor x) {
+  const auto qkv = Linear(w.qkv, LayerNorm(w.norm1, x, o.eps)).chunk(3, -1);  // 3 x [N,T,C]
+  x = x + Linear(w.proj, Attention(qkv[0], qkv[1], qkv[2], o.heads));
+  return x + Linear(w.fc2, Activate(o.activation, Linear(w.fc1, LayerNorm(w.norm2, x, o.eps))));
+}
+
 }  // namespace genview

@@ -19,4 +19,18 @@ Tensor Activate(Activation kind, const Tensor& x);
 // With gradients on the CPU plain matrix products are used: the fused kernel's backward takes more than twice as long.
 Tensor Attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, bool causal = false);
 
+// One pre-norm transformer block. Models name its tensors as their files do.
+struct EncoderBlock {
+  NormWeights norm1, norm2;  // each [C], [C]
+  LinearWeights qkv, proj;   // [3C,C] [3C] (rows q, k, v) and [C,C] [C]
+  LinearWeights fc1, fc2;    // [M,C] [M] and [C,M] [C]
+};
+struct EncoderBlockOptions {
+  int64_t heads = 1;
+  Activation activation = Activation::kGelu;
+  double eps = 1e-5;  // of both norms
+};
+EncoderBlock MakeEncoderBlock(int64_t width, int64_t mlp_width, bool qkv_bias = true);
+Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, Tensor x);  // [N,T,C] -> [N,T,C]
+
 }  // namespace genview

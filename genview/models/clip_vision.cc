@@ -1,0 +1,328 @@
+#include "genview/models/clip_vision.h"
+
+#include <cmath>
+
+#include "genview/base/error.h"
+#include "genview/base/text.h"
+
+namespace genview {
+namespace {
+
+[[noreturn]] void Unsupported(const std::string& what, std::string_view where) {
+  throw Error({.what = what,
+               .where = std::string(where),
+               .next = "use a CLIP ViT with class-token pooling, such as ViT-B-32, ViT-L-14 or ViT-H-14"});
+}
+
+// A size given as one number or as [height, width] of a square.
+int64_t SquareSize(const Json& object, const char* key, int64_t fallback, std::string_view where) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return fallback;
+  if (!found->is_array()) return JsonInt(object, key, fallback, where);
+  const auto sides = JsonInts(object, key, {}, where);
+  if (sides.size() != 2 || sides[0] != sides[1]) {
+    Unsupported(Format("`{}` is {}, which is not a square", key, found->dump()), where);
+  }
+  return sides[0];
+}
+
+void CheckBounds(const ClipVisionConfig& c, std::string_view where) {
+  const auto check = [&](const char* name, int64_t value, int64_t high) {
+    if (value >= 1 && value <= high) return;
+    throw Error({.what = Format("`{}` is {}, allowed are 1 to {}", name, value, high),
+                 .where = std::string(where),
+                 .next = "correct the config, or get it again from where it came"});
+  };
+  check("width", c.width, 1 << 14);
+  check("layers", c.layers, 256);
+  check("heads", c.heads, c.width);
+  check("mlp width", c.mlp_width, 1 << 17);
+  check("patch_size", c.patch_size, 512);
+  check("image_size", c.image_size, 4096);
+  check("embedding width", c.embedding_width, 1 << 16);
+  check("patches per side", c.grid(), 512);
+  if (c.width % c.heads != 0) Unsupported(Format("width {} is not a multiple of {} heads", c.width, c.heads), where);
+  if (!(c.eps > 0 && c.eps < 1)) Unsupported(Format("the norm's eps is {}", c.eps), where);
+}
+
+// Hugging Face stores q, k and v apart and the projection transposed: which part of which tensor one of its names is.
+struct FileEntry {
+  std::string name;
+  Tensor* tensor;
+  int64_t third = -1;       // 0, 1, 2: rows of q, k, v; -1: the whole tensor
+  bool transposed = false;
+};
+
+std::vector<FileEntry> HuggingFaceEntries(ClipVision& m) {
+  std::vector<FileEntry> entries;
+  const auto add = [&](const std::string& name, Tensor& tensor, bool transposed = false) {
+    if (tensor.defined()) entries.push_back({name, &tensor, -1, transposed});
+  };
+  const auto pair = [&](const std::string& name, Tensor& weight, Tensor& bias) {
+    add(name + ".weight", weight);
+    add(name + ".bias", bias);
+  };
+  const std::string root = "vision_model.";
+  add(root + "embeddings.class_embedding", m.class_token);
+  add(root + "embeddings.patch_embedding.weight", m.patch.weight);
+  add(root + "embeddings.position_embedding.weight", m.positions);
+  pair(root + "pre_layrnorm", m.norm_before.weight, m.norm_before.bias);  // spelled so in every file
+  for (size_t i = 0; i < m.blocks.size(); ++i) {
+    EncoderBlock& b = m.blocks[i];
+    const std::string layer = Format("{}encoder.layers.{}.", root, i);
+    pair(layer + "layer_norm1", b.norm1.weight, b.norm1.bias);
+    for (int64_t third = 0; third < 3; ++third) {
+      const std::string name = layer + "self_attn." + "qkv"[third] + "_proj";
+      entries.push_back({name + ".weight", &b.qkv.weight, third});
+      entries.push_back({name + ".bias", &b.qkv.bias, third});
+    }
+    pair(layer + "self_attn.out_proj", b.proj.weight, b.proj.bias);
+    pair(layer + "layer_norm2", b.norm2.weight, b.norm2.bias);
+    pair(layer + "mlp.fc1", b.fc1.weight, b.fc1.bias);
+    pair(layer + "mlp.fc2", b.fc2.weight, b.fc2.bias);
+  }
+  pair(root + "post_layernorm", m.norm_after.weight, m.norm_after.bias);
+  add("visual_projection.weight", m.projection, /*transposed=*/true);
+  return entries;
+}
+
+constexpr const char* kOpenClipPrefix = "visual.";
+
+}  // namespace
+
+ClipVisionConfig ClipConfigFromOpenClip(const Json& config, std::string_view where) {
+  if (!config.is_object()) Unsupported("the config is not a JSON object", where);
+  const Json& model = config.contains("model_cfg") ? config["model_cfg"] : config;
+  if (!model.is_object() || !model.contains("vision_cfg") || !model["vision_cfg"].is_object()) {
+    Unsupported("the config has no `vision_cfg`", where);
+  }
+  const Json& vision = model["vision_cfg"];
+  const std::string timm = JsonString(vision, "timm_model_name", "", where);
+  if (!timm.empty()) Unsupported(Format("`timm_model_name` asks for the tower {}, which is not read here", timm), where);
+  if (vision.contains("layers") && vision["layers"].is_array()) {
+    Unsupported("`layers` is a list: the tower is CLIP's ResNet, which is not read here", where);
+  }
+  for (const char* key : {"ls_init_value", "attentional_pool", "final_ln_after_pool", "qk_norm", "scaled_cosine_attn",
+                          "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc", "act_kwargs", "input_patchnorm",
+                          "global_average_pool"}) {
+    const auto found = vision.find(key);
+    if (found == vision.end() || found->is_null() || *found == Json(false)) continue;
+    Unsupported(Format("`{}` is {}, which is not supported", key, found->dump().substr(0, 100)), where);
+  }
+  const auto only = [&](const char* key, const char* supported) {
+    const std::string value = JsonString(vision, key, supported, where);
+    if (value != supported) Unsupported(Format("`{}` is \"{}\", supported is \"{}\"", key, value, supported), where);
+  };
+  only("pos_embed_type", "learnable");
+  only("pool_type", "tok");
+  only("block_type", "default");
+
+  ClipVisionConfig c;
+  c.width = JsonInt(vision, "width", 768, where);
+  c.layers = JsonInt(vision, "layers", 12, where);
+  const int64_t head_width = JsonInt(vision, "head_width", 64, where);
+  if (head_width < 1 || head_width > c.width) Unsupported(Format("`head_width` is {} at width {}", head_width, c.width), where);
+  c.heads = c.width / head_width;
+  const double mlp_ratio = JsonDouble(vision, "mlp_ratio", 4.0, where);
+  if (!(mlp_ratio > 0 && mlp_ratio <= 64)) Unsupported(Format("`mlp_ratio` is {}", mlp_ratio), where);
+  c.mlp_width = static_cast<int64_t>(static_cast<double>(c.width) * mlp_ratio);
+  c.patch_size = SquareSize(vision, "patch_size", 16, where);
+  c.image_size = SquareSize(vision, "image_size", 224, where);
+  c.embedding_width = JsonInt(model, "embed_dim", 512, where);
+  c.activation = JsonBool(model, "quick_gelu", false, where) ? Activation::kQuickGelu : Activation::kGelu;
+  c.norm_before = !JsonBool(vision, "no_ln_pre", false, where);
+  if (const auto norm = vision.find("norm_kwargs"); norm != vision.end() && norm->is_object()) {
+    for (const auto& [key, value] : norm->items()) {
+      if (key != "eps") Unsupported(Format("`norm_kwargs` has `{}`, which is not supported", key), where);
+    }
+    c.eps = JsonDouble(*norm, "eps", c.eps, where);
+  }
+  CheckBounds(c, where);
+  return c;
+}
+
+ClipVisionConfig ClipConfigFromHuggingFace(const Json& config, std::string_view where) {
+  if (!config.is_object()) Unsupported("the config is not a JSON object", where);
+  const bool whole = config.contains("vision_config") && config["vision_config"].is_object();
+  const Json& vision = whole ? config["vision_config"] : config;
+  const std::string type = JsonString(config, "model_type", whole ? "clip" : "clip_vision_model", where);
+  if (type != "clip" && type != "clip_vision_model") {
+    Unsupported(Format("`model_type` is \"{}\", supported are \"clip\" and \"clip_vision_model\"", type), where);
+  }
+  ClipVisionConfig c;
+  c.width = JsonInt(vision, "hidden_size", 768, where);
+  c.mlp_width = JsonInt(vision, "intermediate_size", 3072, where);
+  c.layers = JsonInt(vision, "num_hidden_layers", 12, where);
+  c.heads = JsonInt(vision, "num_attention_heads", 12, where);
+  c.patch_size = SquareSize(vision, "patch_size", 32, where);
+  c.image_size = SquareSize(vision, "image_size", 224, where);
+  c.eps = JsonDouble(vision, "layer_norm_eps", 1e-5, where);
+  c.embedding_width = JsonInt(config, "projection_dim", 512, where);
+  const int64_t channels = JsonInt(vision, "num_channels", 3, where);
+  if (channels != 3) Unsupported(Format("`num_channels` is {}, supported is 3", channels), where);
+  const std::string activation = JsonString(vision, "hidden_act", "quick_gelu", where);
+  if (activation != "gelu" && activation != "quick_gelu") {
+    Unsupported(Format("`hidden_act` is \"{}\", supported are \"gelu\" and \"quick_gelu\"", activation), where);
+  }
+  c.activation = activation == "gelu" ? Activation::kGelu : Activation::kQuickGelu;
+  for (const std::string& name : JsonStrings(config, "architectures", {}, where)) {
+    if (name == "CLIPVisionModel") c.projection = false;
+  }
+  if (!c.projection) c.embedding_width = c.width;
+  CheckBounds(c, where);
+  return c;
+}
+
+Json ClipConfigToOpenClip(const ClipVisionConfig& c) {
+  Json vision = {{"image_size", c.image_size},
+                 {"layers", c.layers},
+                 {"width", c.width},
+                 {"head_width", c.width / c.heads},
+                 {"mlp_ratio", static_cast<double>(c.mlp_width) / static_cast<double>(c.width)},
+                 {"patch_size", c.patch_size}};
+  if (!c.norm_before) vision["no_ln_pre"] = true;
+  if (c.eps != ClipVisionConfig{}.eps) vision["norm_kwargs"] = {{"eps", c.eps}};
+  Json config = {{"embed_dim", c.embedding_width}, {"vision_cfg", vision}};
+  if (c.activation == Activation::kQuickGelu) config["quick_gelu"] = true;
+  return config;
+}
+
+Json ClipConfigToHuggingFace(const ClipVisionConfig& c) {
+  return {{"architectures", {c.projection ? "CLIPVisionModelWithProjection" : "CLIPVisionModel"}},
+          {"attention_dropout", 0.0},
+          {"hidden_act", c.activation == Activation::kQuickGelu ? "quick_gelu" : "gelu"},
+          {"hidden_size", c.width},
+          {"image_size", c.image_size},
+          {"initializer_factor", 1.0},
+          {"initializer_range", 0.02},
+          {"intermediate_size", c.mlp_width},
+          {"layer_norm_eps", c.eps},
+          {"model_type", "clip_vision_model"},
+          {"num_attention_heads", c.heads},
+          {"num_channels", 3},
+          {"num_hidden_layers", c.layers},
+          {"patch_size", c.patch_size},
+          {"projection_dim", c.embedding_width},
+          {"torch_dtype", "float32"}};
+}
+
+double CountClipParameters(const ClipVisionConfig& c) {
+  const auto w = static_cast<double>(c.width), m = static_cast<double>(c.mlp_width);
+  const double block = 3 * w * w + 3 * w + w * w + w + 2 * w * m + m + w + 4 * w;
+  const double ends = w + static_cast<double>(c.tokens() + 1) * w + 3 * w * static_cast<double>(c.patch_size * c.patch_size) +
+                      (c.norm_before ? 4 : 2) * w;
+  return static_cast<double>(c.layers) * block + ends + (c.projection ? w * static_cast<double>(c.embedding_width) : 0);
+}
+
+ClipVision MakeClipVision(const ClipVisionConfig& c) {
+  ClipVision m;
+  m.config = c;
+  m.patch = MakeConv(3, c.width, c.patch_size, /*bias=*/false);
+  m.class_token = at::empty({c.width});
+  m.positions = at::empty({1 + c.tokens(), c.width});
+  if (c.norm_before) m.norm_before = MakeNorm(c.width);
+  for (int64_t i = 0; i < c.layers; ++i) m.blocks.push_back(MakeEncoderBlock(c.width, c.mlp_width));
+  m.norm_after = MakeNorm(c.width);
+  if (c.projection) m.projection = at::empty({c.width, c.embedding_width});
+  return m;
+}
+
+WeightList ListWeights(ClipVision& m) {
+  WeightList list;
+  Append(list, "class_embedding", m.class_token, WeightRole::kEmbedding);
+  Append(list, "positional_embedding", m.positions, WeightRole::kEmbedding);
+  Append(list, "proj", m.projection, WeightRole::kWeight);
+  Append(list, "conv1", m.patch);
+  Append(list, "ln_pre", m.norm_before);
+  for (size_t i = 0; i < m.blocks.size(); ++i) {
+    EncoderBlock& b = m.blocks[i];
+    const std::string name = Format("transformer.resblocks.{}.", i);
+    Append(list, name + "ln_1", b.norm1);
+    Append(list, name + "attn.in_proj_weight", b.qkv.weight, WeightRole::kWeight);
+    Append(list, name + "attn.in_proj_bias", b.qkv.bias, WeightRole::kBias);
+    Append(list, name + "attn.out_proj", b.proj);
+    Append(list, name + "ln_2", b.norm2);
+    Append(list, name + "mlp.c_fc", b.fc1);
+    Append(list, name + "mlp.c_proj", b.fc2);
+  }
+  Append(list, "ln_post", m.norm_after);
+  return list;
+}
+
+void InitClipVision(ClipVision& m, Seed seed) {
+  InitWeights(ListWeights(m), seed);
+  const double scale = 1 / std::sqrt(static_cast<double>(m.config.width));
+  m.class_token = NormalTensor(seed.With("class_embedding"), m.class_token.sizes()).mul_(scale);
+  m.positions = NormalTensor(seed.With("positional_embedding"), m.positions.sizes()).mul_(scale);
+  if (m.projection.defined()) m.projection = NormalTensor(seed.With("proj"), m.projection.sizes()).mul_(scale);
+  for (size_t i = 0; i < m.blocks.size(); ++i) {
+    EncoderBlock& b = m.blocks[i];
+    const double bound = std::sqrt(6.0 / static_cast<double>(b.qkv.weight.size(0) + b.qkv.weight.size(1)));
+    b.qkv.weight = UniformTensor(seed.With("in_proj").With(i), b.qkv.weight.sizes(), -bound, bound);
+    b.qkv.bias = at::zeros_like(b.qkv.bias);
+    b.proj.bias = at::zeros_like(b.proj.bias);
+  }
+}
+
+void LoadClipVision(ClipVision& m, WeightReader& reader, ClipLayout layout) {
+  if (layout == ClipLayout::kOpenClip) {
+    for (const WeightRef& ref : ListWeights(m)) *ref.tensor = reader.Take(kOpenClipPrefix + ref.name, ref.tensor->sizes());
+    return;
+  }
+  std::map<Tensor*, std::vector<Tensor>> gathered;  // the thirds of a tensor so far
+  for (const FileEntry& entry : HuggingFaceEntries(m)) {
+    std::vector<int64_t> shape = entry.tensor->sizes().vec();
+    if (entry.third >= 0) {
+      shape[0] /= 3;
+      auto& parts = gathered[entry.tensor];
+      parts.push_back(reader.Take(entry.name, shape));
+      if (parts.size() == 3) {
+        *entry.tensor = at::cat(parts, 0);
+        gathered.erase(entry.tensor);
+      }
+    } else if (entry.transposed) {
+      std::swap(shape[0], shape[1]);
+      *entry.tensor = reader.Take(entry.name, shape).t().contiguous();
+    } else {
+      *entry.tensor = reader.Take(entry.name, shape);
+    }
+  }
+}
+
+std::vector<std::pair<std::string, Tensor>> ClipTensors(ClipVision& m, ClipLayout layout, at::ScalarType dtype) {
+  if (layout == ClipLayout::kOpenClip) return NamedTensors(ListWeights(m), kOpenClipPrefix, dtype);
+  std::vector<std::pair<std::string, Tensor>> pairs;
+  for (const FileEntry& entry : HuggingFaceEntries(m)) {
+    Tensor tensor = entry.tensor->detach();
+    if (entry.third >= 0) tensor = tensor.chunk(3, 0)[static_cast<size_t>(entry.third)];
+    if (entry.transposed) tensor = tensor.t();
+    if (dtype != at::kFloat && tensor.scalar_type() == at::kFloat) tensor = tensor.to(dtype);
+    pairs.emplace_back(entry.name, tensor.contiguous());
+  }
+  return pairs;
+}
+
+std::vector<std::string> ClipIgnored(ClipLayout layout) {
+  if (layout == ClipLayout::kOpenClip) {
+    return {"transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "text.",
+            "logit_scale", "logit_bias"};
+  }
+  return {"text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids"};
+}
+
+ClipOutput ForwardClipVision(const ClipVision& w, const Tensor& pixels) {
+  const ClipVisionConfig& c = w.config;
+  ExpectShape(pixels, {-1, 3, c.image_size, c.image_size}, "pixels");
+  const int64_t n = pixels.size(0);
+  const Tensor patches = Conv(w.patch, pixels, c.patch_size).flatten(2).transpose(1, 2);     // [N,T,C]
+  const Tensor first = w.class_token.to(patches.scalar_type()).expand({n, 1, c.width});      // [N,1,C]
+  Tensor x = at::cat({first, patches}, 1) + w.positions;                                     // [N,1+T,C]
+  if (c.norm_before) x = LayerNorm(w.norm_before, x, c.eps);
+  const EncoderBlockOptions options{.heads = c.heads, .activation = c.activation, .eps = c.eps};
+  for (const EncoderBlock& block : w.blocks) x = ForwardEncoderBlock(block, options, x);
+  x = LayerNorm(w.norm_after, x, c.eps);
+  const Tensor pooled = x.select(1, 0);                                                      // [N,C]
+  return {.embedding = c.projection ? at::matmul(pooled, w.projection) : pooled, .tokens = x.narrow(1, 1, c.tokens())};
+}
+
+}  // namespace genview

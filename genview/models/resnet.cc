@@ -1,0 +1,121 @@
+#include "genview/models/resnet.h"
+
+#include <cmath>
+
+#include "genview/base/error.h"
+
+namespace genview {
+
+int64_t ResnetConfig::planes(int64_t stage) const {
+  return std::max<int64_t>(1, std::llround(64 * width)) << stage;
+}
+
+std::array<int64_t, 4> ResnetConfig::blocks() const {
+  if (depth == 18) return {2, 2, 2, 2};
+  return {3, 4, 6, 3};
+}
+
+static ResnetBlock MakeBlock(int64_t in, int64_t planes, bool bottleneck, int64_t stride) {
+  ResnetBlock block;
+  block.stride = stride;
+  const int64_t out = bottleneck ? 4 * planes : planes;
+  const auto add = [&](int64_t from, int64_t to, int64_t kernel) {
+    block.convs.push_back(MakeConv(from, to, kernel, /*bias=*/false));
+    block.norms.push_back(MakeBatchNorm(to));
+  };
+  if (bottleneck) {
+    add(in, planes, 1);
+    add(planes, planes, 3);
+    add(planes, out, 1);
+  } else {
+    add(in, planes, 3);
+    add(planes, planes, 3);
+  }
+  if (stride != 1 || in != out) {
+    block.shortcut = MakeConv(in, out, 1, /*bias=*/false);
+    block.shortcut_norm = MakeBatchNorm(out);
+  }
+  return block;
+}
+
+Resnet MakeResnet(const ResnetConfig& c) {
+  if (c.depth != 18 && c.depth != 34 && c.depth != 50) {
+    throw UsageError({.what = Format("a ResNet of {} layers is not known", c.depth),
+                      .where = "backbone",
+                      .next = "use resnet18, resnet34 or resnet50"});
+  }
+  Resnet net;
+  net.config = c;
+  int64_t in = c.planes(0);
+  net.stem = MakeConv(3, in, c.small_stem ? 3 : 7, /*bias=*/false);
+  net.stem_norm = MakeBatchNorm(in);
+  for (int64_t stage = 0; stage < 4; ++stage) {
+    for (int64_t i = 0; i < c.blocks()[static_cast<size_t>(stage)]; ++i) {
+      auto& blocks = net.stages[static_cast<size_t>(stage)];
+      blocks.push_back(MakeBlock(in, c.planes(stage), c.bottleneck(), stage > 0 && i == 0 ? 2 : 1));
+      in = blocks.back().norms.back().running_mean.size(0);
+    }
+  }
+  return net;
+}
+
+WeightList ListWeights(Resnet& net) {
+  WeightList list;
+  Append(list, "conv1", net.stem);
+  Append(list, "bn1", net.stem_norm);
+  for (size_t stage = 0; stage < 4; ++stage) {
+    for (size_t i = 0; i < net.stages[stage].size(); ++i) {
+      ResnetBlock& block = net.stages[stage][i];
+      const std::string name = Format("layer{}.{}", stage + 1, i);
+      for (size_t k = 0; k < block.convs.size(); ++k) {
+        Append(list, Format("{}.conv{}", name, k + 1), block.convs[k]);
+        Append(list, Format("{}.bn{}", name, k + 1), block.norms[k]);
+      }
+      Append(list, name + ".downsample.0", block.shortcut);
+      Append(list, name + ".downsample.1", block.shortcut_norm);
+    }
+  }
+  return list;
+}
+
+void InitResnet(Resnet& net, Seed seed) {
+  const WeightList list = ListWeights(net);
+  InitWeights(list, seed);
+  for (const WeightRef& ref : list) {
+    if (ref.role != WeightRole::kWeight) continue;
+    Tensor& weight = *ref.tensor;  // [out,in,k,k]
+    const double fan_out = static_cast<double>(weight.size(0) * weight.size(2) * weight.size(3));
+    weight = NormalTensor(seed.With(ref.name), weight.sizes()).mul_(std::sqrt(2 / fan_out));
+  }
+  if (!net.config.zero_init_residual) return;
+  for (auto& blocks : net.stages) {
+    for (ResnetBlock& block : blocks) block.norms.back().weight = at::zeros_like(block.norms.back().weight);
+  }
+}
+
+static Tensor ForwardBlock(const ResnetBlock& w, const Tensor& x, bool training) {
+  Tensor y = x;
+  bool strided = false;  // the first 3x3 carries the stride
+  for (size_t k = 0; k < w.convs.size(); ++k) {
+    const int64_t padding = w.convs[k].weight.size(2) / 2;
+    const int64_t stride = padding == 1 && !strided ? w.stride : 1;
+    strided |= padding == 1;
+    y = BatchNorm(w.norms[k], Conv(w.convs[k], y, stride, padding), training);
+    if (k + 1 < w.convs.size()) y.relu_();
+  }
+  const Tensor skip = w.shortcut.weight.defined() ? BatchNorm(w.shortcut_norm, Conv(w.shortcut, x, w.stride), training) : x;
+  return y.add_(skip).relu_();
+}
+
+ResnetOutput ForwardResnet(const Resnet& w, const Tensor& x, bool training) {
+  ExpectShape(x, {-1, 3, -1, -1}, "pixels");
+  Tensor y = w.config.small_stem ? Conv(w.stem, x, 1, 1) : Conv(w.stem, x, 2, 3);
+  y = BatchNorm(w.stem_norm, y, training).relu_();
+  if (!w.config.small_stem) y = at::max_pool2d(y, {3, 3}, {2, 2}, {1, 1});
+  for (const auto& blocks : w.stages) {
+    for (const ResnetBlock& block : blocks) y = ForwardBlock(block, y, training);
+  }
+  return {.pooled = y.mean(at::IntArrayRef{2, 3}), .map = y};  // [N,D,h,w]
+}
+
+}  // namespace genview

@@ -1,0 +1,66 @@
+#include "genview/models/resnet.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "genview/base/error.h"
+
+namespace genview {
+namespace {
+
+// Published counts with the classifier of 1000 classes: 11,689,512, 21,797,672 and 25,557,032.
+TEST(Resnet, HasTorchvisionsParametersAndTensors) {
+  const int64_t depths[] = {18, 34, 50}, parameters[] = {11689512, 21797672, 25557032}, tensors[] = {122, 218, 320};
+  for (size_t i = 0; i < 3; ++i) {
+    Resnet net = MakeResnet({.depth = depths[i]});
+    const int64_t classifier = net.config.output_width() * 1000 + 1000;
+    EXPECT_EQ(CountParameters(ListWeights(net)) + classifier, parameters[i]);
+    EXPECT_EQ(static_cast<int64_t>(ListWeights(net).size()) + 2, tensors[i]);
+  }
+}
+
+TEST(Resnet, OtherDepthsAreRefused) { EXPECT_THROW(MakeResnet({.depth = 20}), UsageError); }
+
+TEST(Resnet, StemsDivideTheSizeAsTheyShould) {
+  for (const bool small : {false, true}) {
+    Resnet net = MakeResnet({.depth = 18, .width = 1.0 / 32, .small_stem = small});
+    InitResnet(net, Seed(0));
+    const ResnetOutput out = ForwardResnet(net, NormalTensor(Seed(1), {2, 3, 64, 64}), false);
+    EXPECT_EQ(out.map.sizes(), (at::IntArrayRef{2, 16, small ? 8 : 2, small ? 8 : 2}));
+    EXPECT_EQ(out.pooled.sizes(), (at::IntArrayRef{2, net.config.output_width()}));
+  }
+}
+
+TEST(Resnet, InitHasTheSpreadOfTheFanOut) {
+  Resnet net = MakeResnet({.depth = 18});
+  InitResnet(net, Seed(0));
+  const Tensor& weight = net.stages[1][0].convs[1].weight;  // [128,128,3,3]
+  EXPECT_NEAR(weight.std().item<double>(), std::sqrt(2.0 / (128 * 9)), 5e-4);
+  EXPECT_EQ(net.stem_norm.weight.min().item<float>(), 1);
+}
+
+TEST(Resnet, ZeroInitMakesBlocksTheIdentity) {
+  Resnet net = MakeResnet({.depth = 50, .width = 1.0 / 32, .zero_init_residual = true});
+  InitResnet(net, Seed(0));
+  for (const auto& blocks : net.stages) {
+    for (const auto& block : blocks) {
+      EXPECT_EQ(block.norms.back().weight.abs().max().item<float>(), 0);
+      EXPECT_EQ(block.norms.front().weight.min().item<float>(), 1);
+    }
+  }
+}
+
+TEST(Resnet, InferenceLeavesStatisticsAlone) {
+  Resnet net = MakeResnet({.depth = 18, .width = 1.0 / 32, .small_stem = true});
+  InitResnet(net, Seed(0));
+  ForwardResnet(net, NormalTensor(Seed(1), {4, 3, 16, 16}), false);
+  EXPECT_EQ(net.stem_norm.num_batches_tracked.item<int64_t>(), 0);
+  EXPECT_EQ(net.stem_norm.running_mean.abs().max().item<float>(), 0);
+  ForwardResnet(net, NormalTensor(Seed(1), {4, 3, 16, 16}), true);
+  EXPECT_EQ(net.stem_norm.num_batches_tracked.item<int64_t>(), 1);
+  EXPECT_GT(net.stem_norm.running_mean.abs().max().item<float>(), 0);
+}
+
+}  // namespace
+}  // namespace genview

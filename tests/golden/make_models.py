@@ -1,0 +1,145 @@
+"""Writes tests/golden/models/*.safetensors: what open_clip, transformers, torchvision and timm compute with small
+random weights. Run with the versions of tests/golden/requirements.txt:  python tests/golden/make_models.py
+
+Each file: `weights.<name in that library's file>`, inputs, outputs, and gradients `grad.<name>` of sum(output * factor).
+Weights are rounded to half precision, so that they can be stored as such without changing anything.
+"""
+import json
+import pathlib
+import tempfile
+
+import open_clip
+import timm
+import torch
+import torchvision.models.resnet as tv
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+OUT = pathlib.Path(__file__).parent / "models"
+
+
+def round_weights(model, spread=0.0):
+    """Half-precision values everywhere; with `spread`, norms and biases away from the 1 and 0 they begin with."""
+    with torch.no_grad():
+        for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
+            if not tensor.is_floating_point():
+                continue
+            if spread and tensor.dim() == 1:
+                if "running_var" in name:
+                    tensor.uniform_(0.5, 1.5)
+                else:
+                    tensor.add_(torch.randn_like(tensor) * spread)
+            tensor.copy_(tensor.half().float())
+
+
+def halves(state):
+    return {f"weights.{k}": (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+
+
+def save(name, tensors, config):
+    tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
+    save_file(tensors, OUT / f"{name}.safetensors", {"config": json.dumps(config)})
+    print(name, sum(t.numel() * t.element_size() for t in tensors.values()) // 1000, "kB")
+
+
+def gradients(model, loss, names):
+    named = dict(model.named_parameters())
+    grads = torch.autograd.grad(loss, [named[n] for n in names])
+    return {f"grad.{n}": g for n, g in zip(names, grads)}
+
+
+def open_clip_tower(name, config, grads):
+    model = open_clip.CLIP(**{**config, "vision_cfg": {**config["vision_cfg"], "output_tokens": True},
+                              "text_cfg": {"width": 8, "heads": 2, "layers": 1, "context_length": 4, "vocab_size": 6}}).eval()
+    round_weights(model, spread=0.2)
+    size = config["vision_cfg"]["image_size"]
+    pixels = torch.randn(3, 3, size, size)
+    embedding, tokens = model.visual(pixels)
+    factor = torch.randn_like(embedding)
+    loss = (embedding * factor).sum() + tokens.square().sum()
+    save(name, {**halves(model.state_dict()), "pixels": pixels, "embedding": embedding, "tokens": tokens, "factor": factor,
+                **gradients(model, loss, [f"visual.{n}" for n in grads])}, config)
+
+
+def hugging_face(name, model, vision, project, config):
+    round_weights(model, spread=0.2)
+    size = vision.config.image_size
+    pixels = torch.randn(3, 3, size, size)
+    with torch.no_grad():
+        out = vision(pixels)
+        hidden = vision.post_layernorm(out.last_hidden_state)
+        embedding = project(hidden[:, 0])
+    with tempfile.TemporaryDirectory() as folder:  # the names are those of the files, not of the modules
+        model.save_pretrained(folder)
+        state = load_file(folder + "/model.safetensors")
+        config = json.loads((pathlib.Path(folder) / "config.json").read_text())
+    save(name, {**halves(state), "pixels": pixels, "embedding": embedding, "tokens": hidden[:, 1:]}, config)
+
+
+class SmallResnet(tv.ResNet):
+    """torchvision's network with `planes` in place of 64 channels, and the small stem if asked for."""
+
+    def __init__(self, block, layers, planes, small_stem):
+        nn.Module.__init__(self)
+        self._norm_layer, self.inplanes, self.dilation, self.groups, self.base_width = nn.BatchNorm2d, planes, 1, 1, 64
+        self.conv1 = nn.Conv2d(3, planes, 3, 1, 1, bias=False) if small_stem else nn.Conv2d(3, planes, 7, 2, 3, bias=False)
+        self.bn1, self.relu = nn.BatchNorm2d(planes), nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, 2, 1)
+        for i, count in enumerate(layers):
+            setattr(self, f"layer{i + 1}", self._make_layer(block, planes << i, count, stride=1 if i == 0 else 2))
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d((1, 1)), nn.Identity()
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+
+
+def resnet(name, block, layers, planes, small_stem, size, depth):
+    model = SmallResnet(block, layers, planes, small_stem)
+    round_weights(model, spread=0.2)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    pixels = torch.randn(4, 3, size, size)
+    features = {}
+    model.layer4.register_forward_hook(lambda m, i, o: features.update(map=o))
+    model.eval()
+    with torch.no_grad():
+        pooled, map_ = model(pixels), features["map"]
+    model.train()
+    trained = model(pixels)
+    factor = torch.randn_like(trained)
+    last = "conv3" if block is tv.Bottleneck else "conv2"
+    grads = gradients(model, (trained * factor).sum(),
+                      ["conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "layer2.0.downsample.0.weight",
+                       f"layer4.1.{last}.weight", "layer4.1.bn2.bias"])
+    after = {f"after.{k}": v for k, v in model.state_dict().items() if "running" in k or "num_batches" in k}
+    save(name, {**halves(before), "pixels": pixels, "pooled": pooled, "map": map_, "trained": trained, "factor": factor,
+                **grads, **after}, {"depth": depth, "width": planes / 64, "small_stem": small_stem})
+
+
+def main():
+    OUT.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    open_clip_tower("open_clip_gelu", {
+        "embed_dim": 12, "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}},
+        ["conv1.weight", "class_embedding", "positional_embedding", "proj", "ln_pre.weight",
+         "transformer.resblocks.0.attn.in_proj_weight", "transformer.resblocks.1.mlp.c_fc.bias"])
+    open_clip_tower("open_clip_quick", {
+        "embed_dim": 10, "quick_gelu": True,
+        "vision_cfg": {"image_size": 23, "layers": 2, "width": 24, "head_width": 8, "patch_size": 5, "mlp_ratio": 2.5,
+                       "no_ln_pre": True, "norm_kwargs": {"eps": 1e-6}}},
+        ["conv1.weight", "transformer.resblocks.0.attn.out_proj.weight"])
+    vision = dict(hidden_size=32, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4, image_size=24,
+                  patch_size=6, projection_dim=10)
+    model = transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**vision, hidden_act="gelu")).eval()
+    hugging_face("transformers_gelu", model, model.vision_model, model.visual_projection, {})
+    text = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, vocab_size=6,
+                max_position_embeddings=4, projection_dim=10)
+    model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=10)).eval()
+    hugging_face("transformers_quick_whole", model, model.vision_model, model.visual_projection, {})
+    resnet("resnet18", tv.BasicBlock, [2, 2, 2, 2], 4, False, 64, 18)
+    resnet("resnet18_small", tv.BasicBlock, [2, 2, 2, 2], 4, True, 24, 18)
+    resnet("resnet50", tv.Bottleneck, [3, 4, 6, 3], 2, False, 64, 50)
+
+
+if __name__ == "__main__":
+    main()
