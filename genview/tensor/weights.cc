@@ -48,17 +48,20 @@ WeightMap WeightMap::WithPrefixRemoved(const std::string& prefix) const {
   return result;
 }
 
+// Takes no memory, whatever size a hostile config asks for; Finish throws before anyone computes with it.
+static Tensor Absent(at::IntArrayRef shape, at::ScalarType dtype) { return at::zeros({}, dtype).expand(shape); }
+
 Tensor WeightReader::Take(const std::string& name, at::IntArrayRef shape) {
   used_.push_back(name);
   const auto found = weights_.tensors().find(name);
   if (found == weights_.tensors().end()) {
     wrong_.push_back(Format("{}: missing, wanted [{}]", name, fmt::join(shape, ",")));
-    return at::zeros(shape, dtype_);
+    return Absent(shape, dtype_);
   }
   const Tensor& stored = found->second;
   if (stored.sizes() != shape) {
     wrong_.push_back(Format("{}: has [{}], wanted [{}]", name, fmt::join(stored.sizes(), ","), fmt::join(shape, ",")));
-    return at::zeros(shape, dtype_);
+    return Absent(shape, dtype_);
   }
   if (!at::isFloatingType(stored.scalar_type())) return stored.clone();
   Tensor tensor = stored.to(dtype_, /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);

@@ -1,0 +1,80 @@
+#include "genview/models/diffusion_blocks.h"
+
+#include <cmath>
+
+namespace genview {
+
+Tensor SinusoidEmbedding(const Tensor& t, int64_t width, bool cos_first, double shift) {
+  const int64_t half = width / 2;
+  const auto options = t.options().dtype(at::kFloat);
+  // In the order of the original's roundings: (-ln 10000 * k) / (half - shift), all in fp32.
+  const Tensor rates = at::exp(at::arange(half, options) * -std::log(10000.0) / (static_cast<double>(half) - shift));
+  const Tensor phase = t.to(at::kFloat).unsqueeze(1) * rates;                              // [N,half]
+  const Tensor waves = cos_first ? at::cat({phase.cos(), phase.sin()}, 1) : at::cat({phase.sin(), phase.cos()}, 1);
+  return width % 2 == 0 ? waves : at::constant_pad_nd(waves, {0, 1});
+}
+
+EmbeddingMlp MakeEmbeddingMlp(int64_t in, int64_t out) { return {MakeLinear(in, out), MakeLinear(out, out)}; }
+
+void Append(WeightList& list, const std::string& prefix, EmbeddingMlp& w) {
+  Append(list, prefix + ".linear_1", w.linear1);
+  Append(list, prefix + ".linear_2", w.linear2);
+}
+
+Tensor ForwardEmbeddingMlp(const EmbeddingMlp& w, const Tensor& x) {
+  return Linear(w.linear2, at::silu(Linear(w.linear1, x.to(w.linear1.weight.scalar_type()))));
+}
+
+ResnetBlock MakeResnetBlock(int64_t in, int64_t out, int64_t time_width) {
+  ResnetBlock w{MakeNorm(in), MakeConv(in, out, 3), {}, MakeNorm(out), MakeConv(out, out, 3), {}};
+  if (time_width > 0) w.time = MakeLinear(time_width, out);
+  if (in != out) w.shortcut = MakeConv(in, out, 1);
+  return w;
+}
+
+void Append(WeightList& list, const std::string& prefix, ResnetBlock& w) {
+  Append(list, prefix + ".norm1", w.norm1);
+  Append(list, prefix + ".conv1", w.conv1);
+  Append(list, prefix + ".time_emb_proj", w.time);
+  Append(list, prefix + ".norm2", w.norm2);
+  Append(list, prefix + ".conv2", w.conv2);
+  Append(list, prefix + ".conv_shortcut", w.shortcut);
+}
+
+Tensor ForwardResnetBlock(const ResnetBlock& w, const Tensor& x, const Tensor& time, int64_t groups, double eps) {
+  Tensor h = Conv(w.conv1, at::silu(GroupNorm(w.norm1, x, groups, eps)), 1, 1);            // [N,C,H,W]
+  if (w.time.weight.defined()) h = h + Linear(w.time, time).unsqueeze(2).unsqueeze(3);
+  h = Conv(w.conv2, at::silu(GroupNorm(w.norm2, h, groups, eps)), 1, 1);
+  return h + (w.shortcut.weight.defined() ? Conv(w.shortcut, x) : x);
+}
+
+SpatialAttention MakeSpatialAttention(int64_t channels) {
+  return {MakeNorm(channels), MakeLinear(channels, channels), MakeLinear(channels, channels),
+          MakeLinear(channels, channels), MakeLinear(channels, channels)};
+}
+
+void Append(WeightList& list, const std::string& prefix, SpatialAttention& w) {
+  Append(list, prefix + ".group_norm", w.norm);
+  Append(list, prefix + ".to_q", w.q);
+  Append(list, prefix + ".to_k", w.k);
+  Append(list, prefix + ".to_v", w.v);
+  Append(list, prefix + ".to_out.0", w.out);
+}
+
+Tensor ForwardSpatialAttention(const SpatialAttention& w, const Tensor& x, int64_t heads, int64_t groups, double eps) {
+  const Tensor tokens = PixelsToTokens(GroupNorm(w.norm, x, groups, eps));                 // [N,HW,C]
+  const Tensor mixed = Attention(Linear(w.q, tokens), Linear(w.k, tokens), Linear(w.v, tokens), heads);
+  return x + TokensToPixels(Linear(w.out, mixed), x.size(2), x.size(3));
+}
+
+Tensor Upsample(const ConvWeights& w, const Tensor& x, int64_t height, int64_t width) {
+  return Conv(w, at::upsample_nearest2d(x, {height, width}), 1, 1);
+}
+
+Tensor PixelsToTokens(const Tensor& x) { return x.permute({0, 2, 3, 1}).reshape({x.size(0), x.size(2) * x.size(3), x.size(1)}); }
+
+Tensor TokensToPixels(const Tensor& x, int64_t height, int64_t width) {
+  return x.view({x.size(0), height, width, x.size(2)}).permute({0, 3, 1, 2});
+}
+
+}  // namespace genview

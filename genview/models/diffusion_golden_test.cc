@@ -1,0 +1,166 @@
+#include <gtest/gtest.h>
+
+#include <c10/core/GradMode.h>
+#include <c10/core/InferenceMode.h>
+
+#include "genview/base/error.h"
+#include "genview/base/text.h"
+#include "genview/models/unet.h"
+#include "genview/models/vae.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+
+// Largest difference over the largest wanted value; the place is named on failure.
+void ExpectClose(const Tensor& got, const Tensor& wanted, double tolerance, const std::string& name) {
+  ASSERT_EQ(got.sizes(), wanted.sizes()) << name;
+  const Tensor difference = (got.to(at::kDouble) - wanted.to(at::kDouble)).abs().flatten();
+  const int64_t at = difference.argmax().item<int64_t>();
+  const double scale = wanted.abs().max().item<double>();
+  EXPECT_LE(difference[at].item<double>(), tolerance * scale)
+      << name << ": element " << at << " is " << got.flatten()[at].item<double>() << ", wanted " << wanted.flatten()[at].item<double>();
+}
+
+Tensor Get(const WeightMap& io, const char* name) { return io.Has(name) ? io.At(name) : Tensor(); }
+
+class UnetGolden : public testing::TestWithParam<const char*> {};
+
+TEST_P(UnetGolden, OutputEqualsDiffusers) {
+  const c10::InferenceMode guard;
+  const Unet unet = ReadUnetFolder(kGolden / GetParam());
+  const WeightMap io = ReadSafetensors(kGolden / GetParam() / "io.safetensors");
+  const Tensor out = ForwardUnet(unet, io.At("sample"), io.At("timesteps"), Get(io, "class_labels"), Get(io, "prompt"));
+  ExpectClose(out, io.At("output"), 1e-5, GetParam());
+  EXPECT_TRUE(out.is_contiguous(at::MemoryFormat::ChannelsLast));
+}
+
+TEST_P(UnetGolden, GradientsEqualAFiniteDifference) {
+  Unet unet = ReadUnetFolder(kGolden / GetParam());
+  const WeightMap io = ReadSafetensors(kGolden / GetParam() / "io.safetensors");
+  const WeightList list = ListWeights(unet);
+  ConvertWeights(list, at::kDouble);
+  SetRequiresGrad(list, true);
+  const auto loss = [&] {
+    const auto wide = [&](const char* name) { return io.Has(name) ? io.At(name).to(at::kDouble) : Tensor(); };
+    return (ForwardUnet(unet, wide("sample"), io.At("timesteps"), wide("class_labels"), wide("prompt"))).square().mean();
+  };
+  loss().backward();
+  double slope = 0;  // along one random direction of all weights at once
+  std::vector<Tensor> direction;
+  for (const WeightRef& ref : list) {
+    direction.push_back(NormalTensor(Seed(5).With(ref.name), ref.tensor->sizes()).to(at::kDouble));
+    ASSERT_TRUE(ref.tensor->grad().defined()) << ref.name;
+    slope += (ref.tensor->grad() * direction.back()).sum().item<double>();
+  }
+  const double step = 1e-6;
+  const auto moved = [&](double by) {
+    const c10::AutoGradMode off(false);
+    for (size_t i = 0; i < list.size(); ++i) list[i].tensor->add_(direction[i], by);
+    return loss().item<double>();
+  };
+  const double ahead = moved(step), behind = moved(-2 * step);
+  EXPECT_NEAR((ahead - behind) / (2 * step), slope, 1e-5 * std::abs(slope) + 1e-8);
+}
+
+TEST_P(UnetGolden, WrittenFolderGivesTheSameModel) {
+  Unet unet = ReadUnetFolder(kGolden / GetParam());
+  const Path folder = Path(testing::TempDir()) / (std::string("genview-unet-") + GetParam());
+  WriteUnetFolder(unet, folder);
+  Unet again = ReadUnetFolder(folder);
+  const WeightList a = ListWeights(unet), b = ListWeights(again);
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(at::equal(*a[i].tensor, *b[i].tensor)) << a[i].name;
+  EXPECT_EQ(UnetConfigToJson(unet.config), UnetConfigToJson(again.config));
+  std::filesystem::remove_all(folder);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, UnetGolden, testing::Values("unet_plain", "unet_text", "unet_lists", "unet_heads"),
+                         [](const auto& each) { return std::string(each.param); });
+
+class VaeGolden : public testing::TestWithParam<const char*> {};
+
+TEST_P(VaeGolden, MomentsAndPictureEqualDiffusers) {
+  const c10::InferenceMode guard;
+  const Vae vae = ReadVaeFolder(kGolden / GetParam());
+  const WeightMap io = ReadSafetensors(kGolden / GetParam() / "io.safetensors");
+  const VaeMoments moments = EncodeVae(vae, io.At("pixels"));
+  ExpectClose(moments.mean, io.At("mean"), 1e-5, "mean");
+  ExpectClose(moments.logvar, io.At("logvar"), 1e-5, "logvar");
+  ExpectClose(DecodeVae(vae, io.At("latents")), io.At("decoded"), 1e-5, "decoded");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, VaeGolden, testing::Values("vae", "vae_bare"), [](const auto& each) { return std::string(each.param); });
+
+TEST(Vae, TrainsThroughEncoderAndDecoder) {
+  Vae vae = ReadVaeFolder(kGolden / "vae");
+  const WeightList list = ListWeights(vae);
+  SetRequiresGrad(list, true);
+  const WeightMap io = ReadSafetensors(kGolden / "vae" / "io.safetensors");
+  const Tensor pixels = io.At("pixels");
+  const VaeMoments moments = EncodeVae(vae, pixels);
+  (DecodeVae(vae, moments.mean + (moments.logvar * 0.5).exp()) - pixels).square().mean().backward();
+  for (const WeightRef& ref : list) {
+    ASSERT_TRUE(ref.tensor->grad().defined()) << ref.name;
+    EXPECT_TRUE(at::isfinite(ref.tensor->grad()).all().item<bool>()) << ref.name;
+  }
+}
+
+TEST(Vae, OldNamesOfTheAttentionAreRead) {
+  Vae vae = ReadVaeFolder(kGolden / "vae");
+  const Path folder = Path(testing::TempDir()) / "genview-vae-old";
+  WriteVaeFolder(vae, folder);
+  auto tensors = NamedTensors(ListWeights(vae));
+  for (auto& [name, tensor] : tensors) {
+    for (const auto& [now, before] : {std::pair{".to_q.", ".query."}, {".to_k.", ".key."}, {".to_v.", ".value."}, {".to_out.0.", ".proj_attn."}}) {
+      const size_t at = name.find(now);
+      if (at != std::string::npos) name.replace(at, std::string(now).size(), before);
+    }
+  }
+  WriteSafetensors(folder / "diffusion_pytorch_model.safetensors", tensors);
+  Vae again = ReadVaeFolder(folder);
+  EXPECT_TRUE(at::equal(vae.encoder.mid.attention.out.weight, again.encoder.mid.attention.out.weight));
+  EXPECT_TRUE(at::equal(vae.decoder.mid.attention.q.bias, again.decoder.mid.attention.q.bias));
+  std::filesystem::remove_all(folder);
+}
+
+std::string RefusalOf(const char* key, const Json& value) {
+  Json json = UnetConfigToJson(UnetConfig{});
+  json[key] = value;
+  try {
+    ParseUnetConfig(json, "unet/config.json");
+  } catch (const Error& error) {
+    return error.text().what;
+  }
+  return "accepted";
+}
+
+TEST(UnetConfig, WhatIsNotSupportedIsRefusedByName) {
+  const std::vector<std::pair<const char*, Json>> unsupported{
+      {"act_fn", "gelu"}, {"resnet_time_scale_shift", "scale_shift"}, {"class_embed_type", "timestep"}, {"dropout", 0.1},
+      {"addition_embed_type", "text"}, {"time_cond_proj_dim", 256}, {"encoder_hid_dim", 768}, {"a_key_of_next_year", 3},
+      {"mid_block_type", "UNetMidBlock2DSimpleCrossAttn"}, {"conv_in_kernel", 5}, {"norm_num_groups", 48},
+      {"attention_head_dim", 7}, {"down_block_types", Json::array({"DownBlock2D"})}, {"block_out_channels", Json::array()},
+      {"reverse_transformer_layers_per_block", Json::array({1})}, {"num_class_embeds", 1000}, {"layers_per_block", 1000000}};
+  for (const auto& [key, value] : unsupported) EXPECT_NE(RefusalOf(key, value).find(Format("`{}`", key)), std::string::npos) << key;
+  EXPECT_EQ(RefusalOf("addition_embed_type", nullptr), "accepted");
+  EXPECT_EQ(RefusalOf("a_key_of_next_year", false), "accepted");
+  EXPECT_EQ(RefusalOf("_name_or_path", "somewhere"), "accepted");
+  EXPECT_EQ(RefusalOf("num_attention_heads", 4), "accepted");
+}
+
+TEST(SinusoidEmbedding, PublishedValues) {
+  const Tensor unet = SinusoidEmbedding(at::tensor({951}), 320, true, 0)[0];
+  EXPECT_NEAR(unet[0].item<float>(), -0.619592, 1e-5);
+  EXPECT_NEAR(unet[1].item<float>(), 0.768937, 1e-4);
+  EXPECT_NEAR(unet[160].item<float>(), 0.784924, 1e-5);
+  const Tensor level = SinusoidEmbedding(at::tensor({200}), 1024, true, 0)[0];
+  EXPECT_NEAR(level[0].item<float>(), 0.487188, 1e-5);
+  EXPECT_NEAR(level[512].item<float>(), -0.873297, 1e-5);
+  EXPECT_NEAR(level[1023].item<float>(), 0.020362, 1e-6);
+}
+
+}  // namespace
+}  // namespace genview
