@@ -122,6 +122,8 @@ TEST(Files, TornLastLineIsCutWhenTheLogIsOpened) {
   EXPECT_EQ(ReadLines(path), (std::vector<std::string>{"one", "two", "three"}));
 }
 
+TEST(Files, SystemFilesWithoutASizeAreRead) { EXPECT_FALSE(ReadLines("/proc/self/status").empty()); }
+
 TEST(Text, NearestNameAndUtf8) {
   EXPECT_EQ(NearestName("guidence", {"steps", "guidance"}), "guidance");
   EXPECT_EQ(NearestName("zzzzzz", {"steps", "guidance"}), "");

@@ -1,11 +1,18 @@
 #include "genview/base/fields.h"
 
+#include <algorithm>
+
 #include "genview/base/toml.h"
 
 namespace genview {
 
 std::string FieldSource::Where(const std::string& key) const {
   const std::string name = Name(key);
+  if (file == kCommandLine) {
+    std::string flag = name.starts_with("run.") ? name.substr(4) : name;
+    std::replace_if(flag.begin(), flag.end(), [](char c) { return c == '.' || c == '_'; }, '-');
+    return Format("{}, --{}", file, flag);
+  }
   if (lines != nullptr) {
     if (const auto line = lines->find(name); line != lines->end()) {
       return Format("{}, line {}, key `{}`", file, line->second, name);

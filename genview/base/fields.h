@@ -54,6 +54,9 @@ std::vector<std::string> AllEnumNames() {
   return names;
 }
 
+// The name of FieldSource::file whose keys are flags: `quality.gamma` is then shown as --quality-gamma.
+inline constexpr const char* kCommandLine = "command line";
+
 // Where the values came from, for messages.
 struct FieldSource {
   std::string file;                                 // "recipe.toml", "command line"

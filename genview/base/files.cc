@@ -181,12 +181,23 @@ MappedFile::MappedFile(const Path& path) {
       Fail("cannot map the file", path, code);
     }
     data_ = static_cast<const uint8_t*>(memory);
+  } else {
+    // Files of /proc and /sys say that they are empty, and cannot be mapped: they are read.
+    char buffer[4096];
+    for (ssize_t count = 0; (count = ::read(descriptor, buffer, sizeof buffer)) > 0;) {
+      owned_.append(buffer, static_cast<size_t>(count));
+      if (owned_.size() > (size_t{64} << 20)) break;
+    }
+    if (!owned_.empty()) {
+      data_ = reinterpret_cast<const uint8_t*>(owned_.data());
+      size_ = owned_.size();
+    }
   }
   ::close(descriptor);
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
+  if (data_ != nullptr && owned_.empty()) ::munmap(const_cast<uint8_t*>(data_), size_);
 }
 
 }  // namespace genview

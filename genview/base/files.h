@@ -73,6 +73,7 @@ class MappedFile {
  private:
   const uint8_t* data_ = nullptr;
   uint64_t size_ = 0;
+  std::string owned_;  // the contents, where they cannot be mapped
 };
 
 }  // namespace genview

@@ -1,0 +1,47 @@
+// From words to a config: flags become the Json that ReadFields takes, so that a flag and a recipe's key are read, checked
+// and described by the same lines.
+//
+//   const Args args = ParseArgs(command, words);                  // throws UsageError, naming the nearest flag
+//   const auto config = ParseFields<ViewsConfig>(args);
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+
+namespace genview {
+
+enum class LogLevel { kError, kWarning, kInfo, kDebug };
+template <>
+struct EnumNames<LogLevel> {
+  static constexpr std::pair<LogLevel, const char*> kNames[] = {{LogLevel::kError, "error"}, {LogLevel::kWarning, "warning"},
+                                                                {LogLevel::kInfo, "info"}, {LogLevel::kDebug, "debug"}};
+};
+
+// Options of the program itself, which every command has beside its own.
+struct ProgramOptions {
+  LogLevel log_level = LogLevel::kInfo;
+};
+template <class Visit>
+void VisitFields(ProgramOptions& o, Visit&& visit) {
+  visit("log_level", o.log_level, Any{}, "what goes to stderr: error, warning, info (with progress) or debug");
+}
+
+struct Args {
+  const Command* command = nullptr;
+  Json values = Json::object();  // of the command's config, nested
+  ProgramOptions program;
+};
+
+// `words` without the program's and the command's name.
+Args ParseArgs(const Command& command, const std::vector<std::string>& words);
+
+template <class Config>
+Config ParseFields(const Args& args, Config config = {}) {
+  ReadFields(config, args.values, {.file = kCommandLine, .prefix = "", .lines = nullptr});
+  CheckRequired(config, {.file = kCommandLine, .prefix = "", .lines = nullptr});
+  return config;
+}
+
+}  // namespace genview

@@ -1,0 +1,136 @@
+#include "cli/args.h"
+
+#include <gtest/gtest.h>
+
+#include "cli/help.h"
+#include "genview/tensor/run_options.h"
+
+namespace genview {
+namespace {
+
+struct Inner {
+  double gamma = 1;
+};
+template <class Visit>
+void VisitFields(Inner& c, Visit&& visit) {
+  visit("gamma", c.gamma, Range<double>{0, 10}, "sharpness");
+}
+struct Sample {
+  Path images;
+  std::vector<std::string> more;
+  int64_t per_image = 1;
+  bool tokens = false, resume = true;
+  std::vector<int64_t> levels = {0, 100};
+  std::vector<std::string> set;
+  Inner quality;
+  RunOptions run;
+};
+template <class Visit>
+void VisitFields(Sample& c, Visit&& visit) {
+  visit("images", c.images, Required{}, "pictures");
+  visit("more", c.more, Any{}, "more pictures");
+  visit("per_image", c.per_image, Range<int64_t>{1, 16}, "views of each picture");
+  visit("tokens", c.tokens, Any{}, "also tokens");
+  visit("resume", c.resume, Any{}, "go on");
+  visit("levels", c.levels, Range<int64_t>{0, 999}, "noise levels");
+  visit("set", c.set, Any{}, "key=value");
+  visit("quality", c.quality, Section{}, "weights");
+  visit("run", c.run, Section{}, "common");
+}
+std::vector<FieldInfo> SampleFields() { return DescribeFields<Sample>(); }
+int RunSample(const Args&, Progress&) { return kOk; }
+
+const Command kSample = {"sample", "IMAGES [MORE]...", "a command of the tests", {"images", "more"}, SampleFields, RunSample};
+
+Sample Parse(const std::vector<std::string>& words) { return ParseFields<Sample>(ParseArgs(kSample, words)); }
+
+ErrorText Complaint(const std::vector<std::string>& words) {
+  try {
+    (void)Parse(words);
+  } catch (const UsageError& error) {
+    return error.text();
+  }
+  return {};
+}
+
+TEST(Args, FlagsFillTheConfig) {
+  const Sample config = Parse({"pictures", "--per-image", "3", "--tokens", "--levels=1,2,3", "--quality-gamma", ".5", "--threads",
+                               "4", "--no-resume", "--seed", "18446744073709551615"});
+  EXPECT_EQ(config.images, "pictures");
+  EXPECT_EQ(config.per_image, 3);
+  EXPECT_TRUE(config.tokens);
+  EXPECT_FALSE(config.resume);
+  EXPECT_EQ(config.levels, (std::vector<int64_t>{1, 2, 3}));
+  EXPECT_EQ(config.quality.gamma, 0.5);
+  EXPECT_EQ(config.run.threads, 4);
+  EXPECT_EQ(config.run.seed, UINT64_MAX);
+}
+
+TEST(Args, AutoIsZeroAndTheLastFlagWins) {
+  EXPECT_EQ(Parse({"x", "--batch", "7", "--batch", "auto"}).run.batch, 0);
+  EXPECT_EQ(Parse({"x", "--device", "cpu"}).run.device, DeviceChoice::kCpu);
+}
+
+TEST(Args, PositionalsMayComeAnywhereAndRepeat) {
+  const Sample config = Parse({"one", "--tokens", "two,with comma", "three"});
+  EXPECT_EQ(config.images, "one");
+  EXPECT_EQ(config.more, (std::vector<std::string>{"two,with comma", "three"}));
+}
+
+TEST(Args, AssignmentsKeepTheirCommas) {
+  EXPECT_EQ(Parse({"x", "--set", "views.levels=[1,2]", "--set", "a=b"}).set, (std::vector<std::string>{"views.levels=[1,2]", "a=b"}));
+}
+
+TEST(Args, UnknownFlagNamesTheNearest) {
+  const ErrorText text = Complaint({"x", "--per-imge", "3"});
+  EXPECT_EQ(text.what, "`genview sample` has no option `--per-imge`");
+  EXPECT_EQ(text.next, "did you mean `--per-image`?");
+  EXPECT_EQ(Complaint({"x", "--thread=3"}).next, "did you mean `--threads`?");
+  EXPECT_EQ(Complaint({"x", "--qqqqqqqqqqqqqqqqqqqqq"}).next, "see `genview sample --help`");
+}
+
+TEST(Args, ValuesAreChecked) {
+  EXPECT_EQ(Complaint({"x", "--per-image", "0"}).what, "`per_image` is 0, allowed are 1 to 16");
+  EXPECT_EQ(Complaint({"x", "--per-image", "0"}).where, "command line, --per-image");
+  EXPECT_EQ(Complaint({"x", "--threads", "-1"}).where, "command line, --threads");
+  EXPECT_NE(Complaint({"x", "--per-image", "many"}).what.find("not a whole number"), std::string::npos);
+  EXPECT_NE(Complaint({"x", "--device", "gpu"}).next.find("cpu"), std::string::npos);
+  EXPECT_EQ(Complaint({"x", "--per-image"}).what, "`--per-image` needs a value");
+  EXPECT_EQ(Complaint({}).what, "<images> is missing (pictures)");
+}
+
+TEST(Args, LogLevelBelongsToTheProgram) {
+  EXPECT_EQ(ParseArgs(kSample, {"x", "--log-level", "error"}).program.log_level, LogLevel::kError);
+}
+
+TEST(Help, ShowsDefaultsRangesAndCommonOptions) {
+  const std::string help = CommandHelp(kSample);
+  for (const char* part : {"--per-image N", "views of each picture [1 to 16; default 1]", "--levels N,...", "default 0,100",
+                           "--quality-gamma X", "common options:", "--threads N|auto", "--log-level", "IMAGES", "--device auto|cpu|cuda"}) {
+    EXPECT_NE(help.find(part), std::string::npos) << part << "\n" << help;
+  }
+  EXPECT_EQ(help.find("--run-"), std::string::npos);
+}
+
+TEST(Help, IsGivenWhenAskedForAndOnlyThen) {
+  EXPECT_TRUE(AnswerHelp({"--help"}));
+  EXPECT_TRUE(AnswerHelp({"--version"}));
+  EXPECT_TRUE(AnswerHelp({"doctor", "--help"}));
+  EXPECT_TRUE(AnswerHelp({"help", "inspect"}));
+  EXPECT_FALSE(AnswerHelp({"inspect", "--", "--help"}));
+  EXPECT_FALSE(AnswerHelp({"nonsense", "--help"}));
+  EXPECT_FALSE(AnswerHelp({}));
+}
+
+TEST(Help, EveryCommandDescribesEveryField) {
+  for (const Command& command : AllCommands()) {
+    std::set<std::string> flags = {"log-level", "help"};
+    for (const auto& field : command.fields()) {
+      EXPECT_FALSE(field.help.empty()) << command.name << " " << field.name;
+      EXPECT_TRUE(flags.insert(FlagName(field.name)).second) << command.name << " has two fields for --" << FlagName(field.name);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace genview

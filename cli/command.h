@@ -1,0 +1,47 @@
+// The commands of the program as one constant table: --help, the nearest name of a mistyped command, and the call all
+// come from it. A new command is one row here and one file beside this one.
+//
+//   const Command* command = FindCommand({"foreground", "fit", "images/"}, &words);    // words = 2
+//   return command->run(args, progress);
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "genview/base/fields.h"
+#include "genview/base/progress.h"
+
+namespace genview {
+
+struct Args;
+
+// Exit codes, fixed.
+inline constexpr int kOk = 0, kFailed = 1, kWrongUse = 2, kInterrupted = 130;
+
+// The table is read before static constructors have run (see early_help.cc), so it holds constants and functions alone.
+struct Command {
+  std::string_view name;                    // "foreground fit"
+  std::string_view usage;                   // what follows the name, for --help
+  std::string_view summary;                 // one line
+  std::string_view positionals[2];          // fields that are given without a flag, in order; may be empty
+  std::vector<FieldInfo> (*fields)();       // every field of the command's config
+  int (*run)(const Args&, Progress&);
+};
+
+struct CommandTable {
+  const Command* rows;
+  size_t size;
+  const Command* begin() const { return rows; }
+  const Command* end() const { return rows + size; }
+};
+CommandTable AllCommands();
+
+// The command that `words` begin with, and how many of them its name takes. Null when none does.
+const Command* FindCommand(const std::vector<std::string>& words, size_t* taken);
+
+// Where a field comes from on the command line: `quality.gamma` is --quality-gamma, and the fields of RunOptions, which
+// every stage keeps in `run`, lose that part: `run.threads` is --threads.
+std::string FlagName(std::string_view field);
+
+}  // namespace genview

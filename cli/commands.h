@@ -1,0 +1,16 @@
+// One pair per command: the fields of its config, for flags and --help, and the command itself.
+#pragma once
+
+#include <vector>
+
+#include "cli/args.h"
+
+namespace genview {
+
+std::vector<FieldInfo> InspectFields();
+int RunInspect(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> DoctorFields();
+int RunDoctor(const Args& args, Progress& progress);
+
+}  // namespace genview

@@ -1,0 +1,140 @@
+// genview doctor: is it my machine? Versions, devices, memory, and a small model on each device held to a reference.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/headeronly/version.h>
+
+#include <fstream>
+
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "genview/models/blocks.h"
+#include "genview/tensor/device.h"
+
+namespace genview {
+namespace {
+
+struct DoctorConfig {};
+template <class Visit>
+void VisitFields(DoctorConfig&, Visit&&) {}
+
+// A convolution, a norm, attention and two linear layers: one of each kind of kernel that stages rely on.
+struct TinyModel {
+  ConvWeights stem = MakeConv(3, 32, 4);
+  NormWeights norm = MakeNorm(32);
+  LinearWeights qkv = MakeLinear(32, 96), mlp = MakeLinear(32, 64), head = MakeLinear(64, 16);
+};
+
+WeightList ListWeights(TinyModel& m) {
+  WeightList list;
+  Append(list, "stem", m.stem);
+  Append(list, "norm", m.norm);
+  Append(list, "qkv", m.qkv);
+  Append(list, "mlp", m.mlp);
+  Append(list, "head", m.head);
+  return list;
+}
+
+Tensor Forward(const TinyModel& m, const Tensor& pixels) {
+  Tensor x = Conv(m.stem, pixels, 4).flatten(2).transpose(1, 2);           // [N,64,32]
+  const auto qkv = Linear(m.qkv, LayerNorm(m.norm, x, 1e-5)).chunk(3, 2);  // 3 x [N,64,32]
+  x = x + Attention(qkv[0], qkv[1], qkv[2], 4);
+  return Linear(m.head, Activate(Activation::kGelu, Linear(m.mlp, x))).mean(1);  // [N,16]
+}
+
+// Largest difference to the reference, relative to the reference's largest value.
+double Difference(const Tensor& got, const Tensor& reference) {
+  const Tensor difference = (got.to(at::kCPU, at::kDouble) - reference).abs().max() / reference.abs().max();
+  return difference.item<double>();
+}
+
+struct Check {
+  std::string name;
+  at::Device device;
+  at::ScalarType compute;
+  double allowed;
+};
+
+double RunCheck(const Check& check, const TinyModel& weights, const Tensor& pixels, const Tensor& reference) {
+  TinyModel model = weights;
+  MoveWeights(ListWeights(model), check.device);
+  const ComputeScope scope(check.device, check.compute);
+  return Difference(Forward(model, pixels.to(check.device)), reference);
+}
+
+int CompareDevices() {
+  const c10::InferenceMode guard;
+  TinyModel model;
+  InitWeights(ListWeights(model), Seed(1).With("doctor"));
+  const Tensor pixels = NormalTensor(Seed(1).With("doctor pixels"), {4, 3, 32, 32});
+  TinyModel exact = model;
+  ConvertWeights(ListWeights(exact), at::kDouble);
+  const Tensor reference = Forward(exact, pixels.to(at::kDouble));
+
+  std::vector<Check> checks = {{"cpu fp32", at::kCPU, at::kFloat, 1e-4}, {"cpu bf16", at::kCPU, at::kBFloat16, 0.05}};
+  std::string reason;
+  if (OpenCuda(&reason)) {
+    checks.push_back({"cuda fp32", at::Device(at::kCUDA, 0), at::kFloat, 2e-3});  // TF32 may be on
+    checks.push_back({"cuda bf16", at::Device(at::kCUDA, 0), at::kBFloat16, 0.05});
+    checks.push_back({"cuda fp16", at::Device(at::kCUDA, 0), at::kHalf, 0.01});
+  } else {
+    fmt::print("GPU           none: {}\n", reason);
+  }
+  bool good = true;
+  for (const Check& check : checks) {
+    const double difference = RunCheck(check, model, pixels, reference);
+    const bool passed = difference <= check.allowed;
+    good &= passed;
+    fmt::print("check         {}: {}, largest difference {:.1e} of {:.0e} allowed\n", check.name, passed ? "good" : "WRONG", difference,
+               check.allowed);
+  }
+  return good ? kOk : kFailed;
+}
+
+// MemAvailable of /proc/meminfo, in bytes; 0 if unknown.
+uint64_t FreeMemory() {
+  for (const auto& line : ReadLines("/proc/meminfo")) {
+    if (!line.starts_with("MemAvailable:")) continue;
+    uint64_t kilobytes = 0;
+    for (const auto& word : Split(line, ' ')) {
+      if (ParseUint(word, kilobytes)) return kilobytes * 1024;
+    }
+  }
+  return 0;
+}
+
+std::string SystemName() {
+  std::error_code code;
+  if (!std::filesystem::exists("/etc/os-release", code)) return "unknown";
+  for (const auto& line : ReadLines("/etc/os-release")) {
+    if (!line.starts_with("PRETTY_NAME=")) continue;
+    std::string name = line.substr(sizeof("PRETTY_NAME=") - 1);
+    std::erase(name, '"');
+    return name;
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+std::vector<FieldInfo> DoctorFields() { return DescribeFields<DoctorConfig>(); }
+
+int RunDoctor(const Args& args, Progress&) {
+  (void)ParseFields<DoctorConfig>(args);
+  const CpuFeatures cpu = ReadCpuFeatures();
+  fmt::print("version       {}\n", VersionText());
+  fmt::print("built with    {}\n", GENVIEW_COMPILER);
+  fmt::print("system        {}\n", SystemName());
+  fmt::print("processor     {}, {} cores usable\n", cpu.model.empty() ? "unknown" : cpu.model, cpu.cores);
+  fmt::print("instructions  {}{}\n", fmt::join(cpu.extensions, " "), cpu.native_bf16 ? " (bf16 native)" : "");
+  fmt::print("threads       {} for arithmetic\n", at::get_num_threads());
+  fmt::print("memory        {} free\n", HumanBytes(FreeMemory()));
+  std::error_code code;
+  const auto space = std::filesystem::space(std::filesystem::current_path(code), code);
+  if (!code) fmt::print("disk          {} free here\n", HumanBytes(space.available));
+  const int result = CompareDevices();
+  fmt::print("{}\n", result == kOk ? "everything is as it should be" : "something is wrong: see the lines marked WRONG");
+  return result;
+}
+
+}  // namespace genview

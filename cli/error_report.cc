@@ -1,0 +1,72 @@
+#include "cli/error_report.h"
+
+#include <filesystem>
+#include <new>
+
+#include <c10/util/Exception.h>
+
+#include "cli/command.h"
+#include "genview/base/text.h"
+
+namespace genview {
+namespace {
+
+// Messages of libraries may run over many lines, the first of which says what happened.
+std::string FirstLine(std::string_view text) {
+  text = Trim(text);
+  return std::string(Trim(text.substr(0, text.find('\n'))));
+}
+
+bool IsMemory(std::string_view message) {
+  return message.find("can't allocate memory") != std::string_view::npos || message.find("out of memory") != std::string_view::npos;
+}
+
+ErrorText OutOfMemory(const std::string& where) {
+  return {"not enough memory", where, "use a smaller --batch or a smaller picture size, or close other programs"};
+}
+
+ErrorText FromTorch(const c10::Error& error, const std::string& where) {
+  const std::string message = FirstLine(error.what_without_backtrace());
+  if (IsMemory(message)) return OutOfMemory(where);
+  return {Format("LibTorch could not go on: {}", message), where, "run `genview doctor`; with --device cpu the GPU is left out"};
+}
+
+}  // namespace
+
+Failure DescribeFailure(const std::exception_ptr& thrown, const std::string& where) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const UsageError& error) {
+    return {error.text(), kWrongUse};
+  } catch (const Error& error) {
+    return {error.text(), kFailed};
+  } catch (const c10::Error& error) {
+    return {FromTorch(error, where), kFailed};
+  } catch (const std::bad_alloc&) {
+    return {OutOfMemory(where), kFailed};
+  } catch (const std::filesystem::filesystem_error& error) {
+    const std::string path = error.path1().empty() ? where : error.path1().string();
+    return {{error.code().message(), path, "check that the path is right and that you may use it"}, kFailed};
+  } catch (const std::logic_error& error) {
+    return {{Format("the program contradicts itself: {}", FirstLine(error.what())), where,
+             "report this, with the command and what `genview doctor` prints"}, kFailed};
+  } catch (const std::exception& error) {
+    const std::string message = FirstLine(error.what());
+    if (IsMemory(message)) return {OutOfMemory(where), kFailed};
+    return {{Format("a library could not go on: {}", message), where, "run `genview doctor`"}, kFailed};
+  } catch (...) {
+    return {{"something unknown was thrown", where, "report this, with the command and what `genview doctor` prints"}, kFailed};
+  }
+}
+
+std::string ThreeLines(const ErrorText& text) {
+  const auto line = [](std::string_view name, std::string value) {
+    for (char& c : value) {
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+    }
+    return Format("{}: {}\n", name, Trim(value));
+  };
+  return line("error", text.what) + line("where", text.where) + line("try", text.next);
+}
+
+}  // namespace genview

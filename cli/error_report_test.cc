@@ -1,0 +1,74 @@
+#include "cli/error_report.h"
+
+#include <gtest/gtest.h>
+
+#include <c10/util/Exception.h>
+
+#include <filesystem>
+
+#include "cli/program.h"
+#include "genview/tensor/tensor.h"
+
+namespace genview {
+namespace {
+
+template <class Throw>
+Failure FailureOf(Throw&& what) {
+  try {
+    what();
+  } catch (...) {
+    return DescribeFailure(std::current_exception(), "genview test");
+  }
+  return {{}, 0};
+}
+
+TEST(ErrorReport, OursAreGivenAsTheyAre) {
+  const Failure failure = FailureOf([] { throw Error({"what", "where", "next"}); });
+  EXPECT_EQ(ThreeLines(failure.text), "error: what\nwhere: where\ntry: next\n");
+  EXPECT_EQ(failure.exit_code, 1);
+  EXPECT_EQ(FailureOf([] { throw UsageError({"a", "b", "c"}); }).exit_code, 2);
+}
+
+TEST(ErrorReport, LibTorchLosesItsStackTrace) {
+  const Failure failure = FailureOf([] { (void)at::ones({2, 3}).matmul(at::ones({2, 3})); });
+  EXPECT_EQ(failure.exit_code, 1);
+  EXPECT_NE(failure.text.what.find("LibTorch could not go on"), std::string::npos);
+  EXPECT_EQ(failure.text.what.find("frame #"), std::string::npos);
+  EXPECT_EQ(failure.text.what.find('\n'), std::string::npos);
+  EXPECT_EQ(failure.text.where, "genview test");
+}
+
+TEST(ErrorReport, MemoryIsNamedAsSuch) {
+  EXPECT_EQ(FailureOf([] { throw std::bad_alloc(); }).text.what, "not enough memory");
+  EXPECT_EQ(FailureOf([] { (void)at::empty({int64_t{1} << 52}, at::kFloat); }).text.what, "not enough memory");
+}
+
+TEST(ErrorReport, FileSystemErrorsNameThePath) {
+  const Failure failure = FailureOf([] { (void)std::filesystem::file_size("/no/such/file"); });
+  EXPECT_EQ(failure.text.where, "/no/such/file");
+  EXPECT_EQ(failure.text.what, "No such file or directory");
+}
+
+TEST(ErrorReport, ControlCharactersDoNotReachTheTerminal) {
+  EXPECT_EQ(ThreeLines({"a\x1b[31mb\nc", "w", "n"}), "error: a [31mb c\nwhere: w\ntry: n\n");
+}
+
+TEST(Program, WrongUseExitsWithTwo) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(RunProgram({"inspekt"}), 2);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "error: no command `inspekt`\nwhere: command line\ntry: did you mean `inspect`?\n");
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(RunProgram({}), 2);
+  (void)testing::internal::GetCapturedStderr();
+}
+
+TEST(Program, MissingFileExitsWithOne) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(RunProgram({"inspect", "/no/such/file"}), 1);
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("where: /no/such/file\n"), std::string::npos) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
+}
+
+}  // namespace
+}  // namespace genview

@@ -1,0 +1,209 @@
+// genview inspect: what a file or folder holds, told by its contents, not by its name.
+#include <algorithm>
+#include <map>
+
+#include "cli/commands.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+struct InspectConfig {
+  Path file;
+};
+template <class Visit>
+void VisitFields(InspectConfig& c, Visit&& visit) {
+  visit("file", c.file, Required{}, "file or folder to look into");
+}
+
+// Text from a file, for a terminal: control characters would move the cursor or worse.
+std::string Printable(std::string_view text, size_t limit = 200) {
+  std::string result;
+  for (const char c : text.substr(0, limit)) {
+    result += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+  }
+  if (!IsUtf8(result)) {
+    for (char& c : result) {
+      if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+    }
+  }
+  return text.size() > limit ? result + "..." : result;
+}
+
+std::string ShapeText(const std::vector<int64_t>& shape) { return Format("[{}]", fmt::join(shape, ",")); }
+
+void PrintJsonMembers(const Json& object, const std::string& indent, int depth) {
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_object() && depth > 0 && !value.empty()) {
+      fmt::print("{}{}\n", indent, Printable(key));
+      PrintJsonMembers(value, indent + "  ", depth - 1);
+    } else {
+      fmt::print("{}{:<22} {}\n", indent, Printable(key), Printable(value.dump(-1, ' ', false, Json::error_handler_t::replace)));
+    }
+  }
+}
+
+void InspectSafetensors(const Path& path, std::string_view bytes) {
+  const SafetensorsHeader header = ParseSafetensorsHeader(bytes, path.string());
+  std::map<std::string, std::pair<int64_t, uint64_t>> by_type;  // dtype -> tensors, bytes
+  int64_t values = 0;
+  size_t widest = 4;
+  for (const auto& entry : header.entries) {
+    int64_t count = 1;
+    for (const int64_t extent : entry.shape) count *= extent;
+    values += count;
+    by_type[entry.dtype].first += 1;
+    by_type[entry.dtype].second += entry.end - entry.begin;
+    widest = std::max(widest, std::min<size_t>(entry.name.size(), 70));
+  }
+  const auto meta = header.metadata.find("genview");
+  const Json ours = meta == header.metadata.end() ? Json() : ParseJson(meta->second, path.string());
+  const std::string kind = ours.is_object() ? Format("{} file of genview", JsonString(ours, "kind", "", path.string())) : "weights";
+  fmt::print("{}: safetensors, {}, {} tensors, {} values, {}\n", path.string(), Printable(kind), header.entries.size(), values,
+             HumanBytes(bytes.size()));
+  for (const auto& [type, sums] : by_type) fmt::print("  {:<5} {} tensors, {}\n", type, sums.first, HumanBytes(sums.second));
+  if (!header.metadata.empty()) fmt::print("metadata\n");
+  for (const auto& [key, value] : header.metadata) {
+    if (key == "genview" && ours.is_object()) PrintJsonMembers(ours, "  ", 2);
+    else fmt::print("  {:<22} {}\n", Printable(key), Printable(value));
+  }
+  fmt::print("tensors\n");
+  auto entries = header.entries;
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  for (const auto& entry : entries) {
+    fmt::print("  {:<{}}  {:<5} {}\n", Printable(entry.name), widest, entry.dtype, ShapeText(entry.shape));
+  }
+}
+
+void InspectJson(const Path& path, const Json& json) {
+  if (json.is_array()) {
+    fmt::print("{}: JSON, a list of {}\n", path.string(), json.size());
+    return;
+  }
+  fmt::print("{}: JSON\n", path.string());
+  if (json.is_object()) PrintJsonMembers(json, "  ", 1);
+}
+
+// Smallest, largest and mean of a column of numbers, or false when it is not one.
+bool NumberColumn(const std::vector<std::vector<std::string>>& rows, size_t column, double& low, double& high, double& mean) {
+  double sum = 0;
+  low = INFINITY;
+  high = -INFINITY;
+  for (const auto& row : rows) {
+    double value = 0;
+    if (column >= row.size() || !ParseDouble(row[column], value)) return false;
+    low = std::min(low, value);
+    high = std::max(high, value);
+    sum += value;
+  }
+  mean = sum / static_cast<double>(std::max<size_t>(rows.size(), 1));
+  return !rows.empty();
+}
+
+void InspectTable(const Path& path, const std::vector<std::string>& lines) {
+  const auto names = Split(lines[0], '\t');
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 1; i < lines.size(); ++i) rows.push_back(Split(lines[i], '\t'));
+  fmt::print("{}: table, {} rows, {} columns\n", path.string(), rows.size(), names.size());
+  for (size_t column = 0; column < names.size(); ++column) {
+    double low = 0, high = 0, mean = 0;
+    if (NumberColumn(rows, column, low, high, mean)) {
+      fmt::print("  {:<20} {:g} to {:g}, mean {:.4g}\n", Printable(names[column]), low, high, mean);
+    } else {
+      fmt::print("  {:<20} {}\n", Printable(names[column]), rows.empty() || column >= rows[0].size() ? "" : Printable(rows[0][column]));
+    }
+  }
+}
+
+void InspectLines(const Path& path, const std::vector<std::string>& lines) {
+  const bool rows_of_json = !lines.empty() && lines[0].starts_with("{");
+  fmt::print("{}: {}, {} lines\n", path.string(), rows_of_json ? "JSON lines" : "list", lines.size());
+  const size_t shown = std::min<size_t>(lines.size(), 5);
+  for (size_t i = 0; i < shown; ++i) fmt::print("  {}\n", Printable(lines[i], 160));
+  if (lines.size() > shown) fmt::print("  ... {} more\n", lines.size() - shown);
+}
+
+void InspectText(const Path& path, std::string_view text) {
+  if (text.starts_with("{") || text.starts_with("[")) {
+    // One object over the whole file, or one on every line (a log, a manifest).
+    if (path.extension() != ".jsonl") return InspectJson(path, ParseJson(text, path.string()));
+  }
+  const auto lines = ReadLines(path);
+  if (!lines.empty() && lines[0].find('\t') != std::string::npos && path.extension() == ".tsv") return InspectTable(path, lines);
+  InspectLines(path, lines);
+}
+
+bool LooksLikeText(std::string_view bytes) {
+  const std::string_view head = bytes.substr(0, 4096);
+  return std::none_of(head.begin(), head.end(), [](char c) {
+    const auto value = static_cast<unsigned char>(c);
+    return value < 0x20 && c != '\n' && c != '\r' && c != '\t' && c != '\f';
+  });
+}
+
+void InspectFile(const Path& path) {
+  const MappedFile file(path);
+  const std::string_view bytes = file.text();
+  // Eight bytes of header length, then a JSON object.
+  if (bytes.size() > 8 && bytes[8] == '{' && !LooksLikeText(bytes.substr(0, 8))) return InspectSafetensors(path, bytes);
+  if (LooksLikeText(bytes)) return InspectText(path, bytes);
+  throw Error({.what = Format("a file of {} whose kind is not known", HumanBytes(bytes.size())),
+               .where = path.string(),
+               .next = "give a .safetensors file, a list, a .tsv, a .json or .jsonl file, a tar shard or a folder"});
+}
+
+struct FolderSums {
+  std::map<std::string, std::pair<int64_t, uint64_t>> by_extension;  // files, bytes
+  int64_t folders = 0;
+};
+
+FolderSums Walk(const Path& folder) {
+  FolderSums sums;
+  std::error_code code;
+  for (std::filesystem::recursive_directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    if (it->is_directory(code)) ++sums.folders;
+    if (!it->is_regular_file(code)) continue;
+    auto& [files, size] = sums.by_extension[Lower(it->path().extension().string())];
+    ++files;
+    size += it->file_size(code);
+  }
+  return sums;
+}
+
+void InspectPipeline(const Path& folder) {
+  const Json index = ReadJson(folder / "model_index.json");
+  fmt::print("{}: pipeline folder, {}\n", folder.string(), Printable(JsonString(index, "_class_name", "unknown class", folder.string())));
+  for (const auto& [part, value] : index.items()) {
+    if (part.starts_with("_")) continue;
+    const Path place = folder / part;
+    std::error_code code;
+    uint64_t bytes = 0;
+    if (std::filesystem::is_directory(place, code)) {
+      for (const auto& [extension, sums] : Walk(place).by_extension) bytes += sums.second;
+    }
+    const std::string type = value.is_array() && value.size() == 2 && value[1].is_string() ? value[1].get<std::string>() : "none";
+    fmt::print("  {:<22} {:<32} {}\n", Printable(part), Printable(type), bytes == 0 ? "missing" : HumanBytes(bytes));
+  }
+}
+
+void InspectFolder(const Path& folder) {
+  if (std::filesystem::exists(folder / "model_index.json")) return InspectPipeline(folder);
+  const FolderSums sums = Walk(folder);
+  fmt::print("{}: folder, {} folders inside\n", folder.string(), sums.folders);
+  for (const auto& [extension, sum] : sums.by_extension) {
+    fmt::print("  {:<14} {} files, {}\n", extension.empty() ? "(no ending)" : Printable(extension), sum.first, HumanBytes(sum.second));
+  }
+}
+
+}  // namespace
+
+std::vector<FieldInfo> InspectFields() { return DescribeFields<InspectConfig>(); }
+
+int RunInspect(const Args& args, Progress&) {
+  const auto config = ParseFields<InspectConfig>(args);
+  if (std::filesystem::is_directory(config.file)) InspectFolder(config.file);
+  else InspectFile(config.file);
+  return kOk;
+}
+
+}  // namespace genview

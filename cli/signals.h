@@ -1,0 +1,10 @@
+// SIGINT and SIGTERM ask the program to stop: stages see Progress::Stopped, save what they have and give up. A second
+// SIGINT ends the program at once; what is on disk is whole either way.
+#pragma once
+
+namespace genview {
+
+void CatchStopSignals();
+bool StopRequested();
+
+}  // namespace genview
