@@ -10,8 +10,8 @@ struct Case {
   const char* name;
   ResnetConfig config;
 };
-const Case kCases[] = {{"models/resnet18", {.depth = 18, .width = 4.0 / 64}},
-                       {"models/resnet18_small", {.depth = 18, .width = 4.0 / 64, .small_stem = true}},
+const Case kCases[] = {{"models/resnet18", {.depth = 18, .width = 3.0 / 64}},
+                       {"models/resnet18_small", {.depth = 18, .width = 3.0 / 64, .small_stem = true}},
                        {"models/resnet50", {.depth = 50, .width = 2.0 / 64}}};
 
 Resnet Load(const WeightMap& golden, const ResnetConfig& config) {
@@ -27,7 +27,7 @@ TEST(ResnetGolden, InferenceIsTorchvisions) {
   for (const Case& c : kCases) {
     const WeightMap golden = Golden(c.name);
     Resnet net = Load(golden, c.config);
-    const ResnetOutput out = ForwardResnet(net, golden.At("pixels"), /*training=*/false);
+    const ResnetOutput out = ForwardResnet(net, golden.At("pixels").to(at::kFloat), /*training=*/false);
     EXPECT_CLOSE(out.pooled, golden.At("pooled"), 1e-4) << c.name;
     EXPECT_CLOSE(out.map, golden.At("map"), 1e-4) << c.name;
   }
@@ -37,7 +37,7 @@ TEST(ResnetGolden, ChannelsLastGivesTheSame) {
   const WeightMap golden = Golden("models/resnet50");
   Resnet net = Load(golden, kCases[2].config);
   UseChannelsLast(ListWeights(net));
-  const Tensor pixels = golden.At("pixels").contiguous(at::MemoryFormat::ChannelsLast);
+  const Tensor pixels = golden.At("pixels").to(at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);
   const ResnetOutput out = ForwardResnet(net, pixels, /*training=*/false);
   EXPECT_TRUE(out.map.is_contiguous(at::MemoryFormat::ChannelsLast));
   EXPECT_CLOSE(out.pooled, golden.At("pooled"), 1e-4);
@@ -49,7 +49,7 @@ TEST(ResnetGolden, TrainingGivesTorchvisionsGradientsAndStatistics) {
     Resnet net = Load(golden, c.config);
     const WeightList list = ListWeights(net);
     SetRequiresGrad(list, true);
-    const ResnetOutput out = ForwardResnet(net, golden.At("pixels"), /*training=*/true);
+    const ResnetOutput out = ForwardResnet(net, golden.At("pixels").to(at::kFloat), /*training=*/true);
     EXPECT_CLOSE(out.pooled, golden.At("trained"), 1e-4) << c.name;
     (out.pooled * golden.At("factor")).sum().backward();
     int gradients = 0, statistics = 0;

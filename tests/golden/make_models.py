@@ -40,6 +40,7 @@ def halves(state):
 def save(name, tensors, config):
     tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
     save_file(tensors, OUT / f"{name}.safetensors", {"config": json.dumps(config)})
+    (OUT / f"{name}.safetensors").chmod(0o644)
     print(name, sum(t.numel() * t.element_size() for t in tensors.values()) // 1000, "kB")
 
 
@@ -98,14 +99,14 @@ def resnet(name, block, layers, planes, small_stem, size, depth):
     model = SmallResnet(block, layers, planes, small_stem)
     round_weights(model, spread=0.2)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    pixels = torch.randn(4, 3, size, size)
+    pixels = torch.randn(4, 3, size, size).half()
     features = {}
     model.layer4.register_forward_hook(lambda m, i, o: features.update(map=o))
     model.eval()
     with torch.no_grad():
-        pooled, map_ = model(pixels), features["map"]
+        pooled, map_ = model(pixels.float()), features["map"]
     model.train()
-    trained = model(pixels)
+    trained = model(pixels.float())
     factor = torch.randn_like(trained)
     last = "conv3" if block is tv.Bottleneck else "conv2"
     grads = gradients(model, (trained * factor).sum(),
@@ -114,6 +115,20 @@ def resnet(name, block, layers, planes, small_stem, size, depth):
     after = {f"after.{k}": v for k, v in model.state_dict().items() if "running" in k or "num_batches" in k}
     save(name, {**halves(before), "pixels": pixels, "pooled": pooled, "map": map_, "trained": trained, "factor": factor,
                 **grads, **after}, {"depth": depth, "width": planes / 64, "small_stem": small_stem})
+
+
+def timm_vit():
+    config = dict(img_size=24, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=0)
+    model = timm.models.vision_transformer.VisionTransformer(**config).eval()
+    round_weights(model, spread=0.2)
+    pixels = torch.randn(3, 3, 24, 24)
+    out = model.forward_features(pixels)
+    pooled = model.forward_head(out)
+    factor = torch.randn_like(pooled)
+    loss = (pooled * factor).sum() + out[:, 1:].square().sum()
+    save("timm_vit", {**halves(model.state_dict()), "pixels": pixels, "pooled": pooled, "tokens": out[:, 1:], "factor": factor,
+                      **gradients(model, loss, ["cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight",
+                                                "blocks.1.mlp.fc2.bias", "norm.weight"])}, config)
 
 
 def main():
@@ -136,9 +151,10 @@ def main():
                 max_position_embeddings=4, projection_dim=10)
     model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=10)).eval()
     hugging_face("transformers_quick_whole", model, model.vision_model, model.visual_projection, {})
-    resnet("resnet18", tv.BasicBlock, [2, 2, 2, 2], 4, False, 64, 18)
-    resnet("resnet18_small", tv.BasicBlock, [2, 2, 2, 2], 4, True, 24, 18)
-    resnet("resnet50", tv.Bottleneck, [3, 4, 6, 3], 2, False, 64, 50)
+    resnet("resnet18", tv.BasicBlock, [2, 2, 2, 2], 3, False, 50, 18)
+    resnet("resnet18_small", tv.BasicBlock, [2, 2, 2, 2], 3, True, 24, 18)
+    resnet("resnet50", tv.Bottleneck, [3, 4, 6, 3], 2, False, 50, 50)
+    timm_vit()
 
 
 if __name__ == "__main__":

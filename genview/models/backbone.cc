@@ -1,0 +1,93 @@
+#include "genview/models/backbone.h"
+
+#include <cmath>
+#include <map>
+
+namespace genview {
+namespace {
+
+class ResnetBackbone : public Backbone {
+ public:
+  ResnetBackbone(const BackboneConfig& c, int64_t depth)
+      : Backbone(c),
+        net_(MakeResnet({.depth = depth, .width = c.width, .small_stem = c.small_stem, .zero_init_residual = c.zero_init_residual})) {}
+
+  BackboneOutput Forward(const Tensor& pixels, bool training) const override {
+    const ResnetOutput out = ForwardResnet(net_, pixels, training);
+    return {.pooled = out.pooled, .tokens = out.map.flatten(2).transpose(1, 2)};
+  }
+  WeightList Weights() override { return ListWeights(net_); }
+  void Init(Seed seed) override { InitResnet(net_, seed); }
+  int64_t width() const override { return net_.config.output_width(); }
+  int64_t grid(int64_t image_size) const override {
+    for (int halvings = config_.small_stem ? 3 : 5; halvings > 0; --halvings) image_size = (image_size + 1) / 2;
+    return image_size;
+  }
+
+ private:
+  Resnet net_;
+};
+
+struct VitType {
+  int64_t width, layers, heads;
+};
+
+class VitBackbone : public Backbone {
+ public:
+  VitBackbone(const BackboneConfig& c, const VitType& type) : Backbone(c), vit_(MakeVit(Config(c, type))) {}
+
+  BackboneOutput Forward(const Tensor& pixels, bool) const override {
+    const VitOutput out = ForwardVit(vit_, pixels);
+    return {.pooled = out.pooled, .tokens = out.tokens};
+  }
+  WeightList Weights() override { return ListWeights(vit_); }
+  void Init(Seed seed) override { InitVit(vit_, seed); }
+  int64_t width() const override { return vit_.config.width; }
+  int64_t grid(int64_t) const override { return vit_.config.grid(); }
+
+ private:
+  static VitConfig Config(const BackboneConfig& c, const VitType& type) {
+    VitConfig config{.layers = c.layers == 0 ? type.layers : c.layers,
+                     .heads = c.heads == 0 ? type.heads : c.heads,
+                     .patch_size = c.patch_size,
+                     .image_size = c.image_size,
+                     .positions = c.positions,
+                     .frozen_patch = c.frozen_patch};
+    config.width = std::llround(static_cast<double>(type.width) * c.width);
+    config.mlp_width = 4 * config.width;
+    return config;
+  }
+  Vit vit_;
+};
+
+const std::map<std::string, int64_t> kResnets = {{"resnet18", 18}, {"resnet34", 34}, {"resnet50", 50}};
+const std::map<std::string, VitType> kVits = {{"vit-tiny", {192, 12, 3}}, {"vit-small", {384, 12, 6}}, {"vit-base", {768, 12, 12}}};
+
+}  // namespace
+
+std::vector<std::string> BackboneNames() {
+  std::vector<std::string> names;
+  for (const auto& [name, depth] : kResnets) names.push_back(name);
+  for (const char* name : {"vit-tiny", "vit-small", "vit-base"}) names.emplace_back(name);
+  return names;
+}
+
+std::unique_ptr<Backbone> MakeBackbone(const BackboneConfig& config) {
+  if (const auto found = kResnets.find(config.type); found != kResnets.end()) {
+    return std::make_unique<ResnetBackbone>(config, found->second);
+  }
+  if (const auto found = kVits.find(config.type); found != kVits.end()) {
+    return std::make_unique<VitBackbone>(config, found->second);
+  }
+  throw UsageError({.what = Format("there is no backbone \"{}\"", config.type),
+                    .where = "key `type` of the backbone",
+                    .next = SuggestName(config.type, BackboneNames())});
+}
+
+std::unique_ptr<Backbone> MakeBackbone(const Json& config, std::string_view where) {
+  BackboneConfig fields;
+  ReadFields(fields, config, {std::string(where), "backbone"});
+  return MakeBackbone(fields);
+}
+
+}  // namespace genview

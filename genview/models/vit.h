@@ -1,0 +1,62 @@
+// The plain ViT under timm's names (vit_tiny/small/base_patch16), without the classifier.
+//
+//   Vit vit = MakeVit({.width = 384, .layers = 12, .heads = 6, .mlp_width = 1536});
+//   InitVit(vit, Seed(0));
+//   VitOutput out = ForwardVit(vit, pixels);
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "genview/base/fields.h"
+#include "genview/models/blocks.h"
+
+namespace genview {
+
+enum class VitPositions {
+  kLearned,  // as in timm
+  kSinCos,   // two-dimensional sines and cosines, never trained, as in MoCo v3
+};
+template <>
+struct EnumNames<VitPositions> {
+  static constexpr std::pair<VitPositions, const char*> kNames[] = {{VitPositions::kLearned, "learned"},
+                                                                    {VitPositions::kSinCos, "sincos"}};
+};
+
+struct VitConfig {
+  int64_t width = 384;       // C
+  int64_t layers = 12;
+  int64_t heads = 6;
+  int64_t mlp_width = 1536;
+  int64_t patch_size = 16;   // px
+  int64_t image_size = 224;  // px, square
+  VitPositions positions = VitPositions::kLearned;
+  bool frozen_patch = false; // the patch projection keeps its random values (MoCo v3: training is steadier)
+
+  int64_t grid() const { return image_size / patch_size; }
+  int64_t tokens() const { return grid() * grid(); }
+};
+
+struct Vit {
+  VitConfig config;
+  ConvWeights patch;                 // [C,3,P,P] [C]
+  Tensor class_token;                // [1,1,C]
+  Tensor positions;                  // [1,1+T,C]
+  std::vector<EncoderBlock> blocks;
+  NormWeights norm;
+};
+
+Vit MakeVit(const VitConfig& config);  // throws UsageError for sizes that do not fit together
+WeightList ListWeights(Vit& vit);      // fixed positions and a frozen patch projection are buffers
+// With learned positions timm's beginning (linear layers N(0, 0.02)); with sines and cosines MoCo v3's (Xavier-uniform, q,
+// k and v as three matrices).
+void InitVit(Vit& vit, Seed seed);
+Tensor SinCosPositions(int64_t grid, int64_t width);  // [1+grid*grid,C]; the class token's row is 0
+
+struct VitOutput {
+  Tensor pooled;  // [N,C] class token after the last norm
+  Tensor tokens;  // [N,T,C] patches after the last norm, row-major grid
+};
+VitOutput ForwardVit(const Vit& w, const Tensor& pixels);  // pixels: [N,3,S,S]
+
+}  // namespace genview
