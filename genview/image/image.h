@@ -47,11 +47,13 @@ std::string EncodePng(const GrayImage& image);
 std::string EncodeJpeg(const Image& image, int quality = 95);   // 4:2:0 below 90, 4:4:4 from 90 on
 std::string EncodeWebp(const Image& image, int quality = 90);
 
-// Bit-equal to Pillow's Image.resize with the filter of this name (antialiased, 8 bits after each pass).
+// Bit-equal to the Image.resize of Pillow 13 with the filter of this name (antialiased, 8 bits after each pass).
 enum class Filter { kBilinear, kBicubic };
 Image Resize(const Image& image, int64_t width, int64_t height, Filter filter);
 // The same as Crop then Resize, touching only the pixels the box needs.
 Image ResizeBox(const Image& image, const Box& box, int64_t width, int64_t height, Filter filter);
+// The same as Resize then Crop: `window` of the resized picture, which is never made as a whole.
+Image ResizeCrop(const Image& image, int64_t width, int64_t height, const Box& window, Filter filter);
 Image Crop(const Image& image, const Box& box);                 // parts outside are black, as in torchvision
 Image FlipHorizontal(const Image& image);
 GrayImage ResizeNearest(const GrayImage& image, int64_t width, int64_t height);

@@ -30,5 +30,8 @@ struct Preprocess {
 Image ApplyGeometry(const Preprocess& p, const Image& image);
 // out: 3 * H * W floats, channels first: (v / 255 - mean) / std.
 void Normalise(const Image& image, const std::array<double, 3>& mean, const std::array<double, 3>& std, std::span<float> out);
+// The same values as H * W * 3 floats, the order of a channels-last tensor.
+void NormaliseChannelsLast(const Image& image, const std::array<double, 3>& mean, const std::array<double, 3>& std,
+                           std::span<float> out);
 
 }  // namespace genview

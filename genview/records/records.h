@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "genview/base/error.h"
 #include "genview/base/files.h"
 #include "genview/base/json.h"
 
@@ -23,7 +24,8 @@ struct ForegroundRow {
   int64_t noise_level = 0;
 };
 
-// Also reads the original tools' lists (`<path> <number>` per line without header: a ratio, or a level where > 1).
+// Also reads the original tools' lists (`<path> <number>` per line without header: a ratio, or a level where > 1; the
+// path is the id, and the ratio of a level is the middle of its fifth of [0, 1]). A row that is there twice counts once.
 std::vector<ForegroundRow> ReadForegroundTable(const Path& path);      // throws Error with the line
 void WriteForegroundTable(const Path& path, const std::vector<ForegroundRow>& rows);
 
@@ -44,17 +46,20 @@ struct ViewRow {
   int64_t retried = 0;    // 1: made again in fp32 after a NaN or black picture
 };
 Json ViewRowToJson(const ViewRow& row);
-std::vector<ViewRow> ReadViewTable(const Path& manifest);               // a torn last line is left out
+std::vector<ViewRow> ReadViewTable(const Path& manifest);               // a torn last line is left out; throws Error with the line
 
-// id -> reason; rows in the order of Add, sorted by id when written.
+// id -> reason, sorted by id when read or written, whatever the order of the threads that added. Copies share the rows.
 class SkippedLog {
  public:
+  SkippedLog();
   void Add(const std::string& id, const std::string& reason);   // thread-safe
   int64_t count() const;
   std::vector<std::pair<std::string, std::string>> rows() const;        // sorted by id, each id once
-  void Write(const Path& path) const;                                   // header `id\treason`; nothing when empty
+  void Write(const Path& path) const;                                   // header `id\treason`; when empty no file, and an old one goes
+
  private:
-  mutable std::shared_ptr<struct SkippedRows> rows_;
+  struct Shared;
+  std::shared_ptr<Shared> shared_;
 };
 
 // One score file of an arm: `linear.json`, `knn.json`.

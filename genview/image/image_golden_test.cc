@@ -1,0 +1,111 @@
+// Pillow's and torchvision's own results, byte by byte; tests/golden/make_image.py makes them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "genview/base/files.h"
+#include "genview/base/json.h"
+#include "genview/base/text.h"
+#include "genview/image/image.h"
+#include "genview/image/preprocess.h"
+
+namespace genview {
+namespace {
+
+const Path kFolder = Path(GENVIEW_SOURCE_DIR) / "tests/golden/image";
+
+class ImageGolden : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    cases_ = ReadJson(kFolder / "cases.json")["cases"];
+    expected_ = ReadFile(kFolder / "expected.bin");
+  }
+
+  static Image Stored(const Json& place) {
+    Image image(place["width"], place["height"]);
+    const auto offset = place["offset"].get<size_t>();
+    EXPECT_LE(offset + image.pixels.size(), expected_.size());
+    std::copy_n(expected_.begin() + static_cast<std::ptrdiff_t>(offset), image.pixels.size(), image.pixels.begin());
+    return image;
+  }
+
+  static void Compare(const Image& ours, const Json& golden, int tolerance) {
+    const Image theirs = Stored(golden);
+    ASSERT_EQ(ours.width, theirs.width) << golden;
+    ASSERT_EQ(ours.height, theirs.height) << golden;
+    int largest = 0;
+    size_t where = 0;
+    for (size_t i = 0; i < ours.pixels.size(); ++i) {
+      const int difference = std::abs(int{ours.pixels[i]} - int{theirs.pixels[i]});
+      if (difference > largest) {
+        largest = difference;
+        where = i;
+      }
+    }
+    EXPECT_LE(largest, tolerance) << golden << "\nbyte " << where << ": " << int{ours.pixels[where]} << " instead of "
+                                  << int{theirs.pixels[where]};
+  }
+
+  // Runs `make` on the source of each case of this name; their number must not be 0.
+  template <class Make>
+  static void ForEach(const std::string& op, Make make) {
+    int count = 0;
+    for (const Json& golden : cases_) {
+      if (golden["op"] != op) continue;
+      ++count;
+      Compare(make(Stored(golden["source"]), golden), golden, 0);
+    }
+    EXPECT_GT(count, 0);
+  }
+
+  static Json cases_;
+  static std::string expected_;
+};
+Json ImageGolden::cases_;
+std::string ImageGolden::expected_;
+
+TEST_F(ImageGolden, EveryStoredFormIsDecodedAsPillowDoes) {
+  int count = 0;
+  for (const Json& golden : cases_) {
+    if (golden["op"] != "decode") continue;
+    ++count;
+    const Outcome<Image> image = DecodeImage(ReadFile(kFolder / "files" / golden["file"].get<std::string>()));
+    ASSERT_TRUE(image) << golden << image.reason();
+    Compare(*image, golden, golden["tolerance"]);
+  }
+  EXPECT_GT(count, 40);
+}
+
+TEST_F(ImageGolden, EveryStoredFormCutAnywhereIsRefused) {
+  for (const Json& golden : cases_) {
+    if (golden["op"] != "decode") continue;
+    const std::string bytes = ReadFile(kFolder / "files" / golden["file"].get<std::string>());
+    for (const double share : {0.0, 0.1, 0.4, 0.7, 0.9}) {
+      const std::string cut = bytes.substr(0, static_cast<size_t>(share * static_cast<double>(bytes.size())));
+      const Outcome<Image> image = DecodeImage(cut);
+      EXPECT_FALSE(image) << golden << " cut to " << cut.size();
+      EXPECT_FALSE(image.reason().empty());
+    }
+  }
+}
+
+TEST_F(ImageGolden, ResizeIsPillows) {
+  ForEach("resize", [](const Image& source, const Json& golden) {
+    const Box box{golden["box"][0], golden["box"][1], golden["box"][2], golden["box"][3]};
+    return ResizeBox(source, box, golden["width"], golden["height"],
+                     golden["filter"] == "bilinear" ? Filter::kBilinear : Filter::kBicubic);
+  });
+}
+
+TEST_F(ImageGolden, ResizeAndCentreCropAreTorchvisions) {
+  ForEach("preprocess", [](const Image& source, const Json& golden) {
+    Preprocess p;
+    p.size = golden["size"];
+    p.resize_shortest = golden["shortest"];
+    return ApplyGeometry(p, source);
+  });
+}
+
+}  // namespace
+}  // namespace genview

@@ -1,0 +1,179 @@
+#include "genview/image/image.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "genview/base/random.h"
+#include "genview/base/text.h"
+#include "genview/image/exif.h"
+
+namespace genview {
+namespace {
+
+Image Noise(int64_t width, int64_t height, uint64_t seed = 1) {
+  Image image(width, height);
+  Random random(Seed(seed).With("noise"));
+  for (uint8_t& value : image.pixels) value = static_cast<uint8_t>(random.Below(256));
+  return image;
+}
+
+Image Smooth(int64_t width, int64_t height) {
+  Image image(width, height);
+  for (int64_t y = 0; y < height; ++y) {
+    for (int64_t x = 0; x < width; ++x) {
+      image.at(x, y)[0] = static_cast<uint8_t>(255 * x / width);
+      image.at(x, y)[1] = static_cast<uint8_t>(255 * y / height);
+      image.at(x, y)[2] = static_cast<uint8_t>(128 + x - y);
+    }
+  }
+  return image;
+}
+
+int LargestDifference(const Image& a, const Image& b) {
+  EXPECT_EQ(a.width, b.width);
+  EXPECT_EQ(a.height, b.height);
+  int largest = 0;
+  for (size_t i = 0; i < a.pixels.size(); ++i) largest = std::max(largest, std::abs(int{a.pixels[i]} - int{b.pixels[i]}));
+  return largest;
+}
+
+TEST(EncodePng, RoundTripIsExactAndRepeatable) {
+  for (const auto& [width, height] : {std::pair{1, 1}, {17, 5}, {64, 33}}) {
+    const Image image = Noise(width, height);
+    const std::string bytes = EncodePng(image);
+    EXPECT_EQ(bytes, EncodePng(image));
+    const Outcome<Image> back = DecodeImage(bytes);
+    ASSERT_TRUE(back) << back.reason();
+    EXPECT_EQ(back->pixels, image.pixels);
+    EXPECT_EQ(back->width, width);
+  }
+}
+
+TEST(EncodePng, GrayComesBackAsThreeEqualChannels) {
+  GrayImage gray(3, 2);
+  gray.pixels = {0, 50, 255, 7, 8, 9};
+  const Outcome<Image> back = DecodeImage(EncodePng(gray));
+  ASSERT_TRUE(back);
+  for (size_t i = 0; i < gray.pixels.size(); ++i) {
+    for (size_t c = 0; c < 3; ++c) EXPECT_EQ(back->pixels[3 * i + c], gray.pixels[i]);
+  }
+}
+
+TEST(EncodeJpeg, IsCloseAndSmallerAtLowerQuality) {
+  const Image image = Smooth(40, 30);
+  const std::string fine = EncodeJpeg(image, 95), coarse = EncodeJpeg(image, 60);
+  EXPECT_LT(coarse.size(), fine.size());
+  const Outcome<Image> back = DecodeImage(fine);
+  ASSERT_TRUE(back) << back.reason();
+  EXPECT_LE(LargestDifference(*back, image), 6);
+}
+
+TEST(EncodeWebp, IsClose) {
+  const Image image = Smooth(40, 30);
+  const Outcome<Image> back = DecodeImage(EncodeWebp(image, 95));
+  ASSERT_TRUE(back) << back.reason();
+  EXPECT_LE(LargestDifference(*back, image), 16);
+}
+
+TEST(EncodeWebp, TooLargeForTheFormatIsAnError) { EXPECT_THROW(EncodeWebp(Image(16384, 1)), Error); }
+
+TEST(DecodeImage, NamesWhatIsWrong) {
+  EXPECT_EQ(DecodeImage("").reason(), "an empty file");
+  EXPECT_EQ(DecodeImage("GIF89a....").reason(), "not a JPEG, PNG or WebP picture (GIF)");
+  EXPECT_EQ(DecodeImage("hello").reason(), "not a JPEG, PNG or WebP picture");
+  EXPECT_FALSE(DecodeImage("\xff\xd8\xff"));
+  EXPECT_FALSE(DecodeImage("\x89PNG\r\n\x1a\n"));
+  EXPECT_FALSE(DecodeImage("RIFF\x10\0\0\0WEBPVP8 "));
+}
+
+TEST(DecodeImage, RefusesMorePixelsThanAllowed) {
+  const Image image = Smooth(40, 30);
+  for (const std::string& bytes : {EncodePng(image), EncodeJpeg(image), EncodeWebp(image)}) {
+    EXPECT_TRUE(DecodeImage(bytes, 1200));
+    EXPECT_EQ(DecodeImage(bytes, 1199).reason(), "40 x 30 pixels are more than the 1199 that are read");
+  }
+}
+
+TEST(DecodeImage, AHeaderThatPromisesMoreThanTheFileHoldsIsRefused) {
+  std::string png = EncodePng(Smooth(8, 8));
+  // Width and height of the header, and its checksum, which is then wrong; the JPEG's are not protected.
+  png[16] = 0x00, png[17] = 0x01;
+  EXPECT_FALSE(DecodeImage(png));
+  std::string jpeg = EncodeJpeg(Smooth(8, 8));
+  const size_t frame = jpeg.find("\xff\xc0");
+  ASSERT_NE(frame, std::string::npos);
+  jpeg[frame + 5] = jpeg[frame + 7] = 0x3f;
+  EXPECT_EQ(DecodeImage(jpeg).reason(), "truncated JPEG");
+}
+
+TEST(DecodeImage, DamagedDataIsRefused) {
+  std::string png = EncodePng(Noise(30, 30));
+  png[png.size() / 2] ^= 0x10;
+  EXPECT_FALSE(DecodeImage(png));
+  // An end marker in the middle of the data: cut, but closed.
+  std::string jpeg = EncodeJpeg(Noise(64, 64));
+  EXPECT_TRUE(DecodeImage(jpeg));
+  EXPECT_FALSE(DecodeImage(jpeg.substr(0, jpeg.size() / 2) + "\xff\xd9"));
+}
+
+TEST(ExifOrientation, ReadsBothByteOrders) {
+  const std::string little("II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0", 26);
+  const std::string big("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0\0\0\0\0", 26);
+  EXPECT_EQ(ExifOrientation(little), 6);
+  EXPECT_EQ(ExifOrientation(big), 8);
+}
+
+TEST(ExifOrientation, DamagedMeansUpright) {
+  const std::string whole("II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0", 26);
+  for (size_t size = 0; size < 20; ++size) EXPECT_EQ(ExifOrientation(whole.substr(0, size)), 1) << size;
+  std::string far = whole;
+  far[4] = far[5] = far[6] = far[7] = '\xff';
+  EXPECT_EQ(ExifOrientation(far), 1);
+  std::string nine = whole;
+  nine[18] = 9;
+  EXPECT_EQ(ExifOrientation(nine), 1);
+}
+
+TEST(ApplyOrientation, TurnsAndMirrors) {
+  Image image(2, 1);
+  image.pixels = {1, 1, 1, 2, 2, 2};
+  const auto first = [](const Image& i) { return int{i.pixels[0]}; };
+  EXPECT_EQ(first(ApplyOrientation(image, 1)), 1);
+  EXPECT_EQ(first(ApplyOrientation(image, 2)), 2);
+  EXPECT_EQ(first(ApplyOrientation(image, 3)), 2);
+  EXPECT_EQ(first(ApplyOrientation(image, 4)), 1);
+  for (int turned = 5; turned <= 8; ++turned) EXPECT_EQ(ApplyOrientation(image, turned).height, 2);
+  EXPECT_EQ(first(ApplyOrientation(image, 6)), 1);
+  EXPECT_EQ(first(ApplyOrientation(image, 8)), 2);
+}
+
+TEST(Crop, OutsideIsBlack) {
+  const Image image = Noise(4, 3);
+  const Image crop = Crop(image, {-1, -2, 6, 7});
+  for (int64_t y = 0; y < 7; ++y) {
+    for (int64_t x = 0; x < 6; ++x) {
+      const bool inside = x >= 1 && x < 5 && y >= 2 && y < 5;
+      EXPECT_EQ(crop.at(x, y)[1], inside ? image.at(x - 1, y - 2)[1] : 0);
+    }
+  }
+  EXPECT_EQ(Crop(image, {100, 100, 2, 2}).pixels, std::vector<uint8_t>(12, 0));
+}
+
+TEST(FlipHorizontal, TwiceIsTheSame) {
+  const Image image = Noise(7, 3);
+  const Image flipped = FlipHorizontal(image);
+  EXPECT_EQ(flipped.at(0, 1)[2], image.at(6, 1)[2]);
+  EXPECT_EQ(FlipHorizontal(flipped).pixels, image.pixels);
+}
+
+TEST(ResizeNearest, TakesThePixelUnderTheCentre) {
+  GrayImage gray(4, 1);
+  gray.pixels = {10, 20, 30, 40};
+  EXPECT_EQ(ResizeNearest(gray, 2, 1).pixels, (std::vector<uint8_t>{20, 40}));
+  EXPECT_EQ(ResizeNearest(gray, 8, 1).pixels, (std::vector<uint8_t>{10, 10, 20, 20, 30, 30, 40, 40}));
+  EXPECT_EQ(ResizeNearest(gray, 4, 2).height, 2);
+}
+
+}  // namespace
+}  // namespace genview

@@ -1,0 +1,123 @@
+#include "genview/image/preprocess.h"
+
+#include <algorithm>
+
+#include "genview/base/text.h"
+
+namespace genview {
+namespace {
+
+constexpr int64_t kLargestSide = 1 << 14;
+
+// Where a crop of `crop` pixels begins in `side` pixels; negative: so many black pixels come first.
+int64_t CropOffset(int64_t side, int64_t crop, bool floor) {
+  const int64_t rest = side - crop;
+  if (floor) return rest >= 0 ? rest / 2 : -((1 - rest) / 2);
+  if (rest < 0) return -(-rest / 2);
+  // round(rest / 2) with halves to the even number, as Python rounds.
+  return rest / 2 + (rest % 2 == 1 && rest / 2 % 2 == 1 ? 1 : 0);
+}
+
+[[noreturn]] void ThrowBadValue(const std::string& problem, std::string_view where) {
+  throw Error({.what = "a preprocessing rule that cannot be used: " + problem,
+               .where = std::string(where),
+               .next = "check that the file is the one that belongs to this encoder"});
+}
+
+std::array<double, 3> Channels(const Json& json, const char* key, const std::array<double, 3>& fallback,
+                               std::string_view where) {
+  const auto found = json.find(key);
+  if (found == json.end()) return fallback;
+  std::array<double, 3> values{};
+  if (!found->is_array() || found->size() != 3) ThrowBadValue(Format("`{}` is not a list of 3 numbers", key), where);
+  for (size_t c = 0; c < 3; ++c) {
+    if (!(*found)[c].is_number()) ThrowBadValue(Format("`{}` is not a list of 3 numbers", key), where);
+    values[c] = (*found)[c].get<double>();
+  }
+  return values;
+}
+
+// value[c][v] = (v / 255 - mean) / std in float, as tensors are normalised elsewhere.
+struct NormaliseTable {
+  float value[3][256];
+
+  NormaliseTable(const std::array<double, 3>& mean, const std::array<double, 3>& std) {
+    for (size_t c = 0; c < 3; ++c) {
+      const auto m = static_cast<float>(mean[c]), s = static_cast<float>(std[c]);
+      for (int v = 0; v < 256; ++v) value[c][v] = (static_cast<float>(v) / 255.0f - m) / s;
+    }
+  }
+};
+
+}  // namespace
+
+Json Preprocess::ToJson() const {
+  return {{"size", size},
+          {"resize_shortest", resize_shortest},
+          {"squash", squash},
+          {"filter", filter == Filter::kBilinear ? "bilinear" : "bicubic"},
+          {"floor_crop", floor_crop},
+          {"mean", mean},
+          {"std", std}};
+}
+
+Preprocess Preprocess::FromJson(const Json& json, std::string_view where) {
+  if (!json.is_object()) ThrowBadValue("it is not an object", where);
+  Preprocess p;
+  p.size = JsonInt(json, "size", p.size, where);
+  p.resize_shortest = JsonInt(json, "resize_shortest", p.size, where);
+  p.squash = JsonBool(json, "squash", p.squash, where);
+  p.floor_crop = JsonBool(json, "floor_crop", p.floor_crop, where);
+  const std::string filter = JsonString(json, "filter", "bicubic", where);
+  if (filter != "bicubic" && filter != "bilinear") ThrowBadValue(Format("there is no filter `{}`", filter), where);
+  p.filter = filter == "bilinear" ? Filter::kBilinear : Filter::kBicubic;
+  p.mean = Channels(json, "mean", p.mean, where);
+  p.std = Channels(json, "std", p.std, where);
+  if (p.size < 1 || p.size > kLargestSide) ThrowBadValue(Format("a size of {} pixels", p.size), where);
+  if (p.resize_shortest < 0 || p.resize_shortest > kLargestSide) {
+    ThrowBadValue(Format("a shortest side of {} pixels", p.resize_shortest), where);
+  }
+  if (!std::all_of(p.std.begin(), p.std.end(), [](double s) { return s > 0; })) {
+    ThrowBadValue("a standard deviation is not above 0", where);
+  }
+  return p;
+}
+
+Image ApplyGeometry(const Preprocess& p, const Image& image) {
+  if (p.squash) return Resize(image, p.size, p.size, p.filter);
+  int64_t width = image.width, height = image.height;
+  if (p.resize_shortest > 0) {
+    const int64_t shortest = std::min(image.width, image.height);
+    width = p.resize_shortest * image.width / shortest;
+    height = p.resize_shortest * image.height / shortest;
+  }
+  const Box crop{CropOffset(width, p.size, p.floor_crop), CropOffset(height, p.size, p.floor_crop), p.size, p.size};
+  return ResizeCrop(image, width, height, crop, p.filter);
+}
+
+void Normalise(const Image& image, const std::array<double, 3>& mean, const std::array<double, 3>& std,
+               std::span<float> out) {
+  const size_t plane = static_cast<size_t>(image.width * image.height);
+  GENVIEW_CHECK(out.size() == 3 * plane, "the output has not 3 * H * W places");
+  const NormaliseTable table(mean, std);
+  const uint8_t* pixel = image.pixels.data();
+  float *red = out.data(), *green = red + plane, *blue = green + plane;
+  for (size_t i = 0; i < plane; ++i, pixel += 3) {
+    red[i] = table.value[0][pixel[0]];
+    green[i] = table.value[1][pixel[1]];
+    blue[i] = table.value[2][pixel[2]];
+  }
+}
+
+void NormaliseChannelsLast(const Image& image, const std::array<double, 3>& mean, const std::array<double, 3>& std,
+                           std::span<float> out) {
+  GENVIEW_CHECK(out.size() == image.pixels.size(), "the output has not H * W * 3 places");
+  const NormaliseTable table(mean, std);
+  const uint8_t* pixel = image.pixels.data();
+  float* target = out.data();
+  for (int64_t i = 0; i < image.width * image.height; ++i, pixel += 3, target += 3) {
+    for (int c = 0; c < 3; ++c) target[c] = table.value[c][pixel[c]];
+  }
+}
+
+}  // namespace genview

@@ -1,0 +1,79 @@
+#include <unordered_map>
+
+#include "genview/base/text.h"
+#include "genview/records/records.h"
+
+namespace genview {
+namespace {
+
+[[noreturn]] void Fail(const std::string& what, const std::string& where) {
+  throw Error({.what = what, .where = where, .next = "make the views again, or take this line out of the manifest"});
+}
+
+uint64_t SeedOf(const Json& json, const std::string& where) {
+  const auto found = json.find("seed");
+  if (found == json.end()) return 0;
+  if (found->is_number_unsigned()) return found->get<uint64_t>();
+  if (found->is_number_integer() && found->get<int64_t>() >= 0) return found->get<uint64_t>();
+  Fail("`seed` is not a whole number of at least 0", where);
+}
+
+// A manifest from elsewhere must not make anything outside of its folder be read.
+bool StaysInside(const Path& file) {
+  if (file.empty() || file.is_absolute()) return false;
+  for (const Path& part : file) {
+    if (part == "..") return false;
+  }
+  return true;
+}
+
+ViewRow ViewRowFromJson(const Json& json, const std::string& where) {
+  if (!json.is_object()) Fail("a line that is not a JSON object", where);
+  ViewRow row;
+  row.id = JsonString(json, "id", "", where);
+  row.index = JsonInt(json, "index", 0, where);
+  row.file = JsonString(json, "file", "", where);
+  row.noise_level = JsonInt(json, "noise_level", 0, where);
+  row.seed = SeedOf(json, where);
+  row.steps = JsonInt(json, "steps", 0, where);
+  row.guidance = JsonDouble(json, "guidance", 0, where);
+  row.generator = JsonString(json, "generator", "", where);
+  row.scheduler = JsonString(json, "scheduler", "", where);
+  row.retried = JsonInt(json, "retried", 0, where);
+  if (row.id.empty()) Fail("a view without the `id` of its image", where);
+  if (row.index < 0) Fail(Format("the view index {} is below 0", row.index), where);
+  if (!StaysInside(row.file)) Fail(Format("`file` (\"{}\") is not a path inside the manifest's folder", row.file), where);
+  return row;
+}
+
+}  // namespace
+
+Json ViewRowToJson(const ViewRow& row) {
+  return {{"id", row.id},
+          {"index", row.index},
+          {"file", row.file},
+          {"noise_level", row.noise_level},
+          {"seed", row.seed},
+          {"steps", row.steps},
+          {"guidance", row.guidance},
+          {"generator", row.generator},
+          {"scheduler", row.scheduler},
+          {"retried", row.retried}};
+}
+
+std::vector<ViewRow> ReadViewTable(const Path& manifest) {
+  const std::vector<std::string> lines = ReadLines(manifest, /*keep_torn=*/false);
+  std::vector<ViewRow> rows;
+  std::unordered_map<std::string, size_t> place;  // a view that was made again replaces the one before
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (Trim(lines[i]).empty()) continue;
+    const std::string where = Format("{}, line {}", manifest.string(), i + 1);
+    ViewRow row = ViewRowFromJson(ParseJson(lines[i], where), where);
+    const auto [known, is_new] = place.emplace(Format("{}\t{}", row.index, row.id), rows.size());
+    if (is_new) rows.push_back(std::move(row));
+    else rows[known->second] = std::move(row);
+  }
+  return rows;
+}
+
+}  // namespace genview
