@@ -15,8 +15,8 @@ std::array<int64_t, 4> ResnetConfig::blocks() const {
   return {3, 4, 6, 3};
 }
 
-static ResnetBlock MakeBlock(int64_t in, int64_t planes, bool bottleneck, int64_t stride) {
-  ResnetBlock block;
+static ResidualBlock MakeBlock(int64_t in, int64_t planes, bool bottleneck, int64_t stride) {
+  ResidualBlock block;
   block.stride = stride;
   const int64_t out = bottleneck ? 4 * planes : planes;
   const auto add = [&](int64_t from, int64_t to, int64_t kernel) {
@@ -65,7 +65,7 @@ WeightList ListWeights(Resnet& net) {
   Append(list, "bn1", net.stem_norm);
   for (size_t stage = 0; stage < 4; ++stage) {
     for (size_t i = 0; i < net.stages[stage].size(); ++i) {
-      ResnetBlock& block = net.stages[stage][i];
+      ResidualBlock& block = net.stages[stage][i];
       const std::string name = Format("layer{}.{}", stage + 1, i);
       for (size_t k = 0; k < block.convs.size(); ++k) {
         Append(list, Format("{}.conv{}", name, k + 1), block.convs[k]);
@@ -89,11 +89,11 @@ void InitResnet(Resnet& net, Seed seed) {
   }
   if (!net.config.zero_init_residual) return;
   for (auto& blocks : net.stages) {
-    for (ResnetBlock& block : blocks) block.norms.back().weight = at::zeros_like(block.norms.back().weight);
+    for (ResidualBlock& block : blocks) block.norms.back().weight = at::zeros_like(block.norms.back().weight);
   }
 }
 
-static Tensor ForwardBlock(const ResnetBlock& w, const Tensor& x, bool training) {
+static Tensor ForwardBlock(const ResidualBlock& w, const Tensor& x, bool training) {
   Tensor y = x;
   bool strided = false;  // the first 3x3 carries the stride
   for (size_t k = 0; k < w.convs.size(); ++k) {
@@ -113,7 +113,7 @@ ResnetOutput ForwardResnet(const Resnet& w, const Tensor& x, bool training) {
   y = BatchNorm(w.stem_norm, y, training).relu_();
   if (!w.config.small_stem) y = at::max_pool2d(y, {3, 3}, {2, 2}, {1, 1});
   for (const auto& blocks : w.stages) {
-    for (const ResnetBlock& block : blocks) y = ForwardBlock(block, y, training);
+    for (const ResidualBlock& block : blocks) y = ForwardBlock(block, y, training);
   }
   return {.pooled = y.mean(at::IntArrayRef{2, 3}), .map = y};  // [N,D,h,w]
 }

@@ -33,7 +33,7 @@ void VisitFields(ResnetConfig& c, Visit&& visit) {
   visit("zero_init_residual", c.zero_init_residual, Any{}, "begin with every residual block as the identity");
 }
 
-struct ResnetBlock {
+struct ResidualBlock {
   std::vector<ConvWeights> convs;           // 3x3, 3x3 or 1x1, 3x3, 1x1; none has a bias
   std::vector<BatchNormWeights> norms;      // after each
   ConvWeights shortcut;                     // 1x1; undefined: the identity
@@ -45,7 +45,7 @@ struct Resnet {
   ResnetConfig config;
   ConvWeights stem;
   BatchNormWeights stem_norm;
-  std::array<std::vector<ResnetBlock>, 4> stages;
+  std::array<std::vector<ResidualBlock>, 4> stages;
 };
 
 Resnet MakeResnet(const ResnetConfig& config);  // throws UsageError for another depth
