@@ -7,6 +7,7 @@
 #include "genview/base/files.h"
 #include "genview/base/json.h"
 #include "genview/base/text.h"
+#include "genview/image/color.h"
 #include "genview/image/image.h"
 #include "genview/image/preprocess.h"
 
@@ -105,6 +106,20 @@ TEST_F(ImageGolden, ResizeAndCentreCropAreTorchvisions) {
     p.resize_shortest = golden["shortest"];
     return ApplyGeometry(p, source);
   });
+}
+
+TEST_F(ImageGolden, ColoursAreTorchvisions) {
+  using Change = void (*)(Image&, double);
+  const std::pair<const char*, Change> changes[] = {
+      {"brightness", AdjustBrightness}, {"contrast", AdjustContrast}, {"saturation", AdjustSaturation}, {"hue", AdjustHue},
+      {"gray", [](Image& image, double) { Grayscale(image); }}, {"blur", GaussianBlur},
+      {"solarize", [](Image& image, double threshold) { Solarize(image, static_cast<int>(threshold)); }}};
+  for (const auto& [op, change] : changes) {
+    ForEach(op, [&](Image image, const Json& golden) {
+      change(image, golden.value("factor", 0.0));
+      return image;
+    });
+  }
 }
 
 }  // namespace

@@ -51,10 +51,10 @@ boolean OnEndOfInput(j_decompress_ptr info) {
 // A progressive file of a few bytes a scan can ask for any amount of work.
 void OnProgress(j_common_ptr info) {
   constexpr int kMostScans = 100;
-  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number > kMostScans) {
-    std::snprintf(reinterpret_cast<ErrorManager*>(info->err)->message, JMSG_LENGTH_MAX, "more than %d scans", kMostScans);
-    std::longjmp(reinterpret_cast<ErrorManager*>(info->err)->jump, 1);
-  }
+  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= kMostScans) return;
+  auto* errors = reinterpret_cast<ErrorManager*>(info->err);
+  std::snprintf(errors->message, JMSG_LENGTH_MAX, "more than %d scans", kMostScans);
+  std::longjmp(errors->jump, 1);
 }
 
 struct Decoder {
@@ -115,7 +115,7 @@ void ReadRows(Decoder& d) {
   while (d.info.output_scanline < d.info.output_height) {
     JSAMPROW rows[kRows];
     int count = 0;
-    for (int64_t y = d.info.output_scanline; count < kRows && y < image.height; ++y, ++count) rows[count] = image.at(0, y);
+    for (int64_t y = d.info.output_scanline; count < kRows && y < image.height; ++y) rows[count++] = image.at(0, y);
     jpeg_read_scanlines(&d.info, rows, static_cast<JDIMENSION>(count));
   }
 }

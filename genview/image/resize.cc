@@ -8,6 +8,7 @@
 
 #include "genview/image/image.h"
 #include "genview/image/resize_kernels.h"
+#include "genview/image/simd.h"
 
 namespace genview {
 namespace {
@@ -65,7 +66,7 @@ Taps MakeTaps(int64_t from, int64_t to, const Span& part, Filter filter) {
   return taps;
 }
 
-bool Fast(const Taps& taps) { return resize::HasAvx2() && taps.capacity <= resize::kMostFastTaps; }
+bool Fast(const Taps& taps) { return HasAvx2() && taps.capacity <= resize::kMostFastTaps; }
 
 // A piece of memory that is not set to zero first.
 struct Buffer {

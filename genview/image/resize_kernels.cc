@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#define GENVIEW_AVX2 __attribute__((target("avx2")))
+#include "genview/image/simd.h"
 
 namespace genview::resize {
 namespace {
@@ -176,11 +176,6 @@ void VerticalAvx2(const Taps& taps, const Rows& rows, int64_t bytes) {
     if (x < bytes && bytes >= kBlock) VerticalBlock(taps, rows, y, bytes - kBlock);
     else VerticalColumns(taps, rows, y, x, bytes);
   }
-}
-
-bool HasAvx2() {
-  static const bool has = __builtin_cpu_supports("avx2") != 0;
-  return has;
 }
 
 }  // namespace genview::resize

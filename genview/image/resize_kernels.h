@@ -41,6 +41,4 @@ void HorizontalAvx2(const Taps& taps, const Rows& rows, int64_t count);
 void VerticalPlain(const Taps& taps, const Rows& rows, int64_t bytes);
 void VerticalAvx2(const Taps& taps, const Rows& rows, int64_t bytes);
 
-bool HasAvx2();
-
 }  // namespace genview::resize

@@ -3,6 +3,7 @@
 #include "genview/base/random.h"
 #include "genview/image/image.h"
 #include "genview/image/resize_kernels.h"
+#include "genview/image/simd.h"
 
 namespace genview {
 namespace {
