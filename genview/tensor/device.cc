@@ -6,6 +6,8 @@
 #include <sched.h>
 #include <sys/resource.h>
 
+#include <fstream>
+
 #include "genview/base/error.h"
 #include "genview/base/text.h"
 
@@ -17,7 +19,8 @@ CpuFeatures ReadCpuFeatures() {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0) features.cores = CPU_COUNT(&set);
   std::string flags;
-  for (const auto& line : ReadLines("/proc/cpuinfo")) {
+  std::ifstream cpuinfo("/proc/cpuinfo");  // its size reads as 0, so it cannot be mapped
+  for (std::string line; std::getline(cpuinfo, line);) {
     const auto colon = line.find(':');
     if (colon == std::string::npos) continue;
     const auto key = Trim(std::string_view(line).substr(0, colon));

@@ -1,0 +1,25 @@
+#include "genview/tensor/device.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace genview {
+namespace {
+
+TEST(CpuFeatures, AreReadOffTheProcessor) {
+  const CpuFeatures features = ReadCpuFeatures();
+  EXPECT_GE(features.cores, 1);
+  EXPECT_FALSE(features.model.empty());
+  const auto has = [&](const char* name) {
+    return std::find(features.extensions.begin(), features.extensions.end(), name) != features.extensions.end();
+  };
+  EXPECT_EQ(features.native_bf16, has("avx512_bf16") || has("amx_bf16"));
+  __builtin_cpu_init();
+  EXPECT_EQ(has("avx2"), __builtin_cpu_supports("avx2") != 0);
+  EXPECT_EQ(has("fma"), __builtin_cpu_supports("fma") != 0);
+  EXPECT_EQ(has("avx512f"), __builtin_cpu_supports("avx512f") != 0);
+}
+
+}  // namespace
+}  // namespace genview
