@@ -6,6 +6,7 @@ namespace genview {
 namespace {
 
 constexpr Command kCommands[] = {
+    {"report", "DIR... [--out report.html]", "one self-contained HTML page of one or several runs", {"runs"}, ReportFields, RunReport},
     {"inspect", "FILE", "what a weights file, checkpoint, list, table, shard or folder holds", {"file"}, InspectFields, RunInspect},
     {"doctor", "", "versions, devices, threads, memory, and a small model on each device compared with the CPU", {}, DoctorFields,
      RunDoctor},

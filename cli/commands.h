@@ -7,6 +7,9 @@
 
 namespace genview {
 
+std::vector<FieldInfo> ReportFields();
+int RunReport(const Args& args, Progress& progress);
+
 std::vector<FieldInfo> InspectFields();
 int RunInspect(const Args& args, Progress& progress);
 

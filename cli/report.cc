@@ -1,0 +1,30 @@
+// genview report: one page of one or several runs.
+#include "genview/report/report.h"
+
+#include "cli/commands.h"
+
+namespace genview {
+namespace {
+
+struct ReportConfig {
+  std::vector<std::string> runs;
+  Path out = "report.html";
+};
+template <class Visit>
+void VisitFields(ReportConfig& c, Visit&& visit) {
+  visit("runs", c.runs, Required{}, "folders that `genview run` wrote");
+  visit("out", c.out, Any{}, "file to write");
+}
+
+}  // namespace
+
+std::vector<FieldInfo> ReportFields() { return DescribeFields<ReportConfig>(); }
+
+int RunReport(const Args& args, Progress&) {
+  const auto config = ParseFields<ReportConfig>(args);
+  const ReportSummary summary = WriteReport({config.runs.begin(), config.runs.end()}, config.out);
+  fmt::print("{}\n{}: {}\n", summary.headline, config.out.string(), HumanBytes(summary.bytes));
+  return kOk;
+}
+
+}  // namespace genview

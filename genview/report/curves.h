@@ -1,0 +1,29 @@
+// What a training run logged, thinned to what a plot can show.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "genview/base/files.h"
+
+namespace genview {
+
+struct Curve {
+  std::string arm;
+  int64_t colour = 0;  // index of the arm
+  std::vector<std::pair<double, double>> points;  // x: epoch (or step), rising
+};
+
+// One quantity, all arms.
+struct Panel {
+  std::string title;  // "loss"
+  std::string note;   // one sentence: how to read it
+  std::string x;      // "epoch" or "step"
+  std::vector<Curve> curves;
+};
+
+// The quantities of log.jsonl that the report shows, each curve averaged down to at most `limit` points. Lines that are no
+// JSON object and values that are no number are left out. Panels without any curve are not returned.
+std::vector<Panel> ReadPanels(const std::vector<std::pair<std::string, Path>>& arms_and_logs, size_t limit = 160);
+
+}  // namespace genview

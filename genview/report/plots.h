@@ -1,0 +1,25 @@
+// The two kinds of drawing in a report, as inline SVG that takes its colours from the page's style sheet.
+#pragma once
+
+#include "genview/report/curves.h"
+#include "genview/report/html.h"
+
+namespace genview {
+
+// Round numbers that divide [low, high] into about `count` steps, from the first at or above `low`.
+std::vector<double> Ticks(double low, double high, int count);
+std::string TickText(double value, double step);
+
+// All arms' curves of one quantity.
+void DrawPanel(Html& html, const Panel& panel);
+
+// A value and its interval as a dot on a line, on an axis from `low` to `high`; `reference`: a mark for the baseline.
+struct IntervalMark {
+  double value = 0, value_low = 0, value_high = 0;
+  double low = 0, high = 100, reference = 0;
+  int64_t colour = 0;
+  std::string label;  // for screen readers
+};
+void DrawInterval(Html& html, const IntervalMark& mark);
+
+}  // namespace genview

@@ -1,0 +1,45 @@
+#include "genview/report/plots.h"
+
+#include <gtest/gtest.h>
+
+namespace genview {
+namespace {
+
+TEST(Ticks, AreRoundAndInside) {
+  EXPECT_EQ(Ticks(0, 10, 5), (std::vector<double>{0, 2, 4, 6, 8, 10}));
+  EXPECT_EQ(Ticks(0.03, 0.11, 4), (std::vector<double>{0.04, 0.06, 0.08, 0.1}));
+  EXPECT_TRUE(Ticks(1, 1, 4).empty());
+  EXPECT_EQ(Ticks(-1, 1, 2).at(1), 0);
+}
+
+TEST(Ticks, TextHasTheDigitsOfTheStep) {
+  EXPECT_EQ(TickText(40, 20), "40");
+  EXPECT_EQ(TickText(0.5, 0.1), "0.5");
+  EXPECT_EQ(TickText(0.05, 0.05), "0.05");
+}
+
+TEST(Curves, AreThinnedByAveragingAndBadLinesAreLeftOut) {
+  const Path log = testing::TempDir() + "curves.jsonl";
+  std::string text = "not json\n{\"step\":1}\n";
+  for (int i = 0; i < 1000; ++i) text += "{\"step\":" + std::to_string(i) + ",\"epoch\":" + std::to_string(i / 100.0) + ",\"loss\":3.0}\n";
+  WriteFile(log, text + "{\"step\":1000,\"loss\":1e999}\n{\"torn");
+  const auto panels = ReadPanels({{"a", log}, {"b", "/not/there"}}, 50);
+  ASSERT_EQ(panels.size(), 1u);
+  EXPECT_EQ(panels[0].title, "Loss");
+  ASSERT_EQ(panels[0].curves.size(), 1u);
+  EXPECT_EQ(panels[0].curves[0].points.size(), 50u);
+  EXPECT_NEAR(panels[0].curves[0].points[20].second, 3, 1e-12);
+  EXPECT_NEAR(panels[0].curves[0].points[0].first, 0.095, 1e-9);
+}
+
+TEST(DrawPanel, OnePointIsADot) {
+  Html html;
+  DrawPanel(html, {"loss", "", "epoch", {{"a <b>", 0, {{1.0, 2.0}}}}});
+  const std::string svg = html.Finish();
+  EXPECT_NE(svg.find("<circle"), std::string::npos);
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  EXPECT_EQ(svg.find("<b>"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace genview

@@ -1,0 +1,81 @@
+#include "genview/report/report.h"
+
+#include "genview/base/text.h"
+#include "genview/report/sections.h"
+
+namespace genview {
+namespace {
+
+std::string TitleOf(const std::vector<RunRecord>& runs) {
+  std::string title;
+  for (const RunRecord& run : runs) title += Format("{}{}", title.empty() ? "" : ", ", run.name);
+  return title;
+}
+
+// "moco-v2 on resnet18, 40 epochs": what was trained, from the recipe.
+std::string Setting(const RunRecord& run) {
+  const std::string where = "recipe.toml";
+  const auto section = [&](const char* name) {
+    const auto found = run.recipe.find(name);
+    return found != run.recipe.end() && found->is_object() ? *found : Json::object();
+  };
+  const Json pretrain = section("pretrain"), data = section("data");
+  std::vector<std::string> words;
+  if (pretrain.contains("method") && pretrain["method"].is_string()) words.push_back(pretrain["method"].get<std::string>());
+  if (pretrain.contains("backbone") && pretrain["backbone"].is_string()) words.push_back(pretrain["backbone"].get<std::string>());
+  if (pretrain.contains("epochs") && pretrain["epochs"].is_number_integer()) words.push_back(Format("{} epochs", pretrain["epochs"].get<int64_t>()));
+  if (data.contains("train") && data["train"].is_string()) words.push_back(data["train"].get<std::string>());
+  return Format("{}", fmt::join(words, " · "));
+}
+
+void WriteHead(Html& html, const std::string& title) {
+  html.Open("head").Void("meta", {{"charset", "utf-8"}});
+  html.Void("meta", {{"name", "viewport"}, {"content", "width=device-width, initial-scale=1"}});
+  html.Void("meta", {{"name", "color-scheme"}, {"content", "light dark"}});
+  // Belt and braces: even a mistake of ours could neither run a script nor reach the network.
+  html.Void("meta", {{"http-equiv", "Content-Security-Policy"}, {"content", "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}});
+  html.Void("link", {{"rel", "icon"}, {"href", "data:,"}});
+  html.Line("title", Format("{} – GenView", title));
+  html.Open("style").Css(kPageStyle).Close().Close();
+}
+
+}  // namespace
+
+ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
+  std::vector<RunRecord> runs;
+  for (const Path& folder : folders) runs.push_back(ReadRun(folder));
+  const Headline headline = MakeHeadline(runs);
+  const std::string title = TitleOf(runs);
+  PictureShelf shelf;
+
+  Html html;
+  html.Literal("<!doctype html>\n");
+  html.Open("html", {{"lang", "en"}});
+  WriteHead(html, title);
+  html.Open("body").Open("main");
+  html.Open("header").Line("p", Format("GenView · {}", title), {{"class", "eyebrow"}}).Line("h1", headline.sentence);
+  if (!headline.detail.empty()) html.Line("p", headline.detail, {{"class", "lead"}});
+  for (const RunRecord& run : runs) html.Line("p", Setting(run), {{"class", "setting"}});
+  html.Close();
+  WriteResults(html, runs);
+  for (const RunRecord& run : runs) {
+    if (runs.size() > 1) html.Line("h2", run.name, {{"class", "run"}});
+    WriteGallery(html, run, shelf);
+    WriteLevels(html, run, shelf);
+    WritePairs(html, run, shelf);
+    WriteRatios(html, run);
+  }
+  WriteCurves(html, runs);
+  for (const RunRecord& run : runs) {
+    WriteStages(html, run);
+    WriteLeftOut(html, run);
+  }
+  for (const RunRecord& run : runs) WriteRecipe(html, run);
+  html.Close().Close().Close();
+
+  const std::string page = html.Finish();
+  WriteFile(out, page);
+  return {headline.sentence, page.size(), shelf.left_out()};
+}
+
+}  // namespace genview

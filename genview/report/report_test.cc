@@ -1,0 +1,102 @@
+#include "genview/report/report.h"
+
+#include <gtest/gtest.h>
+
+#include "genview/base/json.h"
+#include "genview/base/text.h"
+#include "genview/image/image.h"
+#include "genview/records/records.h"
+
+namespace genview {
+namespace {
+
+std::string Png(int64_t width, int64_t height) {
+  Image image(width, height);
+  for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i * 7);
+  return EncodePng(image);
+}
+
+EvalResult Score(double top1, double half) {
+  EvalResult result;
+  result.kind = "linear";
+  result.top1 = top1;
+  result.top1_low = top1 - half;
+  result.top1_high = top1 + half;
+  result.top5 = 90;
+  result.images = 2000;
+  result.classes = 10;
+  result.normalisation = Json::object();
+  result.settings = Json::object();
+  return result;
+}
+
+constexpr const char* kNasty = "<script>alert(1)</script>\"'&";
+
+Path MakeRun(const std::string& name, double baseline, double other) {
+  const Path run = testing::TempDir() + name;
+  std::filesystem::remove_all(run);
+  WriteFile(run / "recipe.toml", Format("name = \"{}\"\n[pretrain]\nmethod = \"moco-v2\"\n# {}\n[[arms]]\nname = \"baseline\"\n[[arms]]\nname = \"genview\"\n"
+                                        "[arms.set]\n\"pretrain.pair.source\" = '''{}'''\n", name, kNasty, "generated <b>"));
+  WriteJson(run / "baseline/eval/linear.json", EvalResultToJson(Score(baseline, 1)));
+  WriteJson(run / "genview/eval/linear.json", EvalResultToJson(Score(other, 1)));
+  WriteFile(run / "baseline/pretrain/log.jsonl", "{\"step\":1,\"epoch\":1,\"loss\":5,\"spread\":0.9}\n{\"step\":2,\"epoch\":2,\"loss\":4,\"spread\":0.05}\n");
+  WriteForegroundTable(run / "foreground/ratios.tsv", {{"a/1.png", "a/1.png", 0.1, 0}, {"a/2.png", "a/2.png", 0.7, 300}});
+  WriteFile(run / "views/skipped.tsv", Format("id\treason\n{}\ttruncated\n", kNasty));
+  WriteJson(run / "state/views.json", {{"stage", "views"}, {"order", 2}, {"seconds", 61.0}, {"peak_memory_bytes", 1000000}, {"unit", "views"},
+                                       {"asked", 2}, {"made", 1}, {"failed", 1}});
+  for (const char* file : {"0-image.png", "0-mask.png", "0-view.png"}) WriteFile(run / "gallery" / file, Png(64, 48));
+  WriteJson(run / "gallery/gallery.json",
+            {{"images", {{{"id", kNasty}, {"ratio", 0.3}, {"level", 100}, {"image", "0-image.png"}, {"mask", "0-mask.png"}, {"view", "0-view.png"}},
+                         {{"id", "outside"}, {"ratio", 0.5}, {"level", 100}, {"image", "../../x.png"}, {"mask", "gone.png"}, {"view", "/etc/passwd"}}}},
+             {"levels", {{"id", "x"}, {"image", "0-image.png"}, {"views", {{{"level", 0}, {"view", "0-view.png"}}}}}}});
+  return run;
+}
+
+TEST(Report, IsOnePageThatFetchesNothing) {
+  const Path run = MakeRun("report_page", 50, 55);
+  const ReportSummary summary = WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html");
+  EXPECT_EQ(summary.bytes, page.size());
+  EXPECT_LT(page.size(), 3u << 20);
+  EXPECT_EQ(page.find("http://"), std::string::npos);
+  EXPECT_EQ(page.find("https://"), std::string::npos);
+  EXPECT_EQ(page.find("<script"), std::string::npos);
+  EXPECT_NE(page.find("&lt;script&gt;"), std::string::npos);
+  EXPECT_NE(page.find("data:image/webp;base64,"), std::string::npos);
+  EXPECT_NE(page.find("looks collapsed"), std::string::npos);
+  EXPECT_EQ(page.find("root:"), std::string::npos);
+  EXPECT_EQ(summary.pictures_left_out, 3);  // image and view lead out of the folder, and so the mask has no picture
+}
+
+TEST(Report, SaysWhatTheNumbersSay) {
+  const auto headline = [](double baseline, double other) {
+    const Path run = MakeRun("report_headline", baseline, other);
+    return WriteReport({run}, run / "report.html").headline;
+  };
+  EXPECT_EQ(headline(50, 55), "“genview” reaches 55.0% linear accuracy, 5.0 points above “baseline”.");
+  EXPECT_EQ(headline(50, 50.5), "“genview” and “baseline” are too close to call: 50.5% and 50.0% linear accuracy.");
+  EXPECT_EQ(headline(50, 45), "No arm comes up to “baseline”: it reaches 50.0% linear accuracy, “genview” 45.0%.");
+}
+
+TEST(Report, SeveralRunsShareOneTable) {
+  const Path one = MakeRun("report_one", 50, 55), two = MakeRun("report_two", 51, 52);
+  const Path out = Path(testing::TempDir()) / "report_both.html";
+  WriteReport({one, two}, out);
+  const std::string page = ReadFile(out);
+  EXPECT_NE(page.find("report_one / genview"), std::string::npos);
+  EXPECT_NE(page.find("report_two / genview"), std::string::npos);
+}
+
+TEST(Report, UnfinishedRunsHaveOneToo) {
+  const Path run = testing::TempDir() + "report_unfinished";
+  std::filesystem::remove_all(run);
+  WriteFile(run / "recipe.toml", "[[arms]]\nname = \"baseline\"\n");
+  EXPECT_EQ(WriteReport({run}, run / "report.html").headline, "No score yet: the run has not come to its evaluation.");
+}
+
+TEST(Report, OtherFoldersAreRefused) {
+  EXPECT_THROW(WriteReport({testing::TempDir()}, Path(testing::TempDir()) / "none.html"), Error);
+}
+
+}  // namespace
+}  // namespace genview

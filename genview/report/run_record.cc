@@ -1,0 +1,156 @@
+#include "genview/report/run_record.h"
+
+#include <algorithm>
+
+#include "genview/base/error.h"
+#include "genview/base/text.h"
+#include "genview/base/toml.h"
+
+namespace genview {
+namespace {
+
+bool IsFile(const Path& path) {
+  std::error_code code;
+  return std::filesystem::is_regular_file(path, code);
+}
+
+// A picture named by a file of the run; names that lead out of its folder are left out.
+Path Inside(const Path& folder, const Json& row, const char* key, const std::string& where) {
+  const std::string name = JsonString(row, key, "", where);
+  const Path path(name);
+  if (name.empty() || path.is_absolute()) return {};
+  for (const Path& part : path) {
+    if (part == "..") return {};
+  }
+  return folder / path;
+}
+
+const Json& Member(const Json& object, const char* key) {
+  static const Json nothing;
+  if (!object.is_object()) return nothing;
+  const auto found = object.find(key);
+  return found == object.end() ? nothing : *found;
+}
+
+std::string ValueText(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+void Flatten(const Json& object, const std::string& prefix, std::vector<std::string>& words) {
+  for (const auto& [key, value] : object.items()) {
+    const std::string name = prefix.empty() ? key : Format("{}.{}", prefix, key);
+    if (value.is_object()) Flatten(value, name, words);
+    else words.push_back(Format("{} = {}", name, ValueText(value)));
+  }
+}
+
+std::vector<PairRow> ReadPairs(const Path& folder) {
+  std::vector<PairRow> pairs;
+  const Path file = folder / "pairs.json";
+  if (!IsFile(file)) return pairs;
+  const Json json = ReadJson(file);
+  const std::string where = file.string();
+  const Json& rows = Member(json, "pairs");
+  if (!rows.is_array()) return pairs;
+  for (const Json& row : rows) {
+    pairs.push_back({JsonString(row, "id", "", where), JsonDouble(row, "weight", 0, where), Inside(folder, row, "view1", where),
+                     Inside(folder, row, "map1", where), Inside(folder, row, "view2", where), Inside(folder, row, "map2", where)});
+  }
+  std::stable_sort(pairs.begin(), pairs.end(), [](const PairRow& a, const PairRow& b) { return a.weight > b.weight; });
+  return pairs;
+}
+
+void ReadGallery(const Path& folder, RunRecord& run) {
+  const Path file = folder / "gallery.json";
+  if (!IsFile(file)) return;
+  const Json json = ReadJson(file);
+  const std::string where = file.string();
+  const Json &images = Member(json, "images"), &levels = Member(json, "levels");
+  if (images.is_array()) {
+    for (const Json& row : images) {
+      run.gallery.push_back({JsonString(row, "id", "", where), JsonDouble(row, "ratio", 0, where), JsonInt(row, "level", 0, where),
+                             Inside(folder, row, "image", where), Inside(folder, row, "mask", where),
+                             Inside(folder, row, "view", where)});
+    }
+  }
+  std::stable_sort(run.gallery.begin(), run.gallery.end(), [](const auto& a, const auto& b) { return a.ratio < b.ratio; });
+  run.levels.id = JsonString(levels, "id", "", where);
+  run.levels.image = Inside(folder, levels, "image", where);
+  if (const Json& views = Member(levels, "views"); views.is_array()) {
+    for (const Json& row : views) run.levels.views.emplace_back(JsonInt(row, "level", 0, where), Inside(folder, row, "view", where));
+  }
+}
+
+std::vector<StageRecord> ReadStages(const Path& folder) {
+  std::vector<std::pair<int64_t, StageRecord>> stages;
+  std::error_code code;
+  for (std::filesystem::recursive_directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    if (it->path().extension() != ".json" || it->path().filename().string().starts_with(".")) continue;
+    const Json json = ReadJson(it->path());
+    const std::string where = it->path().string();
+    StageRecord stage{JsonString(json, "stage", "", where), JsonString(json, "unit", "", where), JsonDouble(json, "seconds", 0, where),
+                      static_cast<uint64_t>(std::max<int64_t>(0, JsonInt(json, "peak_memory_bytes", 0, where))),
+                      JsonInt(json, "asked", 0, where), JsonInt(json, "made", 0, where), JsonInt(json, "failed", 0, where)};
+    stages.emplace_back(JsonInt(json, "order", 0, where), std::move(stage));
+  }
+  std::sort(stages.begin(), stages.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.first, a.second.name) < std::tie(b.first, b.second.name);
+  });
+  std::vector<StageRecord> result;
+  for (auto& [order, stage] : stages) result.push_back(std::move(stage));
+  return result;
+}
+
+void ReadLeftOut(const std::string& stage, const Path& file, RunRecord& run) {
+  if (!IsFile(file)) return;
+  LeftOut left_out{stage, {}};
+  const auto lines = ReadLines(file);
+  for (size_t i = 1; i < lines.size(); ++i) {
+    const auto cells = Split(lines[i], '\t');
+    left_out.rows.emplace_back(cells[0], cells.size() > 1 ? cells[1] : "");
+  }
+  if (!left_out.rows.empty()) run.left_out.push_back(std::move(left_out));
+}
+
+void ReadArms(RunRecord& run) {
+  const Json& arms = Member(run.recipe, "arms");
+  if (!arms.is_array()) return;
+  for (const Json& json : arms) {
+    ArmRecord arm{JsonString(json, "name", "", run.folder.string()), {}, {}, {}};
+    if (arm.name.empty() || arm.name.find('/') != std::string::npos || arm.name.starts_with(".")) continue;
+    if (const Json& set = Member(json, "set"); set.is_object()) Flatten(set, "", arm.differences);
+    const Path folder = SeedFolders(run.folder, arm.name).front().second;
+    arm.pairs = ReadPairs(folder / "pretrain" / "pairs");
+    arm.log = folder / "pretrain" / "log.jsonl";
+    ReadLeftOut(Format("{}, pretrain", arm.name), folder / "pretrain" / "skipped.tsv", run);
+    run.arms.push_back(std::move(arm));
+  }
+}
+
+}  // namespace
+
+RunRecord ReadRun(const Path& folder) {
+  RunRecord run;
+  run.folder = folder;
+  const Path recipe = folder / "recipe.toml";
+  if (!IsFile(recipe)) {
+    throw Error({.what = "this folder is no run: it has no recipe.toml",
+                 .where = folder.string(),
+                 .next = "give the folder that `genview run` wrote, such as runs/demo"});
+  }
+  run.recipe_text = ReadFile(recipe, uint64_t{4} << 20);
+  run.recipe = ParseToml(run.recipe_text, recipe.string()).values;
+  run.name = JsonString(run.recipe, "name", "", recipe.string());
+  if (run.name.empty()) run.name = std::filesystem::weakly_canonical(folder).filename().string();
+  if (IsFile(folder / "environment.json")) run.environment = ReadJson(folder / "environment.json");
+  if (IsFile(folder / "foreground" / "ratios.tsv")) run.ratios = ReadForegroundTable(folder / "foreground" / "ratios.tsv");
+  ReadLeftOut("foreground", folder / "foreground" / "skipped.tsv", run);
+  ReadLeftOut("views", folder / "views" / "skipped.tsv", run);
+  ReadGallery(folder / "gallery", run);
+  ReadArms(run);
+  std::vector<std::string> names;
+  for (const ArmRecord& arm : run.arms) names.push_back(arm.name);
+  run.scores = CollectScores(folder, names);
+  run.stages = ReadStages(folder / "state");
+  return run;
+}
+
+}  // namespace genview

@@ -1,0 +1,75 @@
+// A run's folder as the report needs it. Whatever is missing is left empty: a run that is still going, or that skipped a
+// stage, has a report too.
+//
+// Beside what every run leaves, two folders of pictures are read where they are:
+//   gallery/gallery.json       {"images": [{"id", "ratio", "level", "image", "mask", "view"}],
+//                               "levels": {"id", "image", "views": [{"level", "view"}]}}
+//   ARM/pretrain/pairs/pairs.json   {"pairs": [{"id", "weight", "view1", "map1", "view2", "map2"}]}
+// whose pictures are files of the same folder.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "genview/base/json.h"
+#include "genview/records/records.h"
+#include "genview/report/scores.h"
+
+namespace genview {
+
+struct StageRecord {
+  std::string name, unit;
+  double seconds = 0;
+  uint64_t peak_memory = 0;
+  int64_t asked = 0, made = 0, failed = 0;
+};
+
+struct GalleryRow {
+  std::string id;
+  double ratio = 0;
+  int64_t level = 0;
+  Path image, mask, view;
+};
+
+struct LevelStrip {
+  std::string id;
+  Path image;
+  std::vector<std::pair<int64_t, Path>> views;  // level, picture
+};
+
+struct PairRow {
+  std::string id;
+  double weight = 0;
+  Path view1, map1, view2, map2;
+};
+
+struct ArmRecord {
+  std::string name;
+  std::vector<std::string> differences;  // "pretrain.pair.source = generated"
+  std::vector<PairRow> pairs;            // by falling weight
+  Path log;
+};
+
+struct LeftOut {
+  std::string stage;
+  std::vector<std::pair<std::string, std::string>> rows;  // id, reason
+};
+
+struct RunRecord {
+  Path folder;
+  std::string name;
+  std::string recipe_text;
+  Json recipe = Json::object(), environment = Json::object();
+  std::vector<ArmRecord> arms;
+  std::vector<ArmScore> scores;
+  std::vector<StageRecord> stages;
+  std::vector<GalleryRow> gallery;       // by rising ratio
+  LevelStrip levels;
+  std::vector<ForegroundRow> ratios;
+  std::vector<LeftOut> left_out;
+};
+
+// Throws Error when the folder is no run (neither recipe.toml nor results), or a file in it is damaged.
+RunRecord ReadRun(const Path& folder);
+
+}  // namespace genview

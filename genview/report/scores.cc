@@ -1,0 +1,131 @@
+#include "genview/report/scores.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+
+#include "genview/base/text.h"
+#include "genview/records/records.h"
+
+namespace genview {
+namespace {
+
+// 97.5% quantile of Student's t distribution with `degrees` degrees of freedom.
+double StudentQuantile(size_t degrees) {
+  static constexpr std::array<double, 30> kTable = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+                                                    2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+                                                    2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+  return degrees == 0 ? 0 : degrees <= kTable.size() ? kTable[degrees - 1] : 1.96;
+}
+
+Difference MeanWithInterval(const std::vector<double>& values) {
+  const auto count = static_cast<double>(values.size());
+  double mean = 0, squares = 0;
+  for (const double value : values) mean += value / count;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  const double half = values.size() < 2 ? 0 : StudentQuantile(values.size() - 1) * std::sqrt(squares / (count - 1) / count);
+  return {mean, mean - half, mean + half};
+}
+
+int EvalRank(const std::string& eval) { return eval == "linear" ? 0 : eval == "knn" ? 1 : 2; }
+
+void Summarise(ArmScore& score) {
+  if (score.seeds.size() == 1) {
+    score.value = score.seeds[0].value;
+    score.low = score.seeds[0].low;
+    score.high = score.seeds[0].high;
+    return;
+  }
+  std::vector<double> values;
+  for (const SeedScore& seed : score.seeds) values.push_back(seed.value);
+  const Difference mean = MeanWithInterval(values);
+  score.value = mean.value;
+  score.low = std::max(0.0, mean.low);
+  score.high = std::min(100.0, mean.high);
+}
+
+std::vector<Path> ScoreFiles(const Path& folder) {
+  std::vector<Path> files;
+  std::error_code code;
+  for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    if (it->path().extension() == ".json" && !it->path().filename().string().starts_with(".")) files.push_back(it->path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+std::vector<std::pair<std::optional<uint64_t>, Path>> SeedFolders(const Path& run, const std::string& arm) {
+  std::vector<std::pair<std::optional<uint64_t>, Path>> folders;
+  std::error_code code;
+  for (std::filesystem::directory_iterator it(run / arm, code), end; !code && it != end; it.increment(code)) {
+    const std::string name = it->path().filename().string();
+    uint64_t seed = 0;
+    if (name.starts_with("seed-") && ParseUint(name.substr(5), seed)) folders.emplace_back(seed, it->path());
+  }
+  std::sort(folders.begin(), folders.end());
+  if (folders.empty()) folders.emplace_back(std::nullopt, run / arm);
+  return folders;
+}
+
+std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms) {
+  std::vector<ArmScore> scores;
+  for (const auto& arm : arms) {
+    std::map<std::pair<int, std::string>, ArmScore> found;  // by eval and score, in the order they are shown
+    for (const auto& [seed, folder] : SeedFolders(run, arm)) {
+      for (const Path& file : ScoreFiles(folder / "eval")) {
+        const EvalResult result = EvalResultFromJson(ReadJson(file), file.string());
+        const auto add = [&](const std::string& name, double value, double low, double high) {
+          ArmScore& score = found[{EvalRank(result.kind), result.kind + " " + name}];
+          if (score.seeds.empty()) {
+            score = {.arm = arm, .eval = result.kind, .score = name, .seeds = {}, .images = result.images,
+                     .classes = result.classes, .checkpoint = result.checkpoint};
+          }
+          score.seeds.push_back({seed.value_or(result.seed), value, low, high});
+        };
+        add("top1", result.top1, result.top1_low, result.top1_high);
+        const auto hits = static_cast<int64_t>(std::llround(result.top5 / 100 * static_cast<double>(result.images)));
+        const auto [low, high] = WilsonInterval(hits, result.images);
+        if (result.classes > 5) add("top5", result.top5, 100 * low, 100 * high);
+      }
+    }
+    for (auto& [key, score] : found) {
+      Summarise(score);
+      scores.push_back(std::move(score));
+    }
+  }
+  return scores;
+}
+
+Json ScoresToJson(const std::vector<ArmScore>& scores) {
+  Json records = Json::array();
+  for (const ArmScore& score : scores) {
+    Json seeds = Json::array();
+    for (const SeedScore& seed : score.seeds) {
+      seeds.push_back({{"seed", seed.seed}, {"value", seed.value}, {"low", seed.low}, {"high", seed.high}});
+    }
+    records.push_back({{"arm", score.arm}, {"eval", score.eval}, {"score", score.score}, {"unit", "percent"},
+                       {"value", score.value}, {"low", score.low}, {"high", score.high},
+                       {"interval", score.seeds.size() > 1 ? "95% t over seeds" : "95% Wilson over images"},
+                       {"images", score.images}, {"classes", score.classes}, {"checkpoint", score.checkpoint}, {"seeds", seeds}});
+  }
+  return {{"format", 1}, {"results", records}};
+}
+
+Difference Compare(const ArmScore& arm, const ArmScore& baseline) {
+  std::vector<double> paired;
+  for (const SeedScore& a : arm.seeds) {
+    for (const SeedScore& b : baseline.seeds) {
+      if (a.seed == b.seed) paired.push_back(a.value - b.value);
+    }
+  }
+  if (paired.size() > 1) return MeanWithInterval(paired);
+  const double difference = arm.value - baseline.value;
+  const auto join = [](double a, double b) { return std::sqrt(a * a + b * b); };
+  return {difference, difference - join(arm.value - arm.low, baseline.high - baseline.value),
+          difference + join(arm.high - arm.value, baseline.value - baseline.low)};
+}
+
+}  // namespace genview

@@ -1,0 +1,48 @@
+// The scores of a run's arms: one record per arm and score, with an interval that says how sure it is.
+//
+//   const auto scores = CollectScores(run, {"baseline", "genview"});   // from ARM/eval/*.json and ARM/seed-S/eval/*.json
+//   WriteJson(run / "results.json", ScoresToJson(scores));
+//   Difference gain = Compare(scores[2], scores[0]);
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "genview/base/json.h"
+
+namespace genview {
+
+struct SeedScore {
+  uint64_t seed = 0;
+  double value = 0, low = 0, high = 0;  // percent; Wilson interval over the test images
+};
+
+struct ArmScore {
+  std::string arm;
+  std::string eval;   // "linear", "knn", ...
+  std::string score;  // "top1", "top5"
+  // One seed: its value and Wilson interval. Several: their mean and the t interval of the mean.
+  double value = 0, low = 0, high = 0;
+  std::vector<SeedScore> seeds;
+  int64_t images = 0, classes = 0;
+  std::string checkpoint;  // fingerprint of the first seed's
+};
+
+// In the order of `arms`, then linear, knn, others; top1 before top5. Arms without scores are left out.
+std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms);
+
+Json ScoresToJson(const std::vector<ArmScore>& scores);
+
+struct Difference {
+  double value = 0, low = 0, high = 0;  // percentage points, 95%
+  bool Clear() const { return low > 0 || high < 0; }
+};
+// Of two arms' same score. Seeds that both have are paired (t interval); with one seed each the two Wilson intervals
+// are joined (Newcombe 1998, method 10), which errs on the wide side since both arms saw the same test images.
+Difference Compare(const ArmScore& arm, const ArmScore& baseline);
+
+// Folders of one arm that hold `pretrain` and `eval`: the arm's own, or its `seed-S` in the order of S.
+std::vector<std::pair<std::optional<uint64_t>, Path>> SeedFolders(const Path& run, const std::string& arm);
+
+}  // namespace genview

@@ -1,0 +1,83 @@
+#include "genview/report/scores.h"
+
+#include <gtest/gtest.h>
+
+#include "genview/records/records.h"
+
+namespace genview {
+namespace {
+
+ArmScore One(double value, double low, double high) {
+  ArmScore score;
+  score.value = value;
+  score.low = low;
+  score.high = high;
+  score.seeds = {{0, value, low, high}};
+  return score;
+}
+
+ArmScore Seeds(const std::vector<double>& values) {
+  ArmScore score;
+  for (size_t i = 0; i < values.size(); ++i) score.seeds.push_back({i, values[i], values[i] - 1, values[i] + 1});
+  return score;
+}
+
+// Newcombe 1998, table II (a): 56/70 against 48/80, method 10: difference 0.2, interval 0.0524 to 0.3339.
+TEST(Compare, OneSeedIsNewcombesMethodTen) {
+  const auto wilson = [](int64_t hits, int64_t total) {
+    const auto [low, high] = WilsonInterval(hits, total);
+    return One(100.0 * static_cast<double>(hits) / static_cast<double>(total), 100 * low, 100 * high);
+  };
+  const Difference gain = Compare(wilson(56, 70), wilson(48, 80));
+  EXPECT_NEAR(gain.value, 20, 1e-9);
+  EXPECT_NEAR(gain.low, 5.24, 0.01);
+  EXPECT_NEAR(gain.high, 33.39, 0.01);
+  EXPECT_TRUE(gain.Clear());
+}
+
+TEST(Compare, SeedsArePaired) {
+  // Differences 1, 2, 3: mean 2, standard error 1/sqrt(3), t(2) = 4.303.
+  const Difference gain = Compare(Seeds({11, 22, 33}), Seeds({10, 20, 30}));
+  EXPECT_NEAR(gain.value, 2, 1e-12);
+  EXPECT_NEAR(gain.high - gain.value, 4.303 / std::sqrt(3.0), 1e-3);
+  EXPECT_FALSE(gain.Clear());
+}
+
+EvalResult Result(const std::string& kind, double top1, uint64_t seed) {
+  EvalResult result;
+  result.kind = kind;
+  result.top1 = top1;
+  result.top5 = 90;
+  result.top1_low = top1 - 2;
+  result.top1_high = top1 + 2;
+  result.images = 100;
+  result.classes = 10;
+  result.seed = seed;
+  result.normalisation = Json::object();
+  result.settings = Json::object();
+  return result;
+}
+
+TEST(CollectScores, SeedFoldersAreAveraged) {
+  const Path run = testing::TempDir() + "collect_scores";
+  std::filesystem::remove_all(run);
+  WriteJson(run / "baseline" / "eval" / "knn.json", EvalResultToJson(Result("knn", 30, 0)));
+  WriteJson(run / "baseline" / "eval" / "linear.json", EvalResultToJson(Result("linear", 50, 0)));
+  WriteJson(run / "genview" / "seed-0" / "eval" / "linear.json", EvalResultToJson(Result("linear", 52, 0)));
+  WriteJson(run / "genview" / "seed-1" / "eval" / "linear.json", EvalResultToJson(Result("linear", 56, 1)));
+  const auto scores = CollectScores(run, {"baseline", "genview", "not there"});
+  ASSERT_EQ(scores.size(), 6u);  // top1 and top5 each
+  EXPECT_EQ(scores[0].arm + scores[0].eval + scores[0].score, "baselinelineartop1");
+  EXPECT_EQ(scores[2].eval, "knn");
+  EXPECT_EQ(scores[0].low, 48);
+  EXPECT_EQ(scores[4].arm, "genview");
+  EXPECT_EQ(scores[4].value, 54);
+  EXPECT_EQ(scores[4].seeds.size(), 2u);
+  const Json json = ScoresToJson(scores);
+  EXPECT_EQ(json["results"].size(), 6u);
+  EXPECT_EQ(json["results"][4]["interval"], "95% t over seeds");
+  EXPECT_EQ(json["results"][0]["seeds"][0]["value"], 50.0);
+}
+
+}  // namespace
+}  // namespace genview

@@ -1,0 +1,416 @@
+#include "genview/report/sections.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "genview/base/text.h"
+#include "genview/report/curves.h"
+#include "genview/report/plots.h"
+
+namespace genview {
+namespace {
+
+constexpr size_t kGalleryColumns = 10, kPairsShown = 4, kLeftOutShown = 20;
+
+// The minus of typography, which is as wide as the plus.
+std::string Signed(double value) { return value < 0 ? Format("−{:.1f}", -value) : Format("+{:.1f}", value); }
+std::string Percent(double value) { return Format("{:.1f}", value); }
+
+std::string Grouped(int64_t number) {
+  const std::string digits = Format("{}", number);
+  std::string result;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && digits[i - 1] != '-' && (digits.size() - i) % 3 == 0) result += ',';
+    result += digits[i];
+  }
+  return result;
+}
+
+std::string Quoted(const std::string& name) { return Format("“{}”", name); }
+
+// One row of the table: an arm of a run, with its scores.
+struct Row {
+  const RunRecord* run;
+  const ArmRecord* arm;
+  std::string name;
+  int64_t colour;
+  const ArmScore* linear = nullptr;
+  const ArmScore* knn = nullptr;
+  const ArmScore* Main() const { return linear != nullptr ? linear : knn; }
+};
+
+std::vector<Row> Rows(const std::vector<RunRecord>& runs) {
+  std::vector<Row> rows;
+  for (const RunRecord& run : runs) {
+    for (const ArmRecord& arm : run.arms) {
+      Row row{&run, &arm, runs.size() > 1 ? Format("{} / {}", run.name, arm.name) : arm.name, static_cast<int64_t>(rows.size())};
+      for (const ArmScore& score : run.scores) {
+        if (score.arm != arm.name || score.score != "top1") continue;
+        if (score.eval == "linear") row.linear = &score;
+        if (score.eval == "knn") row.knn = &score;
+      }
+      rows.push_back(row);
+    }
+  }
+  return rows;
+}
+
+// The arm all others are held to: the first with a score, which recipes name baseline.
+const Row* BaselineOf(const std::vector<Row>& rows) {
+  for (const Row& row : rows) {
+    if (row.Main() != nullptr && row.arm->name == "baseline") return &row;
+  }
+  for (const Row& row : rows) {
+    if (row.Main() != nullptr) return &row;
+  }
+  return nullptr;
+}
+
+bool SameKind(const Row& a, const Row& b) {
+  return a.Main() != nullptr && b.Main() != nullptr && a.Main()->eval == b.Main()->eval;
+}
+
+std::string EvalName(const ArmScore& score) { return score.eval == "linear" ? "linear" : score.eval == "knn" ? "kNN" : score.eval; }
+
+std::string Sample(const ArmScore& score) {
+  std::string text = Format("{} test images, {} classes", Grouped(score.images), score.classes);
+  if (score.seeds.size() > 1) text += Format(", {} seeds", score.seeds.size());
+  return text;
+}
+
+void WriteImage(Html& html, const std::optional<PageImage>& image, const std::string& alt) {
+  if (!image) {
+    html.Line("span", "not there", {{"class", "missing"}});
+    return;
+  }
+  html.Void("img", {{"src", image->uri}, {"alt", alt}, {"width", Format("{}", image->width)}, {"height", Format("{}", image->height)},
+                    {"class", std::max(image->width, image->height) <= 48 ? "tiny" : "picture"}});
+}
+
+void Heading(Html& html, const char* title, const std::string& note) {
+  html.Line("h2", title);
+  if (!note.empty()) html.Line("p", note, {{"class", "note"}});
+}
+
+// At most `limit` of `rows`, evenly over all of them.
+template <class T>
+std::vector<T> Spread(const std::vector<T>& rows, size_t limit) {
+  if (rows.size() <= limit) return rows;
+  std::vector<T> result;
+  for (size_t i = 0; i < limit; ++i) result.push_back(rows[limit == 1 ? 0 : i * (rows.size() - 1) / (limit - 1)]);
+  return result;
+}
+
+void WriteScoreCell(Html& html, const ArmScore* score, const char* label) {
+  html.Open("td", {{"class", "number"}, {"data-label", label}});
+  if (score == nullptr) {
+    html.Text("–");
+  } else {
+    html.Line("strong", Percent(score->value));
+    html.Line("small", Format(" {}–{}", Percent(score->low), Percent(score->high)));
+  }
+  html.Close();
+}
+
+void WriteDifferenceCell(Html& html, const Row& row, const Row* baseline) {
+  html.Open("td", {{"class", "number"}, {"data-label", "difference"}});
+  if (baseline == nullptr || &row == baseline || row.arm == baseline->arm || !SameKind(row, *baseline)) {
+    html.Text(row.Main() != nullptr && baseline != nullptr && row.arm == baseline->arm ? "reference" : "–");
+  } else {
+    const Difference gain = Compare(*row.Main(), *baseline->Main());
+    html.Line(gain.Clear() ? "strong" : "span", Signed(gain.value));
+    html.Line("small", Format(" {} to {}", Signed(gain.low), Signed(gain.high)));
+  }
+  html.Close();
+}
+
+void WritePair(Html& html, const PairRow& pair, PictureShelf& shelf) {
+  html.Open("figure", {{"class", "pair"}});
+  html.Open("div", {{"class", "four"}});
+  WriteImage(html, shelf.Add(pair.view1), Format("first view of {}", pair.id));
+  WriteImage(html, shelf.Add(pair.view2), Format("second view of {}", pair.id));
+  WriteImage(html, shelf.AddMasked(pair.view1, pair.map1), "its foreground");
+  WriteImage(html, shelf.AddMasked(pair.view2, pair.map2), "its foreground");
+  html.Close();
+  html.Open("figcaption").Line("strong", Format("{:.2f}", pair.weight)).Text(" times the mean weight").Close();
+  html.Close();
+}
+
+}  // namespace
+
+Headline MakeHeadline(const std::vector<RunRecord>& runs) {
+  const auto rows = Rows(runs);
+  const Row* baseline = BaselineOf(rows);
+  if (baseline == nullptr) return {"No score yet: the run has not come to its evaluation.", ""};
+  const Row* best = nullptr;
+  for (const Row& row : rows) {
+    if (row.arm == baseline->arm || !SameKind(row, *baseline)) continue;
+    if (best == nullptr || row.Main()->value > best->Main()->value) best = &row;
+  }
+  const ArmScore& reference = *baseline->Main();
+  const std::string eval = EvalName(reference);
+  if (best == nullptr) {
+    return {Format("{} reaches {}% {} accuracy.", Quoted(baseline->name), Percent(reference.value), eval),
+            Format("95% interval {} to {}; {}.", Percent(reference.low), Percent(reference.high), Sample(reference))};
+  }
+  const Difference gain = Compare(*best->Main(), reference);
+  const std::string detail = Format("95% interval of the difference {} to {} points; {}.", Signed(gain.low), Signed(gain.high),
+                                    Sample(*best->Main()));
+  if (gain.low > 0) {
+    return {Format("{} reaches {}% {} accuracy, {:.1f} points above {}.", Quoted(best->name), Percent(best->Main()->value), eval,
+                   gain.value, Quoted(baseline->name)), detail};
+  }
+  if (gain.high < 0) {
+    return {Format("No arm comes up to {}: it reaches {}% {} accuracy, {} {}%.", Quoted(baseline->name), Percent(reference.value), eval,
+                   Quoted(best->name), Percent(best->Main()->value)), detail};
+  }
+  return {Format("{} and {} are too close to call: {}% and {}% {} accuracy.", Quoted(best->name), Quoted(baseline->name),
+                 Percent(best->Main()->value), Percent(reference.value), eval), detail};
+}
+
+void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
+  const auto rows = Rows(runs);
+  if (rows.empty()) return;
+  const Row* baseline = BaselineOf(rows);
+  double low = 100, high = 0;
+  for (const Row& row : rows) {
+    if (baseline == nullptr || !SameKind(row, *baseline)) continue;
+    low = std::min(low, row.Main()->low);
+    high = std::max(high, row.Main()->high);
+  }
+  const double pad = std::max(0.5, 0.12 * (high - low));
+  html.Open("section", {{"class", "results"}, {"aria-label", "Results"}});
+  html.Open("table", {{"class", "arms"}});
+  html.Line("caption", "Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others are held to.");
+  html.Open("thead").Open("tr");
+  html.Line("th", "Arm", {{"scope", "col"}});
+  html.Line("th", "Linear", {{"scope", "col"}, {"class", "number"}});
+  html.Open("th", {{"scope", "col"}, {"class", "wide"}}).Line("span", "Interval", {{"class", "quiet"}}).Close();
+  html.Line("th", "Difference", {{"scope", "col"}, {"class", "number"}});
+  html.Line("th", "kNN", {{"scope", "col"}, {"class", "number"}});
+  html.Close().Close();
+  html.Open("tbody");
+  for (const Row& row : rows) {
+    html.Open("tr");
+    html.Open("th", {{"scope", "row"}});
+    html.Line("span", "", {{"class", Format("swatch c{} d{}", row.colour % 6, row.colour % 6)}, {"aria-hidden", "true"}});
+    html.Line("span", row.name, {{"class", "arm-name"}});
+    if (!row.arm->differences.empty()) html.Line("small", Format("{}", fmt::join(row.arm->differences, "; ")), {{"class", "set"}});
+    html.Close();
+    WriteScoreCell(html, row.linear, "linear");
+    html.Open("td", {{"class", "wide"}});
+    if (baseline != nullptr && SameKind(row, *baseline)) {
+      const ArmScore& score = *row.Main();
+      DrawInterval(html, {score.value, score.low, score.high, low - pad, high + pad, baseline->Main()->value, row.colour,
+                          Format("{}: {}%, interval {} to {}", row.name, Percent(score.value), Percent(score.low), Percent(score.high))});
+    }
+    html.Close();
+    WriteDifferenceCell(html, row, baseline);
+    WriteScoreCell(html, row.knn, "kNN");
+    html.Close();
+  }
+  html.Close().Close().Close();
+}
+
+void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf) {
+  if (run.gallery.empty()) return;
+  html.Open("section");
+  Heading(html, "How a view is made",
+          "From little foreground to much: the picture, what the foreground model finds in it, and the generated view. The more of "
+          "the picture is foreground, the higher the noise level, and the freer the view.");
+  html.Open("div", {{"class", "contact"}});
+  for (const GalleryRow& row : Spread(run.gallery, kGalleryColumns)) {
+    html.Open("figure");
+    WriteImage(html, shelf.Add(row.image), Format("picture {}", row.id));
+    WriteImage(html, shelf.AddMasked(row.image, row.mask), "its foreground");
+    WriteImage(html, shelf.Add(row.view), Format("generated view at level {}", row.level));
+    html.Open("figcaption");
+    html.Open("span", {{"class", "meter"}, {"aria-hidden", "true"}});
+    html.Line("i", "", {{"style", Format("width:{:.0f}%", 100 * std::clamp(row.ratio, 0.0, 1.0))}}).Close();
+    html.Line("strong", Format("{:.0f}%", 100 * row.ratio)).Line("span", Format("level {}", row.level)).Close();
+    html.Close();
+  }
+  html.Close();
+  html.Open("ul", {{"class", "key"}}).Line("li", "top: the picture").Line("li", "middle: its foreground").Line("li", "bottom: the view").Close();
+  html.Close();
+}
+
+void WriteLevels(Html& html, const RunRecord& run, PictureShelf& shelf) {
+  if (run.levels.views.empty()) return;
+  html.Open("section");
+  Heading(html, "One picture at every noise level", "Level 0 keeps most of the picture; each step gives the generator more freedom.");
+  html.Open("div", {{"class", "strip"}});
+  html.Open("figure");
+  WriteImage(html, shelf.Add(run.levels.image), Format("picture {}", run.levels.id));
+  html.Line("figcaption", "picture").Close();
+  for (const auto& [level, view] : run.levels.views) {
+    html.Open("figure");
+    WriteImage(html, shelf.Add(view), Format("view at level {}", level));
+    html.Line("figcaption", Format("level {}", level)).Close();
+  }
+  html.Close().Close();
+}
+
+void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf) {
+  const auto with_pairs = std::find_if(run.arms.begin(), run.arms.end(), [](const ArmRecord& arm) { return !arm.pairs.empty(); });
+  if (with_pairs == run.arms.end()) return;
+  const auto& pairs = with_pairs->pairs;
+  const size_t shown = std::min(kPairsShown, (pairs.size() + 1) / 2);
+  html.Open("section");
+  Heading(html, "Pairs and their quality",
+          Format("Pairs of {} that count most and least in the loss: foregrounds that agree on backgrounds that differ weigh more. Below "
+                 "each view is where the quality model sees foreground.", Quoted(with_pairs->name)));
+  for (const bool best : {true, false}) {
+    html.Line("h3", best ? "Highest weight" : "Lowest weight");
+    html.Open("div", {{"class", "pairs"}});
+    for (size_t i = 0; i < shown && shown <= pairs.size(); ++i) {
+      if (!best && shown + i >= pairs.size() && pairs.size() < 2 * shown) break;
+      WritePair(html, best ? pairs[i] : pairs[pairs.size() - 1 - i], shelf);
+    }
+    html.Close();
+  }
+  html.Close();
+}
+
+void WriteRatios(Html& html, const RunRecord& run) {
+  if (run.ratios.empty()) return;
+  constexpr size_t kBins = 40;
+  std::vector<int64_t> counts(kBins);
+  std::vector<std::map<int64_t, int64_t>> levels(kBins);
+  std::map<int64_t, int64_t> by_level;
+  double mean = 0;
+  for (const ForegroundRow& row : run.ratios) {
+    const auto bin = std::min(kBins - 1, static_cast<size_t>(std::clamp(row.ratio, 0.0, 1.0) * kBins));
+    ++counts[bin];
+    ++levels[bin][row.noise_level];
+    ++by_level[row.noise_level];
+    mean += row.ratio / static_cast<double>(run.ratios.size());
+  }
+  const int64_t most = *std::max_element(counts.begin(), counts.end());
+  html.Open("section");
+  std::string note = Format("Share of foreground over {} pictures, {:.0f}% on the mean.", Grouped(static_cast<int64_t>(run.ratios.size())), 100 * mean);
+  if (by_level.size() > 1) {
+    note += " The stronger the colour, the higher the noise level:";
+    for (const auto& [level, count] : by_level) note += Format(" {} at {},", Grouped(count), level);
+    note.back() = '.';
+  }
+  Heading(html, "Foreground over the whole set", note);
+  html.Open("svg", {{"viewBox", "0 0 720 170"}, {"role", "img"}, {"aria-label", note}, {"class", "histogram"}});
+  const int64_t top_level = std::max<int64_t>(1, by_level.rbegin()->first);
+  for (size_t bin = 0; bin < kBins; ++bin) {
+    if (counts[bin] == 0) continue;
+    const double height = 130.0 * static_cast<double>(counts[bin]) / static_cast<double>(most);
+    const auto common = std::max_element(levels[bin].begin(), levels[bin].end(), [](auto& a, auto& b) { return a.second < b.second; });
+    const double shade = 0.3 + 0.7 * static_cast<double>(common->first) / static_cast<double>(top_level);
+    html.Void("rect", {{"class", "bar"}, {"x", Format("{:.1f}", 10 + 17.5 * static_cast<double>(bin) + 1)}, {"y", Format("{:.1f}", 140 - height)},
+                       {"width", "15.5"}, {"height", Format("{:.1f}", height)}, {"opacity", Format("{:.2f}", shade)}});
+  }
+  html.Void("line", {{"class", "axis"}, {"x1", "10"}, {"x2", "710"}, {"y1", "140.5"}, {"y2", "140.5"}});
+  for (const int percent : {0, 20, 40, 60, 80, 100}) {
+    html.Line("text", Format("{}%", percent), {{"class", percent == 0 ? "tick start" : percent == 100 ? "tick end" : "tick middle"},
+                                                {"x", Format("{}", 10 + 7 * percent)}, {"y", "160"}});
+  }
+  html.Close().Close();
+}
+
+void WriteCurves(Html& html, const std::vector<RunRecord>& runs) {
+  std::vector<std::pair<std::string, Path>> logs;
+  for (const Row& row : Rows(runs)) logs.emplace_back(row.name, row.arm->log);
+  const auto panels = ReadPanels(logs);
+  if (panels.empty()) return;
+  html.Open("section");
+  Heading(html, "Training", "");
+  html.Open("ul", {{"class", "legend"}});
+  for (size_t i = 0; i < logs.size(); ++i) {
+    html.Open("li").Line("span", "", {{"class", Format("swatch c{} d{}", i % 6, i % 6)}, {"aria-hidden", "true"}}).Text(logs[i].first).Close();
+  }
+  html.Close();
+  html.Open("div", {{"class", "panels"}});
+  for (const Panel& panel : panels) {
+    html.Open("figure").Open("figcaption").Line("strong", panel.title).Line("small", panel.note).Close();
+    DrawPanel(html, panel);
+    html.Close();
+  }
+  html.Close();
+  for (const Panel& panel : panels) {
+    if (!panel.title.starts_with("Spread")) continue;
+    for (const Curve& curve : panel.curves) {
+      if (curve.points.back().second < 0.1) {
+        html.Line("p", Format("{} looks collapsed: its embeddings hardly differ from picture to picture.", Quoted(curve.arm)), {{"class", "warning"}});
+      }
+    }
+  }
+  html.Close();
+}
+
+void WriteStages(Html& html, const RunRecord& run) {
+  if (run.stages.empty()) return;
+  double longest = 1e-9, total = 0;
+  for (const StageRecord& stage : run.stages) {
+    longest = std::max(longest, stage.seconds);
+    total += stage.seconds;
+  }
+  html.Open("section");
+  Heading(html, "Coverage and cost", Format("{} in all. What was asked for, made, and left out, and what each stage took.", HumanSeconds(total)));
+  html.Open("table", {{"class", "stages"}}).Open("thead").Open("tr");
+  html.Line("th", "Stage", {{"scope", "col"}});
+  for (const char* name : {"asked", "made", "left out"}) html.Line("th", name, {{"scope", "col"}, {"class", "number"}});
+  html.Line("th", "time", {{"scope", "col"}, {"class", "number"}}).Open("th", {{"scope", "col"}, {"class", "wide"}}).Close();
+  html.Line("th", "peak memory", {{"scope", "col"}, {"class", "number"}}).Close().Close().Open("tbody");
+  for (const StageRecord& stage : run.stages) {
+    const auto cell = [&](const std::string& text, const char* label) { html.Line("td", text, {{"class", "number"}, {"data-label", label}}); };
+    html.Open("tr").Line("th", stage.name, {{"scope", "row"}});
+    cell(stage.asked > 0 ? Format("{} {}", Grouped(stage.asked), stage.unit) : "–", "asked");
+    cell(stage.asked > 0 ? Grouped(stage.made) : "–", "made");
+    cell(stage.asked > 0 ? Grouped(stage.failed) : "–", "left out");
+    cell(HumanSeconds(stage.seconds), "time");
+    html.Open("td", {{"class", "wide"}}).Open("span", {{"class", "meter"}, {"aria-hidden", "true"}});
+    html.Line("i", "", {{"style", Format("width:{:.1f}%", 100 * stage.seconds / longest)}}).Close().Close();
+    cell(stage.peak_memory > 0 ? HumanBytes(stage.peak_memory) : "–", "peak memory");
+    html.Close();
+  }
+  html.Close().Close().Close();
+}
+
+void WriteLeftOut(Html& html, const RunRecord& run) {
+  if (run.left_out.empty()) return;
+  html.Open("section");
+  Heading(html, "Left out", "Pictures that could not be read, with the reason; everything else went on.");
+  html.Open("table", {{"class", "left-out"}}).Open("thead").Open("tr");
+  for (const char* name : {"Stage", "Picture", "Reason"}) html.Line("th", name, {{"scope", "col"}});
+  html.Close().Close().Open("tbody");
+  for (const LeftOut& left_out : run.left_out) {
+    for (size_t i = 0; i < std::min(kLeftOutShown, left_out.rows.size()); ++i) {
+      html.Open("tr").Line("td", left_out.stage, {{"data-label", "stage"}}).Line("td", left_out.rows[i].first, {{"data-label", "picture"}});
+      html.Line("td", left_out.rows[i].second, {{"data-label", "reason"}}).Close();
+    }
+    if (left_out.rows.size() > kLeftOutShown) {
+      html.Open("tr").Line("td", left_out.stage).Line("td", Format("and {} more", left_out.rows.size() - kLeftOutShown)).Line("td", "see skipped.tsv").Close();
+    }
+  }
+  html.Close().Close().Close();
+}
+
+void WriteRecipe(Html& html, const RunRecord& run) {
+  html.Open("section");
+  Heading(html, "The recipe, resolved", Format("`genview run {}` makes this run again.", (run.folder / "recipe.toml").string()));
+  html.Line("pre", run.recipe_text, {{"tabindex", "0"}, {"aria-label", "recipe"}});
+  if (run.environment.is_object() && !run.environment.empty()) {
+    html.Open("dl", {{"class", "environment"}});
+    for (const auto& [key, value] : run.environment.items()) {
+      if (value.is_object()) continue;
+      html.Open("div").Line("dt", key);
+      std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+      if (value.is_array()) {
+        text.clear();
+        for (const Json& item : value) text += (text.empty() ? std::string() : std::string(" ")) + (item.is_string() ? item.get<std::string>() : item.dump());
+      }
+      html.Line("dd", text).Close();
+    }
+    html.Close();
+  }
+  html.Close();
+}
+
+}  // namespace genview

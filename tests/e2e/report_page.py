@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""The report in a real browser: nothing fetched, no complaint, every picture decoded, readable on any screen.
+
+    report_page.py GENVIEW"""
+import os
+import subprocess
+import sys
+import tempfile
+
+import sample_run
+from browser import Browser, find_chromium
+
+# Contrast (WCAG 2.2) of every element that has text of its own against the page's ground, smallest first.
+CONTRAST = """(() => {
+  const parse = text => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+      .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = element => { for (; element; element = element.parentElement) { const c = parse(getComputedStyle(element).backgroundColor);
+      if (c.length === 3 || c[3] > 0) return c; } };
+  const rows = [];
+  for (const element of document.body.querySelectorAll('*')) {
+    if (![...element.childNodes].some(node => node.nodeType === 3 && node.data.trim())) continue;
+    const style = getComputedStyle(element), colour = element.closest('svg') ? style.fill : style.color;
+    const [a, b] = [light(parse(colour)), light(ground(element))];
+    rows.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), element.tagName + '.' + element.getAttribute('class')]);
+  }
+  return rows.sort((x, y) => x[0] - y[0])[0];
+})()"""
+
+
+def check(condition, message):
+    if not condition:
+        sys.exit(f"FAILED: {message}")
+
+
+def check_page(browser, path, width, dark):
+    page = browser.open(path, width=width, dark=dark)
+    name = f"{width} px, {'dark' if dark else 'light'}"
+    fetched = [url for url in page.requests() if not url.startswith(("data:", "file://" + path))]
+    check(not fetched, f"{name}: fetched {fetched}")
+    check(not page.complaints(), f"{name}: the browser says {page.complaints()}")
+    pictures = page.evaluate("[...document.images].map(image => [image.complete, image.naturalWidth, image.alt])")
+    check(len(pictures) > 50, f"{name}: {len(pictures)} pictures")
+    bad = [picture for picture in pictures if not picture[0] or picture[1] == 0 or not picture[2]]
+    check(not bad, f"{name}: not decoded or without a description: {bad[:3]}")
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    check(overflow <= 0, f"{name}: {overflow} px wider than the screen")
+    contrast, element = page.evaluate(CONTRAST)
+    check(contrast >= 4.5, f"{name}: contrast {contrast:.2f} of {element}")
+    first_screen = page.evaluate("document.querySelector('table').getBoundingClientRect().top")
+    check(first_screen < 900, f"{name}: the table begins at {first_screen} px, below the first screen")
+    return page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+
+
+def main():
+    if not find_chromium():
+        print("skipped: no chromium")
+        sys.exit(77)
+    with tempfile.TemporaryDirectory(prefix="genview-report-") as folder:
+        run, out = os.path.join(folder, "run"), os.path.join(folder, "report.html")
+        sample_run.main(run)
+        subprocess.run([sys.argv[1], "report", run, "--out", out], check=True, stdout=subprocess.DEVNULL)
+        with Browser() as browser:
+            grounds = {dark: {check_page(browser, out, width, dark) for width in (360, 820, 1280)} for dark in (False, True)}
+        check(len(grounds[False]) == len(grounds[True]) == 1 and grounds[False] != grounds[True], f"grounds are {grounds}")
+    print("good")
+
+
+if __name__ == "__main__":
+    main()

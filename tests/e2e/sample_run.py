@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""A made-up run folder with everything a report can show, in the layout that `genview run` leaves.
+
+    sample_run.py FOLDER
+
+Only the standard library; the pictures are drawn here, the numbers are invented and say so in the run's name."""
+import json
+import math
+import os
+import random
+import struct
+import sys
+import zlib
+
+
+def png(path, width, height, pixel):
+    rows = b"".join(b"\0" + bytes(v for x in range(width) for v in pixel(x, y)) for y in range(height))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+                   + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def disc(seed, radius, size=64, jitter=0.0):
+    """A coloured disc on a soft ground; the mask's own function says where the disc is."""
+    dice = random.Random(seed)
+    ground = [dice.randrange(60, 150) for _ in range(3)]
+    body = [dice.randrange(120, 256) for _ in range(3)]
+    moved = random.Random(f"{seed} {jitter}")
+    cx, cy = size * (0.5 + jitter * moved.uniform(-0.2, 0.2)), size * (0.5 + jitter * moved.uniform(-0.2, 0.2))
+    inside = lambda x, y: math.hypot(x - cx, y - cy) < radius * (1 + jitter * moved_scale)
+    moved_scale = moved.uniform(-0.3, 0.3)
+
+    def colour(x, y):
+        base = body if inside(x, y) else ground
+        light = 1 + 0.25 * math.sin((x + 2 * y) / 6) * (1 if inside(x, y) else 0.3)
+        return [max(0, min(255, int(value * light))) for value in base]
+
+    return colour, lambda x, y: [255 if inside(x, y) else 0] * 3
+
+
+def gallery(folder):
+    images = []
+    for k in range(10):
+        ratio = 0.05 + 0.09 * k
+        radius = 64 * math.sqrt(ratio / math.pi)
+        level = min(400, 100 * max(0, math.ceil(ratio / 0.2) - 1))
+        colour, mask = disc(k, radius)
+        png(f"{folder}/{k:03}-image.png", 64, 64, colour)
+        png(f"{folder}/{k:03}-mask.png", 64, 64, mask)
+        png(f"{folder}/{k:03}-view.png", 64, 64, disc(k, radius, jitter=level / 400)[0])
+        images.append({"id": f"disc/{k:06}.png", "ratio": round(ratio, 3), "level": level, "image": f"{k:03}-image.png",
+                       "mask": f"{k:03}-mask.png", "view": f"{k:03}-view.png"})
+    views = []
+    for level in (0, 100, 200, 300, 400):
+        png(f"{folder}/level-{level}.png", 64, 64, disc(4, 22, jitter=level / 300)[0])
+        views.append({"level": level, "view": f"level-{level}.png"})
+    write(f"{folder}/gallery.json", json.dumps(
+        {"images": images, "levels": {"id": "disc/000004.png", "image": "004-image.png", "views": views}}, indent=1))
+
+
+def pairs(folder):
+    rows = []
+    for k in range(8):
+        row = {"id": f"disc/{k:06}.png", "weight": round(1.9 - 0.22 * k, 3)}
+        for view in (1, 2):
+            colour, mask = disc(k, 14 + 2 * k, jitter=0.3 * view)
+            png(f"{folder}/{k}-view{view}.png", 64, 64, colour)
+            png(f"{folder}/{k}-map{view}.png", 64, 64, mask)
+            row[f"view{view}"], row[f"map{view}"] = f"{k}-view{view}.png", f"{k}-map{view}.png"
+        rows.append(row)
+    write(f"{folder}/pairs.json", json.dumps({"pairs": rows}, indent=1))
+
+
+def arm(run, name, linear, knn, seed):
+    for kind, top1 in (("linear", linear), ("knn", knn)):
+        share, n, z = top1 / 100, 2000, 1.96
+        centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        write(f"{run}/{name}/eval/{kind}.json", json.dumps(
+            {"kind": kind, "top1": top1, "top5": 90.0, "top1_low": 100 * (centre - half), "top1_high": 100 * (centre + half),
+             "images": n, "classes": 10, "seed": 0, "checkpoint": "0" * 32, "normalisation": {}, "settings": {}}, indent=1))
+    dice, rows = random.Random(seed), []
+    for step in range(1, 641):
+        epoch = step / 16
+        row = {"step": step, "epoch": epoch, "loss": 7.6 - 1.6 * (1 - math.exp(-epoch / (9 + seed))) + dice.gauss(0, 0.05),
+               "spread": 0.97 - 0.3 * math.exp(-epoch / 4) + dice.gauss(0, 0.004)}
+        if step % 64 == 0:
+            row["knn_top1"] = knn * (1 - math.exp(-epoch / 12))
+        rows.append(json.dumps(row))
+    write(f"{run}/{name}/pretrain/log.jsonl", "\n".join(rows) + "\n")
+
+
+def main(run):
+    write(f"{run}/recipe.toml", '''name = "made up"
+seeds = [0]
+
+[data]
+train = "shapes:count=4096,size=64,seed=0"
+test = "shapes:count=2000,size=64,seed=1"
+
+[views]
+policy = "adaptive"
+levels = [0, 100, 200, 300, 400]
+
+[pretrain]
+method = "moco-v2"
+backbone = "resnet18"
+epochs = 40
+
+[[arms]]
+name = "baseline"
+
+[[arms]]
+name = "generated"
+[arms.set]
+pretrain.pair.source = "generated"
+
+[[arms]]
+name = "genview"
+[arms.set]
+pretrain.pair.source = "generated"
+pretrain.quality.enabled = true
+''')
+    write(f"{run}/environment.json", json.dumps({"version": "genview 0.0.0", "system": "none", "processor": "none", "cores": 2,
+                                                 "instructions": ["avx2", "fma"], "libtorch": "none"}))
+    arm(run, "baseline", 54.6, 33.9, 0)
+    arm(run, "generated", 56.9, 36.1, 1)
+    arm(run, "genview", 58.8, 38.0, 2)
+    gallery(f"{run}/gallery")
+    pairs(f"{run}/genview/pretrain/pairs")
+    dice = random.Random(5)
+    ratios = [min(1, max(0, dice.betavariate(3, 5))) for _ in range(4096)]
+    write(f"{run}/foreground/ratios.tsv", "id\tpath\tforeground_ratio\tnoise_level\n" + "".join(
+        f"disc/{i:06}.png\tdisc/{i:06}.png\t{r:.6f}\t{min(400, 100 * max(0, math.ceil(r / 0.2) - 1))}\n" for i, r in enumerate(ratios)))
+    write(f"{run}/views/skipped.tsv", "id\treason\nring/000017.png\tthe JPEG data ends too early\n")
+    stages = [("foreground fit", "images", 4096, 4096, 0, 11.2), ("foreground score", "images", 4096, 4095, 1, 14.9),
+              ("views", "views", 4096, 4095, 1, 96.0), ("pretrain baseline", "", 0, 0, 0, 121.5), ("eval baseline", "", 0, 0, 0, 9.0),
+              ("pretrain genview", "", 0, 0, 0, 158.1), ("eval genview", "", 0, 0, 0, 9.2)]
+    for order, (stage, unit, asked, made, failed, seconds) in enumerate(stages):
+        write(f"{run}/state/{stage.replace(' ', '-')}.json", json.dumps(
+            {"stage": stage, "order": order, "unit": unit, "asked": asked, "made": made, "failed": failed, "seconds": seconds,
+             "peak_memory_bytes": 900_000_000 + 40_000_000 * order}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
