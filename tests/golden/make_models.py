@@ -8,7 +8,9 @@ import json
 import pathlib
 import tempfile
 
+import numpy
 import open_clip
+import PIL.Image
 import timm
 import torch
 import torchvision.models.resnet as tv
@@ -131,6 +133,31 @@ def timm_vit():
                                                 "blocks.1.mlp.fc2.bias", "norm.weight"])}, config)
 
 
+def preprocess():
+    """Pixels of one wide and one high picture by open_clip's transform and transformers' CLIP processor."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+    mean, std = [0.4, 0.5, 0.45], [0.2, 0.3, 0.25]
+    open_clip_cases = [{}, {"size": 24, "resize_mode": "squash", "interpolation": "bilinear", "mean": mean, "std": std},
+                       {"size": [31, 31], "resize_mode": "shortest", "interpolation": "random", "fill_color": 0, "mode": "RGB"}]
+    hugging_face_cases = [{"size": {"shortest_edge": 24}, "crop_size": {"height": 24, "width": 24}},
+                          {"size": {"shortest_edge": 29}, "crop_size": 24, "resample": 2, "image_mean": mean, "image_std": std},
+                          {"size": {"height": 24, "width": 24}, "do_center_crop": False, "do_normalize": False},
+                          {"size": 25, "crop_size": {"height": 24, "width": 24}, "resample": 3, "do_convert_rgb": True}]
+    tensors = {}
+    for name, (height, width) in {"wide": (37, 60), "high": (71, 40)}.items():
+        smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 7), (height, width), mode="bicubic").clamp(0, 1)[0]
+        picture = (smooth.permute(1, 2, 0) * 255).to(torch.uint8)
+        tensors[f"image.{name}"] = picture
+        image = PIL.Image.fromarray(picture.numpy())
+        for i, case in enumerate(open_clip_cases):
+            config = open_clip.transform.PreprocessCfg(**{"size": 24, **case})
+            tensors[f"open_clip.{i}.{name}"] = open_clip.transform.image_transform_v2(config, is_train=False)(image)
+        for i, case in enumerate(hugging_face_cases):
+            pixels = CLIPImageProcessorPil(**case)(image, return_tensors="np")["pixel_values"][0]
+            tensors[f"hugging_face.{i}.{name}"] = torch.from_numpy(numpy.ascontiguousarray(pixels))
+    save("preprocess", tensors, {"open_clip": open_clip_cases, "hugging_face": hugging_face_cases})
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     torch.manual_seed(0)
@@ -155,6 +182,7 @@ def main():
     resnet("resnet18_small", tv.BasicBlock, [2, 2, 2, 2], 3, True, 24, 18)
     resnet("resnet50", tv.Bottleneck, [3, 4, 6, 3], 2, False, 50, 50)
     timm_vit()
+    preprocess()
 
 
 if __name__ == "__main__":

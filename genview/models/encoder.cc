@@ -1,0 +1,224 @@
+#include "genview/models/encoder.h"
+
+#include <cmath>
+
+#include "genview/base/error.h"
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+#include "genview/models/weight_files.h"
+#include "genview/tensor/device.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Weights of matrix products and convolutions in the compute type, so that autocast need not convert them at every call;
+// norms, tokens and positions stay in fp32.
+void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
+  for (const WeightRef& ref : list) {
+    if (ref.role == WeightRole::kWeight) *ref.tensor = ref.tensor->to(compute);
+  }
+  MoveWeights(list, device);
+}
+
+// A config that asks for far more than the file holds is answered before its memory is touched.
+void CheckSize(double parameters, const WeightMap& weights, const std::string& config_where) {
+  double held = 0;
+  for (const auto& [name, tensor] : weights.tensors()) held += static_cast<double>(tensor.numel());
+  if (parameters <= 2 * held + 1e6) return;
+  throw Error({.what = Format("the config describes a model of {:.0f} weights, the file holds {:.0f}", parameters, held),
+               .where = Format("{} and {}", config_where, weights.where()),
+               .next = "check that weights and config belong together"});
+}
+
+class ClipEncoder : public Encoder {
+ public:
+  ClipEncoder(const ClipVisionConfig& config, const WeightMap& weights, ClipLayout layout, const Preprocess& preprocess,
+              const std::string& config_where, at::Device device, at::ScalarType compute) {
+    CheckSize(CountClipParameters(config), weights, config_where);
+    tower_ = MakeClipVision(config);
+    WeightReader reader(weights);
+    LoadClipVision(tower_, reader, layout);
+    reader.Finish(ClipIgnored(layout));
+    Place(ListWeights(tower_), device, compute);
+    embedding_width_ = config.embedding_width;
+    token_width_ = config.width;
+    grid_ = config.grid();
+    preprocess_ = preprocess;
+    name_ = Format("{} ViT, {} layers of {}", layout == ClipLayout::kOpenClip ? "open_clip" : "CLIP", config.layers, config.width);
+    device_ = device;
+    compute_ = compute;
+  }
+  void set_fingerprint(std::string fingerprint) { fingerprint_ = std::move(fingerprint); }
+
+ private:
+  Output Forward(const Tensor& pixels, bool) const override {
+    const ClipOutput out = ForwardClipVision(tower_, pixels);
+    return {.embeddings = out.embedding, .tokens = out.tokens};
+  }
+  ClipVision tower_;
+};
+
+class BackboneEncoder : public Encoder {
+ public:
+  BackboneEncoder(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::string fingerprint, at::Device device,
+                  at::ScalarType compute)
+      : backbone_(std::move(backbone)) {
+    embedding_width_ = token_width_ = backbone_->width();
+    grid_ = backbone_->grid(preprocess.size);
+    preprocess_ = preprocess;
+    name_ = backbone_->config().type;
+    fingerprint_ = std::move(fingerprint);
+    device_ = device;
+    compute_ = compute;
+  }
+
+ private:
+  Output Forward(const Tensor& pixels, bool) const override {
+    const BackboneOutput out = backbone_->Forward(pixels.contiguous(at::MemoryFormat::ChannelsLast), /*training=*/false);
+    return {.embeddings = out.pooled, .tokens = out.tokens};
+  }
+  std::shared_ptr<Backbone> backbone_;
+};
+
+// "config.json, model.bin and 3 more", for messages.
+std::string Listing(const Path& folder) {
+  std::vector<std::string> names;
+  std::error_code code;
+  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    names.push_back(it->path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  if (names.empty()) return "nothing";
+  constexpr size_t kShown = 8;
+  const size_t more = names.size() > kShown ? names.size() - kShown : 0;
+  names.resize(names.size() - more);
+  return Format("{}{}", fmt::join(names, ", "), more > 0 ? Format(" and {} more", more) : "");
+}
+
+// The file `names` ask for, or the only .safetensors of the folder whatever its name.
+WeightMap ReadWeights(const Path& folder, const std::vector<std::string>& names, std::vector<Path>& files) {
+  std::error_code code;
+  std::vector<Path> others;
+  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    if (it->path().extension() == ".safetensors") others.push_back(it->path());
+  }
+  std::sort(others.begin(), others.end());
+  const bool named = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    return fs::exists(folder / (name + ".safetensors"), code) || fs::exists(folder / (name + ".safetensors.index.json"), code);
+  });
+  if (!named && others.size() == 1) {
+    files = others;
+    return ReadSafetensors(others[0]);
+  }
+  const Path first = FindFolderWeights(folder, names);  // throws Error when there is none
+  if (first.extension() == ".json") files = others;     // the shards
+  files.push_back(first);
+  return ReadFolderWeights(folder, names);
+}
+
+std::string FingerprintOf(std::vector<Path> files, const Json& config, const Preprocess& preprocess) {
+  std::string all = config.dump() + preprocess.ToJson().dump();
+  std::vector<std::string> contents;
+  for (const Path& file : files) contents.push_back(FingerprintFile(file));
+  std::sort(contents.begin(), contents.end());  // names do not matter
+  for (const std::string& one : contents) all += one;
+  return Fingerprint(all);
+}
+
+std::shared_ptr<Encoder> OpenOpenClip(const Path& folder, at::Device device, at::ScalarType compute) {
+  const Path path = folder / "open_clip_config.json";
+  const Json json = ReadJson(path);
+  const ClipVisionConfig config = ClipConfigFromOpenClip(json, path.string());
+  const Preprocess preprocess = PreprocessFromOpenClip(json.value("preprocess_cfg", Json::object()), config.image_size, path.string());
+  std::vector<Path> files;
+  const WeightMap weights = ReadWeights(folder, {"open_clip_model", "model"}, files);
+  auto encoder = std::make_shared<ClipEncoder>(config, weights, ClipLayout::kOpenClip, preprocess, path.string(), device, compute);
+  encoder->set_fingerprint(FingerprintOf(files, json, preprocess));
+  return encoder;
+}
+
+std::shared_ptr<Encoder> OpenHuggingFace(const Path& folder, at::Device device, at::ScalarType compute) {
+  const Path path = folder / "config.json";
+  const Json json = ReadJson(path);
+  const ClipVisionConfig config = ClipConfigFromHuggingFace(json, path.string());
+  Json rules = Json::object();
+  std::string rules_where = path.string();
+  // Beside the weights, or where a diffusers pipeline keeps it.
+  for (const Path& candidate : {folder / "preprocessor_config.json", folder.parent_path() / "feature_extractor" / "preprocessor_config.json"}) {
+    if (!fs::exists(candidate)) continue;
+    rules = ReadJson(candidate);
+    rules_where = candidate.string();
+    break;
+  }
+  const Preprocess preprocess = PreprocessFromHuggingFace(rules, config.image_size, rules_where);
+  std::vector<Path> files;
+  const WeightMap weights = ReadWeights(folder, {"model"}, files);
+  auto encoder = std::make_shared<ClipEncoder>(config, weights, ClipLayout::kHuggingFace, preprocess, path.string(), device, compute);
+  encoder->set_fingerprint(FingerprintOf(files, json, preprocess));
+  return encoder;
+}
+
+std::shared_ptr<Encoder> OpenCheckpoint(const Path& path, at::Device device, at::ScalarType compute) {
+  const WeightMap file = ReadSafetensors(path);
+  const std::string text = file.Metadata("genview");
+  if (text.empty()) {
+    throw Error({.what = "the file is not a checkpoint of this program: it has no metadata `genview`",
+                 .where = path.string(),
+                 .next = "name the folder that holds the encoder's config and weights, or a checkpoint that `genview pretrain` wrote"});
+  }
+  const Json meta = ParseJson(text, path.string());
+  if (!meta.is_object() || !meta.contains("backbone")) {
+    throw Error({.what = Format("the checkpoint holds no backbone (it is of kind \"{}\")",
+                                meta.is_object() ? JsonString(meta, "kind", "unknown", path.string()) : "unknown"),
+                 .where = path.string(),
+                 .next = "name a checkpoint that `genview pretrain` wrote"});
+  }
+  std::shared_ptr<Backbone> backbone = MakeBackbone(meta["backbone"], path.string());
+  Preprocess preprocess{.size = backbone->config().image_size, .resize_shortest = backbone->config().image_size};
+  if (meta.contains("preprocess")) preprocess = Preprocess::FromJson(meta["preprocess"], path.string());
+  const WeightMap weights = file.WithPrefixRemoved("encoder.");
+  const WeightList list = backbone->Weights();
+  CheckSize(static_cast<double>(CountParameters(list)), weights, path.string());
+  WeightReader reader(weights);
+  LoadWeights(list, reader);
+  reader.Finish();
+  Place(list, device, compute);
+  UseChannelsLast(list);
+  return std::make_shared<BackboneEncoder>(backbone, preprocess, FingerprintFile(path), device, compute);
+}
+
+}  // namespace
+
+std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at::ScalarType compute) {
+  std::error_code code;
+  if (fs::is_regular_file(given, code)) return OpenCheckpoint(given, device, compute);
+  if (!fs::is_directory(given, code)) {
+    throw Error({.what = "there is no such encoder", .where = given.string(), .next = "name a folder or a checkpoint file"});
+  }
+  Path folder = given;
+  if (fs::exists(folder / "model_index.json", code) && fs::exists(folder / "image_encoder", code)) folder /= "image_encoder";
+  if (fs::exists(folder / "open_clip_config.json", code)) return OpenOpenClip(folder, device, compute);
+  if (fs::exists(folder / "config.json", code)) return OpenHuggingFace(folder, device, compute);
+  throw Error({.what = Format("the folder is no encoder: open_clip_config.json and config.json are missing; it holds {}", Listing(folder)),
+               .where = folder.string(),
+               .next = "download the whole model folder, config included, or name a checkpoint file inside it"});
+}
+
+Encoder::Output Encoder::Encode(const Tensor& pixels, bool tokens) const {
+  ExpectShape(pixels, {-1, 3, preprocess_.size, preprocess_.size}, "pixels");
+  const ComputeScope scope(device_, compute_);
+  Output out = Forward(pixels.to(device_), tokens);
+  out.embeddings = out.embeddings.to(at::kFloat);
+  out.tokens = tokens ? out.tokens.to(at::kFloat) : Tensor();
+  return out;
+}
+
+std::shared_ptr<Encoder> EncoderOf(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::string fingerprint,
+                                   at::Device device, at::ScalarType compute) {
+  return std::make_shared<BackboneEncoder>(std::move(backbone), preprocess, std::move(fingerprint), device, compute);
+}
+
+}  // namespace genview

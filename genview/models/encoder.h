@@ -1,0 +1,64 @@
+// Any frozen image encoder, whatever folder or file it comes from.
+//
+//   auto encoder = Encoder::Open("models/ViT-H-14", device, ChooseCompute(Precision::kAuto, device));
+//   c10::InferenceMode guard;
+//   Encoder::Output out = encoder->Encode(pixels, /*tokens=*/true);    // pixels: made with encoder->preprocess()
+//
+// Understood are: a folder of open_clip (open_clip_config.json), a folder of Hugging Face's CLIP (config.json), a diffusers
+// pipeline folder with an image_encoder, and a checkpoint of this program (.safetensors with metadata `genview`).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "genview/image/preprocess.h"
+#include "genview/models/backbone.h"
+#include "genview/models/clip_vision.h"
+
+namespace genview {
+
+class Encoder {
+ public:
+  // Weights are moved to `device`; those of matrix products and convolutions are kept in `compute`. Throws Error that says
+  // what is missing and what was found.
+  static std::shared_ptr<Encoder> Open(const Path& folder_or_file, at::Device device = at::kCPU,
+                                       at::ScalarType compute = at::kFloat);
+  virtual ~Encoder() = default;
+
+  struct Output {
+    Tensor embeddings;  // [N,D] fp32 on the encoder's device, not normalised
+    Tensor tokens;      // [N,T,C] fp32, row-major grid; undefined if not asked for
+  };
+  // pixels: [N,3,S,S] of preprocess(). Gradients, or inference mode, are the caller's choice.
+  Output Encode(const Tensor& pixels, bool tokens) const;
+
+  int64_t embedding_width() const { return embedding_width_; }  // D
+  int64_t token_width() const { return token_width_; }          // C
+  int64_t grid() const { return grid_; }                        // T = grid * grid
+  const Preprocess& preprocess() const { return preprocess_; }
+  const std::string& name() const { return name_; }             // for people: "open_clip ViT, 32 layers of 1280"
+  // Changes when weights, config or preprocess change; not when files are moved. Of a checkpoint: of the file's contents.
+  const std::string& fingerprint() const { return fingerprint_; }
+  at::Device device() const { return device_; }
+
+ protected:
+  virtual Output Forward(const Tensor& pixels, bool tokens) const = 0;
+
+  int64_t embedding_width_ = 0, token_width_ = 0, grid_ = 0;
+  Preprocess preprocess_;
+  std::string name_, fingerprint_;
+  at::Device device_ = at::kCPU;
+  at::ScalarType compute_ = at::kFloat;
+};
+
+// A backbone that is in memory, for example in the middle of its training, as an encoder. Its weights are used as they are,
+// where they are; the backbone must not be in use elsewhere meanwhile.
+std::shared_ptr<Encoder> EncoderOf(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::string fingerprint,
+                                   at::Device device = at::kCPU, at::ScalarType compute = at::kFloat);
+
+// `preprocess_cfg` of open_clip_config.json; missing members are open_clip's defaults with the tower's size.
+Preprocess PreprocessFromOpenClip(const Json& config, int64_t image_size, std::string_view where);
+// preprocessor_config.json of a CLIPImageProcessor; missing members are its defaults with the tower's size.
+Preprocess PreprocessFromHuggingFace(const Json& config, int64_t image_size, std::string_view where);
+
+}  // namespace genview
