@@ -1,0 +1,61 @@
+#include "genview/foreground/quality.h"
+
+#include <c10/core/GradMode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
+namespace genview {
+namespace {
+
+constexpr double kEps = 1e-7;  // as in the paper's code
+
+// No gradients and no autocast while alive.
+struct PlainFp32 {
+  const c10::AutoGradMode no_grad{false};
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast{c10::autocast_dispatch_keyset};
+};
+
+// [N,T] in [0, 1].
+Tensor SoftForeground(const Tensor& tokens, const Tensor& component) {
+  const Tensor s = at::matmul(tokens, component);  // [N,T]
+  const Tensor low = s.amin(1, /*keepdim=*/true), high = s.amax(1, /*keepdim=*/true);
+  return (s - low) / (high - low + kEps);
+}
+
+// Mean of the tokens by a map, z = sum_j m_j T_j / (sum_j m_j + eps). [N,C]
+Tensor WeightedMean(const Tensor& map, const Tensor& tokens) {
+  const Tensor share = map / (map.sum(1, /*keepdim=*/true) + kEps);  // [N,T]
+  return at::bmm(share.unsqueeze(1), tokens).squeeze(1);
+}
+
+}  // namespace
+
+Tensor ForegroundMap(const Tensor& features, const Tensor& component) {
+  ExpectShape(features, {-1, component.size(0), -1, -1}, "features");
+  const PlainFp32 guard;
+  const Tensor tokens = features.flatten(2).transpose(1, 2).to(at::kFloat);  // [N,HW,C]
+  const Tensor v = component.to(tokens.device(), at::kFloat);
+  return SoftForeground(tokens, v).view({features.size(0), features.size(2), features.size(3)});
+}
+
+PairSimilarity ComparePairs(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component) {
+  ExpectShape(tokens1, {-1, -1, component.size(0)}, "tokens1");
+  ExpectShape(tokens2, {tokens1.size(0), tokens1.size(1), component.size(0)}, "tokens2");
+  const PlainFp32 guard;
+  const Tensor v = component.to(tokens1.device(), at::kFloat);
+  const Tensor t1 = tokens1.to(at::kFloat), t2 = tokens2.to(at::kFloat);
+  const Tensor f1 = SoftForeground(t1, v), f2 = SoftForeground(t2, v);
+  return {.foreground = at::cosine_similarity(WeightedMean(f1, t1), WeightedMean(f2, t2), 1),
+          .background = at::cosine_similarity(WeightedMean(1 - f1, t1), WeightedMean(1 - f2, t2), 1)};
+}
+
+Tensor QualityWeights(const PairSimilarity& similarity, double gamma) {
+  const PlainFp32 guard;
+  const Tensor q = similarity.foreground - similarity.background;
+  return at::softmax(gamma * q, 0) * static_cast<double>(q.size(0));
+}
+
+Tensor PairQuality(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component, double gamma) {
+  return QualityWeights(ComparePairs(tokens1, tokens2, component), gamma);
+}
+
+}  // namespace genview

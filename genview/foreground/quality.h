@@ -1,0 +1,29 @@
+// How good a pair of views is: alike in the foreground, different in the background (paper section 3.3).
+//
+//   Tensor weights = PairQuality(tokens1, tokens2, model.component, /*gamma=*/1.0);   // [N], mean 1
+//   Tensor loss = (weights * method->PairLoss(view1, view2)).mean();
+//
+// All of it is computed in fp32, whatever the caller's autocast, and no gradient flows through it.
+#pragma once
+
+#include "genview/tensor/tensor.h"
+
+namespace genview {
+
+// Soft foreground of each picture: its projections on the component, stretched to [0, 1] by their own least and greatest.
+// features: [N,C,H,W], component: [C] -> [N,H,W]. A picture of equal features gives 0 everywhere.
+Tensor ForegroundMap(const Tensor& features, const Tensor& component);
+
+struct PairSimilarity {
+  Tensor foreground;  // [N] cosine of the two pictures' foreground features, S^f
+  Tensor background;  // [N] of their background features, S^b
+};
+// tokens: [N,T,C] each, not normalised; component: [C].
+PairSimilarity ComparePairs(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component);
+
+// w_i = N exp(gamma q_i) / sum_k exp(gamma q_k) with q = S^f - S^b. [N], mean 1.
+Tensor QualityWeights(const PairSimilarity& similarity, double gamma);
+
+Tensor PairQuality(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component, double gamma);
+
+}  // namespace genview
