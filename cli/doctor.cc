@@ -1,12 +1,9 @@
 // genview doctor: is it my machine? Versions, devices, memory, and a small model on each device held to a reference.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
-#include <torch/headeronly/version.h>
-
-#include <fstream>
 
 #include "cli/commands.h"
+#include "cli/environment.h"
 #include "cli/help.h"
 #include "genview/models/blocks.h"
 #include "genview/tensor/device.h"
@@ -91,44 +88,22 @@ int CompareDevices() {
   return good ? kOk : kFailed;
 }
 
-// MemAvailable of /proc/meminfo, in bytes; 0 if unknown.
-uint64_t FreeMemory() {
-  for (const auto& line : ReadLines("/proc/meminfo")) {
-    if (!line.starts_with("MemAvailable:")) continue;
-    uint64_t kilobytes = 0;
-    for (const auto& word : Split(line, ' ')) {
-      if (ParseUint(word, kilobytes)) return kilobytes * 1024;
-    }
-  }
-  return 0;
-}
-
-std::string SystemName() {
-  std::error_code code;
-  if (!std::filesystem::exists("/etc/os-release", code)) return "unknown";
-  for (const auto& line : ReadLines("/etc/os-release")) {
-    if (!line.starts_with("PRETTY_NAME=")) continue;
-    std::string name = line.substr(sizeof("PRETTY_NAME=") - 1);
-    std::erase(name, '"');
-    return name;
-  }
-  return "unknown";
-}
-
 }  // namespace
 
 std::vector<FieldInfo> DoctorFields() { return DescribeFields<DoctorConfig>(); }
 
 int RunDoctor(const Args& args, Progress&) {
   (void)ParseFields<DoctorConfig>(args);
-  const CpuFeatures cpu = ReadCpuFeatures();
+  const Json machine = DescribeMachine();
+  const auto text = [&](const char* key) { return machine[key].get<std::string>(); };
+  const auto instructions = machine["instructions"].get<std::vector<std::string>>();
   fmt::print("version       {}\n", VersionText());
-  fmt::print("built with    {}\n", GENVIEW_COMPILER);
-  fmt::print("system        {}\n", SystemName());
-  fmt::print("processor     {}, {} cores usable\n", cpu.model.empty() ? "unknown" : cpu.model, cpu.cores);
-  fmt::print("instructions  {}{}\n", fmt::join(cpu.extensions, " "), cpu.native_bf16 ? " (bf16 native)" : "");
-  fmt::print("threads       {} for arithmetic\n", at::get_num_threads());
-  fmt::print("memory        {} free\n", HumanBytes(FreeMemory()));
+  fmt::print("built with    {}\n", text("compiler"));
+  fmt::print("system        {}\n", text("system"));
+  fmt::print("processor     {}, {} cores usable\n", text("processor"), machine["cores"].get<int64_t>());
+  fmt::print("instructions  {}{}\n", fmt::join(instructions, " "), ReadCpuFeatures().native_bf16 ? " (bf16 native)" : "");
+  fmt::print("threads       {} for arithmetic\n", machine["threads"].get<int64_t>());
+  fmt::print("memory        {} free\n", HumanBytes(FreeMemoryBytes()));
   std::error_code code;
   const auto space = std::filesystem::space(std::filesystem::current_path(code), code);
   if (!code) fmt::print("disk          {} free here\n", HumanBytes(space.available));

@@ -1,0 +1,223 @@
+#include "cli/stage_book.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "genview/base/error.h"
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+
+namespace genview {
+namespace {
+
+constexpr const char* kKnownFiles = ".inputs.json";
+
+// Peak memory since the last call of ResetPeakMemory, where the kernel lets a process reset it; since its start otherwise.
+void ResetPeakMemory() {
+  const int file = ::open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  (void)!::write(file, "5", 1);
+  ::close(file);
+}
+
+uint64_t PeakMemory() {
+  for (const auto& line : ReadLines("/proc/self/status")) {
+    if (!line.starts_with("VmHWM:")) continue;
+    uint64_t kilobytes = 0;
+    for (const auto& word : Split(line, ' ')) {
+      if (ParseUint(word, kilobytes)) return kilobytes * 1024;
+    }
+  }
+  return 0;
+}
+
+// A state file that a power cut left damaged is no reason to fail: the stage is then taken up again.
+Json ReadState(const Path& file) {
+  std::error_code code;
+  if (!std::filesystem::is_regular_file(file, code)) return Json::object();
+  try {
+    Json state = ReadJson(file);
+    if (state.is_object()) return state;
+  } catch (const Error&) {
+  }
+  return Json::object();
+}
+
+Json ToJson(const StageRequest& request) {
+  Json inputs = Json::object();
+  for (const auto& [name, fingerprint] : request.inputs) inputs[name] = fingerprint;
+  return {{"version", request.version}, {"settings", request.settings}, {"inputs", inputs}};
+}
+
+void Remove(const std::vector<Path>& owned) {
+  for (const Path& path : owned) {
+    std::error_code code;
+    std::filesystem::remove_all(path, code);
+    if (code) {
+      throw Error({.what = Format("cannot remove what an earlier run made: {}", code.message()),
+                   .where = path.string(),
+                   .next = "remove it by hand, or give another --out"});
+    }
+  }
+}
+
+bool Exist(const std::vector<Path>& outputs) {
+  return std::all_of(outputs.begin(), outputs.end(), [](const Path& path) {
+    std::error_code code;
+    return std::filesystem::exists(path, code);
+  });
+}
+
+std::string Short(const Json& value) {
+  const std::string text = value.is_null() ? "nothing" : value.is_string() ? value.get<std::string>() : value.dump();
+  return text.size() > 40 ? Format("{}...", text.substr(0, 37)) : text;
+}
+
+}  // namespace
+
+Json WithoutMachine(Json settings) {
+  if (!settings.is_object()) return settings;
+  for (const char* key : {"device", "threads", "batch", "strict"}) {
+    if (settings.contains("run") && settings["run"].is_object()) settings["run"].erase(key);
+  }
+  for (auto& [key, value] : settings.items()) {
+    if (value.is_object() && key != "run") value = WithoutMachine(value);
+  }
+  return settings;
+}
+
+std::vector<std::string> Differences(const Json& before, const Json& after, const std::string& prefix) {
+  std::vector<std::string> result;
+  if (before == after) return result;
+  if (!before.is_object() || !after.is_object()) {
+    result.push_back(Format("{} {} -> {}", prefix, Short(before), Short(after)));
+    return result;
+  }
+  const auto visit = [&](const std::string& key) {
+    const auto a = before.find(key), b = after.find(key);
+    for (auto& line : Differences(a == before.end() ? Json() : *a, b == after.end() ? Json() : *b, prefix.empty() ? key : Format("{}.{}", prefix, key))) {
+      result.push_back(std::move(line));
+    }
+  };
+  for (const auto& [key, value] : before.items()) visit(key);
+  for (const auto& [key, value] : after.items()) {
+    if (!before.contains(key)) visit(key);
+  }
+  return result;
+}
+
+StageBook::StageBook(Path folder, std::vector<std::string> only) : folder_(std::move(folder)), only_(std::move(only)) {
+  std::filesystem::create_directories(folder_);
+  lock_ = ::open((folder_ / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    ::close(lock_);
+    throw Error({.what = "another genview is working on this run",
+                 .where = folder_.parent_path().string(),
+                 .next = "wait for it, or give another --out"});
+  }
+  SweepPartFiles(folder_);
+  known_files_ = ReadState(folder_ / kKnownFiles);
+}
+
+StageBook::~StageBook() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+Path StageBook::FileOf(const std::string& name) const {
+  std::string file = name;
+  for (char& c : file) {
+    if (c == ' ' || c == '/') c = '-';
+  }
+  return folder_ / (file + ".json");
+}
+
+bool StageBook::Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work) {
+  progress.ThrowIfStopped();
+  const Path file = FileOf(request.name);
+  const Json wanted = ToJson(request);
+  const std::string fingerprint = Fingerprint(wanted.dump());
+  const Json state = ReadState(file);
+  const int64_t order = order_++;
+  const std::string where = file.string();
+  const bool same = JsonString(state, "fingerprint", "", where) == fingerprint;
+  if (same && JsonBool(state, "finished", false, where) && Exist(request.outputs)) {
+    progress.Begin(request.name, 0, "");
+    progress.End("unchanged");
+    return false;
+  }
+  const std::string stage = request.name.substr(0, request.name.find(' '));
+  if (!only_.empty() && std::find(only_.begin(), only_.end(), stage) == only_.end()) {
+    throw Error({.what = Format("`{}` {}, and --only leaves it out", request.name, state.empty() ? "has not been made yet" : "has to be made again"),
+                 .where = where,
+                 .next = Format("add {} to --only, or run without it", stage)});
+  }
+  double earlier = 0;  // seconds spent on the same request before it was cut short
+  if (same && !JsonBool(state, "finished", false, where)) {
+    earlier = JsonDouble(state, "seconds", 0, where);
+  } else if (!same) {
+    if (state.contains("request")) {
+      auto differences = Differences(state["request"], wanted);
+      if (differences.size() > 3) differences.resize(3);
+      progress.Warn(Format("{} is made again: {}", request.name, fmt::join(differences, ", ")));
+    }
+    Remove(request.owned);  // before the new request is noted: a kill in between removes again
+  }
+
+  Json noted = {{"stage", request.name}, {"order", order}, {"fingerprint", fingerprint}, {"finished", false}, {"seconds", earlier}, {"request", wanted}};
+  WriteJson(file, noted);
+  const auto began = std::chrono::steady_clock::now();
+  const auto seconds = [&] { return earlier + std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(); };
+  ResetPeakMemory();
+  StageCounts counts;
+  try {
+    counts = work();
+  } catch (const Interrupted&) {
+    noted["seconds"] = seconds();
+    WriteJson(file, noted);
+    throw;
+  }
+  noted["finished"] = true;
+  noted["seconds"] = seconds();
+  noted["peak_memory_bytes"] = PeakMemory();
+  noted["unit"] = counts.unit;
+  noted["asked"] = counts.asked;
+  noted["made"] = counts.made;
+  noted["failed"] = counts.failed;
+  WriteJson(file, noted);
+  return true;
+}
+
+std::string StageBook::FingerprintOfFile(const Path& file) {
+  std::error_code code;
+  const auto size = std::filesystem::file_size(file, code);
+  const auto changed = std::filesystem::last_write_time(file, code).time_since_epoch().count();
+  if (code) return FingerprintFile(file);  // throws the Error that says why
+  const std::string key = std::filesystem::absolute(file).lexically_normal().string();
+  const Json stamp = {static_cast<uint64_t>(size), changed};
+  if (const auto known = known_files_.find(key); known != known_files_.end() && known->is_array() && known->size() == 2 &&
+                                                 (*known)[0] == stamp && (*known)[1].is_string()) {
+    return (*known)[1].get<std::string>();
+  }
+  std::string fingerprint = FingerprintFile(file);
+  known_files_[key] = {stamp, fingerprint};
+  WriteJson(folder_ / kKnownFiles, known_files_);
+  return fingerprint;
+}
+
+std::string StageBook::FingerprintOf(const Path& path) {
+  if (!std::filesystem::is_directory(path)) return FingerprintOfFile(path);
+  std::vector<Path> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
+    const bool hidden = entry.path().filename().string().starts_with(".");
+    if (entry.is_regular_file() && !hidden) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  std::string all;
+  for (const Path& file : files) all += Format("{}\n{}\n", file.lexically_relative(path).generic_string(), FingerprintOfFile(file));
+  return Fingerprint(all);
+}
+
+}  // namespace genview

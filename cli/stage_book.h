@@ -1,0 +1,72 @@
+// What a run has done, stage by stage, so that the same command goes on where it was: `state/STAGE.json` holds the request
+// that a stage was made from, and a stage whose request is the same and whose outputs are there is not made again.
+//
+//   StageBook book(run / "state");
+//   book.Make({.name = "views", .version = 1, .settings = ..., .inputs = {{"ratios", FingerprintFile(ratios)}},
+//              .outputs = {run / "views/manifest.jsonl"}, .owned = {run / "views"}}, progress, [&] {
+//     const auto done = GenerateViews(config, progress);
+//     return StageCounts{"views", done.asked, done.written, done.failed};
+//   });
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "genview/base/json.h"
+#include "genview/base/progress.h"
+
+namespace genview {
+
+struct StageCounts {
+  std::string unit;
+  int64_t asked = 0, made = 0, failed = 0;
+};
+
+// A stage and everything that its outputs depend on. Threads, device and batch of frozen models are no part of it: another
+// machine, or more of it, is no reason to begin again.
+struct StageRequest {
+  std::string name;                             // "pretrain genview", shown to people
+  int64_t version = 1;                          // of what the stage computes; raised when its results change
+  Json settings;
+  std::map<std::string, std::string> inputs;    // name -> fingerprint
+  std::vector<Path> outputs;                    // files that are there when the stage is done
+  std::vector<Path> owned;                      // files and folders that are removed before a changed request is made
+};
+
+class StageBook {
+ public:
+  // Locks the folder: a second process is refused with an Error that says so. `only`: the stages that may be made (empty:
+  // all), by the first word of their names.
+  StageBook(Path folder, std::vector<std::string> only);
+  ~StageBook();
+  StageBook(const StageBook&) = delete;
+  StageBook& operator=(const StageBook&) = delete;
+
+  // Calls `work` unless the stage is done. Work that was cut short with the same request is called again and goes on from
+  // its own files; with another request its `owned` files are removed first. Returns true when something was made.
+  bool Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work);
+
+  // The fingerprint of a file's contents, or of all files below a folder (names and contents). Known ones are not read
+  // again while size and time of change stay the same.
+  std::string FingerprintOf(const Path& path);
+
+ private:
+  Path FileOf(const std::string& name) const;
+  std::string FingerprintOfFile(const Path& file);
+
+  Path folder_;
+  std::vector<std::string> only_;
+  int lock_ = -1;
+  int64_t order_ = 0;
+  Json known_files_ = Json::object();
+};
+
+// `RunOptions` without what does not change results.
+Json WithoutMachine(Json settings);
+
+// The dotted names of the values in which two requests differ: "pretrain.epochs 40 -> 60".
+std::vector<std::string> Differences(const Json& before, const Json& after, const std::string& prefix = "");
+
+}  // namespace genview

@@ -1,0 +1,110 @@
+#include "cli/stage_book.h"
+
+#include <gtest/gtest.h>
+
+namespace genview {
+namespace {
+
+class StageBookTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    run_ = Path(testing::TempDir()) / testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(run_);
+  }
+  StageRequest Request(int64_t epochs) const {
+    return {.name = "views constant", .version = 1, .settings = {{"views", {{"steps", epochs}}}}, .inputs = {{"ratios", "abc"}},
+            .outputs = {run_ / "views/manifest.jsonl"}, .owned = {run_ / "views"}};
+  }
+  // Makes the stage and returns whether work was done.
+  bool Make(const StageRequest& request, const std::vector<std::string>& only = {}) {
+    StageBook book(run_ / "state", only);
+    return book.Make(request, progress_, [&] {
+      ++calls_;
+      WriteFile(run_ / "views/manifest.jsonl", "row\n");
+      return StageCounts{"views", 3, 2, 1};
+    });
+  }
+  Path run_;
+  Progress progress_;
+  int calls_ = 0;
+};
+
+TEST_F(StageBookTest, UnchangedStagesAreNotMadeAgain) {
+  EXPECT_TRUE(Make(Request(1)));
+  EXPECT_FALSE(Make(Request(1)));
+  EXPECT_EQ(calls_, 1);
+  const Json state = ReadJson(run_ / "state/views-constant.json");
+  EXPECT_EQ(state["finished"], true);
+  EXPECT_EQ(state["made"], 2);
+  EXPECT_EQ(state["failed"], 1);
+}
+
+TEST_F(StageBookTest, ChangedSettingsClearWhatWasMade) {
+  Make(Request(1));
+  WriteFile(run_ / "views/old.png", "x");
+  EXPECT_TRUE(Make(Request(2)));
+  EXPECT_FALSE(std::filesystem::exists(run_ / "views/old.png"));
+}
+
+TEST_F(StageBookTest, MissingOutputsAreMadeAgainWithoutClearing) {
+  Make(Request(1));
+  WriteFile(run_ / "views/old.png", "x");
+  std::filesystem::remove(run_ / "views/manifest.jsonl");
+  EXPECT_TRUE(Make(Request(1)));
+  EXPECT_TRUE(std::filesystem::exists(run_ / "views/old.png"));
+}
+
+TEST_F(StageBookTest, InterruptedWorkGoesOn) {
+  {
+    StageBook book(run_ / "state", {});
+    EXPECT_THROW(book.Make(Request(1), progress_, [&]() -> StageCounts {
+      WriteFile(run_ / "views/half.png", "x");
+      throw Interrupted();
+    }), Interrupted);
+  }
+  EXPECT_EQ(ReadJson(run_ / "state/views-constant.json")["finished"], false);
+  EXPECT_TRUE(Make(Request(1)));
+  EXPECT_TRUE(std::filesystem::exists(run_ / "views/half.png"));
+}
+
+TEST_F(StageBookTest, OnlyLeavesOtherStagesAlone) {
+  EXPECT_THROW(Make(Request(1), {"pretrain"}), Error);
+  EXPECT_TRUE(Make(Request(1), {"views"}));
+  EXPECT_FALSE(Make(Request(1), {"pretrain"}));
+}
+
+TEST_F(StageBookTest, ASecondProcessIsRefused) {
+  const StageBook book(run_ / "state", {});
+  EXPECT_THROW(StageBook(run_ / "state", {}), Error);
+}
+
+TEST_F(StageBookTest, ADamagedStateFileIsTakenAsNone) {
+  Make(Request(1));
+  WriteFile(run_ / "state/views-constant.json", "{\"stage\": ");
+  EXPECT_TRUE(Make(Request(1)));
+}
+
+TEST_F(StageBookTest, FolderFingerprintsFollowNamesAndContents) {
+  StageBook book(run_ / "state", {});
+  WriteFile(run_ / "in/a", "1");
+  const std::string first = book.FingerprintOf(run_ / "in");
+  EXPECT_EQ(book.FingerprintOf(run_ / "in"), first);
+  WriteFile(run_ / "in/a", "22");
+  const std::string second = book.FingerprintOf(run_ / "in");
+  EXPECT_NE(second, first);
+  std::filesystem::rename(run_ / "in/a", run_ / "in/b");
+  EXPECT_NE(book.FingerprintOf(run_ / "in"), second);
+}
+
+TEST(Requests, TheMachineIsNoPartOfThem) {
+  const Json settings = {{"steps", 3}, {"run", {{"seed", 1}, {"threads", 4}, {"device", "cpu"}}}, {"pair", {{"run", {{"batch", 1}}}}}};
+  EXPECT_EQ(WithoutMachine(settings), Json({{"steps", 3}, {"run", {{"seed", 1}}}, {"pair", {{"run", Json::object()}}}}));
+}
+
+TEST(Requests, DifferencesAreNamed) {
+  EXPECT_EQ(Differences({{"a", {{"b", 1}, {"c", 2}}}}, {{"a", {{"b", 3}, {"c", 2}}}, {"d", "x"}}),
+            (std::vector<std::string>{"a.b 1 -> 3", "d nothing -> x"}));
+}
+
+}  // namespace
+}  // namespace genview
