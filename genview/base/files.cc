@@ -65,8 +65,8 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::Write(std::string_view bytes) { WriteAll(descriptor_, bytes, path_); }
 
-void AtomicFile::Commit() {
-  if (::fsync(descriptor_) != 0) Fail("cannot write to the disk", path_, errno);
+void AtomicFile::Commit(bool sync) {
+  if (sync && ::fsync(descriptor_) != 0) Fail("cannot write to the disk", path_, errno);
   if (::close(std::exchange(descriptor_, -1)) != 0) {
     const int code = errno;
     ::unlink(aside_.c_str());
@@ -77,7 +77,21 @@ void AtomicFile::Commit() {
     ::unlink(aside_.c_str());
     Fail("cannot put the file in its place", path_, code);
   }
-  SyncFolder(path_.parent_path());
+  if (sync) SyncFolder(path_.parent_path());
+}
+
+void WriteFileUnsynced(const Path& path, std::string_view bytes) {
+  AtomicFile file(path);
+  file.Write(bytes);
+  file.Commit(/*sync=*/false);
+}
+
+void SyncFileSystem(const Path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) Fail("cannot open", path, errno);
+  const int failed = ::syncfs(descriptor) != 0 ? errno : 0;
+  ::close(descriptor);
+  if (failed != 0) Fail("cannot write to the disk", path, failed);
 }
 
 void WriteFile(const Path& path, std::string_view bytes) {

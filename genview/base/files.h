@@ -27,7 +27,7 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void Write(std::string_view bytes);
-  void Commit();
+  void Commit(bool sync = true);
 
  private:
   Path path_, aside_;
@@ -35,6 +35,10 @@ class AtomicFile {
 };
 
 void WriteFile(const Path& path, std::string_view bytes);
+// The same without waiting for the disk: whole or absent after a kill, not after a power cut. For many small files that
+// are compared when the run goes on, with one SyncFileSystem at the end.
+void WriteFileUnsynced(const Path& path, std::string_view bytes);
+void SyncFileSystem(const Path& path);  // of this file or folder: everything written so far is on the disk
 std::string ReadFile(const Path& path, uint64_t limit_bytes = uint64_t{1} << 30);  // throws Error
 
 // Removes what a killed process left beside final names in `folder` (files `.NAME.PID.part`); returns how many.

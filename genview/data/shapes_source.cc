@@ -1,0 +1,61 @@
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+#include "genview/data/source_parts.h"
+
+namespace genview {
+namespace {
+
+class ShapesSource : public ImageSource {
+ public:
+  explicit ShapesSource(const ShapesConfig& config) : config_(config) {
+    classes_ = ShapeClasses();
+    const std::string name = Format("shapes:count={},size={},seed={}", config.count, config.size, config.seed);
+    items_.reserve(static_cast<size_t>(config.count));
+    for (int64_t i = 0; i < config.count; ++i) {
+      const int64_t label = ShapeLabel(config, i);
+      // The same ids as in the folder that `dataset make` writes.
+      items_.push_back({Format("{}/{:06}.png", classes_[static_cast<size_t>(label)], i), Format("{}#{}", name, i), label});
+    }
+  }
+
+  int64_t size() const override { return config_.count; }
+  const SourceItem& item(int64_t i) const override { return items_[static_cast<size_t>(i)]; }
+  Outcome<Image> Read(int64_t i) const override { return DrawShape(config_, i).image; }
+  Outcome<std::string> ReadBytes(int64_t i) const override { return EncodePng(DrawShape(config_, i).image); }
+  Outcome<GrayImage> ReadMask(int64_t i) const override { return DrawShape(config_, i).mask; }
+  std::string Fingerprint() const override {
+    constexpr int kDrawing = 1;  // to be raised when the pictures of a seed change
+    return genview::Fingerprint(Format("shapes {} {} {} {}", kDrawing, config_.count, config_.size, config_.seed));
+  }
+
+ private:
+  ShapesConfig config_;
+  std::vector<SourceItem> items_;
+};
+
+}  // namespace
+
+ShapesConfig ParseShapesSpec(const std::string& spec) {
+  Json values = Json::object();
+  const std::string settings = spec.find(':') == std::string::npos ? "" : spec.substr(spec.find(':') + 1);
+  for (const std::string& part : Split(settings, ',')) {
+    if (Trim(part).empty()) continue;
+    const size_t equals = part.find('=');
+    const std::string key(Trim(part.substr(0, equals)));
+    if (equals == std::string::npos || key.empty() || key.find('.') != std::string::npos) {
+      throw UsageError({.what = Format("`{}` is not a setting", part),
+                        .where = spec,
+                        .next = "write shapes:count=4096,size=64,seed=0"});
+    }
+    MergeJson(values, AssignmentToJson(key, std::string(Trim(part.substr(equals + 1))), "whole number"));
+  }
+  ShapesConfig config;
+  ReadFields(config, values, {.file = spec, .prefix = "", .lines = nullptr});
+  return config;
+}
+
+std::shared_ptr<const ImageSource> OpenShapes(const std::string& spec) {
+  return std::make_shared<ShapesSource>(ParseShapesSpec(spec));
+}
+
+}  // namespace genview

@@ -1,0 +1,192 @@
+#include "genview/data/source.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <map>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <unordered_map>
+
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+#include "genview/data/source_parts.h"
+
+namespace genview {
+
+Outcome<GrayImage> ImageSource::ReadMask(int64_t) const {
+  return Outcome<GrayImage>::Failed("this source has no masks");
+}
+
+bool IsPictureName(std::string_view name) {
+  const std::string lower = Lower(name.substr(name.size() - std::min<size_t>(name.size(), 5)));
+  for (const char* ending : {".jpg", ".jpeg", ".png", ".webp"}) {
+    if (lower.ends_with(ending)) return name.size() > std::strlen(ending);
+  }
+  return false;
+}
+
+std::string SafeId(std::string_view path) {
+  std::string id;
+  for (const std::string& part : Split(path, '/')) {
+    if (part.empty() || part == ".") continue;
+    if (!id.empty()) id += '/';
+    if (part == "..") {
+      id += "__";
+      continue;
+    }
+    const bool text = IsUtf8(part);
+    for (const char c : part) {
+      const auto byte = static_cast<uint8_t>(c);
+      if (byte < 0x20 || byte == 0x7f || (!text && byte >= 0x80)) id += Format("%{:02X}", byte);
+      else id += c;
+    }
+  }
+  return id;
+}
+
+Outcome<std::string> ReadFileBytes(const Path& path) {
+  using Result = Outcome<std::string>;
+  constexpr int64_t kLimit = int64_t{1} << 30;
+  // Non-blocking, so that a pipe with a picture's name does not hold the run up.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) return Result::Failed(std::strerror(errno));
+  struct ::stat status {};
+  std::string bytes;
+  std::string reason;
+  if (::fstat(descriptor, &status) != 0) reason = std::strerror(errno);
+  else if (!S_ISREG(status.st_mode)) reason = "not a file";
+  else if (status.st_size > kLimit) reason = "more than 1 GB";
+  else bytes.resize(static_cast<size_t>(status.st_size));
+  for (size_t done = 0; reason.empty() && done < bytes.size();) {
+    const ssize_t count = ::read(descriptor, bytes.data() + done, bytes.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) reason = std::strerror(errno);
+    if (count == 0) bytes.resize(done);  // it has become shorter
+    if (count > 0) done += static_cast<size_t>(count);
+  }
+  ::close(descriptor);
+  if (!reason.empty()) return Result::Failed(reason);
+  return bytes;
+}
+
+ClassIndex IndexClasses(const std::vector<std::string>& class_of_item) {
+  std::map<std::string_view, int64_t> labels;
+  for (const std::string& name : class_of_item) {
+    if (!name.empty()) labels[name] = 0;
+  }
+  ClassIndex index;
+  for (auto& [name, label] : labels) {
+    label = static_cast<int64_t>(index.names.size());
+    index.names.emplace_back(name);
+  }
+  for (const std::string& name : class_of_item) index.labels.push_back(name.empty() ? -1 : labels[name]);
+  return index;
+}
+
+void CheckUniqueIds(const std::vector<SourceItem>& items, const std::string& where) {
+  std::unordered_map<std::string_view, const SourceItem*> known;
+  known.reserve(items.size());
+  for (const SourceItem& item : items) {
+    const auto [first, is_new] = known.emplace(item.id, &item);
+    if (is_new) continue;
+    throw Error({.what = Format("two pictures have the id \"{}\": {} and {}", item.id, first->second->path, item.path),
+                 .where = where,
+                 .next = "name each picture once; ids are paths relative to the source"});
+  }
+}
+
+namespace {
+
+// Names near a path that is not there, from its folder.
+std::string Nearby(const Path& path) {
+  std::vector<std::string> names;
+  std::error_code code;
+  const Path folder = path.has_parent_path() ? path.parent_path() : Path(".");
+  for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    names.push_back(it->path().filename().string());
+    if (names.size() > 10'000) break;
+  }
+  const std::string near = NearestName(path.filename().string(), names);
+  if (near.empty()) return "check the path; images are a folder, a list file, tar shards or shapes:count=...";
+  return Format("did you mean {}?", (path.parent_path() / near).string());
+}
+
+}  // namespace
+
+std::shared_ptr<const ImageSource> OpenSource(const std::string& spec) {
+  if (spec.empty()) {
+    throw UsageError({.what = "no images are named",
+                      .where = "images",
+                      .next = "name a folder, a list file, tar shards (name-{0000..0127}.tar) or shapes:count=4096,size=64"});
+  }
+  if (spec.starts_with("shapes:") || spec == "shapes") return OpenShapes(spec);
+  if (spec.find('{') != std::string::npos || Lower(spec).ends_with(".tar")) return OpenShards(spec);
+  Path path = spec;
+  if (!path.has_filename() && path.has_parent_path()) path = path.parent_path();  // "photos/" is photos
+  std::error_code code;
+  const auto status = std::filesystem::status(path, code);
+  if (!std::filesystem::exists(status)) {
+    throw Error({.what = "there is no such file or folder", .where = spec, .next = Nearby(path)});
+  }
+  if (std::filesystem::is_directory(status)) return OpenFolder(path);
+  for (const char* ending : {".tar.gz", ".tgz", ".zip", ".tar.xz", ".tar.zst", ".tar.bz2"}) {
+    if (!Lower(spec).ends_with(ending)) continue;
+    throw UsageError({.what = "pictures inside a compressed archive cannot be read one by one",
+                      .where = spec,
+                      .next = "unpack it, or make plain .tar shards: pictures are compressed already"});
+  }
+  if (IsPictureName(spec)) {
+    throw UsageError({.what = "this is one picture, not a set of them",
+                      .where = spec,
+                      .next = "name its folder, or a text file with a path per line"});
+  }
+  return OpenList(path);
+}
+
+namespace {
+
+class ConcatSource : public ImageSource {
+ public:
+  ConcatSource(std::shared_ptr<const ImageSource> first, std::shared_ptr<const ImageSource> second)
+      : parts_{std::move(first), std::move(second)} {
+    std::vector<std::string> class_of_item;
+    for (const auto& part : parts_) {
+      for (int64_t i = 0; i < part->size(); ++i) {
+        items_.push_back(part->item(i));
+        const int64_t label = part->item(i).label;
+        class_of_item.push_back(label < 0 ? "" : part->classes()[static_cast<size_t>(label)]);
+      }
+    }
+    CheckUniqueIds(items_, "joined images");
+    ClassIndex index = IndexClasses(class_of_item);
+    classes_ = std::move(index.names);
+    for (size_t i = 0; i < items_.size(); ++i) items_[i].label = index.labels[i];
+  }
+
+  int64_t size() const override { return static_cast<int64_t>(items_.size()); }
+  const SourceItem& item(int64_t i) const override { return items_[static_cast<size_t>(i)]; }
+  Outcome<Image> Read(int64_t i) const override { return Part(i).Read(Place(i)); }
+  Outcome<std::string> ReadBytes(int64_t i) const override { return Part(i).ReadBytes(Place(i)); }
+  Outcome<GrayImage> ReadMask(int64_t i) const override { return Part(i).ReadMask(Place(i)); }
+  std::string Fingerprint() const override {
+    return genview::Fingerprint(parts_[0]->Fingerprint() + parts_[1]->Fingerprint());
+  }
+
+ private:
+  const ImageSource& Part(int64_t i) const { return i < parts_[0]->size() ? *parts_[0] : *parts_[1]; }
+  int64_t Place(int64_t i) const { return i < parts_[0]->size() ? i : i - parts_[0]->size(); }
+
+  std::shared_ptr<const ImageSource> parts_[2];
+  std::vector<SourceItem> items_;
+};
+
+}  // namespace
+
+std::shared_ptr<const ImageSource> ConcatSources(std::shared_ptr<const ImageSource> first,
+                                                 std::shared_ptr<const ImageSource> second) {
+  return std::make_shared<ConcatSource>(std::move(first), std::move(second));
+}
+
+}  // namespace genview

@@ -1,0 +1,63 @@
+// Where pictures come from: a folder, a list file, tar shards, or the built-in shapes, all read the same way.
+//
+//   const auto source = OpenSource("photos/");                    // or list.txt, name-{0000..0127}.tar, shapes:count=64
+//   for (int64_t i = 0; i < source->size(); ++i) {
+//     Outcome<Image> image = source->Read(i);                     // from any thread
+//     if (!image) skipped.Add(source->item(i).id, image.reason());
+//   }
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "genview/base/error.h"
+#include "genview/image/image.h"
+
+namespace genview {
+
+struct SourceItem {
+  std::string id;      // path relative to the source, "/" between folders, never absolute, never upwards; unique
+  std::string path;    // for people: file, "shard.tar#member" or "shapes:...#17"
+  int64_t label = -1;  // index into classes(); -1: unknown
+};
+
+// Thread-safe for reading once it is open.
+class ImageSource {
+ public:
+  ImageSource() = default;
+  ImageSource(const ImageSource&) = delete;
+  ImageSource& operator=(const ImageSource&) = delete;
+  virtual ~ImageSource() = default;
+
+  virtual int64_t size() const = 0;
+  virtual const SourceItem& item(int64_t i) const = 0;
+  virtual Outcome<Image> Read(int64_t i) const = 0;
+  // The picture file's bytes as they are; drawn pictures as PNG.
+  virtual Outcome<std::string> ReadBytes(int64_t i) const = 0;
+  // The truth, 255 = foreground, where the source has it: the built-in shapes, and a folder `images` written by
+  // `dataset make`, whose masks lie in the folder `masks` beside it.
+  virtual Outcome<GrayImage> ReadMask(int64_t i) const;
+  const std::vector<std::string>& classes() const { return classes_; }  // sorted names; empty without labels
+  // Another one when ids, sizes, times or parameters change. The first call may look at every file.
+  virtual std::string Fingerprint() const = 0;
+
+ protected:
+  std::vector<std::string> classes_;
+};
+
+// `spec`:
+//   folder            walked in sorted order; first-level folders are the classes where there are any
+//   list file         a path per line, then optionally a tab or blank and a class or ratio; paths with blanks need the
+//                     tab. Relative to the list's folder, else to the working directory.
+//   a.tar, a-{0000..0127}.tar   WebDataset: pictures, and classes in `.cls` files of the same name
+//   shapes:count=4096,size=64,seed=0
+// Pictures are .jpg .jpeg .png .webp files in any case; others are passed over. Throws Error when nothing is there.
+std::shared_ptr<const ImageSource> OpenSource(const std::string& spec);
+
+// All of `first`, then all of `second`; classes are joined by name. Throws Error when both have an id.
+std::shared_ptr<const ImageSource> ConcatSources(std::shared_ptr<const ImageSource> first,
+                                                 std::shared_ptr<const ImageSource> second);
+
+}  // namespace genview

@@ -1,0 +1,50 @@
+// What the kinds of source share. For the sources of this folder alone.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "genview/base/files.h"
+#include "genview/data/shapes.h"
+#include "genview/data/source.h"
+
+namespace genview {
+
+bool IsPictureName(std::string_view name);  // .jpg .jpeg .png .webp, in any case
+
+// A path from outside as an id: without a root, "." and empty parts; ".." becomes "__"; bytes that are no text (control
+// characters, "%" before them aside, or a name that is not UTF-8) become %XX. What is left stays inside any folder.
+std::string SafeId(std::string_view path);
+
+// The whole file, or why not. Does not wait on pipes and does not read more than 1 GB.
+Outcome<std::string> ReadFileBytes(const Path& path);
+
+// Class names in sorted order, and the index of each item's name; an empty name gives -1.
+struct ClassIndex {
+  std::vector<std::string> names;
+  std::vector<int64_t> labels;
+};
+ClassIndex IndexClasses(const std::vector<std::string>& class_of_item);
+
+// Throws Error when two items share an id, naming both paths.
+void CheckUniqueIds(const std::vector<SourceItem>& items, const std::string& where);
+
+// One line of a list file, without its line end. Empty when the line is blank.
+struct ListLine {
+  std::string path, value;  // value: the class or ratio, may be empty
+};
+std::optional<ListLine> ParseListLine(std::string_view line, std::string_view where);  // throws UsageError
+
+// The file names of `name-{0000..0127}.tar`; a spec without braces gives itself. Throws UsageError.
+std::vector<std::string> ExpandBraces(const std::string& spec);
+
+std::shared_ptr<const ImageSource> OpenFolder(const Path& folder);
+std::shared_ptr<const ImageSource> OpenList(const Path& list);
+std::shared_ptr<const ImageSource> OpenShards(const std::string& spec);
+std::shared_ptr<const ImageSource> OpenShapes(const std::string& spec);
+ShapesConfig ParseShapesSpec(const std::string& spec);  // throws UsageError
+
+}  // namespace genview

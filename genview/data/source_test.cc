@@ -1,0 +1,429 @@
+#include "genview/data/source.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <map>
+#include <thread>
+
+#include "genview/base/files.h"
+#include "genview/base/text.h"
+#include "genview/data/generated_views.h"
+#include "genview/data/shapes.h"
+#include "genview/data/shapes_dataset.h"
+#include "genview/data/source_parts.h"
+#include "genview/data/tar_index.h"
+#include "genview/data/tar_writer.h"
+
+namespace genview {
+namespace {
+
+class SourceTest : public ::testing::Test {
+ protected:
+  SourceTest() {
+    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = std::filesystem::temp_directory_path() / Format("genview-source-{}-{}", info->name(), ::getpid());
+    std::filesystem::create_directories(folder_);
+  }
+  ~SourceTest() override { std::filesystem::remove_all(folder_); }
+
+  // A PNG of one colour, told apart by `shade`.
+  static std::string Png(int shade) {
+    Image image(4, 3);
+    std::fill(image.pixels.begin(), image.pixels.end(), static_cast<uint8_t>(shade));
+    return EncodePng(image);
+  }
+  Path Put(const std::string& name, const std::string& bytes) {
+    WriteFile(folder_ / name, bytes);
+    return folder_ / name;
+  }
+  Path PutPng(const std::string& name, int shade = 0) { return Put(name, Png(shade)); }
+
+  static std::vector<std::string> Ids(const ImageSource& source) {
+    std::vector<std::string> ids;
+    for (int64_t i = 0; i < source.size(); ++i) ids.push_back(source.item(i).id);
+    return ids;
+  }
+  static std::vector<int64_t> Labels(const ImageSource& source) {
+    std::vector<int64_t> labels;
+    for (int64_t i = 0; i < source.size(); ++i) labels.push_back(source.item(i).label);
+    return labels;
+  }
+  template <class Call>
+  static ErrorText Failure(Call&& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      return error.text();
+    }
+    return {"no error", "", ""};
+  }
+
+  Path folder_;
+};
+
+using Strings = std::vector<std::string>;
+using Ints = std::vector<int64_t>;
+
+TEST_F(SourceTest, FolderIsWalkedInSortedOrderWithItsFirstLevelAsClasses) {
+  PutPng("zebra/b.png");
+  PutPng("zebra/a.JPG");
+  PutPng("ape/deep/x.webp");
+  PutPng("ape/1.jpeg");
+  PutPng("loose.png");
+  Put("ape/notes.txt", "no picture");
+  Put("words/notes.txt", "a folder without pictures is no class");
+  PutPng(".hidden/x.png");
+  PutPng("zebra/._a.jpg");
+  const auto source = OpenSource(folder_.string());
+  EXPECT_EQ(Ids(*source), (Strings{"ape/1.jpeg", "ape/deep/x.webp", "loose.png", "zebra/a.JPG", "zebra/b.png"}));
+  EXPECT_EQ(source->classes(), (Strings{"ape", "zebra"}));
+  EXPECT_EQ(Labels(*source), (Ints{0, 0, -1, 1, 1}));
+  EXPECT_EQ(source->item(4).path, (folder_ / "zebra/b.png").string());
+}
+
+TEST_F(SourceTest, FolderWithATrailingSlashIsTheSameFolder) {
+  PutPng("a.png", 7);
+  const auto source = OpenSource(folder_.string() + "/");
+  EXPECT_EQ(Ids(*source), Strings{"a.png"});
+  EXPECT_TRUE(source->classes().empty());
+  const auto image = source->Read(0);
+  ASSERT_TRUE(image);
+  EXPECT_EQ(image->pixels[0], 7);
+  EXPECT_EQ(*source->ReadBytes(0), Png(7));
+  EXPECT_FALSE(source->ReadMask(0));
+}
+
+TEST_F(SourceTest, LinkedFoldersAreFollowedOnce) {
+  PutPng("real/a.png");
+  std::filesystem::create_directory_symlink(folder_ / "real", folder_ / "linked");
+  std::filesystem::create_directory_symlink(folder_, folder_ / "real/back");
+  const auto source = OpenSource(folder_.string());
+  EXPECT_EQ(Ids(*source), (Strings{"linked/a.png", "real/a.png"}));
+}
+
+TEST_F(SourceTest, EmptyFolderSaysWhatItLooksFor) {
+  Put("notes.txt", "x");
+  const auto text = Failure([&] { OpenSource(folder_.string()); });
+  EXPECT_EQ(text.what, "no pictures in this folder (1 other files)");
+  EXPECT_NE(text.next.find(".jpg"), std::string::npos);
+}
+
+TEST_F(SourceTest, MissingNameSuggestsTheNearest) {
+  PutPng("train/a.png");
+  const auto text = Failure([&] { OpenSource((folder_ / "trian").string()); });
+  EXPECT_EQ(text.what, "there is no such file or folder");
+  EXPECT_NE(text.next.find((folder_ / "train").string()), std::string::npos) << text.next;
+}
+
+TEST_F(SourceTest, OnePictureOrACompressedArchiveIsRefused) {
+  EXPECT_THROW(OpenSource(PutPng("a.png").string()), UsageError);
+  EXPECT_THROW(OpenSource(Put("a.tar.gz", "x").string()), UsageError);
+  EXPECT_THROW(OpenSource(""), UsageError);
+}
+
+TEST_F(SourceTest, DamagedAndVanishedPicturesAreOutcomesNotErrors) {
+  Put("bad.jpg", "this is no picture");
+  const Path gone = PutPng("gone.png");
+  const auto source = OpenSource(folder_.string());
+  std::filesystem::remove(gone);
+  EXPECT_FALSE(source->Read(0));
+  const auto missing = source->Read(1);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.reason(), "No such file or directory");
+}
+
+TEST_F(SourceTest, PipeWithAPicturesNameDoesNotBlock) {
+  PutPng("a.png");
+  ASSERT_EQ(::mkfifo((folder_ / "pipe.jpg").c_str(), 0600), 0);
+  const auto source = OpenSource(folder_.string());
+  EXPECT_EQ(source->Read(1).reason(), "not a file");
+}
+
+TEST_F(SourceTest, NamesThatAreNoTextBecomeSafeIds) {
+  PutPng("a\xff.png", 9);
+  PutPng("tab\there.png");
+  const auto source = OpenSource(folder_.string());
+  EXPECT_EQ(Ids(*source), (Strings{"a%FF.png", "tab%09here.png"}));
+  EXPECT_TRUE(source->Read(0));
+}
+
+TEST(SafeId, StaysInsideAnyFolder) {
+  EXPECT_EQ(SafeId("/abs//./a.png"), "abs/a.png");
+  EXPECT_EQ(SafeId("../../etc/a.png"), "__/__/etc/a.png");
+  EXPECT_EQ(SafeId("a/..b/c..png"), "a/..b/c..png");
+  EXPECT_EQ(SafeId("\xc3\xa4.png"), "\xc3\xa4.png");
+  EXPECT_EQ(SafeId("a\nb"), "a%0Ab");
+}
+
+TEST_F(SourceTest, FingerprintFollowsFiles) {
+  PutPng("a.png", 1);
+  const std::string before = OpenSource(folder_.string())->Fingerprint();
+  EXPECT_EQ(OpenSource(folder_.string())->Fingerprint(), before);
+  PutPng("b.png", 1);
+  const std::string more = OpenSource(folder_.string())->Fingerprint();
+  EXPECT_NE(more, before);
+  std::filesystem::remove(folder_ / "b.png");
+  EXPECT_EQ(OpenSource(folder_.string())->Fingerprint(), before);
+  std::filesystem::last_write_time(folder_ / "a.png", std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_NE(OpenSource(folder_.string())->Fingerprint(), before);
+}
+
+TEST_F(SourceTest, ListTakesTabsBlanksAndClasses) {
+  PutPng("a.png", 1);
+  PutPng("my photo.png", 2);
+  PutPng("c.png", 3);
+  const auto source = OpenSource(Put("list.txt", "a.png dog\r\n\nmy photo.png\tbig cat\nc.png\n").string());
+  EXPECT_EQ(Ids(*source), (Strings{"a.png", "my photo.png", "c.png"}));
+  EXPECT_EQ(source->classes(), (Strings{"big cat", "dog"}));
+  EXPECT_EQ(Labels(*source), (Ints{1, 0, -1}));
+  EXPECT_EQ(source->Read(1)->pixels[0], 2);
+}
+
+TEST_F(SourceTest, ListOfRatiosHasNoClasses) {
+  PutPng("a.png");
+  PutPng("b.png");
+  const auto source = OpenSource(Put("list.txt", "a.png 0.25\nb.png 1\n").string());
+  EXPECT_TRUE(source->classes().empty());
+  EXPECT_EQ(Labels(*source), (Ints{-1, -1}));
+}
+
+TEST_F(SourceTest, ListPathsAreRelativeToItsFolderAndAbsoluteOnesInsideItToo) {
+  PutPng("sub/a.png");
+  const auto source = OpenSource(Put("list.txt", "./sub/a.png\n").string());
+  EXPECT_EQ(Ids(*source), Strings{"sub/a.png"});
+  const auto absolute = OpenSource(Put("abs.txt", (folder_ / "sub/a.png").string() + "\n").string());
+  EXPECT_EQ(Ids(*absolute), Strings{"sub/a.png"});
+  EXPECT_TRUE(absolute->Read(0));
+}
+
+TEST_F(SourceTest, ListMistakesNameTheLine) {
+  PutPng("a.png");
+  const auto blanks = Failure([&] { OpenSource(Put("l.txt", "a.png x\nmy photo.png cat\n").string()); });
+  EXPECT_NE(blanks.where.find("line 2"), std::string::npos);
+  EXPECT_NE(blanks.next.find("tab"), std::string::npos);
+  const auto twice = Failure([&] { OpenSource(Put("l.txt", "a.png\n./a.png\n").string()); });
+  EXPECT_EQ(twice.what, "two pictures have the id \"a.png\": a.png and ./a.png");
+  const auto nothing = Failure([&] { OpenSource(Put("l.txt", "\n\n").string()); });
+  EXPECT_EQ(nothing.what, "the list is empty");
+  const auto away = Failure([&] { OpenSource(Put("l.txt", "other/a.png\nother/b.png\n").string()); });
+  EXPECT_EQ(away.what, "none of the first 2 files of the list is there, for example other/a.png");
+  EXPECT_THROW(OpenSource(Put("l.txt", std::string("a\0b\n", 4)).string()), UsageError);
+}
+
+TEST_F(SourceTest, ListedFileThatHasGoneIsSkippedWhenRead) {
+  PutPng("a.png");
+  const auto source = OpenSource(Put("l.txt", "gone.png\na.png\n").string());
+  EXPECT_EQ(source->size(), 2);
+  EXPECT_FALSE(source->Read(0));
+  EXPECT_TRUE(source->Read(1));
+}
+
+std::string Tar(const std::vector<std::pair<std::string, std::string>>& members) {
+  std::string tar;
+  for (const auto& [name, bytes] : members) tar += TarHeader(name, bytes.size()) + bytes + TarPadding(bytes.size());
+  return tar + TarEnd();
+}
+
+std::vector<TarMember> IndexBytes(const std::string& tar) {
+  const ReadAt read = [&](uint64_t at, char* out, size_t size) {
+    const size_t count = at >= tar.size() ? 0 : std::min(size, tar.size() - at);
+    std::copy_n(tar.data() + std::min<size_t>(at, tar.size()), count, out);
+    return count;
+  };
+  return IndexTar(read, tar.size(), "test.tar");
+}
+
+TEST(TarIndex, FindsMembersWithShortAndLongNames) {
+  const std::string name(300, 'n');
+  const std::string tar = Tar({{"a.txt", "hello"}, {name, std::string(512, 'x')}, {"empty", ""}});
+  const auto members = IndexBytes(tar);
+  ASSERT_EQ(members.size(), 3u);
+  EXPECT_EQ(tar.substr(members[0].offset, members[0].size), "hello");
+  EXPECT_EQ(members[1].name, name);
+  EXPECT_EQ(tar.substr(members[1].offset, members[1].size), std::string(512, 'x'));
+  EXPECT_EQ(members[2].size, 0u);
+}
+
+TEST(TarIndex, EveryCutIsAnErrorOrAnEarlierEnd) {
+  const std::string tar = Tar({{"a", std::string(700, 'a')}, {std::string(150, 'b'), "bb"}});
+  for (size_t cut = 0; cut < tar.size() - 1024; cut += 64) {
+    try {
+      const auto members = IndexBytes(tar.substr(0, cut));
+      EXPECT_EQ(cut % 512, 0u) << cut;  // whole members before the end are a shorter archive
+    } catch (const Error& error) {
+      EXPECT_NE(error.text().what.find("damaged"), std::string::npos);
+    }
+  }
+}
+
+TEST(TarIndex, WrongCheckSumAndOversizedMembersAreErrors) {
+  std::string tar = Tar({{"a", "x"}, {"b", "y"}});
+  tar[1024 + 3] ^= 1;
+  EXPECT_THROW(IndexBytes(tar), Error);
+  EXPECT_THROW(IndexBytes("this is no tar file"), Error);
+  EXPECT_THROW(IndexBytes(TarHeader("a", uint64_t{1} << 40)), Error);
+  EXPECT_THROW(IndexBytes(""), Error);
+}
+
+TEST_F(SourceTest, ShardsPairPicturesWithClasses) {
+  Put("s-00.tar", Tar({{"0.png", Png(1)}, {"0.cls", "7"}, {"1.jpg", "bad"}, {"1.cls", "3\n"}, {"1.json", "{}"}}));
+  Put("s-01.tar", Tar({{"2.left.png", Png(5)}, {"2.cls", "7"}}));
+  const auto source = OpenSource((folder_ / "s-{00..01}.tar").string());
+  EXPECT_EQ(Ids(*source), (Strings{"0.png", "1.jpg", "2.left.png"}));
+  EXPECT_EQ(source->classes(), (Strings{"3", "7"}));
+  EXPECT_EQ(Labels(*source), (Ints{1, 0, 1}));
+  EXPECT_EQ(source->item(2).path, (folder_ / "s-01.tar").string() + "#2.left.png");
+  EXPECT_EQ(source->Read(2)->pixels[0], 5);
+  EXPECT_FALSE(source->Read(1));
+}
+
+TEST_F(SourceTest, ShardsWithTheSameNamesAreToldApart) {
+  Put("s-0.tar", Tar({{"0.png", Png(1)}}));
+  Put("s-1.tar", Tar({{"0.png", Png(2)}}));
+  const auto source = OpenSource((folder_ / "s-{0..1}.tar").string());
+  EXPECT_EQ(Ids(*source), (Strings{"s-0/0.png", "s-1/0.png"}));
+  EXPECT_EQ(source->Read(1)->pixels[0], 2);
+}
+
+TEST_F(SourceTest, TarOfAFolderHasItsFoldersAsClasses) {
+  const Path tar = Put("all.tar", Tar({{"./dog/a.png", Png(1)}, {"./cat/a.png", Png(2)}, {"./cat/._a.png", "x"}}));
+  const auto source = OpenSource(tar.string());
+  EXPECT_EQ(Ids(*source), (Strings{"dog/a.png", "cat/a.png"}));
+  EXPECT_EQ(source->classes(), (Strings{"cat", "dog"}));
+  EXPECT_EQ(Labels(*source), (Ints{1, 0}));
+}
+
+TEST_F(SourceTest, MissingShardIsNamed) {
+  Put("s-0.tar", Tar({{"0.png", Png(1)}}));
+  const auto text = Failure([&] { OpenSource((folder_ / "s-{0..2}.tar").string()); });
+  EXPECT_EQ(text.what, Format("2 of 3 shards are not there, the first is {}", (folder_ / "s-1.tar").string()));
+}
+
+TEST(ExpandBraces, KeepsLeadingZeros) {
+  EXPECT_EQ(ExpandBraces("a-{08..11}.tar"), (Strings{"a-08.tar", "a-09.tar", "a-10.tar", "a-11.tar"}));
+  EXPECT_EQ(ExpandBraces("a.tar"), Strings{"a.tar"});
+}
+
+TEST(ExpandBraces, BadRangesAreErrors) {
+  for (const char* spec : {"a-{3..1}.tar", "a-{x..y}.tar", "a-{1}.tar", "a-{1..2.tar", "a-}1..2{.tar", "a-{1..2}{3..4}.tar",
+                           "a-{0..99999999999}.tar", "a-{1...3}.tar", "a-{{1..2}}.tar"}) {
+    EXPECT_THROW(ExpandBraces(spec), UsageError) << spec;
+  }
+}
+
+TEST(ShapesSource, HasTheSettingsOfItsSpec) {
+  const auto source = OpenSource("shapes:count=12,size=16,seed=3");
+  ASSERT_EQ(source->size(), 12);
+  EXPECT_EQ(source->classes(), ShapeClasses());
+  const auto picture = DrawShape({.count = 12, .size = 16, .seed = 3}, 5);
+  EXPECT_EQ(source->Read(5)->pixels, picture.image.pixels);
+  EXPECT_EQ(source->ReadMask(5)->pixels, picture.mask.pixels);
+  EXPECT_EQ(source->item(5).label, picture.label);
+  EXPECT_EQ(source->item(5).id, ShapeClasses()[static_cast<size_t>(picture.label)] + "/000005.png");
+  EXPECT_NE(source->Fingerprint(), OpenSource("shapes:count=12,size=16,seed=4")->Fingerprint());
+}
+
+TEST(ShapesSource, MistakesInTheSpecAreNamed) {
+  EXPECT_THROW(OpenSource("shapes:count=0"), UsageError);
+  EXPECT_THROW(OpenSource("shapes:count=x"), UsageError);
+  EXPECT_THROW(OpenSource("shapes:count"), UsageError);
+  try {
+    OpenSource("shapes:cuont=5");
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_NE(error.text().next.find("count"), std::string::npos);
+  }
+  EXPECT_EQ(OpenSource("shapes")->size(), 4096);
+}
+
+TEST_F(SourceTest, ShapesDatasetEqualsTheDrawnSource) {
+  const ShapesConfig config{.count = 30, .size = 16, .seed = 2};
+  Progress progress;
+  const auto summary = MakeShapesDataset(config, folder_, progress, 2);
+  EXPECT_EQ(summary.written, 30);
+  const auto drawn = OpenSource("shapes:count=30,size=16,seed=2");
+  const auto written = OpenSource((folder_ / "images").string());
+  ASSERT_EQ(written->size(), 30);
+  EXPECT_EQ(written->classes(), drawn->classes());
+  std::map<std::string, int64_t> place;
+  for (int64_t i = 0; i < 30; ++i) place[drawn->item(i).id] = i;
+  for (int64_t i = 0; i < 30; ++i) {
+    const int64_t k = place.at(written->item(i).id);
+    EXPECT_EQ(written->item(i).label, drawn->item(k).label);
+    EXPECT_EQ(written->Read(i)->pixels, drawn->Read(k)->pixels);
+    EXPECT_EQ(written->ReadMask(i)->pixels, drawn->ReadMask(k)->pixels);
+  }
+}
+
+TEST_F(SourceTest, ShapesDatasetGoesOnFromWhatIsThere) {
+  const ShapesConfig config{.count = 20, .size = 16, .seed = 2};
+  Progress progress;
+  MakeShapesDataset(config, folder_, progress, 1);
+  EXPECT_EQ(MakeShapesDataset(config, folder_, progress, 1).written, 0);
+  // As after a kill: no dataset.json yet, one file missing, one cut short.
+  std::filesystem::remove(folder_ / "dataset.json");
+  const auto source = OpenSource((folder_ / "images").string());
+  const std::string first = *source->ReadBytes(0);
+  std::filesystem::remove(source->item(1).path);
+  WriteFile(source->item(0).path, first.substr(0, 10));
+  EXPECT_EQ(MakeShapesDataset(config, folder_, progress, 3).written, 2);
+  EXPECT_EQ(*source->ReadBytes(0), first);
+  EXPECT_THROW(MakeShapesDataset({.count = 20, .size = 16, .seed = 3}, folder_, progress), Error);
+}
+
+TEST_F(SourceTest, ConcatJoinsClassesByName) {
+  PutPng("one/dog/a.png", 1);
+  PutPng("one/cat/a.png", 2);
+  PutPng("two/bee/b.png", 3);
+  PutPng("two/dog/b.png", 4);
+  const auto both = ConcatSources(OpenSource((folder_ / "one").string()), OpenSource((folder_ / "two").string()));
+  EXPECT_EQ(Ids(*both), (Strings{"cat/a.png", "dog/a.png", "bee/b.png", "dog/b.png"}));
+  EXPECT_EQ(both->classes(), (Strings{"bee", "cat", "dog"}));
+  EXPECT_EQ(Labels(*both), (Ints{1, 2, 0, 2}));
+  EXPECT_EQ(both->Read(3)->pixels[0], 4);
+  EXPECT_THROW(ConcatSources(both, both), Error);
+}
+
+TEST_F(SourceTest, GeneratedViewsAreFoundById) {
+  PutPng("v/images/dog/a_0.png", 10);
+  PutPng("v/images/dog/a_1.png", 11);
+  std::string lines;
+  for (const int64_t index : {1, 0}) {
+    ViewRow row;
+    row.id = "dog/a.png";
+    row.index = index;
+    row.file = Format("images/dog/a_{}.png", index);
+    lines += ViewRowToJson(row).dump() + "\n";
+  }
+  Put("v/manifest.jsonl", lines);
+  const auto views = GeneratedViews::Open(folder_ / "v");
+  EXPECT_TRUE(views->Has("dog/a.png"));
+  EXPECT_EQ(views->Count("dog/a.png"), 2);
+  EXPECT_EQ(views->Count("dog/b.png"), 0);
+  EXPECT_EQ(views->Read("dog/a.png", 1)->pixels[0], 11);
+  EXPECT_FALSE(views->Read("dog/a.png", 2));
+  const auto source = ViewsAsSource(views);
+  EXPECT_EQ(Ids(*source), (Strings{"views/images/dog/a_0.png", "views/images/dog/a_1.png"}));
+  EXPECT_EQ(source->Read(1)->pixels[0], 11);
+  EXPECT_THROW(GeneratedViews::Open(folder_ / "none"), Error);
+}
+
+TEST_F(SourceTest, ThreadsReadTheSameBytes) {
+  std::vector<std::pair<std::string, std::string>> members;
+  for (int i = 0; i < 50; ++i) members.emplace_back(Format("{:02}.png", i), Png(i));
+  const auto source = OpenSource(Put("s.tar", Tar(members)).string());
+  std::vector<std::jthread> threads;
+  std::atomic<int> wrong = 0;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 50; ++i) wrong += source->Read(i)->pixels[0] != i;
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(wrong, 0);
+}
+
+}  // namespace
+}  // namespace genview

@@ -1,0 +1,237 @@
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+#include "genview/data/source_parts.h"
+#include "genview/data/tar_index.h"
+
+namespace genview {
+
+std::vector<std::string> ExpandBraces(const std::string& spec) {
+  const size_t open = spec.find('{'), close = spec.find('}');
+  if (open == std::string::npos && close == std::string::npos) return {spec};
+  const auto fail = [&](const std::string& what) {
+    throw UsageError({.what = what, .where = spec, .next = "write the range as name-{0000..0127}.tar"});
+  };
+  if (open == std::string::npos || close == std::string::npos || close < open ||
+      spec.find_first_of("{}", close + 1) != std::string::npos || spec.find('{', open + 1) < close) {
+    fail("a range in braces is not closed, or there are several");
+  }
+  const std::string range = spec.substr(open + 1, close - open - 1);
+  const size_t dots = range.find("..");
+  const std::string first = range.substr(0, dots), last = dots == std::string::npos ? "" : range.substr(dots + 2);
+  uint64_t from = 0, to = 0;
+  if (!ParseUint(first, from) || !ParseUint(last, to)) fail(Format("`{{{}}}` is not a range of numbers", range));
+  constexpr uint64_t kMost = 1'000'000;
+  if (to < from || to - from >= kMost) fail(Format("`{{{}}}` runs backwards or is too long", range));
+  std::vector<std::string> names;
+  for (uint64_t i = from; i <= to; ++i) {
+    names.push_back(Format("{}{:0{}}{}", spec.substr(0, open), i, first.size(), spec.substr(close + 1)));
+  }
+  return names;
+}
+
+namespace {
+
+// An open shard. Descriptors are kept while there are few shards; of many, each read opens its own.
+class Shard {
+ public:
+  Shard(std::string path, bool keep_open) : path_(std::move(path)), keep_open_(keep_open) {
+    descriptor_ = Open();
+    struct ::stat status {};
+    if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
+      const std::string reason = descriptor_ < 0 ? std::strerror(errno) : "not a file";
+      if (descriptor_ >= 0) ::close(descriptor_);
+      throw Error({.what = Format("cannot open the shard: {}", reason), .where = path_,
+                   .next = "check the range in braces and that you may read the files"});
+    }
+    size_ = static_cast<uint64_t>(status.st_size);
+    state_ = Format("{}\t{}\t{}.{}\n", path_, size_, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+  }
+  ~Shard() { Close(); }
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  std::vector<TarMember> Index() const {
+    return IndexTar([this](uint64_t at, char* out, size_t size) { return ReadAtOf(descriptor_, at, out, size); }, size_, path_);
+  }
+  void Indexed() {
+    if (!keep_open_) Close();
+  }
+
+  Outcome<std::string> Read(uint64_t offset, uint64_t size) const {
+    std::string bytes(size, '\0');
+    const int descriptor = descriptor_ >= 0 ? descriptor_ : Open();
+    if (descriptor < 0) return Outcome<std::string>::Failed(std::strerror(errno));
+    const size_t count = ReadAtOf(descriptor, offset, bytes.data(), bytes.size());
+    if (descriptor != descriptor_) ::close(descriptor);
+    if (count != size) return Outcome<std::string>::Failed("the shard is cut off");
+    return bytes;
+  }
+
+  const std::string& path() const { return path_; }
+  const std::string& state() const { return state_; }  // name, size and time of change
+
+ private:
+  int Open() const { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }
+  void Close() {
+    if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
+  }
+  static size_t ReadAtOf(int descriptor, uint64_t at, char* out, size_t size) {
+    size_t done = 0;
+    while (done < size) {
+      const ssize_t count = ::pread(descriptor, out + done, size - done, static_cast<off_t>(at + done));
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) break;
+      done += static_cast<size_t>(count);
+    }
+    return done;
+  }
+
+  std::string path_, state_;
+  bool keep_open_;
+  int descriptor_ = -1;
+  uint64_t size_ = 0;
+};
+
+// a/b/0017.left.jpg: WebDataset's key ends at the first point of the file name, other people's at the last.
+std::vector<std::string> KeysOf(std::string_view name) {
+  const size_t slash = name.rfind('/') == std::string_view::npos ? 0 : name.rfind('/') + 1;
+  std::vector<std::string> keys;
+  for (const size_t point : {name.rfind('.'), name.find('.', slash)}) {
+    if (point != std::string_view::npos && point >= slash) keys.emplace_back(name.substr(0, point));
+  }
+  return keys;
+}
+
+class TarSource : public ImageSource {
+ public:
+  explicit TarSource(const std::string& spec) {
+    constexpr size_t kKeptOpen = 256;
+    const std::vector<std::string> files = ExpandBraces(spec);
+    CheckAllExist(files, spec);
+    std::vector<std::string> class_of_item;
+    for (const std::string& file : files) {
+      shards_.push_back(std::make_unique<Shard>(file, files.size() <= kKeptOpen));
+      AddShard(class_of_item);
+      shards_.back()->Indexed();
+    }
+    if (items_.empty()) {
+      throw Error({.what = "no pictures in these shards",
+                   .where = spec,
+                   .next = "pictures are members named .jpg .jpeg .png .webp"});
+    }
+    NameMembersApart();
+    CheckUniqueIds(items_, spec);
+    ClassIndex index = IndexClasses(class_of_item);
+    classes_ = std::move(index.names);
+    for (size_t i = 0; i < items_.size(); ++i) items_[i].label = index.labels[i];
+  }
+
+  int64_t size() const override { return static_cast<int64_t>(items_.size()); }
+  const SourceItem& item(int64_t i) const override { return items_[static_cast<size_t>(i)]; }
+  Outcome<std::string> ReadBytes(int64_t i) const override {
+    const Place& place = places_[static_cast<size_t>(i)];
+    return shards_[place.shard]->Read(place.offset, place.size);
+  }
+  Outcome<Image> Read(int64_t i) const override {
+    const Outcome<std::string> bytes = ReadBytes(i);
+    if (!bytes) return Outcome<Image>::Failed(bytes.reason());
+    return DecodeImage(*bytes);
+  }
+  std::string Fingerprint() const override {
+    std::string all;
+    for (const auto& shard : shards_) all += shard->state();
+    return genview::Fingerprint(all);
+  }
+
+ private:
+  struct Place {
+    size_t shard;
+    uint64_t offset, size;
+  };
+
+  static void CheckAllExist(const std::vector<std::string>& files, const std::string& spec) {
+    std::vector<std::string> missing;
+    std::error_code code;
+    for (const std::string& file : files) {
+      if (!std::filesystem::exists(file, code)) missing.push_back(file);
+    }
+    if (missing.empty()) return;
+    throw Error({.what = Format("{} of {} shards {} not there, the first is {}", missing.size(), files.size(),
+                                missing.size() == 1 ? "is" : "are", missing[0]),
+                 .where = spec,
+                 .next = "check the folder and the range in braces"});
+  }
+
+  void AddShard(std::vector<std::string>& class_of_item) {
+    const Shard& shard = *shards_.back();
+    std::vector<TarMember> members = shard.Index();
+    std::unordered_map<std::string, size_t> last;  // of members of one name the last counts, as in unpacking
+    std::unordered_map<std::string, std::string> class_of_key;
+    for (size_t i = 0; i < members.size(); ++i) {
+      last[members[i].name] = i;
+      if (members[i].name.ends_with(".cls")) class_of_key[KeysOf(members[i].name)[0]] = ReadClass(shard, members[i]);
+    }
+    for (size_t i = 0; i < members.size(); ++i) {
+      const TarMember& member = members[i];
+      const std::string file = member.name.substr(member.name.rfind('/') + 1);  // npos + 1 is 0
+      if (!IsPictureName(file) || file.starts_with('.') || last[member.name] != i) continue;
+      const std::string id = SafeId(member.name);
+      items_.push_back({id, Format("{}#{}", IsUtf8(shard.path()) ? shard.path() : SafeId(shard.path()), id)});
+      places_.push_back({shards_.size() - 1, member.offset, member.size});
+      class_of_item.push_back(ClassOf(member.name, id, class_of_key));
+    }
+  }
+
+  // Its .cls file; where the shard has none at all, its first-level folder.
+  static std::string ClassOf(const std::string& name, const std::string& id,
+                             const std::unordered_map<std::string, std::string>& class_of_key) {
+    for (const std::string& key : KeysOf(name)) {
+      if (const auto found = class_of_key.find(key); found != class_of_key.end()) return found->second;
+    }
+    const size_t slash = id.find('/');
+    return class_of_key.empty() && slash != std::string::npos ? id.substr(0, slash) : "";
+  }
+
+  static std::string ReadClass(const Shard& shard, const TarMember& member) {
+    constexpr uint64_t kLongest = 1024;
+    const auto bytes = shard.Read(member.offset, std::min(member.size, kLongest + 1));
+    if (!bytes || bytes->size() > kLongest || Trim(*bytes).empty() || Trim(*bytes).find('\n') != std::string_view::npos) {
+      throw Error({.what = Format("{} holds no class name", SafeId(member.name)),
+                   .where = shard.path(),
+                   .next = "a .cls file holds one class name or number"});
+    }
+    return SafeId(Trim(*bytes));
+  }
+
+  // Members of one name in several shards: the shard's name goes before all of them.
+  void NameMembersApart() {
+    std::unordered_set<std::string_view> known;
+    bool apart = true;
+    for (const SourceItem& item : items_) apart = known.insert(item.id).second && apart;
+    if (apart) return;
+    known.clear();
+    for (size_t i = 0; i < items_.size(); ++i) {
+      const std::string& shard = shards_[places_[i].shard]->path();
+      items_[i].id = SafeId(Format("{}/{}", Path(shard).stem().string(), items_[i].id));
+    }
+  }
+
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::vector<SourceItem> items_;
+  std::vector<Place> places_;
+};
+
+}  // namespace
+
+std::shared_ptr<const ImageSource> OpenShards(const std::string& spec) { return std::make_shared<TarSource>(spec); }
+
+}  // namespace genview
