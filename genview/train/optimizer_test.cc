@@ -1,6 +1,6 @@
 #include "genview/train/optimizer.h"
 
-#include "tests/golden_check.h"
+#include "tests/golden/compare.h"
 
 namespace genview {
 namespace {
@@ -16,13 +16,13 @@ WeightList ListWeights(Toy& toy) {
   return list;
 }
 
-const WeightMap& Golden() {
-  static const WeightMap golden = ReadGolden("train/optimizers.safetensors");
+const WeightMap& Torch() {
+  static const WeightMap golden = Golden("train/optimizers");
   return golden;
 }
 
 void Start(Toy& toy, bool channels_last = false) {
-  for (const WeightRef& ref : ListWeights(toy)) *ref.tensor = Golden().At("start." + ref.name).clone();
+  for (const WeightRef& ref : ListWeights(toy)) *ref.tensor = Torch().At("start." + ref.name).clone();
   if (channels_last) UseChannelsLast(ListWeights(toy));
   SetRequiresGrad(ListWeights(toy), true);
 }
@@ -30,14 +30,14 @@ void Start(Toy& toy, bool channels_last = false) {
 void Steps(Toy& toy, Optimizer& optimizer, int64_t from, int64_t to) {
   for (int64_t step = from; step < to; ++step) {
     for (const WeightRef& ref : ListWeights(toy)) {
-      ref.tensor->mutable_grad() = Golden().At(Format("gradient.{}.{}", step, ref.name)).clone();
+      ref.tensor->mutable_grad() = Torch().At(Format("gradient.{}.{}", step, ref.name)).clone();
     }
     optimizer.Step(0.1 / static_cast<double>(step + 1));
   }
 }
 
 void ExpectGolden(Toy& toy, const std::string& name) {
-  for (const WeightRef& ref : ListWeights(toy)) ExpectClose(*ref.tensor, Golden().At(name + "." + ref.name), 1e-6, name + "." + ref.name);
+  for (const WeightRef& ref : ListWeights(toy)) EXPECT_CLOSE(*ref.tensor, Torch().At(name + "." + ref.name), 1e-6) << ref.name;
 }
 
 TEST(Sgd, FollowsPyTorch) {
@@ -132,9 +132,9 @@ TEST(Optimizer, ResumeIsExact) {
 TEST(ClipGradients, FollowsPyTorch) {
   Toy toy;
   Start(toy);
-  for (const WeightRef& ref : ListWeights(toy)) ref.tensor->mutable_grad() = Golden().At("gradient.0." + ref.name).clone();
-  EXPECT_NEAR(ClipGradients(ListWeights(toy), 1.5), Golden().At("clip.norm").item<double>(), 1e-5);
-  for (const WeightRef& ref : ListWeights(toy)) ExpectClose(ref.tensor->grad(), Golden().At("clip." + ref.name), 1e-6, ref.name);
+  for (const WeightRef& ref : ListWeights(toy)) ref.tensor->mutable_grad() = Torch().At("gradient.0." + ref.name).clone();
+  EXPECT_NEAR(ClipGradients(ListWeights(toy), 1.5), Torch().At("clip.norm").item<double>(), 1e-5);
+  for (const WeightRef& ref : ListWeights(toy)) EXPECT_CLOSE(ref.tensor->grad(), Torch().At("clip." + ref.name), 1e-6) << ref.name;
   EXPECT_NEAR(ClipGradients(ListWeights(toy), 0), 1.5, 1e-5);
 }
 

@@ -1,12 +1,12 @@
 #include "genview/train/schedule.h"
 
-#include "tests/golden_check.h"
+#include "tests/golden/compare.h"
 
 namespace genview {
 namespace {
 
 void ExpectTable(const Schedule& schedule, const std::string& name) {
-  const WeightMap golden = ReadGolden("train/optimizers.safetensors");
+  const WeightMap golden = Golden("train/optimizers");
   const Tensor& table = golden.At("lr." + name);
   for (int64_t step = 0; step < table.size(0); ++step) {
     EXPECT_NEAR(schedule.At(step), table[step].item<double>(), 1e-9) << name << " at step " << step;

@@ -1,0 +1,104 @@
+#include "genview/ssl/losses.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+namespace genview {
+namespace {
+
+Tensor Rows(uint64_t seed, int64_t n, int64_t d) { return NormalTensor(Seed(seed), {n, d}).to(at::kDouble); }
+Tensor Queue(uint64_t seed, int64_t d, int64_t k) {
+  const Tensor queue = Rows(seed, d, k);
+  return queue / queue.norm(2, {0}, true);
+}
+
+// The formulas of the papers again, as loops.
+double Dot(const Tensor& a, const Tensor& b) {
+  double sum = 0, aa = 0, bb = 0;
+  for (int64_t i = 0; i < a.size(0); ++i) {
+    sum += a[i].item<double>() * b[i].item<double>();
+    aa += a[i].item<double>() * a[i].item<double>();
+    bb += b[i].item<double>() * b[i].item<double>();
+  }
+  return sum / std::sqrt(aa * bb);
+}
+
+TEST(InfoNce, FollowsTheFormula) {
+  const Tensor q = Rows(1, 3, 4), k = Rows(2, 3, 4), queue = Queue(3, 4, 5);
+  const Tensor loss = InfoNce(q, k, queue, 0.2);
+  for (int64_t i = 0; i < 3; ++i) {
+    const double positive = std::exp(Dot(q[i], k[i]) / 0.2);
+    double all = positive;
+    for (int64_t j = 0; j < 5; ++j) all += std::exp(Dot(q[i], queue.select(1, j)) / 0.2);
+    EXPECT_NEAR(loss[i].item<double>(), -std::log(positive / all), 1e-10);
+  }
+}
+
+TEST(NtXent, FollowsTheFormula) {
+  const Tensor z1 = Rows(1, 3, 4), z2 = Rows(2, 3, 4), z = at::cat({z1, z2});
+  const Tensor loss = NtXent(z1, z2, 0.3);
+  for (int64_t i = 0; i < 3; ++i) {
+    double both = 0;
+    for (const int64_t anchor : {i, i + 3}) {
+      double all = 0;
+      for (int64_t j = 0; j < 6; ++j) all += j == anchor ? 0 : std::exp(Dot(z[anchor], z[j]) / 0.3);
+      both -= std::log(std::exp(Dot(z1[i], z2[i]) / 0.3) / all);
+    }
+    EXPECT_NEAR(loss[i].item<double>(), both / 2, 1e-10);
+  }
+}
+
+TEST(NegativeCosine, FollowsTheFormula) {
+  const Tensor p = Rows(1, 3, 4), z = Rows(2, 3, 4);
+  for (int64_t i = 0; i < 3; ++i) EXPECT_NEAR(NegativeCosine(p, z)[i].item<double>(), -Dot(p[i], z[i]), 1e-12);
+}
+
+// d(sum of weight * loss) / dx against central differences, element by element.
+void ExpectGradient(const std::function<Tensor(const Tensor&)>& loss, const Tensor& at) {
+  const Tensor weight = at::linspace(0.5, 1.5, at.size(0), at::kDouble);
+  const Tensor leaf = at.clone().set_requires_grad(true);
+  (loss(leaf) * weight).sum().backward();
+  for (int64_t i = 0; i < at.numel(); ++i) {
+    Tensor plus = at.clone(), minus = at.clone();
+    plus.view(-1)[i] += 1e-6;
+    minus.view(-1)[i] -= 1e-6;
+    const double slope = ((loss(plus) - loss(minus)) * weight).sum().item<double>() / 2e-6;
+    EXPECT_NEAR(leaf.grad().view(-1)[i].item<double>(), slope, 1e-7) << i;
+  }
+}
+
+TEST(Losses, GradientsMatchFiniteDifferences) {
+  const Tensor a = Rows(1, 3, 4), b = Rows(2, 3, 4), queue = Queue(3, 4, 5);
+  ExpectGradient([&](const Tensor& x) { return InfoNce(x, b, queue, 0.2); }, a);
+  ExpectGradient([&](const Tensor& x) { return InfoNce(a, x, queue, 0.2); }, b);
+  ExpectGradient([&](const Tensor& x) { return NtXent(x, b, 0.1); }, a);
+  ExpectGradient([&](const Tensor& x) { return NtXent(a, x, 0.1); }, b);
+  ExpectGradient([&](const Tensor& x) { return NegativeCosine(x, b); }, a);
+  ExpectGradient([&](const Tensor& x) { return NegativeCosine(a, x); }, b);
+}
+
+TEST(Losses, HalfPrecisionInputsAreComputedInFull) {
+  const Tensor a = Rows(1, 4, 8).to(at::kBFloat16), b = Rows(2, 4, 8).to(at::kBFloat16);
+  EXPECT_EQ(NtXent(a, b, 0.1).scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::equal(NtXent(a, b, 0.1), NtXent(a.to(at::kFloat), b.to(at::kFloat), 0.1)));
+  EXPECT_TRUE(at::equal(NegativeCosine(a, b), NegativeCosine(a.to(at::kFloat), b.to(at::kFloat))));
+}
+
+TEST(Losses, ExtremeValuesStayFinite) {
+  const Tensor one = at::ones({2, 4}), queue = at::full({4, 3}, 0.5);
+  EXPECT_NEAR(InfoNce(one, one, queue, 1e-3)[0].item<double>(), std::log(4.0), 1e-4);  // all equal: one of four
+  EXPECT_TRUE(at::isfinite(InfoNce(at::zeros({2, 4}), one, queue, 0.1)).all().item<bool>());
+  EXPECT_TRUE(at::isfinite(NtXent(at::zeros({2, 4}), one, 0.01)).all().item<bool>());
+  EXPECT_TRUE(at::isfinite(NegativeCosine(at::zeros({2, 4}), one)).all().item<bool>());
+}
+
+TEST(Losses, WrongShapesAreNamed) {
+  EXPECT_THROW(InfoNce(at::ones({2, 4}), at::ones({2, 5}), at::ones({4, 3}), 1), std::logic_error);
+  EXPECT_THROW(InfoNce(at::ones({2, 4}), at::ones({2, 4}), at::ones({3, 4}), 1), std::logic_error);
+  EXPECT_THROW(NtXent(at::ones({2, 4}), at::ones({3, 4}), 1), std::logic_error);
+}
+
+}  // namespace
+}  // namespace genview

@@ -1,0 +1,66 @@
+// What a self-supervised method is: two views of N pictures in, one loss per pair out.
+//
+//   auto method = MakeMethod({.kind = MethodKind::kMocoV2}, backbone_config, Seed(0).With("init"));
+//   SetRequiresGrad(method->Weights(), true);
+//   Tensor loss = (weight * method->PairLoss(view1, view2)).mean();      // weight [N], or none
+//   loss.backward(); optimizer->Step(lr); ZeroGrad(method->Weights());
+//   method->AfterStep(step, total_steps);                                // queue, momentum encoder
+//
+// Adding a method: one file pair beside this one, one line in EnumNames and in MakeMethod, one test, one recipe.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "genview/models/backbone.h"
+
+namespace genview {
+
+enum class MethodKind { kMocoV2, kSimClr, kSimSiam };
+
+template <>
+struct EnumNames<MethodKind> {
+  static constexpr std::pair<MethodKind, const char*> kNames[] = {
+      {MethodKind::kMocoV2, "moco-v2"}, {MethodKind::kSimClr, "simclr"}, {MethodKind::kSimSiam, "simsiam"}};
+};
+
+// 0 for a width: what the original has, see the method's header.
+struct MethodConfig {
+  MethodKind kind = MethodKind::kMocoV2;
+  double temperature = 0.2;
+  int64_t queue = 65536;           // moco-v2: negatives kept; a multiple of the batch
+  double momentum = 0.999;         // moco-v2: of the averaged encoder
+  int64_t hidden = 0, output = 0;  // widths of the projector
+  int64_t predictor = 0;           // simsiam: width of its hidden layer
+};
+
+class Method {
+ public:
+  virtual ~Method() = default;
+
+  // view1, view2: [N,3,H,W] -> [N]. With gradient accumulation it is called several times before one AfterStep.
+  virtual Tensor PairLoss(const Tensor& view1, const Tensor& view2) = 0;
+  // After the optimiser's update number `step` (from 0) of `total_steps`.
+  virtual void AfterStep(int64_t /*step*/, int64_t /*total_steps*/) {}
+
+  // What is trained, with its running statistics: `encoder.*`, `projector.*`, `predictor.*`. The tensors stay the same
+  // objects for good.
+  virtual WeightList Weights() = 0;
+  // What else a resume needs (never trained): momentum networks, queue.
+  virtual WeightList Extra() { return {}; }
+  virtual Backbone& encoder() = 0;
+
+  // The projections of the first views of the latest PairLoss, [N,D], detached: what MeasureSpread looks at.
+  const Tensor& projections() const { return projections_; }
+
+ protected:
+  void Keep(const Tensor& projections) { projections_ = projections.detach(); }
+
+ private:
+  Tensor projections_;
+};
+
+// Weights initialised from `seed`, laid out channels-last. Throws UsageError for a config that makes no sense.
+std::unique_ptr<Method> MakeMethod(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
+
+}  // namespace genview

@@ -1,0 +1,36 @@
+// MoCo v2 (X. Chen, H. Fan, R. Girshick, K. He, 2020): the first view's projection is to find the second's, made by a
+// slowly following copy of the network, among a queue of earlier ones.
+#pragma once
+
+#include <vector>
+
+#include "genview/ssl/heads.h"
+#include "genview/ssl/method.h"
+
+namespace genview {
+
+class MocoV2 final : public Method {
+ public:
+  // Projector: hidden width as the encoder's, 128 out, unless the config says otherwise.
+  MocoV2(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
+
+  Tensor PairLoss(const Tensor& view1, const Tensor& view2) override;
+  // Puts the keys of this step into the queue and moves the momentum network. (The original moves it at the beginning
+  // of the next step: the same sequence.)
+  void AfterStep(int64_t step, int64_t total_steps) override;
+  WeightList Weights() override;
+  WeightList Extra() override;
+  Backbone& encoder() override { return *encoder_; }
+
+ private:
+  WeightList MomentumWeights();
+
+  MethodConfig config_;
+  std::unique_ptr<Backbone> encoder_, momentum_encoder_;
+  Head projector_, momentum_projector_;
+  Tensor queue_;                // [D,K], columns of length 1
+  Tensor queue_place_;          // [], int64: where the next keys go
+  std::vector<Tensor> fresh_;   // keys [N,D] since the last step
+};
+
+}  // namespace genview
