@@ -1,0 +1,23 @@
+// Weighted k nearest neighbours (Z. Wu et al., "Unsupervised feature learning via non-parametric instance
+// discrimination", 2018): the k most similar rows vote for their class with exp(cosine / T).
+//
+//   Tensor votes = KnnVotes(bank, labels, queries, classes, /*k=*/20, /*temperature=*/0.07);   // [N,classes]
+//   Hits hits = CountHits(votes, query_labels);
+#pragma once
+
+#include "genview/tensor/tensor.h"
+
+namespace genview {
+
+// bank [M,D] with labels [M] (int64, 0 to classes-1), queries [N,D]: rows of any length, compared by cosine. -> [N,classes].
+// k larger than M is M. Memory stays bounded: products are made in blocks.
+Tensor KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, int64_t k, double temperature);
+
+struct Hits {
+  int64_t top1 = 0, top5 = 0, total = 0;
+};
+// scores [N,classes], labels [N]. Of equal scores the lower class counts as the larger; with `positive_only` a class
+// without a vote is never among the first five.
+Hits CountHits(const Tensor& scores, const Tensor& labels, bool positive_only = false);
+
+}  // namespace genview

@@ -1,0 +1,61 @@
+#include "genview/eval/probe.h"
+
+#include "genview/eval/knn_votes.h"
+#include "tests/golden/compare.h"
+
+namespace genview {
+namespace {
+
+std::vector<double> Rates(const WeightMap& golden) {
+  const Tensor rates = golden.At("rates").to(at::kDouble);
+  return {rates.data_ptr<double>(), rates.data_ptr<double>() + rates.numel()};
+}
+
+TEST(Probe, FollowsPyTorch) {
+  const WeightMap golden = Golden("eval/linear");
+  const Tensor &features = golden.At("features"), &labels = golden.At("labels");
+  for (const bool standardise : {false, true}) {
+    ProbeConfig config{.epochs = 12, .batch = 100, .weight_decay = 1e-3, .standardise = standardise};
+    config.rates = Rates(golden);
+    Probe probe = MakeProbe(features, 6, config, Seed(0));
+    probe.weight.copy_(golden.At("start"));
+    TrainProbe(probe, features, labels, config, Seed(0));
+    const std::string name = standardise ? "standard" : "raw";
+    EXPECT_CLOSE(probe.weight, golden.At(name + ".weight"), 1e-4);
+    EXPECT_CLOSE(probe.bias, golden.At(name + ".bias"), 1e-4);
+    const Tensor scores = ProbeScores(probe, features);
+    EXPECT_EQ(scores.sizes(), (std::vector<int64_t>{3, 100, 6}));
+  }
+}
+
+TEST(Probe, SeparatesWhatCanBeSeparated) {
+  const int64_t n = 200;
+  const Tensor labels = at::arange(n, at::kLong).remainder(4);
+  const Tensor features = at::one_hot(labels, 4).to(at::kFloat) * 3 + NormalTensor(Seed(1), {n, 4}) * 0.3;
+  const ProbeConfig config{.rates = {0.001, 0.1}, .epochs = 20, .batch = 32};
+  Probe probe = MakeProbe(features, 4, config, Seed(0));
+  TrainProbe(probe, features, labels, config, Seed(0));
+  const Tensor scores = ProbeScores(probe, features);
+  EXPECT_EQ(CountHits(scores[1], labels).top1, n);
+  EXPECT_LE(CountHits(scores[0], labels).top1, n);
+}
+
+TEST(Probe, OneRateAloneOrAmongOthersIsTheSame) {
+  const Tensor labels = at::arange(50, at::kLong).remainder(3), features = NormalTensor(Seed(1), {50, 5});
+  const ProbeConfig both{.rates = {0.01, 0.5}, .epochs = 4, .batch = 16}, alone{.rates = {0.5}, .epochs = 4, .batch = 16};
+  Probe a = MakeProbe(features, 3, both, Seed(0)), b = MakeProbe(features, 3, alone, Seed(0));
+  TrainProbe(a, features, labels, both, Seed(0));
+  TrainProbe(b, features, labels, alone, Seed(0));
+  EXPECT_CLOSE(a.weight[1], b.weight[0], 1e-5);
+}
+
+TEST(Probe, ConstantFeaturesDoNoHarm) {
+  const Tensor labels = at::arange(20, at::kLong).remainder(2), features = at::ones({20, 3});
+  const ProbeConfig config{.epochs = 3, .batch = 8};
+  Probe probe = MakeProbe(features, 2, config, Seed(0));
+  TrainProbe(probe, features, labels, config, Seed(0));
+  EXPECT_TRUE(at::isfinite(ProbeScores(probe, features)).all().item<bool>());
+}
+
+}  // namespace
+}  // namespace genview
