@@ -48,7 +48,7 @@ class Method {
   virtual WeightList Weights() = 0;
   // What else a resume needs (never trained): momentum networks, queue.
   virtual WeightList Extra() { return {}; }
-  virtual Backbone& encoder() = 0;
+  virtual std::shared_ptr<Backbone> encoder() = 0;
 
   // The projections of the first views of the latest PairLoss, [N,D], detached: what MeasureSpread looks at.
   const Tensor& projections() const { return projections_; }

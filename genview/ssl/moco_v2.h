@@ -20,13 +20,13 @@ class MocoV2 final : public Method {
   void AfterStep(int64_t step, int64_t total_steps) override;
   WeightList Weights() override;
   WeightList Extra() override;
-  Backbone& encoder() override { return *encoder_; }
+  std::shared_ptr<Backbone> encoder() override { return encoder_; }
 
  private:
   WeightList MomentumWeights();
 
   MethodConfig config_;
-  std::unique_ptr<Backbone> encoder_, momentum_encoder_;
+  std::shared_ptr<Backbone> encoder_, momentum_encoder_;
   Head projector_, momentum_projector_;
   Tensor queue_;                // [D,K], columns of length 1
   Tensor queue_place_;          // [], int64: where the next keys go

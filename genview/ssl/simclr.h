@@ -14,11 +14,11 @@ class SimClr final : public Method {
 
   Tensor PairLoss(const Tensor& view1, const Tensor& view2) override;
   WeightList Weights() override;
-  Backbone& encoder() override { return *encoder_; }
+  std::shared_ptr<Backbone> encoder() override { return encoder_; }
 
  private:
   MethodConfig config_;
-  std::unique_ptr<Backbone> encoder_;
+  std::shared_ptr<Backbone> encoder_;
   Head projector_;
 };
 

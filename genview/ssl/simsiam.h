@@ -15,10 +15,10 @@ class SimSiam final : public Method {
 
   Tensor PairLoss(const Tensor& view1, const Tensor& view2) override;
   WeightList Weights() override;
-  Backbone& encoder() override { return *encoder_; }
+  std::shared_ptr<Backbone> encoder() override { return encoder_; }
 
  private:
-  std::unique_ptr<Backbone> encoder_;
+  std::shared_ptr<Backbone> encoder_;
   Head projector_, predictor_;
 };
 

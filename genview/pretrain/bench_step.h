@@ -1,0 +1,45 @@
+// How fast one pretraining step is on this machine, on random pictures: `genview bench step`.
+#pragma once
+
+#include "genview/base/progress.h"
+#include "genview/pretrain/config.h"
+
+namespace genview {
+
+struct BenchStepConfig {
+  MethodKind method = MethodKind::kMocoV2;
+  std::string backbone = "resnet18";
+  double width = 1;
+  bool small_stem = true;
+  int64_t size = 32;
+  int64_t batch = 128;
+  int64_t queue = 65536;
+  int64_t steps = 10;
+  RunOptions run;
+};
+
+template <class Visit>
+void VisitFields(BenchStepConfig& c, Visit&& visit) {
+  visit("method", c.method, Any{}, "self-supervised method");
+  visit("backbone", c.backbone, Any{}, "encoder that is trained");
+  visit("width", c.width, Range<double>{1.0 / 64, 8}, "factor on its channel counts");
+  visit("small_stem", c.small_stem, Any{}, "ResNet: 3 x 3 stem without max-pool");
+  visit("size", c.size, Range<int64_t>{8, 1024}, "side of the views in pixels");
+  visit("batch", c.batch, Range<int64_t>{2, 1 << 20}, "pairs per update");
+  visit("queue", c.queue, Range<int64_t>{1, int64_t{1} << 30}, "moco-v2: negatives kept");
+  visit("steps", c.steps, Range<int64_t>{1, 1 << 20}, "updates measured, after two that are not");
+  visit("run", c.run, Section{}, "device, precision, seed");
+}
+
+struct BenchStepResult {
+  double median_ms = 0, min_ms = 0, max_ms = 0;  // of one update
+  double pairs_per_second = 0;                   // at the median
+  double loss = 0;                               // of the last step: finite, or the figures mean nothing
+  uint64_t peak_bytes = 0;                       // of the process
+  std::string device, precision;
+};
+Json BenchStepToJson(const BenchStepResult& result);
+
+BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress);
+
+}  // namespace genview

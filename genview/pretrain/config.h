@@ -1,0 +1,156 @@
+// What a pretraining run is made of: the table [pretrain] of a recipe. 0 or an empty text means "the method's own", which
+// `Resolved` fills in.
+#pragma once
+
+#include <string>
+
+#include "genview/base/fields.h"
+#include "genview/models/backbone.h"
+#include "genview/ssl/method.h"
+#include "genview/tensor/run_options.h"
+#include "genview/train/schedule.h"
+
+namespace genview {
+
+enum class PairSource { kAugment, kGenerated, kExtraData };
+enum class OptimizerKind { kSgd, kAdamW };
+enum class Normalisation { kImagenet, kClip };
+
+template <>
+struct EnumNames<PairSource> {
+  static constexpr std::pair<PairSource, const char*> kNames[] = {
+      {PairSource::kAugment, "augment"}, {PairSource::kGenerated, "generated"}, {PairSource::kExtraData, "extra-data"}};
+};
+template <>
+struct EnumNames<OptimizerKind> {
+  static constexpr std::pair<OptimizerKind, const char*> kNames[] = {{OptimizerKind::kSgd, "sgd"}, {OptimizerKind::kAdamW, "adamw"}};
+};
+template <>
+struct EnumNames<Normalisation> {
+  static constexpr std::pair<Normalisation, const char*> kNames[] = {{Normalisation::kImagenet, "imagenet"},
+                                                                     {Normalisation::kClip, "clip"}};
+};
+
+struct PairConfig {
+  PairSource source = PairSource::kAugment;
+  double probability = 1.0;
+  std::string views;
+};
+template <class Visit>
+void VisitFields(PairConfig& c, Visit&& visit) {
+  visit("source", c.source, Any{}, "second views: augmented pictures alone, generated ones in their place, or generated ones as more pictures");
+  visit("probability", c.probability, Range<double>{0, 1}, "generated: share of the pairs in which one view is generated");
+  visit("views", c.views, Any{}, "folder of generated views (manifest.jsonl)");
+}
+
+struct QualityConfig {
+  bool enabled = false;
+  double gamma = 1.0;
+  std::string encoder;
+  std::string foreground;
+};
+template <class Visit>
+void VisitFields(QualityConfig& c, Visit&& visit) {
+  visit("enabled", c.enabled, Any{}, "weigh each pair's loss by foreground likeness and background difference");
+  visit("gamma", c.gamma, Range<double>{0, 100}, "how strongly: 0 gives every pair the weight 1");
+  visit("encoder", c.encoder, Any{}, "frozen encoder that judges the views");
+  visit("foreground", c.foreground, Any{}, "foreground model fitted with that encoder");
+}
+
+struct PretrainConfig {
+  std::string data;
+  std::string out;
+  MethodKind method = MethodKind::kMocoV2;
+  std::string backbone = "resnet18";
+  double width = 1;
+  bool small_stem = false;
+  bool zero_init_residual = false;
+  int64_t patch_size = 16;
+  int64_t size = 224;
+  Normalisation normalisation = Normalisation::kImagenet;
+  std::string augmentation;
+
+  int64_t epochs = 200;
+  int64_t batch = 256;
+  int64_t accumulate = 1;
+  OptimizerKind optimizer = OptimizerKind::kSgd;
+  double lr = 0;
+  double momentum = 0.9;
+  double weight_decay = 1e-4;
+  bool decay_norms = true;
+  ScheduleKind schedule = ScheduleKind::kCosine;
+  double warmup_epochs = 0;
+  bool per_epoch = false;
+
+  double temperature = 0;
+  int64_t queue = 65536;
+  double ema = 0.999;
+  int64_t projector_hidden = 0, projector_output = 0, predictor_hidden = 0;
+
+  int64_t log_steps = 10;
+  int64_t knn_epochs = 0;
+  int64_t knn_images = 2048;
+  int64_t checkpoint_steps = 0;
+  double checkpoint_minutes = 10;
+  int64_t checkpoint_epochs = 1;
+  int64_t keep = 2;
+
+  PairConfig pair;
+  QualityConfig quality;
+  RunOptions run;
+};
+
+template <class Visit>
+void VisitFields(PretrainConfig& c, Visit&& visit) {
+  using Count = Range<int64_t>;
+  visit("data", c.data, Required{}, "pictures to learn from");
+  visit("out", c.out, Required{}, "folder of the run");
+  visit("method", c.method, Any{}, "self-supervised method");
+  visit("backbone", c.backbone, Any{}, "encoder: resnet18, resnet34, resnet50, vit-tiny, vit-small or vit-base");
+  visit("width", c.width, Range<double>{1.0 / 64, 8}, "factor on the encoder's channel counts");
+  visit("small_stem", c.small_stem, Any{}, "ResNet: 3 x 3 stem without max-pool, for pictures of 32 to 96 px");
+  visit("zero_init_residual", c.zero_init_residual, Any{}, "ResNet: begin with every residual block as the identity");
+  visit("patch_size", c.patch_size, Count{1, 256}, "ViT: side of a patch in pixels");
+  visit("size", c.size, Count{8, 1024}, "side of the views in pixels");
+  visit("normalisation", c.normalisation, Any{}, "mean and deviation of the colours");
+  visit("augmentation", c.augmentation, Any{}, "preset of augmentations; empty = the method's own");
+  visit("epochs", c.epochs, Count{1, 1'000'000}, "passes over the pictures");
+  visit("batch", c.batch, Count{2, 1 << 20}, "pairs per update");
+  visit("accumulate", c.accumulate, Count{1, 4096}, "parts that a batch is computed in, to save memory; norms see one part");
+  visit("optimizer", c.optimizer, Any{}, "how weights are updated");
+  visit("lr", c.lr, Range<double>{0, 1000}, "learning rate; 0 = the method's own, in proportion to the batch");
+  visit("momentum", c.momentum, Range<double>{0, 0.9999}, "of sgd");
+  visit("weight_decay", c.weight_decay, Range<double>{0, 10}, "pull of the weights towards 0");
+  visit("decay_norms", c.decay_norms, Any{}, "whether biases and norms are pulled, too");
+  visit("schedule", c.schedule, Any{}, "how the learning rate falls");
+  visit("warmup_epochs", c.warmup_epochs, Range<double>{0, 1000}, "epochs during which the rate rises from 0");
+  visit("per_epoch", c.per_epoch, Any{}, "change the rate at each epoch instead of each update");
+  visit("temperature", c.temperature, Range<double>{0, 100}, "of the contrastive loss; 0 = the method's own");
+  visit("queue", c.queue, Count{1, int64_t{1} << 30}, "moco-v2: negatives kept; a multiple of the batch");
+  visit("ema", c.ema, Range<double>{0, 1}, "moco-v2: how slowly the averaged encoder follows");
+  visit("projector_hidden", c.projector_hidden, Count{0, 1 << 20}, "width inside the projector; 0 = the encoder's");
+  visit("projector_output", c.projector_output, Count{0, 1 << 20}, "width of the projections; 0 = the method's own");
+  visit("predictor_hidden", c.predictor_hidden, Count{0, 1 << 20}, "simsiam: width inside the predictor; 0 = a quarter");
+  visit("log_steps", c.log_steps, Count{1, 1 << 30}, "updates between two rows of the log");
+  visit("knn_epochs", c.knn_epochs, Count{0, 1'000'000}, "epochs between two looks at nearest neighbours of labelled pictures; 0 = never");
+  visit("knn_images", c.knn_images, Count{10, 1 << 30}, "pictures used for that");
+  visit("checkpoint_steps", c.checkpoint_steps, Count{0, int64_t{1} << 40}, "updates between two checkpoints; 0 = by time and epoch alone");
+  visit("checkpoint_minutes", c.checkpoint_minutes, Range<double>{0, 100000}, "minutes between two checkpoints; 0 = not by time");
+  visit("checkpoint_epochs", c.checkpoint_epochs, Count{0, 1'000'000}, "epochs between two checkpoints; 0 = not by epoch");
+  visit("keep", c.keep, Count{1, 1000}, "checkpoints kept");
+  visit("pair", c.pair, Section{}, "where the two views of a pair come from");
+  visit("quality", c.quality, Section{}, "weights of the pairs");
+  visit("run", c.run, Section{}, "device, precision, seed and the like");
+}
+
+// Fills in the method's own values, and the batch-dependent ones. Throws UsageError for values that do not go together.
+PretrainConfig Resolved(PretrainConfig config);
+
+MethodConfig MethodOf(const PretrainConfig& resolved);
+BackboneConfig BackboneOf(const PretrainConfig& resolved);
+Schedule ScheduleOf(const PretrainConfig& resolved, int64_t steps_per_epoch);
+
+// The members that change what is computed, as JSON; paths, threads, log and checkpoint intervals are left out.
+Json WhatIsComputed(const PretrainConfig& resolved);
+
+}  // namespace genview
