@@ -1,0 +1,280 @@
+#include "genview/data/loader.h"
+
+#include <algorithm>
+#include <span>
+#include <unordered_map>
+
+#include "genview/base/random.h"
+#include "genview/base/text.h"
+#include "genview/data/ordered_batches.h"
+
+namespace genview {
+namespace {
+
+constexpr int64_t kAhead = 3;  // batches: one being filled, one waiting, one of slack
+
+// Small pictures take microseconds: then threads take several at a time.
+int64_t GrainFor(int64_t size) { return size <= 64 ? 8 : 1; }
+
+// [N,3,S,S] fp32, channels last, not yet filled.
+Tensor EmptyPixels(int64_t n, int64_t size) {
+  return at::empty({n, 3, size, size}, at::TensorOptions().dtype(at::kFloat), at::MemoryFormat::ChannelsLast);
+}
+
+std::span<float> PixelsOf(const Tensor& pixels, int64_t slot) {
+  const int64_t each = pixels.stride(0);
+  return {pixels.data_ptr<float>() + slot * each, static_cast<size_t>(each)};
+}
+
+struct Skip {
+  std::string id, reason;
+};
+
+// Skipped pictures are written down when their batch is taken: what a thread has seen ahead of time does not count.
+void Record(const std::vector<Skip>& skips, SkippedLog& skipped) {
+  for (const Skip& skip : skips) skipped.Add(skip.id, skip.reason);
+}
+
+[[noreturn]] void ThrowUnreadable(const SourceItem& item, const std::string& reason) {
+  throw Error({.what = Format("a picture cannot be read: {}", reason),
+               .where = item.path,
+               .next = "mend or remove it; without --strict it is skipped"});
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+struct EncodeLoader::Work {
+  struct Slots {
+    EncodeBatch batch;
+    std::vector<std::string> bad;  // reason per slot; empty: it is good
+  };
+
+  Work(std::shared_ptr<const ImageSource> source_in, std::vector<int64_t> indices_in, const Preprocess& preprocess_in,
+       int64_t batch, int64_t threads, SkippedLog& skipped_in, bool strict_in)
+      : source(std::move(source_in)), indices(std::move(indices_in)), preprocess(preprocess_in), skipped(skipped_in),
+        strict(strict_in),
+        batches({.end = static_cast<int64_t>(indices.size()), .batch = batch, .threads = ResolveThreads(threads),
+                 .ahead = kAhead, .grain = GrainFor(preprocess_in.size)},
+                [this, batch](int64_t number, int64_t count) { return Make(number * batch, count); },
+                [this](Slots& slots, int64_t slot, int64_t position) { Fill(slots, static_cast<size_t>(slot), position); }) {}
+
+  Slots Make(int64_t first, int64_t count) const {
+    Slots slots;
+    const auto begin = indices.begin() + first;
+    slots.batch.indices.assign(begin, begin + count);
+    slots.batch.widths.resize(static_cast<size_t>(count));
+    slots.batch.heights.resize(static_cast<size_t>(count));
+    slots.batch.pixels = EmptyPixels(count, preprocess.size);
+    slots.bad.resize(static_cast<size_t>(count));
+    return slots;
+  }
+
+  void Fill(Slots& slots, size_t slot, int64_t position) const {
+    const int64_t index = indices[static_cast<size_t>(position)];
+    const Outcome<Image> image = source->Read(index);
+    if (!image) {
+      if (strict) ThrowUnreadable(source->item(index), image.reason());
+      slots.bad[slot] = image.reason().empty() ? "unreadable" : image.reason();
+      return;
+    }
+    slots.batch.widths[slot] = image->width;
+    slots.batch.heights[slot] = image->height;
+    NormaliseChannelsLast(ApplyGeometry(preprocess, *image), preprocess.mean, preprocess.std,
+                          PixelsOf(slots.batch.pixels, static_cast<int64_t>(slot)));
+  }
+
+  // Closes the gaps that bad pictures left.
+  void Compact(Slots& slots) const {
+    EncodeBatch& batch = slots.batch;
+    size_t good = 0;
+    for (size_t slot = 0; slot < slots.bad.size(); ++slot) {
+      if (!slots.bad[slot].empty()) {
+        skipped.Add(source->item(batch.indices[slot]).id, slots.bad[slot]);
+        continue;
+      }
+      if (good != slot) {
+        const auto from = PixelsOf(batch.pixels, static_cast<int64_t>(slot));
+        std::copy(from.begin(), from.end(), PixelsOf(batch.pixels, static_cast<int64_t>(good)).begin());
+        batch.indices[good] = batch.indices[slot];
+        batch.widths[good] = batch.widths[slot];
+        batch.heights[good] = batch.heights[slot];
+      }
+      ++good;
+    }
+    for (auto* list : {&batch.indices, &batch.widths, &batch.heights}) list->resize(good);
+    batch.pixels = batch.pixels.narrow(0, 0, static_cast<int64_t>(good));
+  }
+
+  const std::shared_ptr<const ImageSource> source;
+  const std::vector<int64_t> indices;
+  const Preprocess preprocess;
+  SkippedLog& skipped;
+  const bool strict;
+  OrderedBatches<Slots> batches;  // last: its threads use the others
+};
+
+EncodeLoader::EncodeLoader(std::shared_ptr<const ImageSource> source, std::vector<int64_t> indices,
+                           const Preprocess& preprocess, int64_t batch, int64_t threads, SkippedLog& skipped, bool strict)
+    : work_(std::make_unique<Work>(std::move(source), std::move(indices), preprocess, batch, threads, skipped, strict)) {}
+
+EncodeLoader::~EncodeLoader() = default;
+
+bool EncodeLoader::Next(EncodeBatch& batch) {
+  Work::Slots slots;
+  while (work_->batches.Next(slots)) {
+    work_->Compact(slots);
+    if (slots.batch.indices.empty()) continue;
+    batch = std::move(slots.batch);
+    return true;
+  }
+  return false;
+}
+
+double EncodeLoader::WaitShare() const { return work_->batches.WaitShare(); }
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+struct PairLoader::Work {
+  struct Slots {
+    PairBatch batch;
+    int64_t epoch = 0;
+    std::vector<int64_t> wanted;            // indices before any stands in for another
+    std::vector<char> generated;            // per slot
+    std::vector<std::vector<Skip>> skips;   // per slot
+  };
+
+  Work(std::shared_ptr<const ImageSource> source_in, std::shared_ptr<const GeneratedViews> views_in,
+       const PairLoaderConfig& config_in, SkippedLog& skipped_in)
+      : source(std::move(source_in)), views(std::move(views_in)), config(config_in), skipped(skipped_in),
+        per_epoch(source->size() / std::max<int64_t>(config.batch, 1)) {}
+
+  // Batches are numbered through all epochs.
+  Slots Make(int64_t number, int64_t count) {
+    Slots slots;
+    slots.epoch = number / per_epoch;
+    const auto begin = Order(slots.epoch).begin() + number % per_epoch * config.batch;
+    slots.wanted.assign(begin, begin + count);
+    slots.batch.indices = slots.wanted;
+    slots.batch.view1 = EmptyPixels(count, config.view1.size);
+    slots.batch.view2 = EmptyPixels(count, config.view2.size);
+    slots.generated.resize(static_cast<size_t>(count));
+    slots.skips.resize(static_cast<size_t>(count));
+    return slots;
+  }
+
+  const std::vector<int64_t>& Order(int64_t epoch) {
+    if (order_epoch != epoch) {
+      order = Permutation(Seed(config.seed).With("order").With(static_cast<uint64_t>(epoch)), source->size());
+      order_epoch = epoch;
+    }
+    return order;
+  }
+
+  // The picture at `index`, or the next good one, whose index it becomes.
+  Image ReadGood(int64_t& index, std::vector<Skip>& skips) const {
+    for (int64_t tried = 0; tried < source->size(); ++tried) {
+      Outcome<Image> image = source->Read(index);
+      if (image) return std::move(*image);
+      if (config.strict) ThrowUnreadable(source->item(index), image.reason());
+      skips.push_back({source->item(index).id, image.reason()});
+      index = (index + 1) % source->size();
+    }
+    throw Error({.what = "none of the pictures can be read",
+                 .where = source->item(0).path,
+                 .next = Format("the first reason: {}", skips.empty() ? "unknown" : skips[0].reason)});
+  }
+
+  // The generated view that takes the place of view 0 or 1, if one does.
+  std::optional<Image> ReadGenerated(Seed seed, const std::string& id, int& view, std::vector<Skip>& skips) const {
+    if (!views || !views->Has(id)) return std::nullopt;
+    Random random(seed.With("generated"));
+    view = static_cast<int>(random.Below(2));
+    const bool wanted = random.Chance(config.generated_probability);
+    const int64_t which = random.Below(views->Count(id));
+    if (!wanted) return std::nullopt;
+    Outcome<Image> image = views->Read(id, which);
+    if (image) return std::move(*image);
+    if (config.strict) ThrowUnreadable({id, Format("view {} of {}", which, id)}, image.reason());
+    skips.push_back({id, Format("view {}: {}", which, image.reason())});
+    return std::nullopt;
+  }
+
+  void Fill(Slots& slots, int64_t slot) const {
+    const auto at = static_cast<size_t>(slot);
+    const Seed seed = Seed(config.seed).With("augment").With(static_cast<uint64_t>(slots.epoch))
+                          .With(source->item(slots.wanted[at]).id);
+    int64_t& index = slots.batch.indices[at];
+    const Image image = ReadGood(index, slots.skips[at]);
+    int replaced = -1;
+    const std::optional<Image> generated = ReadGenerated(seed, source->item(index).id, replaced, slots.skips[at]);
+    slots.generated[at] = generated.has_value();
+    for (int v = 0; v < 2; ++v) {
+      const AugmentConfig& augment = v == 0 ? config.view1 : config.view2;
+      const Tensor& out = v == 0 ? slots.batch.view1 : slots.batch.view2;
+      const Image& from = generated && v == replaced ? *generated : image;
+      const auto params = SampleAugment(augment, seed.With(static_cast<uint64_t>(v)), from.width, from.height);
+      NormaliseChannelsLast(ApplyAugment(augment, params, from), config.mean, config.std, PixelsOf(out, slot));
+    }
+  }
+
+  void Start(int64_t number) {
+    if (batches && number == next) return;
+    batches.reset();
+    next = number;
+    constexpr int64_t kEndless = int64_t{1} << 62;
+    batches = std::make_unique<OrderedBatches<Slots>>(
+        OrderedPlan{.begin = number * config.batch, .end = kEndless / config.batch * config.batch, .batch = config.batch,
+                    .threads = ResolveThreads(config.threads), .ahead = kAhead,
+                    .grain = GrainFor(std::max(config.view1.size, config.view2.size))},
+        [this](int64_t n, int64_t count) { return Make(n, count); },
+        [this](Slots& slots, int64_t slot, int64_t) { Fill(slots, slot); });
+  }
+
+  const std::shared_ptr<const ImageSource> source;
+  const std::shared_ptr<const GeneratedViews> views;
+  const PairLoaderConfig config;
+  SkippedLog& skipped;
+  const int64_t per_epoch;        // batches
+
+  std::vector<int64_t> order;     // of order_epoch; touched by Make alone
+  int64_t order_epoch = -1;
+  int64_t next = 0, end = 0;      // numbers of the batch that Next gives, and of the first after this epoch
+  std::unique_ptr<OrderedBatches<Slots>> batches;  // last: its threads use the others
+};
+
+PairLoader::PairLoader(std::shared_ptr<const ImageSource> source, std::shared_ptr<const GeneratedViews> views,
+                       const PairLoaderConfig& config, SkippedLog& skipped)
+    : work_(std::make_unique<Work>(std::move(source), std::move(views), config, skipped)) {
+  if (config.batch < 1 || work_->per_epoch > 0) return;
+  throw Error({.what = Format("a batch of {} needs more pictures than the {} there are", config.batch, work_->source->size()),
+               .where = "pretraining images",
+               .next = "take a smaller batch or more images"});
+}
+
+PairLoader::~PairLoader() = default;
+
+int64_t PairLoader::batches_per_epoch() const { return work_->per_epoch; }
+
+void PairLoader::Start(int64_t epoch, int64_t first_batch) {
+  GENVIEW_CHECK(epoch >= 0 && first_batch >= 0 && first_batch <= work_->per_epoch, "no such batch");
+  work_->Start(epoch * work_->per_epoch + first_batch);
+  work_->end = (epoch + 1) * work_->per_epoch;
+}
+
+bool PairLoader::Next(PairBatch& batch) {
+  GENVIEW_CHECK(work_->batches != nullptr, "Next before Start");
+  if (work_->next >= work_->end) return false;
+  ++work_->next;
+  Work::Slots slots;
+  work_->batches->Next(slots);
+  for (const auto& skips : slots.skips) Record(skips, work_->skipped);
+  batch = std::move(slots.batch);
+  batch.generated = std::count(slots.generated.begin(), slots.generated.end(), 1);
+  return true;
+}
+
+double PairLoader::WaitShare() const { return work_->batches ? work_->batches->WaitShare() : 0; }
+
+}  // namespace genview

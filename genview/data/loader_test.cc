@@ -1,0 +1,291 @@
+#include "genview/data/loader.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+
+namespace genview {
+namespace {
+
+std::string BytesOf(const Tensor& tensor) {
+  const Tensor flat = tensor.contiguous();
+  return {static_cast<const char*>(flat.data_ptr()), static_cast<size_t>(flat.numel() * flat.element_size())};
+}
+
+// Shapes of which some cannot be read.
+class HoledSource : public ImageSource {
+ public:
+  HoledSource(int64_t count, std::set<int64_t> holes)
+      : inner_(OpenSource(Format("shapes:count={},size=20,seed=1", count))), holes_(std::move(holes)) {}
+  int64_t size() const override { return inner_->size(); }
+  const SourceItem& item(int64_t i) const override { return inner_->item(i); }
+  Outcome<Image> Read(int64_t i) const override {
+    if (holes_.contains(i)) return Outcome<Image>::Failed(Format("hole {}", i));
+    return inner_->Read(i);
+  }
+  Outcome<std::string> ReadBytes(int64_t i) const override { return inner_->ReadBytes(i); }
+  std::string Fingerprint() const override { return inner_->Fingerprint(); }
+
+ private:
+  std::shared_ptr<const ImageSource> inner_;
+  std::set<int64_t> holes_;
+};
+
+Preprocess Small() {
+  Preprocess p;
+  p.size = 16;
+  p.resize_shortest = 16;
+  return p;
+}
+
+std::vector<int64_t> Range(int64_t n) {
+  std::vector<int64_t> all;
+  for (int64_t i = 0; i < n; ++i) all.push_back(i);
+  return all;
+}
+
+TEST(EncodeLoader, GivesWhatPreprocessGives) {
+  const auto source = OpenSource("shapes:count=10,size=20,seed=1");
+  SkippedLog skipped;
+  EncodeLoader loader(source, {7, 2, 5}, Small(), 2, 2, skipped, false);
+  EncodeBatch batch;
+  ASSERT_TRUE(loader.Next(batch));
+  EXPECT_EQ(batch.indices, (std::vector<int64_t>{7, 2}));
+  EXPECT_EQ(batch.widths, (std::vector<int64_t>{20, 20}));
+  ASSERT_EQ(batch.pixels.sizes(), (std::vector<int64_t>{2, 3, 16, 16}));
+  EXPECT_TRUE(batch.pixels.is_contiguous(at::MemoryFormat::ChannelsLast));
+  std::vector<float> expected(3 * 16 * 16);
+  Normalise(ApplyGeometry(Small(), *source->Read(2)), kClipMean, kClipStd, expected);
+  EXPECT_TRUE(at::equal(batch.pixels[1].contiguous().flatten(), at::tensor(at::ArrayRef<float>(expected))));
+  ASSERT_TRUE(loader.Next(batch));
+  EXPECT_EQ(batch.indices, std::vector<int64_t>{5});
+  EXPECT_FALSE(loader.Next(batch));
+}
+
+TEST(EncodeLoader, LeavesBadPicturesOutForAnyNumberOfThreads) {
+  const auto source = std::make_shared<HoledSource>(23, std::set<int64_t>{0, 3, 8, 9, 10, 11, 22});
+  std::string first;
+  for (const int64_t threads : {1, 2, 5}) {
+    SkippedLog skipped;
+    EncodeLoader loader(source, Range(23), Small(), 4, threads, skipped, false);
+    std::vector<int64_t> seen;
+    std::string bytes;
+    for (EncodeBatch batch; loader.Next(batch);) {
+      EXPECT_EQ(batch.pixels.size(0), static_cast<int64_t>(batch.indices.size()));
+      EXPECT_EQ(batch.widths.size(), batch.indices.size());
+      seen.insert(seen.end(), batch.indices.begin(), batch.indices.end());
+      bytes += BytesOf(batch.pixels);
+    }
+    EXPECT_EQ(seen, (std::vector<int64_t>{1, 2, 4, 5, 6, 7, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21}));
+    EXPECT_EQ(skipped.count(), 7);
+    if (first.empty()) first = bytes;
+    EXPECT_EQ(bytes, first);
+  }
+}
+
+TEST(EncodeLoader, StrictNamesTheFirstBadPicture) {
+  const auto source = std::make_shared<HoledSource>(20, std::set<int64_t>{13, 14});
+  SkippedLog skipped;
+  EncodeLoader loader(source, Range(20), Small(), 4, 3, skipped, true);
+  EncodeBatch batch;
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(loader.Next(batch));
+  try {
+    loader.Next(batch);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.text().what, "a picture cannot be read: hole 13");
+    EXPECT_EQ(error.text().where, source->item(13).path);
+  }
+}
+
+PairLoaderConfig PairConfig(int64_t threads, int64_t batch = 4) {
+  PairLoaderConfig config;
+  config.view1 = AugmentPreset("byol", 0);
+  config.view2 = AugmentPreset("byol", 1);
+  config.view1.size = config.view2.size = 16;
+  config.batch = batch;
+  config.threads = threads;
+  config.seed = 11;
+  return config;
+}
+
+// Digest of every batch from (epoch, first) on, over `epochs` epochs.
+std::vector<std::string> Digests(PairLoader& loader, int64_t epoch, int64_t first, int64_t epochs = 1) {
+  std::vector<std::string> digests;
+  for (int64_t e = epoch; e < epoch + epochs; ++e) {
+    loader.Start(e, e == epoch ? first : 0);
+    for (PairBatch batch; loader.Next(batch);) {
+      digests.push_back(Fingerprint(Format("{}", fmt::join(batch.indices, ",")) + BytesOf(batch.view1) + BytesOf(batch.view2)));
+    }
+  }
+  return digests;
+}
+
+TEST(PairLoader, BytesDoNotDependOnThreadsOrWhereItStarts) {
+  const auto source = OpenSource("shapes:count=30,size=20,seed=1");
+  SkippedLog skipped;
+  PairLoader one(source, nullptr, PairConfig(1), skipped);
+  EXPECT_EQ(one.batches_per_epoch(), 7);
+  const auto all = Digests(one, 0, 0, 3);
+  ASSERT_EQ(all.size(), 21u);
+  EXPECT_EQ(std::set<std::string>(all.begin(), all.end()).size(), 21u);
+  for (const int64_t threads : {1, 2, 5}) {
+    PairLoader loader(source, nullptr, PairConfig(threads), skipped);
+    EXPECT_EQ(Digests(loader, 0, 0, 3), all) << threads;
+    EXPECT_EQ(Digests(loader, 1, 3, 2), std::vector<std::string>(all.begin() + 10, all.end())) << threads;
+    EXPECT_EQ(Digests(loader, 0, 7), std::vector<std::string>()) << threads;
+  }
+}
+
+TEST(PairLoader, ViewsAreTheAugmentedPicture) {
+  const auto source = OpenSource("shapes:count=9,size=20,seed=1");
+  SkippedLog skipped;
+  const auto config = PairConfig(2);
+  PairLoader loader(source, nullptr, config, skipped);
+  loader.Start(3);
+  PairBatch batch;
+  ASSERT_TRUE(loader.Next(batch));
+  EXPECT_EQ(batch.generated, 0);
+  for (size_t slot = 0; slot < 4; ++slot) {
+    const int64_t index = batch.indices[slot];
+    const Seed seed = Seed(11).With("augment").With(uint64_t{3}).With(source->item(index).id);
+    for (int v = 0; v < 2; ++v) {
+      const auto& augment = v == 0 ? config.view1 : config.view2;
+      const auto params = SampleAugment(augment, seed.With(static_cast<uint64_t>(v)), 20, 20);
+      std::vector<float> expected(3 * 16 * 16);
+      Normalise(ApplyAugment(augment, params, *source->Read(index)), kImagenetMean, kImagenetStd, expected);
+      const Tensor& view = v == 0 ? batch.view1 : batch.view2;
+      EXPECT_TRUE(at::equal(view[static_cast<int64_t>(slot)].contiguous().flatten(), at::tensor(at::ArrayRef<float>(expected))));
+    }
+  }
+}
+
+TEST(PairLoader, EveryPictureOnceAnEpochInAnotherOrder) {
+  const auto source = OpenSource("shapes:count=12,size=16,seed=1");
+  SkippedLog skipped;
+  PairLoader loader(source, nullptr, PairConfig(2), skipped);
+  std::vector<std::vector<int64_t>> orders;
+  for (int64_t epoch = 0; epoch < 2; ++epoch) {
+    std::vector<int64_t> order;
+    loader.Start(epoch);
+    for (PairBatch batch; loader.Next(batch);) order.insert(order.end(), batch.indices.begin(), batch.indices.end());
+    EXPECT_EQ(std::set<int64_t>(order.begin(), order.end()).size(), 12u);
+    orders.push_back(order);
+  }
+  EXPECT_NE(orders[0], orders[1]);
+}
+
+TEST(PairLoader, NextGoodPictureStandsInForABadOne) {
+  const auto source = std::make_shared<HoledSource>(12, std::set<int64_t>{4, 5, 11});
+  std::vector<std::string> first;
+  for (const int64_t threads : {1, 3}) {
+    SkippedLog skipped;
+    PairLoader loader(source, nullptr, PairConfig(threads), skipped);
+    std::multiset<int64_t> seen;
+    loader.Start(0);
+    for (PairBatch batch; loader.Next(batch);) seen.insert(batch.indices.begin(), batch.indices.end());
+    EXPECT_EQ(seen, (std::multiset<int64_t>{0, 0, 1, 2, 3, 6, 6, 6, 7, 8, 9, 10}));
+    EXPECT_EQ(skipped.count(), 3);
+    const auto digests = Digests(loader, 0, 0, 2);
+    if (first.empty()) first = digests;
+    EXPECT_EQ(digests, first);
+  }
+}
+
+TEST(PairLoader, NothingReadableIsAnErrorNotALoop) {
+  const auto source = std::make_shared<HoledSource>(4, std::set<int64_t>{0, 1, 2, 3});
+  SkippedLog skipped;
+  PairLoader loader(source, nullptr, PairConfig(2), skipped);
+  loader.Start(0);
+  PairBatch batch;
+  EXPECT_THROW(loader.Next(batch), Error);
+}
+
+TEST(PairLoader, StrictStopsAtABadPicture) {
+  const auto source = std::make_shared<HoledSource>(8, std::set<int64_t>{2});
+  SkippedLog skipped;
+  auto config = PairConfig(2);
+  config.strict = true;
+  PairLoader loader(source, nullptr, config, skipped);
+  loader.Start(0);
+  PairBatch batch;
+  EXPECT_THROW(while (loader.Next(batch)) {}, Error);
+}
+
+TEST(PairLoader, BatchLargerThanTheSourceIsRefused) {
+  SkippedLog skipped;
+  EXPECT_THROW(PairLoader(OpenSource("shapes:count=3,size=16"), nullptr, PairConfig(1), skipped), Error);
+}
+
+class GeneratedPairs : public ::testing::Test {
+ protected:
+  // Views of one colour, so that they are known again in a batch; none for the last picture.
+  GeneratedPairs() : source_(OpenSource("shapes:count=40,size=20,seed=1")) {
+    folder_ = std::filesystem::temp_directory_path() / Format("genview-pairs-{}", ::getpid());
+    Image white(20, 20);
+    std::fill(white.pixels.begin(), white.pixels.end(), uint8_t{255});
+    WriteFile(folder_ / "white.png", EncodePng(white));
+    std::string lines;
+    for (int64_t i = 0; i < 39; ++i) {
+      ViewRow row;
+      row.id = source_->item(i).id;
+      row.file = i == 0 ? "gone.png" : "white.png";
+      lines += ViewRowToJson(row).dump() + "\n";
+    }
+    WriteFile(folder_ / "manifest.jsonl", lines);
+    views_ = GeneratedViews::Open(folder_);
+  }
+  ~GeneratedPairs() override { std::filesystem::remove_all(folder_); }
+
+  struct Counts {
+    int64_t first = 0, second = 0, reported = 0;
+  };
+  Counts Count(double probability, SkippedLog& skipped) {
+    PairLoaderConfig config = PairConfig(2);
+    config.view1 = config.view2 = AugmentConfig{};
+    config.view1.size = config.view2.size = 8;
+    config.generated_probability = probability;
+    PairLoader loader(source_, views_, config, skipped);
+    Counts counts;
+    const double white = (1 - kImagenetMean[0]) / kImagenetStd[0];
+    for (int64_t epoch = 0; epoch < 5; ++epoch) {
+      loader.Start(epoch);
+      for (PairBatch batch; loader.Next(batch);) {
+        counts.reported += batch.generated;
+        for (int64_t i = 0; i < 4; ++i) {
+          const auto is_white = [&](const Tensor& view) { return std::abs(view[i][0].min().item<double>() - white) < 1e-4; };
+          counts.first += is_white(batch.view1);
+          counts.second += is_white(batch.view2);
+        }
+      }
+    }
+    return counts;
+  }
+
+  std::shared_ptr<const ImageSource> source_;
+  Path folder_;
+  std::shared_ptr<const GeneratedViews> views_;
+};
+
+TEST_F(GeneratedPairs, ReplaceOneOfTheTwoByAFairCoin) {
+  SkippedLog skipped;
+  const Counts always = Count(1, skipped);
+  EXPECT_EQ(always.reported, 5 * 38);  // one has no view, one view is gone
+  EXPECT_EQ(always.first + always.second, always.reported);
+  EXPECT_NEAR(static_cast<double>(always.first) / static_cast<double>(always.reported), 0.5, 0.12);
+  ASSERT_EQ(skipped.count(), 1);
+  EXPECT_EQ(skipped.rows()[0].first, source_->item(0).id);
+}
+
+TEST_F(GeneratedPairs, ProbabilityIsKept) {
+  SkippedLog skipped;
+  EXPECT_EQ(Count(0, skipped).reported, 0);
+  EXPECT_NEAR(static_cast<double>(Count(0.3, skipped).reported) / (5 * 38), 0.3, 0.1);
+}
+
+}  // namespace
+}  // namespace genview
