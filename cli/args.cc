@@ -60,7 +60,7 @@ void Put(Json& object, std::string_view field, Json value) {
 
 std::vector<Given> Declare(const Command& command, CLI::App& app) {
   std::vector<Given> all;
-  for (auto& info : command.fields()) all.push_back({std::move(info), false, {}});
+  for (auto& info : FieldsOf(command)) all.push_back({std::move(info), false, {}});
   for (auto& info : DescribeFields<ProgramOptions>()) all.push_back({std::move(info), false, {}});
   for (auto& given : all) given.positional = IsPositional(command, given.field.name);
   // The addresses of `texts` stay: `all` does not grow from here on.

@@ -125,7 +125,7 @@ TEST(Help, IsGivenWhenAskedForAndOnlyThen) {
 TEST(Help, EveryCommandDescribesEveryField) {
   for (const Command& command : AllCommands()) {
     std::set<std::string> flags = {"log-level", "help"};
-    for (const auto& field : command.fields()) {
+    for (const auto& field : FieldsOf(command)) {
       EXPECT_FALSE(field.help.empty()) << command.name << " " << field.name;
       EXPECT_TRUE(flags.insert(FlagName(field.name)).second) << command.name << " has two fields for --" << FlagName(field.name);
     }

@@ -1,12 +1,17 @@
 #include "cli/command.h"
 
+#include <algorithm>
+
 #include "cli/commands.h"
 
 namespace genview {
 namespace {
 
 constexpr Command kCommands[] = {
+    {"dataset make", "shapes --out DIR [options]", "writes the built-in procedural images, and the truth about their foreground", {"kind"},
+     DatasetMakeFields, RunDatasetMake},
     {"report", "DIR... [--out report.html]", "one self-contained HTML page of one or several runs", {"runs"}, ReportFields, RunReport},
+    {"bench step", "[options]", "how fast one pretraining step is on this machine", {}, BenchStepFields, RunBenchStep},
     {"inspect", "FILE", "what a weights file, checkpoint, list, table, shard or folder holds", {"file"}, InspectFields, RunInspect},
     {"doctor", "", "versions, devices, threads, memory, and a small model on each device compared with the CPU", {}, DoctorFields,
      RunDoctor},
@@ -29,6 +34,15 @@ const Command* FindCommand(const std::vector<std::string>& words, size_t* taken)
     }
   }
   return nullptr;
+}
+
+std::vector<FieldInfo> FieldsOf(const Command& command) {
+  std::vector<FieldInfo> fields = command.fields();
+  const auto has = [&](std::string_view name) {
+    return std::any_of(fields.begin(), fields.end(), [&](const FieldInfo& field) { return field.name == name; });
+  };
+  std::erase_if(fields, [&](const FieldInfo& field) { return field.name.starts_with("run.") && has(field.name.substr(4)); });
+  return fields;
 }
 
 std::string FlagName(std::string_view field) {

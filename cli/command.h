@@ -40,6 +40,9 @@ CommandTable AllCommands();
 // The command that `words` begin with, and how many of them its name takes. Null when none does.
 const Command* FindCommand(const std::vector<std::string>& words, size_t* taken);
 
+// Its fields without those of RunOptions that it has a field of its own for: a training's batch is not the frozen models'.
+std::vector<FieldInfo> FieldsOf(const Command& command);
+
 // Where a field comes from on the command line: `quality.gamma` is --quality-gamma, and the fields of RunOptions, which
 // every stage keeps in `run`, lose that part: `run.threads` is --threads.
 std::string FlagName(std::string_view field);

@@ -7,6 +7,12 @@
 
 namespace genview {
 
+std::vector<FieldInfo> DatasetMakeFields();
+int RunDatasetMake(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> BenchStepFields();
+int RunBenchStep(const Args& args, Progress& progress);
+
 std::vector<FieldInfo> ReportFields();
 int RunReport(const Args& args, Progress& progress);
 

@@ -117,7 +117,7 @@ std::string CommandHelp(const Command& command) {
   std::string out;
   AppendWrapped(out, 0, 15, Format("usage: genview {} {}", command.name, command.usage));
   out += Format("\n{}\n", command.summary);
-  const auto fields = command.fields();
+  const auto fields = FieldsOf(command);
   const auto is_positional = [&](const FieldInfo& field) {
     return std::find(std::begin(command.positionals), std::end(command.positionals), field.name) != std::end(command.positionals);
   };

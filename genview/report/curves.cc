@@ -18,8 +18,8 @@ struct Quantity {
 const std::vector<Quantity>& Quantities() {
   static const std::vector<Quantity> quantities = {
       {"Loss", {"loss"}, "Of the training pairs; losses of different methods are on different scales."},
-      {"kNN accuracy, %", {"knn_top1", "knn"}, "Of the encoder on the way, by its nearest neighbours."},
-      {"Spread of the embeddings", {"spread", "feature_std"}, "1 is as even as can be; near 0 the encoder has collapsed."},
+      {"kNN accuracy, %", {"knn_top1"}, "Of the encoder on the way, by its nearest neighbours."},
+      {"Effective rank", {"effective_rank"}, "Directions that the projections make use of; near 1 the encoder has collapsed."},
   };
   return quantities;
 }
@@ -63,15 +63,13 @@ std::vector<Json> ReadRows(const Path& log) {
 
 std::vector<Panel> ReadPanels(const std::vector<std::pair<std::string, Path>>& arms_and_logs, size_t limit) {
   std::vector<Panel> panels;
-  for (const Quantity& quantity : Quantities()) panels.push_back({quantity.title, quantity.note, "epoch", {}});
+  for (const Quantity& quantity : Quantities()) panels.push_back({quantity.title, quantity.note, "step", {}});
   for (size_t arm = 0; arm < arms_and_logs.size(); ++arm) {
     const auto rows = ReadRows(arms_and_logs[arm].second);
     for (size_t q = 0; q < panels.size(); ++q) {
       Curve curve{arms_and_logs[arm].first, static_cast<int64_t>(arm), {}};
       for (const Json& row : rows) {
-        const auto epoch = NumberOf(row, "epoch"), step = NumberOf(row, "step");
-        if (!epoch && step) panels[q].x = "step";
-        const auto x = epoch ? epoch : step;
+        const auto x = NumberOf(row, "step");
         for (const char* key : Quantities()[q].keys) {
           if (const auto y = NumberOf(row, key); x && y) {
             curve.points.emplace_back(*x, *y);

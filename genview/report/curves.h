@@ -11,14 +11,14 @@ namespace genview {
 struct Curve {
   std::string arm;
   int64_t colour = 0;  // index of the arm
-  std::vector<std::pair<double, double>> points;  // x: epoch (or step), rising
+  std::vector<std::pair<double, double>> points;  // x: step, rising
 };
 
 // One quantity, all arms.
 struct Panel {
   std::string title;  // "loss"
   std::string note;   // one sentence: how to read it
-  std::string x;      // "epoch" or "step"
+  std::string x;      // "step"
   std::vector<Curve> curves;
 };
 

@@ -39,7 +39,8 @@ Path MakeRun(const std::string& name, double baseline, double other) {
                                         "[arms.set]\n\"pretrain.pair.source\" = '''{}'''\n", name, kNasty, "generated <b>"));
   WriteJson(run / "baseline/eval/linear.json", EvalResultToJson(Score(baseline, 1)));
   WriteJson(run / "genview/eval/linear.json", EvalResultToJson(Score(other, 1)));
-  WriteFile(run / "baseline/pretrain/log.jsonl", "{\"step\":1,\"epoch\":1,\"loss\":5,\"spread\":0.9}\n{\"step\":2,\"epoch\":2,\"loss\":4,\"spread\":0.05}\n");
+  WriteFile(run / "baseline/pretrain/log.jsonl", "{\"step\":1,\"loss\":5,\"effective_rank\":30}\n{\"step\":2,\"loss\":4,\"effective_rank\":1.2}\n");
+  WriteJson(run / "baseline/pretrain/summary.json", {{"collapsed", true}});
   WriteForegroundTable(run / "foreground/ratios.tsv", {{"a/1.png", "a/1.png", 0.1, 0}, {"a/2.png", "a/2.png", 0.7, 300}});
   WriteFile(run / "views/skipped.tsv", Format("id\treason\n{}\ttruncated\n", kNasty));
   WriteJson(run / "state/views.json", {{"stage", "views"}, {"order", 2}, {"seconds", 61.0}, {"peak_memory_bytes", 1000000}, {"unit", "views"},

@@ -114,12 +114,15 @@ void ReadArms(RunRecord& run) {
   const Json& arms = Member(run.recipe, "arms");
   if (!arms.is_array()) return;
   for (const Json& json : arms) {
-    ArmRecord arm{JsonString(json, "name", "", run.folder.string()), {}, {}, {}};
+    ArmRecord arm{JsonString(json, "name", "", run.folder.string()), {}, {}, {}, false};
     if (arm.name.empty() || arm.name.find('/') != std::string::npos || arm.name.starts_with(".")) continue;
     if (const Json& set = Member(json, "set"); set.is_object()) Flatten(set, "", arm.differences);
     const Path folder = SeedFolders(run.folder, arm.name).front().second;
     arm.pairs = ReadPairs(folder / "pretrain" / "pairs");
     arm.log = folder / "pretrain" / "log.jsonl";
+    if (const Path summary = folder / "pretrain" / "summary.json"; IsFile(summary)) {
+      arm.collapsed = JsonBool(ReadJson(summary), "collapsed", false, summary.string());
+    }
     ReadLeftOut(Format("{}, pretrain", arm.name), folder / "pretrain" / "skipped.tsv", run);
     run.arms.push_back(std::move(arm));
   }

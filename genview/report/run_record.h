@@ -48,6 +48,7 @@ struct ArmRecord {
   std::vector<std::string> differences;  // "pretrain.pair.source = generated"
   std::vector<PairRow> pairs;            // by falling weight
   Path log;
+  bool collapsed = false;                // its training says that the features no longer tell pictures apart
 };
 
 struct LeftOut {

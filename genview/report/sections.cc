@@ -333,13 +333,9 @@ void WriteCurves(Html& html, const std::vector<RunRecord>& runs) {
     html.Close();
   }
   html.Close();
-  for (const Panel& panel : panels) {
-    if (!panel.title.starts_with("Spread")) continue;
-    for (const Curve& curve : panel.curves) {
-      if (curve.points.back().second < 0.1) {
-        html.Line("p", Format("{} looks collapsed: its embeddings hardly differ from picture to picture.", Quoted(curve.arm)), {{"class", "warning"}});
-      }
-    }
+  for (const Row& row : Rows(runs)) {
+    if (!row.arm->collapsed) continue;
+    html.Line("p", Format("{} looks collapsed: its features hardly differ from picture to picture.", Quoted(row.name)), {{"class", "warning"}});
   }
   html.Close();
 }

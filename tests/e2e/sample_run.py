@@ -93,8 +93,8 @@ def arm(run, name, linear, knn, seed):
     dice, rows = random.Random(seed), []
     for step in range(1, 641):
         epoch = step / 16
-        row = {"step": step, "epoch": epoch, "loss": 7.6 - 1.6 * (1 - math.exp(-epoch / (9 + seed))) + dice.gauss(0, 0.05),
-               "spread": 0.97 - 0.3 * math.exp(-epoch / 4) + dice.gauss(0, 0.004)}
+        row = {"step": step, "loss": 7.6 - 1.6 * (1 - math.exp(-epoch / (9 + seed))) + dice.gauss(0, 0.05),
+               "effective_rank": 60 - 40 * math.exp(-epoch / (4 + seed)) + dice.gauss(0, 0.4)}
         if step % 64 == 0:
             row["knn_top1"] = knn * (1 - math.exp(-epoch / 12))
         rows.append(json.dumps(row))

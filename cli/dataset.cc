@@ -1,0 +1,36 @@
+// genview dataset make: the built-in procedural pictures as files.
+#include "cli/commands.h"
+#include "genview/data/shapes_dataset.h"
+
+namespace genview {
+namespace {
+
+struct MakeConfig {
+  std::string kind;
+  Path out;
+  ShapesConfig shapes;
+  int64_t threads = 0;
+};
+template <class Visit>
+void VisitFields(MakeConfig& c, Visit&& visit) {
+  visit("kind", c.kind, Required{}, "what to draw: shapes");
+  visit("out", c.out, Required{}, "folder to write images/ and masks/ into");
+  VisitFields(c.shapes, visit);
+  visit("threads", c.threads, Range<int64_t>{0, 1024}, "0 = as many as cores");
+}
+
+}  // namespace
+
+std::vector<FieldInfo> DatasetMakeFields() { return DescribeFields<MakeConfig>(); }
+
+int RunDatasetMake(const Args& args, Progress& progress) {
+  const auto config = ParseFields<MakeConfig>(args);
+  if (config.kind != "shapes") {
+    throw UsageError({.what = Format("no data set `{}` can be made", config.kind), .where = kCommandLine, .next = "genview dataset make shapes --out DIR"});
+  }
+  const auto done = MakeShapesDataset(config.shapes, config.out, progress, config.threads);
+  fmt::print("{} images in {}, their masks in {}\n", done.images, (config.out / "images").string(), (config.out / "masks").string());
+  return kOk;
+}
+
+}  // namespace genview
