@@ -47,13 +47,24 @@ bool ConfigReader::Bool(const char* key, bool fallback) {
 
 std::string ConfigReader::String(const char* key, const std::string& fallback) {
   seen_.emplace_back(key);
-  if (object_.contains(key) && IsNull(key)) return "";
-  return JsonString(object_, key, fallback, where_);
+  return IsNull(key) ? fallback : JsonString(object_, key, fallback, where_);
 }
 
 std::vector<std::string> ConfigReader::Strings(const char* key, const std::vector<std::string>& fallback) {
   seen_.emplace_back(key);
   return IsNull(key) ? fallback : JsonStrings(object_, key, fallback, where_);
+}
+
+std::vector<double> ConfigReader::Doubles(const char* key, const std::vector<double>& fallback) {
+  seen_.emplace_back(key);
+  if (IsNull(key)) return fallback;
+  const Json& list = object_.at(key);
+  std::vector<double> values;
+  for (const Json& item : list) {
+    if (!list.is_array() || !item.is_number()) Fail(key, "a list of numbers");
+    values.push_back(item.get<double>());
+  }
+  return values;
 }
 
 std::vector<int64_t> ConfigReader::Ints(const char* key, const std::vector<int64_t>& fallback, int64_t low, int64_t high) {

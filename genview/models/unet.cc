@@ -72,7 +72,8 @@ UnetConfig ParseUnetConfig(const Json& json, const std::string& where) {
   c.channels = reader.Ints("block_out_channels", c.channels, 1, 8192);
   c.down_blocks = reader.Strings("down_block_types", c.down_blocks);
   c.up_blocks = reader.Strings("up_block_types", c.up_blocks);
-  c.mid_block = reader.String("mid_block_type", c.mid_block);
+  const bool no_mid_block = json.contains("mid_block_type") && reader.IsNull("mid_block_type");
+  c.mid_block = no_mid_block ? "" : reader.String("mid_block_type", c.mid_block);
   c.groups = reader.Int("norm_num_groups", c.groups, 1, 8192);
   CheckBlocks(c, reader);
   const size_t count = c.channels.size();

@@ -10,8 +10,11 @@ import json
 import pathlib
 import shutil
 
+import diffusers
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.embeddings import get_timestep_embedding
+from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 from safetensors.torch import save_file
 
 OUT = pathlib.Path(__file__).parent / "diffusion"
@@ -105,8 +108,73 @@ def make_vaes():
         save_file({k: v.contiguous() for k, v in io.items()}, OUT / name / "io.safetensors")
 
 
+def toy_network(x, t):
+    return 0.5 * x - 0.3 + 0.2 * float(t) / 1000
+
+
+def make_schedulers():
+    """Times and trajectories of every scheduler, driven by the same toy network in fp64."""
+    latent = dict(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    unclip = dict(latent, prediction_type="v_prediction", steps_offset=1, set_alpha_to_one=False, clip_sample=False, skip_prk_steps=True)
+    cases = [("PNDMScheduler", unclip), ("DDIMScheduler", unclip), ("DPMSolverMultistepScheduler", unclip), ("EulerDiscreteScheduler", unclip)]
+    for spacing in ("leading", "linspace", "trailing"):
+        for kind in ("PNDMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"):
+            cases.append((kind, dict(unclip, timestep_spacing=spacing)))
+    epsilon = dict(unclip, prediction_type="epsilon")
+    sample = dict(unclip, prediction_type="sample")
+    cosine = dict(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False)
+    cases += [
+        ("PNDMScheduler", epsilon), ("DDIMScheduler", epsilon), ("DPMSolverMultistepScheduler", epsilon), ("EulerDiscreteScheduler", epsilon),
+        ("DDIMScheduler", sample), ("DPMSolverMultistepScheduler", sample), ("EulerDiscreteScheduler", sample),
+        ("PNDMScheduler", dict(unclip, skip_prk_steps=False)), ("PNDMScheduler", dict(epsilon, set_alpha_to_one=True)),
+        ("DDIMScheduler", dict(unclip, set_alpha_to_one=True)), ("DDIMScheduler", dict(unclip, clip_sample=True, clip_sample_range=0.5)),
+        ("DDIMScheduler", dict(unclip, rescale_betas_zero_snr=True, timestep_spacing="trailing")),
+        ("DPMSolverMultistepScheduler", dict(unclip, rescale_betas_zero_snr=True, timestep_spacing="trailing")),
+        ("DPMSolverMultistepScheduler", dict(unclip, final_sigmas_type="sigma_min")),
+        ("DPMSolverMultistepScheduler", dict(unclip, solver_type="heun")), ("DPMSolverMultistepScheduler", dict(unclip, solver_order=1)),
+        ("DPMSolverMultistepScheduler", dict(unclip, use_karras_sigmas=True)), ("DPMSolverMultistepScheduler", dict(unclip, euler_at_final=True, final_sigmas_type="sigma_min")),
+        ("DPMSolverMultistepScheduler", dict(cosine, lambda_min_clipped=-5.1)), ("EulerDiscreteScheduler", dict(unclip, use_karras_sigmas=True)),
+        ("EulerDiscreteScheduler", dict(epsilon, final_sigmas_type="sigma_min")), ("PNDMScheduler", dict(cosine, skip_prk_steps=True)),
+        ("DDIMScheduler", dict(num_train_timesteps=200, trained_betas=[0.001 * (i % 20 + 1) for i in range(200)])), ("DDIMScheduler", {}), ("PNDMScheduler", {}),
+    ]
+    out = []
+    for kind, config in cases:
+        for steps in (4, 20):
+            scheduler = getattr(diffusers, kind).from_config(dict(config))
+            scheduler.set_timesteps(steps)
+            x = torch.tensor([[1.0, -0.5, 0.25]], dtype=torch.float64) * float(scheduler.init_noise_sigma)
+            path = []
+            for t in scheduler.timesteps:
+                x = scheduler.step(toy_network(scheduler.scale_model_input(x, t), t), t, x).prev_sample
+                path.append([round(v, 7) for v in x[0].tolist()])
+            out.append({"kind": kind, "config": config, "steps": steps, "times": [round(float(t), 5) for t in scheduler.timesteps],
+                        "initial_sigma": float(scheduler.init_noise_sigma), "path": path})
+    (OUT / "schedulers.json").write_text(json.dumps(out, separators=(",", ":")) + "\n")
+    # A file as diffusers writes it, -Infinity and all.
+    diffusers.DPMSolverMultistepScheduler(**latent).save_config(OUT / "dpm_scheduler")
+
+
+def make_noising():
+    noiser = diffusers.DDPMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2")
+    g = torch.Generator().manual_seed(300)
+    normaliser = StableUnCLIPImageNormalizer(embedding_dim=6)
+    with torch.no_grad():
+        normaliser.mean.copy_(torch.randn(1, 6, generator=g))
+        normaliser.std.copy_(torch.rand(1, 6, generator=g) + 0.5)
+    levels = torch.tensor([0, 1, 100, 400, 999])
+    embeds, noise = torch.randn(5, 6, generator=g), torch.randn(5, 6, generator=g)
+    with torch.no_grad():
+        noised = normaliser.unscale(noiser.add_noise(normaliser.scale(embeds), noise, levels))
+        level = get_timestep_embedding(levels, 6, flip_sin_to_cos=True, downscale_freq_shift=0)
+    io = {"mean": normaliser.mean.data, "std": normaliser.std.data, "levels": levels, "embeddings": embeds, "noise": noise,
+          "class_vectors": torch.cat([noised, level], 1), "alpha_bar": noiser.alphas_cumprod}
+    save_file({k: v.contiguous() for k, v in io.items()}, OUT / "noising.safetensors")
+
+
 if __name__ == "__main__":
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     make_unets()
     make_vaes()
+    make_schedulers()
+    make_noising()

@@ -1,0 +1,124 @@
+#include "genview/diffusion/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "genview/base/error.h"
+#include "genview/base/text.h"
+
+namespace genview {
+namespace {
+
+const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+
+Tensor Toy(const Tensor& x, double time) { return 0.5 * x - 0.3 + 0.2 * time / 1000; }
+
+// The state after each call of the toy network, from x * initial_sigma.
+std::vector<Tensor> Path20(Scheduler& scheduler, Tensor x) {
+  std::vector<Tensor> path;
+  x = x * scheduler.initial_sigma();
+  for (const double time : scheduler.times()) {
+    x = scheduler.Step(Toy(scheduler.ScaleInput(x), time), x);
+    path.push_back(x);
+  }
+  return path;
+}
+
+TEST(Scheduler, TimesAndPathsEqualDiffusers) {
+  for (const Json& one : ReadJson(kGolden / "schedulers.json")) {
+    const std::string kind = one.at("kind"), name = Format("{} {} {}", kind, one.at("steps").get<int>(), one.at("config").dump());
+    const auto scheduler = MakeScheduler(ParseSchedulerConfig(one.at("config"), kind, "golden"), one.at("steps"));
+    ASSERT_EQ(scheduler->times().size(), one.at("times").size()) << name;
+    for (size_t i = 0; i < scheduler->times().size(); ++i) EXPECT_NEAR(scheduler->times()[i], one.at("times")[i].get<double>(), 1e-3) << name;
+    EXPECT_NEAR(scheduler->initial_sigma(), one.at("initial_sigma").get<double>(), 1e-5) << name;
+    const auto path = Path20(*scheduler, at::tensor({1.0, -0.5, 0.25}, at::kDouble));
+    for (size_t i = 0; i < path.size(); ++i) {
+      for (int64_t j = 0; j < 3; ++j) {
+        const double wanted = one.at("path")[i][static_cast<size_t>(j)];
+        ASSERT_NEAR(path[i][j].item<double>(), wanted, 2e-5 * std::max(1.0, std::abs(wanted))) << name << " call " << i;
+      }
+    }
+  }
+}
+
+SchedulerConfig Unclip(const std::string& kind, const char* more = "{}") {
+  Json json = Json::parse(R"({"_class_name":"PNDMScheduler","beta_start":0.00085,"beta_end":0.012,"beta_schedule":"scaled_linear",
+      "prediction_type":"v_prediction","steps_offset":1,"set_alpha_to_one":false,"clip_sample":false,"skip_prk_steps":true})");
+  json.update(Json::parse(more));
+  return ParseSchedulerConfig(json, kind, "test");
+}
+
+TEST(Scheduler, PublishedTimesOf20Steps) {
+  const std::vector<double> pndm{951, 901, 901, 851, 801, 751, 701, 651, 601, 551, 501, 451, 401, 351, 301, 251, 201, 151, 101, 51, 1};
+  EXPECT_EQ(MakeScheduler(Unclip(""), 20)->times(), pndm);
+  const std::vector<double> dpm{999, 949, 899, 849, 799, 749, 699, 649, 599, 549, 500, 450, 400, 350, 300, 250, 200, 150, 100, 50};
+  EXPECT_EQ(MakeScheduler(Unclip("DPMSolverMultistep"), 20)->times(), dpm);
+  const std::vector<double> ddim{999, 946, 894, 841, 789, 736, 684, 631, 578, 526, 473, 421, 368, 315, 263, 210, 158, 105, 53, 0};
+  EXPECT_EQ(MakeScheduler(Unclip("DDIMScheduler", R"({"timestep_spacing":"linspace"})"), 20)->times(), ddim);
+}
+
+TEST(Scheduler, PublishedEndsOf20Steps) {
+  const auto end = [](const SchedulerConfig& config) {
+    const Tensor x = Path20(*MakeScheduler(config, 20), at::tensor({1.0, -0.5, 0.25}, at::kDouble)).back();
+    return std::vector<double>{x[0].item<double>(), x[1].item<double>(), x[2].item<double>()};
+  };
+  const auto expect = [&](const SchedulerConfig& config, std::vector<double> wanted) {
+    const auto got = end(config);
+    for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(got[i], wanted[i], 2e-5);
+  };
+  expect(Unclip("DDIM"), {.681349, .014217, .347783});
+  expect(Unclip("PNDM"), {.690295, .011521, .350908});
+  expect(Unclip("DPMSolverMultistep"), {.707263, .017294, .362278});
+  expect(Unclip("DPMSolverMultistep", R"({"timestep_spacing":"leading"})"), {.712824, .012768, .362796});
+  expect(Unclip("DPMSolverMultistep", R"({"final_sigmas_type":"sigma_min"})"), {.775326, -.002165, .386581});
+}
+
+TEST(Scheduler, FilesOfDiffusersWithInfinityAreRead) {
+  const SchedulerConfig config = ReadSchedulerConfig(kGolden / "dpm_scheduler/scheduler_config.json", "");
+  EXPECT_EQ(config.kind, SchedulerKind::kDpmSolverMultistep);
+  EXPECT_EQ(config.spacing, "linspace");
+  EXPECT_DOUBLE_EQ(config.noise.beta_end, 0.012);
+}
+
+TEST(Scheduler, WrittenConfigReadsBack) {
+  for (const char* kind : {"PNDM", "DDIM", "DPMSolverMultistep", "EulerDiscrete"}) {
+    const Json json = SchedulerConfigToJson(Unclip(kind));
+    EXPECT_EQ(SchedulerConfigToJson(ParseSchedulerConfig(json, "", "test")), json);
+  }
+}
+
+TEST(Scheduler, UnknownNamesAndImpossibleStepsAreRefused) {
+  EXPECT_THROW(Unclip("DDPM"), UsageError);
+  EXPECT_THROW(Unclip("", R"({"prediction_type":"flow_prediction"})"), Error);
+  EXPECT_THROW(Unclip("", R"({"beta_schedule":"sigmoid"})"), Error);
+  EXPECT_THROW(Unclip("DPMSolverMultistep", R"({"algorithm_type":"sde-dpmsolver++"})"), Error);
+  EXPECT_THROW(MakeScheduler(Unclip(""), 0), UsageError);
+  EXPECT_THROW(MakeScheduler(Unclip(""), 1000), UsageError);
+  EXPECT_THROW(MakeScheduler(Unclip("", R"({"skip_prk_steps":false})"), 3), UsageError);
+}
+
+TEST(Scheduler, RowsDoNotInfluenceEachOther) {
+  for (const char* kind : {"PNDM", "DDIM", "DPMSolverMultistep", "EulerDiscrete"}) {
+    const Tensor x = NormalTensor(Seed(1), {3, 4});
+    const Tensor all = Path20(*MakeScheduler(Unclip(kind), 7), x).back();
+    for (int64_t i = 0; i < 3; ++i) {
+      EXPECT_TRUE(at::equal(Path20(*MakeScheduler(Unclip(kind), 7), x.slice(0, i, i + 1)).back()[0], all[i])) << kind;
+    }
+  }
+}
+
+TEST(Scheduler, EveryStepCountWorks) {
+  for (const char* spacing : {"leading", "linspace", "trailing"}) {
+    for (const char* kind : {"PNDM", "DDIM", "DPMSolverMultistep", "EulerDiscrete"}) {
+      for (int64_t steps = 1; steps < 1000; steps += steps < 60 ? 1 : 97) {
+        const auto scheduler = MakeScheduler(Unclip(kind, Format(R"({{"timestep_spacing":"{}"}})", spacing).c_str()), steps);
+        const Tensor x = Path20(*scheduler, at::ones({1}, at::kDouble)).back();
+        EXPECT_TRUE(std::isfinite(x[0].item<double>())) << kind << " " << spacing << " " << steps;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace genview
