@@ -29,6 +29,7 @@ struct EncoderBlockOptions {
   int64_t heads = 1;
   Activation activation = Activation::kGelu;
   double eps = 1e-5;  // of both norms
+  bool causal = false;  // a token sees itself and those before it
 };
 EncoderBlock MakeEncoderBlock(int64_t width, int64_t mlp_width, bool qkv_bias = true);
 Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, Tensor x);  // [N,T,C] -> [N,T,C]

@@ -11,11 +11,15 @@ import pathlib
 import shutil
 
 import diffusers
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.embeddings import get_timestep_embedding
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
-from safetensors.torch import save_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 OUT = pathlib.Path(__file__).parent / "diffusion"
 
@@ -171,6 +175,130 @@ def make_noising():
     save_file({k: v.contiguous() for k, v in io.items()}, OUT / "noising.safetensors")
 
 
+def make_pictures(folder, count=3):
+    """Smooth random pictures of several shapes, as PNG."""
+    rng = np.random.default_rng(7)
+    pictures = []
+    for i, size in enumerate([(40, 32), (32, 44), (36, 36)][:count]):
+        small = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        pictures.append(Image.fromarray(small).resize(size, Image.BICUBIC))
+        pictures[-1].save(folder / f"picture{i}.png")
+    return pictures
+
+
+TEXTS = ["", "a cat", "don't  STOP 2024!", "A photo of the cat's hat,\tcaf\u00e9 \u00c9t\u00e9 \u0416\u0443\u043a \u4e2d\u6587 \u00bd \U0001f600", "<|endoftext|> then more",
+         "a very long text that has to be cut because it does not fit into the few places there are"]
+
+
+def make_tokenizer(folder):
+    """A byte-pair vocabulary of a few merges, in the layout of the published folders; also as tokenizer.json."""
+    visible = list(range(0x21, 0x7F)) + list(range(0xA1, 0xAD)) + list(range(0xAE, 0x100))
+    letters = [chr(b) for b in visible] + [chr(0x100 + i) for i in range(256 - len(visible))]
+    merges = ["c a", "ca t</w>", "a t</w>", "t h", "th e</w>", "p h", "o t", "ph ot", "phot o</w>", "h at</w>", "s t", "2 0"]
+    vocabulary = letters + [c + "</w>" for c in letters] + [m.replace(" ", "") for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: i for i, token in enumerate(vocabulary)}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[tuple(m.split(" ")) for m in merges], pad_token="!", model_max_length=16)
+    folder.mkdir(parents=True, exist_ok=True)
+    # "!" is a word too: transformers 5 takes a padding token out of any text, the published tokenizers do not.
+    plain = CLIPTokenizer(vocab=vocabulary, merges=[tuple(m.split(" ")) for m in merges], model_max_length=16)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    (folder / "special_tokens_map.json").write_text(json.dumps({"bos_token": {"content": "<|startoftext|>"}, "eos_token": {"content": "<|endoftext|>"},
+                                                                "unk_token": {"content": "<|endoftext|>"}, "pad_token": "!"}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 16, "tokenizer_class": "CLIPTokenizer", "pad_token": "!"}))
+    (OUT / "tokens.json").write_text(json.dumps([{"text": t, "ids": plain(t, add_special_tokens=False).input_ids} for t in TEXTS]))
+    plain.save_pretrained(OUT / "tokenizer_json")
+    return tokenizer
+
+
+def make_pipeline(name, seed, unet, scheduler, width, vae, normaliser=False, text=False):
+    """A whole pipeline folder, and what diffusers makes of three pictures at three levels with given noise."""
+    folder = OUT / name
+    g = torch.Generator().manual_seed(400 + seed)
+    vision = CLIPVisionConfig(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, image_size=16, patch_size=8,
+                              projection_dim=width, hidden_act="gelu")
+    norm = StableUnCLIPImageNormalizer(embedding_dim=width)
+    if normaliser:
+        with torch.no_grad():
+            norm.mean.copy_(torch.randn(1, width, generator=g).half().float())
+            norm.std.copy_((torch.rand(1, width, generator=g) + 0.5).half().float())
+    pipe = diffusers.StableUnCLIPImg2ImgPipeline(
+        feature_extractor=CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
+        image_encoder=randomise(CLIPVisionModelWithProjection(vision), seed + 1), image_normalizer=norm,
+        image_noising_scheduler=diffusers.DDPMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2"),
+        tokenizer=None, text_encoder=None, unet=randomise(UNet2DConditionModel(**unet), seed + 2), scheduler=scheduler,
+        vae=randomise(AutoencoderKL(**vae), seed + 3))
+    pipe.set_progress_bar_config(disable=True)
+    prompt = {"prompt_embeds": torch.zeros(1, 1, 1), "negative_prompt_embeds": torch.zeros(1, 1, 1)}
+    if text:
+        prompt = {}
+        tokenizer = make_tokenizer(folder / "tokenizer")
+        config = CLIPTextConfig(vocab_size=len(tokenizer), hidden_size=6, intermediate_size=10, num_hidden_layers=2, num_attention_heads=2,
+                                max_position_embeddings=16, hidden_act="gelu", projection_dim=4)
+        pipe.register_modules(text_encoder=randomise(CLIPTextModel(config), seed + 4), tokenizer=tokenizer)
+    pipe.save_pretrained(folder)
+    if text:
+        make_tokenizer(folder / "tokenizer")
+        (folder / "tokenizer" / "tokenizer.json").unlink(missing_ok=True)
+    for part in ("image_encoder", "image_normalizer", "unet", "vae") + (("text_encoder",) if text else ()):  # the same weights, half the bytes
+        file = next((folder / part).glob("*.safetensors"))
+        save_file({k: v.half().contiguous() if v.is_floating_point() else v for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
+    run_pipeline(pipe, folder, g, prompt)
+
+
+def run_pipeline(pipe, folder, g, prompt):
+    pictures = make_pictures(folder)
+    levels = [0, 200, 400]
+    n, size = len(pictures), pipe.unet.config.sample_size
+    width = pipe.image_encoder.config.projection_dim
+    io = {"levels": torch.tensor(levels), "latents_in": torch.randn(n, 4, size, size, generator=g), "embedding_noise": torch.randn(n, width, generator=g)}
+    io["pixel_values"] = pipe.feature_extractor(images=pictures, return_tensors="pt").pixel_values
+    with torch.no_grad():
+        io["image_embeds"] = pipe.image_encoder(io["pixel_values"]).image_embeds
+    noise_image_embeddings = pipe.noise_image_embeddings
+    for case, steps, guidance, kind in [("a", 20, 10.0, None), ("b", 4, 1.0, None), ("c", 6, 3.0, "DPMSolverMultistepScheduler")]:
+        own = pipe.scheduler
+        if kind:
+            # As a user of the folder would: values that the file spells out are carried over, the class's defaults are not.
+            pipe.scheduler = getattr(diffusers, kind).from_config(type(own).load_config(folder / "scheduler"))
+        rows = {"class_labels": [], "prompt_embeds": [], "unet_first": [], "latents": [], "image": []}
+        for i in range(n):  # the pipeline takes one level a call
+            calls = []
+            hook = pipe.unet.register_forward_hook(lambda m, a, k, out: calls.append((k["class_labels"], out[0], k["encoder_hidden_states"])), with_kwargs=True)
+            pipe.noise_image_embeddings = lambda image_embeds, noise_level, generator=None: noise_image_embeddings(
+                image_embeds, noise_level, noise=io["embedding_noise"][i:i + 1])
+            keep = {}
+            out = pipe(image=pictures[i], num_inference_steps=steps, guidance_scale=guidance, noise_level=levels[i], latents=io["latents_in"][i:i + 1],
+                       output_type="np", callback=lambda s, t, x: keep.update(latents=x), **prompt)
+            hook.remove()
+            rows["class_labels"].append(calls[0][0][-1:])
+            rows["unet_first"].append(calls[0][1])
+            rows["prompt_embeds"].append(calls[0][2][-1:])
+            rows["latents"].append(keep["latents"])
+            rows["image"].append(torch.from_numpy((out.images * 255).round().astype("uint8")))
+        if pipe.text_encoder is None:
+            del rows["prompt_embeds"]
+        for key, parts in rows.items():
+            joined = torch.cat(parts)
+            if key == "unet_first" and guidance > 1:  # unconditional rows of all pictures first
+                joined = torch.cat([torch.cat([p[:1] for p in parts]), torch.cat([p[1:] for p in parts])])
+            io[f"{case}.{key}"] = joined
+        pipe.scheduler = own
+    save_file({k: v.contiguous() for k, v in io.items()}, folder / "io.safetensors")
+
+
+def make_pipelines():
+    unclip = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction", steps_offset=1, set_alpha_to_one=False)
+    vae = dict(block_out_channels=(4, 8), layers_per_block=1, norm_num_groups=2, sample_size=16, latent_channels=4,
+               down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, scaling_factor=0.4)
+    make_pipeline("pipeline_pndm", 20, dict(UNETS["unet_plain"], sample_size=8), diffusers.PNDMScheduler(skip_prk_steps=True, **unclip), 6, vae)
+    make_pipeline("pipeline_ddim", 30, dict(UNETS["unet_heads"], sample_size=4, class_embed_type="projection", projection_class_embeddings_input_dim=10),
+                  diffusers.DDIMScheduler(clip_sample=False, **dict(unclip, prediction_type="epsilon")), 5,
+                  dict(vae, block_out_channels=(4, 4, 8), down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3), normaliser=True)
+    make_pipeline("pipeline_text", 40, dict(UNETS["unet_text"], sample_size=8, projection_class_embeddings_input_dim=8), diffusers.PNDMScheduler(skip_prk_steps=True, **unclip), 4,
+                  vae, text=True)
+
+
 if __name__ == "__main__":
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
@@ -178,3 +306,4 @@ if __name__ == "__main__":
     make_vaes()
     make_schedulers()
     make_noising()
+    make_pipelines()

@@ -1,0 +1,228 @@
+#include "genview/diffusion/pipeline.h"
+
+#include <algorithm>
+
+#include "genview/base/error.h"
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+#include "genview/diffusion/python_json.h"
+#include "genview/models/weight_files.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+constexpr const char* kPipelineClass = "StableUnCLIPImg2ImgPipeline";
+
+// model_index.json: component -> [library, class]. Class names that can be read here.
+void CheckComponent(const Json& index, const char* name, const std::vector<std::string>& classes, const std::string& where) {
+  const auto found = index.find(name);
+  const bool named = found != index.end() && found->is_array() && found->size() == 2 && (*found)[1].is_string();
+  const std::string found_class = named ? (*found)[1].get<std::string>() : "nothing";
+  if (std::find(classes.begin(), classes.end(), found_class) == classes.end()) {
+    throw Error({.what = Format("component `{}` of the pipeline is {}; supported: {}", name, found_class, fmt::join(classes, ", ")),
+                 .where = where,
+                 .next = "give the folder of a Stable unCLIP image-to-image pipeline"});
+  }
+}
+
+bool IsNullComponent(const Json& index, const char* name) {
+  const auto found = index.find(name);
+  return found == index.end() || found->is_null() || (found->is_array() && found->size() == 2 && (*found)[1].is_null());
+}
+
+void CheckIndex(const Json& index, const std::string& where) {
+  const std::string own = JsonString(index, "_class_name", "", where);
+  if (own != kPipelineClass) {
+    throw Error({.what = Format("the pipeline is of class {}, wanted {}", own.empty() ? "(none)" : own, kPipelineClass),
+                 .where = where,
+                 .next = "a generator of views must take a picture: give a Stable unCLIP image-to-image pipeline"});
+  }
+  CheckComponent(index, "image_encoder", {"CLIPVisionModelWithProjection"}, where);
+  CheckComponent(index, "image_normalizer", {"StableUnCLIPImageNormalizer"}, where);
+  CheckComponent(index, "image_noising_scheduler", {"DDPMScheduler"}, where);
+  CheckComponent(index, "unet", {"UNet2DConditionModel"}, where);
+  CheckComponent(index, "vae", {"AutoencoderKL"}, where);
+}
+
+// text: the width of the text encoder's output, 0 without one.
+void CheckFit(const UnetConfig& unet, const VaeConfig& vae, int64_t width, int64_t text, const Path& folder) {
+  const auto fail = [&](const std::string& what) {
+    throw Error({.what = what, .where = folder.string(), .next = "check that all components come from one pipeline"});
+  };
+  if (unet.class_width != 2 * width) {
+    fail(Format("the image encoder gives embeddings of {}, so the UNet's class vector must have {}, not {}", width, 2 * width, unet.class_width));
+  }
+  if (unet.in_channels != vae.latent_channels || unet.out_channels != vae.latent_channels) {
+    fail(Format("the UNet has {} channels in and {} out, the autoencoder's latents {}", unet.in_channels, unet.out_channels, vae.latent_channels));
+  }
+  if (vae.out_channels != 3) fail(Format("the autoencoder makes pictures of {} channels", vae.out_channels));
+  if (!unet.HasCrossAttention()) return;
+  if (text == 0) fail("the UNet attends to a text, but the pipeline has no text encoder");
+  for (const int64_t wanted : unet.cross_attention_dim) {
+    if (wanted != text) fail(Format("the UNet attends to texts of width {}, the text encoder gives {}", wanted, text));
+  }
+}
+
+// Of names and contents of all files that have a part in the result.
+std::string FingerprintOf(const Path& folder) {
+  std::vector<Path> files;
+  for (const char* part : {"image_encoder", "image_normalizer", "unet", "vae", "text_encoder"}) {
+    if (!std::filesystem::exists(folder / part)) continue;
+    files.push_back(folder / part / "config.json");
+    const Path weights = FindFolderWeights(folder / part, {"diffusion_pytorch_model", "model"});
+    if (weights.extension() != ".json") {
+      files.push_back(weights);
+    } else {  // shards
+      for (const auto& entry : std::filesystem::directory_iterator(folder / part)) {
+        if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+      }
+    }
+  }
+  for (const char* part : {"feature_extractor/preprocessor_config.json", "image_noising_scheduler/scheduler_config.json", "scheduler/scheduler_config.json"}) {
+    if (std::filesystem::exists(folder / part)) files.push_back(folder / part);
+  }
+  for (const char* file : {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+    if (std::filesystem::exists(folder / "tokenizer" / file)) files.push_back(folder / "tokenizer" / file);
+  }
+  std::sort(files.begin(), files.end());
+  std::string text;
+  for (const Path& file : files) text += Format("{} {}\n", file.lexically_relative(folder).string(), FingerprintFile(file));
+  return Fingerprint(text);
+}
+
+void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
+  ConvertWeights(list, compute);
+  MoveWeights(list, device);
+}
+
+}  // namespace
+
+std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, at::Device device, at::ScalarType compute) {
+  const std::string where = (folder / "model_index.json").string();
+  const Json index = ReadPythonJson(folder / "model_index.json");
+  CheckIndex(index, where);
+  std::shared_ptr<UnclipPipeline> p(new UnclipPipeline);
+  p->device_ = device;
+  p->encoder_ = Encoder::Open(folder / "image_encoder", device, compute);
+  p->noiser_ = ReadEmbeddingNoiser(folder, p->embedding_width());
+  p->scheduler_json_ = ReadPythonJson(folder / "scheduler" / "scheduler_config.json");
+  p->scheduler_ = ParseSchedulerConfig(p->scheduler_json_, "", (folder / "scheduler" / "scheduler_config.json").string());
+  p->unet_ = ReadUnetFolder(folder / "unet");
+  p->vae_ = ReadVaeFolder(folder / "vae");
+  if (!IsNullComponent(index, "text_encoder")) {
+    CheckComponent(index, "text_encoder", {"CLIPTextModel"}, where);
+    CheckComponent(index, "tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"}, where);
+    p->text_.emplace(TextEncoder{ClipTokenizer::Open(folder / "tokenizer"), ReadClipTextFolder(folder / "text_encoder")});
+    Place(ListWeights(p->text_->tower), device, compute);
+  }
+  CheckFit(p->unet_.config, p->vae_.config, p->embedding_width(), p->text_ ? p->text_->tower.config.width : 0, folder);
+  Place(ListWeights(p->unet_), device, compute);
+  Place(ListWeights(p->vae_), device, compute);
+  p->fingerprint_ = FingerprintOf(folder);
+  return p;
+}
+
+Tensor UnclipPipeline::EncodeImages(const Tensor& pixels) const { return encoder_->Encode(pixels.to(device_), /*tokens=*/false).embeddings; }
+
+UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace) const {
+  const int64_t n = r.embeddings.size(0);
+  ExpectShape(r.embeddings, {-1, embedding_width()}, "embeddings");
+  ExpectShape(r.embedding_noise, {n, embedding_width()}, "embedding noise");
+  ExpectShape(r.latents, {n, unet_.config.in_channels, -1, -1}, "latents");
+  GENVIEW_CHECK(static_cast<int64_t>(r.levels.size()) == n && static_cast<int64_t>(r.guidance.size()) == n, "one level and one scale per image");
+  for (const int64_t level : r.levels) GENVIEW_CHECK(level >= 0 && level < levels(), "a noise level is out of range");
+
+  const Tensor labels = noiser_.ClassVectors(r.embeddings.to(device_, at::kFloat), at::tensor(r.levels), r.embedding_noise.to(device_, at::kFloat));
+  const Tensor latents = Denoise(r, labels, trace);
+  const Tensor decoded = Decode(latents);                                                      // [N,3,H,W]
+  const Tensor finite = at::isfinite(latents).flatten(1).all(1).logical_and(at::isfinite(decoded).flatten(1).all(1)).cpu();
+  const Tensor unit = (at::nan_to_num(decoded) * 0.5 + 0.5).clamp(0, 1);
+  // Halves to even, as numpy rounds.
+  UnclipViews views{(unit * 255).round().to(at::kByte).permute({0, 2, 3, 1}).contiguous().cpu(), {}};
+  const Tensor brightest = views.pictures.flatten(1).amax(1);
+  for (int64_t i = 0; i < n; ++i) {
+    views.faults.push_back(!finite[i].item<bool>() ? "not a number" : brightest[i].item<uint8_t>() == 0 ? "all black" : "");
+  }
+  if (trace != nullptr) {
+    trace->class_labels = labels.cpu();
+    trace->latents = latents.cpu();
+  }
+  return views;
+}
+
+Tensor UnclipPipeline::EncodePrompt(const std::string& prompt, int64_t rows) const {
+  if (!text_) return {};
+  const int64_t length = std::min(text_->tokenizer.max_length(), text_->tower.config.positions);
+  const std::vector<int64_t> ids = text_->tokenizer.Encode(prompt, length);
+  for (const int64_t id : ids) {
+    if (id < text_->tower.config.vocabulary) continue;
+    throw Error({.what = Format("the tokenizer gives token {}, the text encoder has {}", id, text_->tower.config.vocabulary),
+                 .where = "tokenizer and text_encoder of the pipeline",
+                 .next = "check that all components come from one pipeline"});
+  }
+  return ForwardClipText(text_->tower, at::tensor(ids).to(device_).unsqueeze(0)).expand({rows, -1, -1});
+}
+
+Tensor UnclipPipeline::Denoise(const UnclipRequest& r, const Tensor& labels, UnclipTrace* trace) const {
+  const int64_t n = labels.size(0);
+  const bool guided = std::any_of(r.guidance.begin(), r.guidance.end(), [](double g) { return g > 1; });
+  // Unconditional rows first; their class vector is zero, level embedding and all.
+  const Tensor classes = guided ? at::cat({at::zeros_like(labels), labels}) : labels;
+  Tensor prompt = EncodePrompt(r.prompt, n);
+  if (trace != nullptr && prompt.defined()) trace->prompt_embeds = prompt.to(at::kFloat).contiguous().cpu();
+  if (guided && prompt.defined()) prompt = at::cat({EncodePrompt("", n), prompt});
+  const Tensor scale = at::tensor(r.guidance, at::kFloat).to(device_).view({n, 1, 1, 1});
+  const auto scheduler = MakeScheduler(r.scheduler.empty() ? scheduler_ : ParseSchedulerConfig(scheduler_json_, r.scheduler, "scheduler"), r.steps);
+
+  Tensor x = r.latents.to(device_, at::kFloat) * scheduler->initial_sigma();
+  for (size_t call = 0; call < scheduler->times().size(); ++call) {
+    const Tensor seen = scheduler->ScaleInput(x);
+    const Tensor both = guided ? at::cat({seen, seen}) : seen;
+    const Tensor times = at::full({both.size(0)}, scheduler->times()[call], both.options().dtype(at::kFloat));
+    Tensor out = ForwardUnet(unet_, both, times, classes, prompt).to(at::kFloat);
+    if (trace != nullptr && call == 0) trace->unet_first = out.contiguous().cpu();
+    if (guided) {
+      const auto halves = out.chunk(2);
+      out = at::where(scale > 1, halves[0] + scale * (halves[1] - halves[0]), halves[1]);
+    }
+    x = scheduler->Step(out, x);
+  }
+  return x.contiguous();
+}
+
+// A few pictures at a time: at 768 px the last layers hold 300 MB of activations for each.
+Tensor UnclipPipeline::Decode(const Tensor& latents) const {
+  const int64_t pixels = latents.size(2) * latents.size(3) * picture_scale() * picture_scale();
+  const int64_t group = std::max<int64_t>(1, (int64_t{1} << 20) / pixels);
+  std::vector<Tensor> pictures;
+  for (const Tensor& part : latents.split(group)) pictures.push_back(DecodeVae(vae_, part / vae_.config.scaling_factor).to(at::kFloat));
+  return at::cat(pictures);
+}
+
+void WriteUnclipFolder(const UnclipParts& parts, const Path& folder, at::ScalarType dtype) {
+  WriteUnetFolder(parts.unet, folder / "unet", dtype);
+  WriteVaeFolder(parts.vae, folder / "vae", dtype);
+  WriteEmbeddingNoiser(parts.noiser, folder);
+  WriteJson(folder / "scheduler" / "scheduler_config.json", SchedulerConfigToJson(parts.scheduler));
+  WriteSafetensors(folder / "image_encoder" / "model.safetensors", ClipTensors(parts.image_encoder, ClipLayout::kHuggingFace, dtype), {{"format", "pt"}});
+  WriteJson(folder / "image_encoder" / "config.json", ClipConfigToHuggingFace(parts.image_encoder.config));
+  const Preprocess& p = parts.preprocess;
+  Json rules{{"image_processor_type", "CLIPImageProcessor"}, {"feature_extractor_type", "CLIPFeatureExtractor"},
+             {"do_resize", true}, {"do_center_crop", !p.squash}, {"do_rescale", true}, {"do_normalize", true}, {"do_convert_rgb", true},
+             {"rescale_factor", 1.0 / 255}, {"resample", p.filter == Filter::kBicubic ? 3 : 2},
+             {"image_mean", p.mean}, {"image_std", p.std}, {"crop_size", {{"height", p.size}, {"width", p.size}}}};
+  rules["size"] = p.squash ? Json{{"height", p.size}, {"width", p.size}} : Json{{"shortest_edge", p.resize_shortest}};
+  WriteJson(folder / "feature_extractor" / "preprocessor_config.json", rules);
+  const auto diffusers = [](const std::string& name) { return Json::array({"diffusers", name}); };
+  const Json none = Json::array({nullptr, nullptr});
+  WriteJson(folder / "model_index.json",  // last: a folder without it is not a pipeline
+            {{"_class_name", kPipelineClass}, {"_diffusers_version", "0.21.4"},
+             {"feature_extractor", Json::array({"transformers", "CLIPImageProcessor"})},
+             {"image_encoder", Json::array({"transformers", "CLIPVisionModelWithProjection"})},
+             {"image_normalizer", Json::array({"stable_diffusion", "StableUnCLIPImageNormalizer"})},
+             {"image_noising_scheduler", diffusers("DDPMScheduler")}, {"scheduler", diffusers(SchedulerName(parts.scheduler.kind))},
+             {"text_encoder", none}, {"tokenizer", none}, {"unet", diffusers("UNet2DConditionModel")}, {"vae", diffusers("AutoencoderKL")}});
+}
+
+}  // namespace genview

@@ -1,0 +1,156 @@
+#include <gtest/gtest.h>
+
+#include <c10/core/InferenceMode.h>
+
+#include "genview/base/error.h"
+#include "genview/base/text.h"
+#include "genview/diffusion/pipeline.h"
+#include "genview/image/image.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+
+void ExpectClose(const Tensor& got, const Tensor& wanted, double tolerance, const std::string& name) {
+  ASSERT_EQ(got.sizes(), wanted.sizes()) << name;
+  const Tensor difference = (got.to(at::kDouble) - wanted.to(at::kDouble)).abs().flatten();
+  const int64_t at = difference.argmax().item<int64_t>();
+  EXPECT_LE(difference[at].item<double>(), tolerance * wanted.abs().max().to(at::kDouble).item<double>())
+      << name << ": element " << at << " is " << got.flatten()[at].item<double>() << ", wanted " << wanted.flatten()[at].item<double>();
+}
+
+struct Case {
+  const char* name;
+  int64_t steps;
+  double guidance;
+  const char* scheduler;
+};
+constexpr Case kCases[] = {{"a", 20, 10, ""}, {"b", 4, 1, ""}, {"c", 6, 3, "DPMSolverMultistepScheduler"}};
+
+UnclipRequest RequestOf(const WeightMap& io, const Case& one, const Tensor& embeddings) {
+  const Tensor levels = io.At("levels");
+  const auto n = static_cast<size_t>(levels.size(0));
+  UnclipRequest request{.embeddings = embeddings, .levels = {}, .guidance = std::vector<double>(n, one.guidance),
+                        .embedding_noise = io.At("embedding_noise"), .latents = io.At("latents_in"), .steps = one.steps, .scheduler = one.scheduler, .prompt = ""};
+  for (size_t i = 0; i < n; ++i) request.levels.push_back(levels[static_cast<int64_t>(i)].item<int64_t>());
+  return request;
+}
+
+class PipelineGolden : public testing::TestWithParam<const char*> {
+ protected:
+  Path folder_ = kGolden / GetParam();
+  WeightMap io_ = ReadSafetensors(folder_ / "io.safetensors");
+};
+
+// The original takes one level a call; here three pictures of three levels are one batch.
+TEST_P(PipelineGolden, ThreeLevelsInOneBatchEqualDiffusers) {
+  const c10::InferenceMode guard;
+  const auto pipeline = UnclipPipeline::Open(folder_);
+  std::vector<Tensor> pixels;
+  for (int i = 0; i < 3; ++i) {
+    const auto picture = DecodeImage(ReadFile(folder_ / Format("picture{}.png", i)));
+    ASSERT_TRUE(picture) << picture.reason();
+    const Image seen = ApplyGeometry(pipeline->preprocess(), *picture);
+    pixels.push_back(at::empty({3, seen.height, seen.width}));
+    Normalise(seen, pipeline->preprocess().mean, pipeline->preprocess().std, {pixels.back().data_ptr<float>(), static_cast<size_t>(pixels.back().numel())});
+  }
+  const Tensor batch = at::stack(pixels);
+  ExpectClose(batch, io_.At("pixel_values"), 1e-6, "pixel_values");
+  const Tensor embeddings = pipeline->EncodeImages(batch);
+  ExpectClose(embeddings, io_.At("image_embeds"), 1e-5, "image_embeds");
+  for (const Case& one : kCases) {
+    UnclipTrace trace;
+    const UnclipViews views = pipeline->Generate(RequestOf(io_, one, embeddings), &trace);
+    const auto wanted = [&](const char* key) { return io_.At(Format("{}.{}", one.name, key)); };
+    ExpectClose(trace.class_labels, wanted("class_labels"), 1e-5, "class_labels");
+    EXPECT_EQ(trace.prompt_embeds.defined(), io_.Has("a.prompt_embeds"));
+    if (trace.prompt_embeds.defined()) ExpectClose(trace.prompt_embeds, wanted("prompt_embeds"), 1e-5, "prompt_embeds");
+    ExpectClose(trace.unet_first, wanted("unet_first"), 1e-5, "unet_first");
+    ExpectClose(trace.latents, wanted("latents"), 1e-4, "latents");
+    const Tensor difference = (views.pictures.to(at::kInt) - wanted("image").to(at::kInt)).abs();
+    EXPECT_LE(difference.max().item<int>(), 1) << one.name;
+    EXPECT_EQ(views.faults, std::vector<std::string>(3, ""));
+  }
+}
+
+TEST_P(PipelineGolden, ARowDoesNotDependOnItsNeighbours) {
+  const c10::InferenceMode guard;
+  const auto pipeline = UnclipPipeline::Open(folder_);
+  UnclipRequest all = RequestOf(io_, kCases[2], io_.At("image_embeds"));
+  all.guidance = {3, 1, 7};  // each its own, one without guidance
+  UnclipTrace trace;
+  pipeline->Generate(all, &trace);
+  for (int64_t i = 0; i < 3; ++i) {
+    UnclipRequest one = all;
+    for (Tensor* tensor : {&one.embeddings, &one.embedding_noise, &one.latents}) *tensor = tensor->slice(0, i, i + 1);
+    one.levels = {all.levels[static_cast<size_t>(i)]};
+    one.guidance = {all.guidance[static_cast<size_t>(i)]};
+    UnclipTrace alone;
+    pipeline->Generate(one, &alone);
+    ExpectClose(alone.latents[0], trace.latents[i], 1e-5, Format("row {}", i));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PipelineGolden, testing::Values("pipeline_pndm", "pipeline_ddim", "pipeline_text"), [](const auto& each) { return std::string(each.param); });
+
+TEST(UnclipPipeline, ABrokenPictureIsMarkedAndItsNeighboursAreNot) {
+  const c10::InferenceMode guard;
+  const WeightMap io = ReadSafetensors(kGolden / "pipeline_pndm/io.safetensors");
+  const auto pipeline = UnclipPipeline::Open(kGolden / "pipeline_pndm");
+  UnclipRequest request = RequestOf(io, kCases[1], io.At("image_embeds"));
+  request.latents = request.latents.clone();
+  request.latents[1].fill_(NAN);
+  EXPECT_EQ(pipeline->Generate(request).faults, (std::vector<std::string>{"", "not a number", ""}));
+}
+
+TEST(UnclipPipeline, WrittenFolderOpensAndGivesTheSame) {
+  const c10::InferenceMode guard;
+  const Path source = kGolden / "pipeline_pndm", folder = Path(testing::TempDir()) / "genview-unclip";
+  Unet unet = ReadUnetFolder(source / "unet");
+  Vae vae = ReadVaeFolder(source / "vae");
+  ClipVision tower = MakeClipVision(ClipConfigFromHuggingFace(ReadJson(source / "image_encoder/config.json"), "test"));
+  const WeightMap weights = ReadSafetensors(source / "image_encoder/model.safetensors");
+  WeightReader reader(weights);
+  LoadClipVision(tower, reader, ClipLayout::kHuggingFace);
+  const auto original = UnclipPipeline::Open(source);
+  WriteUnclipFolder({tower, original->preprocess(), ReadEmbeddingNoiser(source, 6), ReadSchedulerConfig(source / "scheduler/scheduler_config.json", ""), unet, vae}, folder);
+  const auto again = UnclipPipeline::Open(folder);
+  EXPECT_NE(again->fingerprint(), original->fingerprint());  // fp32 weights instead of fp16
+  EXPECT_EQ(again->preprocess().ToJson(), original->preprocess().ToJson());
+  const WeightMap io = ReadSafetensors(source / "io.safetensors");
+  EXPECT_TRUE(at::equal(original->EncodeImages(io.At("pixel_values")), again->EncodeImages(io.At("pixel_values"))));
+  const UnclipRequest request = RequestOf(io, kCases[1], io.At("image_embeds"));
+  EXPECT_TRUE(at::equal(original->Generate(request).pictures, again->Generate(request).pictures));
+  std::filesystem::remove_all(folder);
+}
+
+// Opens a copy of a pipeline folder with one JSON file changed.
+std::string FailureWith(const char* file, const char* key, const Json& value) {
+  const Path folder = Path(testing::TempDir()) / "genview-unclip-broken";
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(kGolden / "pipeline_pndm", folder, std::filesystem::copy_options::recursive);
+  Json json = ReadJson(folder / file);
+  json[key] = value;
+  WriteJson(folder / file, json);
+  std::string failure = "opened";
+  try {
+    UnclipPipeline::Open(folder);
+  } catch (const Error& error) {
+    failure = error.text().what;
+  }
+  std::filesystem::remove_all(folder);
+  return failure;
+}
+
+TEST(UnclipPipeline, FoldersThatDoNotFitAreRefusedInWords) {
+  EXPECT_NE(FailureWith("model_index.json", "_class_name", "StableDiffusionPipeline").find("StableDiffusionPipeline"), std::string::npos);
+  EXPECT_NE(FailureWith("model_index.json", "unet", Json::array({"diffusers", "UNet2DModel"})).find("`unet`"), std::string::npos);
+  EXPECT_NE(FailureWith("unet/config.json", "projection_class_embeddings_input_dim", 16).find("class_embedding"), std::string::npos);
+  EXPECT_NE(FailureWith("scheduler/scheduler_config.json", "_class_name", "DDPMScheduler").find("DDPMScheduler"), std::string::npos);
+  EXPECT_NE(FailureWith("vae/config.json", "norm_num_groups", 3).find("norm_num_groups"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace genview

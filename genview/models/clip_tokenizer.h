@@ -1,0 +1,43 @@
+// CLIP's byte-pair encoding: a text to the token ids of its text tower, as transformers' CLIPTokenizer gives them.
+//
+//   ClipTokenizer tokenizer = ClipTokenizer::Open("models/stable-unclip/tokenizer");    // vocab.json, merges.txt, or tokenizer.json
+//   std::vector<int64_t> ids = tokenizer.Encode("a photo of a cat", 77);               // begin, words, end, padding
+//
+// Text is expected in composed form (NFC), as keyboards give it; letters, digits and lower case are those of the system's
+// Unicode tables.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "genview/base/json.h"
+
+namespace genview {
+
+class ClipTokenizer {
+ public:
+  static ClipTokenizer Open(const Path& folder);  // throws Error
+
+  // The text's ids between begin and end, cut to `length` in all (the end stays), padded to `length`. Throws UsageError for
+  // text that is not UTF-8 or has combining marks apart from their letters.
+  std::vector<int64_t> Encode(std::string_view text, int64_t length) const;
+  std::vector<int64_t> Words(std::string_view text) const;  // the ids alone
+  int64_t begin_id() const { return begin_; }
+  int64_t end_id() const { return end_; }
+  int64_t pad_id() const { return pad_; }
+  int64_t max_length() const { return max_length_; }        // of the file, 77 where it does not say
+
+ private:
+  void ReadMerges(const std::vector<std::string>& lines, const std::string& where);
+  void ReadSpecialTokens(const Path& folder);
+  void AppendWord(std::string_view bytes, std::vector<int64_t>& ids) const;
+
+  std::map<std::string, int64_t> vocabulary_;
+  std::map<std::pair<std::string, std::string>, int64_t> merges_;  // pair -> rank
+  std::map<std::string, int64_t> special_;                         // text -> id
+  int64_t begin_ = 0, end_ = 0, pad_ = 0, unknown_ = 0, max_length_ = 77;
+};
+
+}  // namespace genview

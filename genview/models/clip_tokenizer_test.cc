@@ -1,0 +1,54 @@
+#include "genview/models/clip_tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include "genview/base/error.h"
+
+namespace genview {
+namespace {
+
+const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+
+TEST(ClipTokenizer, WordsEqualTransformersFromBothLayouts) {
+  for (const Path& folder : {kGolden / "pipeline_text/tokenizer", kGolden / "tokenizer_json"}) {
+    const ClipTokenizer tokenizer = ClipTokenizer::Open(folder);
+    for (const Json& one : ReadJson(kGolden / "tokens.json")) {
+      EXPECT_EQ(tokenizer.Words(one.at("text").get<std::string>()), one.at("ids").get<std::vector<int64_t>>()) << folder << one.at("text");
+    }
+  }
+}
+
+TEST(ClipTokenizer, SequencesBeginEndAndArePadded) {
+  const ClipTokenizer tokenizer = ClipTokenizer::Open(kGolden / "pipeline_text/tokenizer");
+  EXPECT_EQ(tokenizer.max_length(), 16);
+  EXPECT_EQ(tokenizer.pad_id(), 0);  // "!"
+  EXPECT_EQ(tokenizer.Encode("", 4), (std::vector<int64_t>{tokenizer.begin_id(), tokenizer.end_id(), 0, 0}));
+  const auto cut = tokenizer.Encode("a very long text that has to be cut", 5);
+  ASSERT_EQ(cut.size(), 5u);
+  EXPECT_EQ(cut.back(), tokenizer.end_id());
+}
+
+TEST(ClipTokenizer, TextsThatCannotBeReadAreRefused) {
+  const ClipTokenizer tokenizer = ClipTokenizer::Open(kGolden / "pipeline_text/tokenizer");
+  EXPECT_THROW(tokenizer.Words("\xff"), UsageError);
+  EXPECT_THROW(tokenizer.Words("e\xcc\x81"), UsageError);  // e and a combining acute
+  EXPECT_THROW(tokenizer.Words(std::string(5000, 'a')), UsageError);
+}
+
+TEST(ClipTokenizer, DamagedFilesAreErrors) {
+  const Path folder = Path(testing::TempDir()) / "genview-tokenizer";
+  const auto open = [&](const char* vocabulary, const char* merges) {
+    WriteFile(folder / "vocab.json", vocabulary);
+    WriteFile(folder / "merges.txt", merges);
+    return ClipTokenizer::Open(folder);
+  };
+  EXPECT_THROW(open("[]", ""), Error);
+  EXPECT_THROW(open(R"({"a": "b"})", ""), Error);
+  EXPECT_THROW(open(R"({"a": 1})", ""), Error);  // no special tokens
+  EXPECT_THROW(open(R"({"<|startoftext|>": 0, "<|endoftext|>": 1})", "a b c\n"), Error);
+  EXPECT_NO_THROW(open(R"({"<|startoftext|>": 0, "<|endoftext|>": 1})", "a b\n"));
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace genview
