@@ -83,16 +83,19 @@ Preprocess Preprocess::FromJson(const Json& json, std::string_view where) {
   return p;
 }
 
-Image ApplyGeometry(const Preprocess& p, const Image& image) {
-  if (p.squash) return Resize(image, p.size, p.size, p.filter);
-  int64_t width = image.width, height = image.height;
+Geometry GeometryOf(const Preprocess& p, int64_t width, int64_t height) {
+  if (p.squash) return {p.size, p.size, {0, 0, p.size, p.size}};
   if (p.resize_shortest > 0) {
-    const int64_t shortest = std::min(image.width, image.height);
-    width = p.resize_shortest * image.width / shortest;
-    height = p.resize_shortest * image.height / shortest;
+    const int64_t shortest = std::min(width, height);
+    width = p.resize_shortest * width / shortest;
+    height = p.resize_shortest * height / shortest;
   }
-  const Box crop{CropOffset(width, p.size, p.floor_crop), CropOffset(height, p.size, p.floor_crop), p.size, p.size};
-  return ResizeCrop(image, width, height, crop, p.filter);
+  return {width, height, {CropOffset(width, p.size, p.floor_crop), CropOffset(height, p.size, p.floor_crop), p.size, p.size}};
+}
+
+Image ApplyGeometry(const Preprocess& p, const Image& image) {
+  const Geometry g = GeometryOf(p, image.width, image.height);
+  return ResizeCrop(image, g.width, g.height, g.crop, p.filter);
 }
 
 void Normalise(const Image& image, const std::array<double, 3>& mean, const std::array<double, 3>& std,

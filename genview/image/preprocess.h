@@ -26,6 +26,12 @@ struct Preprocess {
   static Preprocess FromJson(const Json& json, std::string_view where);
 };
 
+// What happens to a picture of width x height: resized to this size, then cut to `crop` (which may reach over the edge).
+struct Geometry {
+  int64_t width = 0, height = 0;
+  Box crop;
+};
+Geometry GeometryOf(const Preprocess& p, int64_t width, int64_t height);
 // Resize and crop: the picture the encoder sees, still 8 bits.
 Image ApplyGeometry(const Preprocess& p, const Image& image);
 // out: 3 * H * W floats, channels first: (v / 255 - mean) / std.

@@ -1,5 +1,6 @@
 #include "genview/models/encoder.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "genview/base/error.h"
@@ -214,6 +215,12 @@ Encoder::Output Encoder::Encode(const Tensor& pixels, bool tokens) const {
   out.embeddings = out.embeddings.to(at::kFloat);
   out.tokens = tokens ? out.tokens.to(at::kFloat) : Tensor();
   return out;
+}
+
+int64_t EncodeBatchSize(const Encoder& encoder, int64_t asked) {
+  if (asked > 0) return asked;
+  const int64_t pixels = (encoder.device().is_cpu() ? 32 : 256) * int64_t{224 * 224};
+  return std::clamp<int64_t>(pixels / (encoder.preprocess().size * encoder.preprocess().size), 1, 256);
 }
 
 std::shared_ptr<Encoder> EncoderOf(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::string fingerprint,

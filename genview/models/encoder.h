@@ -51,6 +51,9 @@ class Encoder {
   at::ScalarType compute_ = at::kFloat;
 };
 
+// Pictures per call where the user leaves it open (asked = 0): as many as keep the machine busy without filling its memory.
+int64_t EncodeBatchSize(const Encoder& encoder, int64_t asked);
+
 // A backbone that is in memory, for example in the middle of its training, as an encoder. Its weights are used as they are,
 // where they are; the backbone must not be in use elsewhere meanwhile.
 std::shared_ptr<Encoder> EncoderOf(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::string fingerprint,

@@ -1,0 +1,215 @@
+#include "genview/foreground/score.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <numeric>
+#include <set>
+
+#include "genview/base/error.h"
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+#include "genview/data/loader.h"
+#include "genview/foreground/mask.h"
+#include "genview/foreground/pca.h"
+#include "genview/foreground/score_files.h"
+#include "genview/models/encoder.h"
+
+namespace genview {
+namespace {
+
+// Everything a picture's row, mask and truth need, and nothing that changes.
+struct Scorer {
+  Scorer(const ScoreConfig& c, std::shared_ptr<const ImageSource> s, std::shared_ptr<const Encoder> e)
+      : config(c), source(std::move(s)), encoder(std::move(e)) {}
+
+  const ScoreConfig& config;
+  std::shared_ptr<const ImageSource> source;
+  std::shared_ptr<const Encoder> encoder;
+  Tensor component;
+  double threshold = 0;
+  std::vector<std::string> masks;  // file names by index; empty: none wanted
+
+  std::vector<ScoredImage> Score(const EncodeBatch& batch) const;
+};
+
+// What is done per picture runs on all cores; each works on its own row.
+std::vector<ScoredImage> Scorer::Score(const EncodeBatch& batch) const {
+  const Tensor tokens = encoder->Encode(batch.pixels, /*tokens=*/true).tokens;
+  const Tensor foreground = (TokenScores(tokens, component) > threshold).to(at::kCPU, at::kByte).contiguous();  // [N,T]
+  const auto width = static_cast<size_t>(foreground.size(1));
+  std::vector<ScoredImage> rows(batch.indices.size());
+  at::parallel_for(0, static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto slot = static_cast<size_t>(i);
+      const std::span<const uint8_t> map(foreground.const_data_ptr<uint8_t>() + slot * width, width);
+      ScoredImage& row = rows[slot];
+      row.index = batch.indices[slot];
+      row.tokens = std::accumulate(map.begin(), map.end(), int64_t{0});
+      const Outcome<GrayImage> truth = source->ReadMask(row.index);
+      if (masks.empty() && !truth) continue;
+      const GrayImage mask = MaskOfPicture(map, encoder->grid(), encoder->preprocess(), batch.widths[slot], batch.heights[slot]);
+      if (!masks.empty()) WriteFile(config.masks / masks[static_cast<size_t>(row.index)], EncodePng(mask));
+      if (truth && truth->width == mask.width && truth->height == mask.height) row.overlap = MaskOverlap(mask, *truth);
+    }
+  });
+  return rows;
+}
+
+// What the rows depend on; another answer means that rows already there are of no use.
+std::string RequestOf(const ScoreConfig& config, const Scorer& scorer) {
+  const Json request = {{"model", FingerprintFile(config.model)}, {"encoder", scorer.encoder->fingerprint()},
+                        {"images", scorer.source->Fingerprint()}, {"source", config.images}, {"levels", config.levels}};
+  return Fingerprint(request.dump());
+}
+
+// True when no mask is wanted, or every picture of the table has its own.
+bool MasksAreThere(const Scorer& scorer, const Json& summary) {
+  if (scorer.masks.empty()) return true;
+  if (summary.value("masks", "") != scorer.config.masks.string()) return false;
+  std::set<std::string> scored;
+  for (const ForegroundRow& row : ReadForegroundTable(scorer.config.out)) scored.insert(row.id);
+  for (int64_t i = 0; i < scorer.source->size(); ++i) {
+    const Path mask = scorer.config.masks / scorer.masks[static_cast<size_t>(i)];
+    if (scored.count(scorer.source->item(i).id) != 0 && !std::filesystem::exists(mask)) return false;
+  }
+  return true;
+}
+
+std::vector<ForegroundRow> RowsOf(const Scorer& scorer, const std::vector<ScoredImage>& images) {
+  std::vector<ForegroundRow> rows;
+  const auto places = static_cast<double>(scorer.encoder->grid() * scorer.encoder->grid());
+  for (const ScoredImage& image : images) {
+    const SourceItem& item = scorer.source->item(image.index);
+    const double ratio = static_cast<double>(image.tokens) / places;
+    rows.push_back({.id = item.id, .path = item.path, .ratio = ratio, .noise_level = NoiseLevelFor(ratio, scorer.config.levels)});
+  }
+  return rows;
+}
+
+ScoreSummary Summarise(const std::vector<ForegroundRow>& rows, const std::vector<ScoredImage>& images,
+                       const std::vector<int64_t>& levels, int64_t skipped) {
+  ScoreSummary summary;
+  summary.images = static_cast<int64_t>(rows.size());
+  summary.skipped = skipped;
+  for (const int64_t level : levels) summary.per_level[level] = 0;
+  double overlap = 0;
+  int64_t with_truth = 0;
+  for (const ForegroundRow& row : rows) {
+    summary.mean_ratio += row.ratio / static_cast<double>(rows.size());
+    ++summary.per_level[row.noise_level];
+  }
+  for (const ScoredImage& image : images) {
+    if (!image.overlap) continue;
+    overlap += *image.overlap;
+    ++with_truth;
+  }
+  if (with_truth > 0) summary.truth_overlap = overlap / static_cast<double>(with_truth);
+  return summary;
+}
+
+Json SummaryToJson(const ScoreSummary& summary, const ScoreConfig& config, const Scorer& scorer) {
+  Json levels = Json::object();
+  for (const auto& [level, count] : summary.per_level) levels[std::to_string(level)] = count;
+  Json json = {{"images", summary.images}, {"skipped", summary.skipped}, {"mean_foreground_ratio", summary.mean_ratio},
+               {"images_per_level", levels}};
+  if (summary.truth_overlap) json["mean_overlap_with_truth"] = *summary.truth_overlap;
+  json["threshold"] = scorer.threshold;
+  json["encoder"] = scorer.encoder->fingerprint();
+  if (!config.masks.empty()) json["masks"] = config.masks.string();
+  return json;
+}
+
+ScoreSummary SummaryFromJson(const Json& json, const std::string& where) {
+  ScoreSummary summary;
+  summary.images = JsonInt(json, "images", 0, where);
+  summary.skipped = JsonInt(json, "skipped", 0, where);
+  summary.mean_ratio = JsonDouble(json, "mean_foreground_ratio", 0, where);
+  const Json levels = json.value("images_per_level", Json::object());
+  for (const auto& [level, count] : levels.items()) {
+    int64_t number = 0;
+    if (ParseInt(level, number) && count.is_number_integer()) summary.per_level[number] = count.get<int64_t>();
+  }
+  if (json.contains("mean_overlap_with_truth")) summary.truth_overlap = JsonDouble(json, "mean_overlap_with_truth", 0, where);
+  return summary;
+}
+
+}  // namespace
+
+std::vector<std::string> MaskNames(const std::vector<std::string>& ids) {
+  std::set<std::string> taken;
+  std::vector<std::string> names;
+  for (const std::string& id : ids) {
+    const Path path(id);
+    std::string name = (path.parent_path() / path.stem()).generic_string() + ".png";
+    if (!taken.insert(name).second) {
+      name = id + ".png";
+      taken.insert(name);
+    }
+    names.push_back(name);
+  }
+  return names;
+}
+
+ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress) {
+  if (config.levels.empty()) {
+    throw UsageError({.what = "`levels` is empty", .where = "key `levels`", .next = "give at least one noise level"});
+  }
+  const at::Device device = ChooseDevice(config.run.device);
+  Scorer scorer(config, OpenSource(config.images),
+                Encoder::Open(config.encoder, device, ChooseCompute(config.run.precision, device)));
+  const ForegroundModel model = ReadForegroundModel(config.model);
+  CheckModelFits(model, config.model, scorer.encoder->token_width(), scorer.encoder->fingerprint(), scorer.encoder->name());
+  scorer.component = model.component.to(device);
+  scorer.threshold = model.Threshold(config.model);
+  const int64_t total = scorer.source->size();
+  if (!config.masks.empty()) {
+    std::vector<std::string> ids;
+    for (int64_t i = 0; i < total; ++i) ids.push_back(scorer.source->item(i).id);
+    scorer.masks = MaskNames(ids);
+  }
+
+  const std::string request = RequestOf(config, scorer);
+  const ScoreFiles files(config.out, request);
+  if (const auto summary_json = files.Finished(); summary_json && MasksAreThere(scorer, *summary_json)) {
+    if (!config.lists.empty()) WriteOriginalLists(config.lists, ReadForegroundTable(config.out), config.levels);
+    ScoreSummary summary = SummaryFromJson(*summary_json, files.summary_path().string());
+    summary.up_to_date = true;
+    return summary;
+  }
+
+  SkippedLog skipped;
+  ScoreJournal journal(files.journal_path(), request + config.masks.string(), skipped);
+  const int64_t batch_size = EncodeBatchSize(*scorer.encoder, config.run.batch);
+  // Batches are cut by position. To get those of an undisturbed run, go on where a batch begins.
+  const int64_t first = journal.next() >= total ? total : journal.next() / batch_size * batch_size;
+  std::vector<ScoredImage> images = journal.images();
+  std::erase_if(images, [&](const ScoredImage& image) { return image.index >= first; });
+  std::vector<int64_t> indices(static_cast<size_t>(total - first));
+  std::iota(indices.begin(), indices.end(), first);
+  progress.Begin("foreground score", total, "images");
+  {
+    const c10::InferenceMode inference;
+    EncodeLoader loader(scorer.source, indices, scorer.encoder->preprocess(), batch_size, config.run.threads, skipped,
+                        config.run.strict);
+    for (EncodeBatch batch; loader.Next(batch);) {
+      const std::vector<ScoredImage> rows = scorer.Score(batch);
+      journal.Append(rows, (rows.back().index / batch_size + 1) * batch_size, skipped);
+      images.insert(images.end(), rows.begin(), rows.end());
+      progress.Update(rows.back().index + 1, loader.WaitShare());
+      progress.ThrowIfStopped();
+    }
+  }
+
+  const std::vector<ForegroundRow> rows = RowsOf(scorer, images);
+  const ScoreSummary summary = Summarise(rows, images, config.levels, skipped.count());
+  WriteForegroundTable(config.out, rows);
+  skipped.Write(config.out.parent_path() / "skipped.tsv");
+  if (!config.lists.empty()) WriteOriginalLists(config.lists, rows, config.levels);
+  files.Finish(SummaryToJson(summary, config, scorer));
+  progress.End(Format("{} images, {} skipped; {:.0f}% foreground on average", summary.images, summary.skipped,
+                      100 * summary.mean_ratio));
+  return summary;
+}
+
+}  // namespace genview

@@ -1,0 +1,59 @@
+// Stage: foreground ratio and noise level of every picture.
+//
+//   ScoreSummary done = ScoreForeground({.images = "photos/", .model = "FG.safetensors", .encoder = "models/ViT-H-14",
+//                                        .out = "ratios.tsv", .masks = "masks/"}, progress);
+//
+// Killed at any point, the same call goes on after the last whole batch. Once `out` is there and fits what is asked for,
+// nothing is done again.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "genview/base/fields.h"
+#include "genview/base/progress.h"
+#include "genview/tensor/run_options.h"
+
+namespace genview {
+
+struct ScoreConfig {
+  std::string images;
+  Path model;
+  Path encoder;
+  Path out;
+  Path masks;
+  Path lists;
+  std::vector<int64_t> levels = {0, 100, 200, 300, 400};
+  RunOptions run;
+};
+
+template <class Visit>
+void VisitFields(ScoreConfig& c, Visit&& visit) {
+  visit("images", c.images, Required{}, "folder, list file, tar shards or shapes:...");
+  visit("model", c.model, Required{}, "foreground model written by `genview foreground fit`");
+  visit("encoder", c.encoder, Required{}, "the encoder that the model was fitted with");
+  visit("out", c.out, Required{}, "table to write (.tsv)");
+  visit("masks", c.masks, Any{}, "folder for one mask per picture, 255 = foreground, at the picture's size");
+  visit("lists", c.lists, Any{}, "folder for the original tools' fg_ratios.txt and fg_ratios_LEVEL.txt");
+  visit("levels", c.levels, Range<int64_t>{0, 999}, "noise levels from little to much foreground");
+  visit("run", c.run, Section{}, "");
+}
+
+struct ScoreSummary {
+  int64_t images = 0, skipped = 0;
+  double mean_ratio = 0;
+  std::map<int64_t, int64_t> per_level;   // images of each noise level
+  std::optional<double> truth_overlap;    // mean intersection over union with the source's own masks, where it has any
+  bool up_to_date = false;                // nothing was to be done
+};
+
+// Writes `out`, a summary of the same name with the ending .json, skipped.tsv beside it when there were bad pictures, and
+// masks and lists if asked for.
+ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress);
+
+// MASKS/<id without extension>.png. Of two ids that differ in their extension alone the second keeps it.
+std::vector<std::string> MaskNames(const std::vector<std::string>& ids);
+
+}  // namespace genview

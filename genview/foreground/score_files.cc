@@ -1,0 +1,117 @@
+#include "genview/foreground/score_files.h"
+
+#include <algorithm>
+
+#include "genview/base/error.h"
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+
+namespace genview {
+namespace {
+
+std::string JsonLine(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+}  // namespace
+
+ScoreJournal::ScoreJournal(const Path& path, const std::string& request, SkippedLog& skipped) {
+  std::error_code ignored;
+  if (!Read(path, request, skipped)) {
+    std::filesystem::remove(path, ignored);
+    images_.clear();
+    next_ = 0;
+  }
+  log_.emplace(path);  // cuts a torn last line away
+  if (next_ == 0 && images_.empty()) {
+    std::filesystem::resize_file(path, 0);
+    log_.emplace(path);
+    log_->Append(JsonLine({{"request", request}}));
+  }
+}
+
+// Every line is one this program wrote whole, or the journal is not used.
+bool ScoreJournal::Read(const Path& path, const std::string& request, SkippedLog& skipped) {
+  if (!std::filesystem::exists(path)) return false;
+  const std::vector<std::string> lines = ReadLines(path, /*keep_torn=*/false);
+  if (lines.empty()) return false;
+  try {
+    if (JsonString(ParseJson(lines[0], path.string()), "request", "", path.string()) != request) return false;
+    for (size_t i = 1; i < lines.size(); ++i) {
+      const Json line = ParseJson(lines[i], path.string());
+      for (const Json& row : line.at("rows")) {
+        ScoredImage image;
+        image.index = row.at(0).get<int64_t>();
+        image.tokens = row.at(1).get<int64_t>();
+        if (row.size() > 2) image.overlap = row.at(2).get<double>();
+        images_.push_back(image);
+      }
+      for (const Json& pair : line.at("skipped")) {
+        written_[pair.at(0).get<std::string>()] = pair.at(1).get<std::string>();
+      }
+      next_ = line.at("next").get<int64_t>();
+    }
+  } catch (const Error&) {
+    return false;
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
+  for (const auto& [id, reason] : written_) skipped.Add(id, reason);
+  return true;
+}
+
+void ScoreJournal::Append(const std::vector<ScoredImage>& images, int64_t next, const SkippedLog& skipped) {
+  Json rows = Json::array(), bad = Json::array();
+  for (const ScoredImage& image : images) {
+    Json row = {image.index, image.tokens};
+    if (image.overlap) row.push_back(*image.overlap);
+    rows.push_back(std::move(row));
+  }
+  for (const auto& [id, reason] : skipped.rows()) {
+    if (written_.emplace(id, reason).second) bad.push_back({id, reason});
+  }
+  log_->Append(JsonLine({{"next", next}, {"rows", rows}, {"skipped", bad}}));
+  images_.insert(images_.end(), images.begin(), images.end());
+  next_ = next;
+}
+
+ScoreFiles::ScoreFiles(const Path& table, std::string request) : table_(table), request_(std::move(request)) {}
+
+Path ScoreFiles::summary_path() const { return Path(table_).replace_extension(".json"); }
+Path ScoreFiles::journal_path() const { return table_.parent_path() / Format(".{}.journal", table_.filename().string()); }
+
+std::optional<Json> ScoreFiles::Finished() const {
+  std::error_code code;
+  if (!std::filesystem::exists(table_, code) || !std::filesystem::exists(summary_path(), code)) return std::nullopt;
+  const Json summary = ReadJson(summary_path());
+  const std::string where = summary_path().string();
+  if (JsonString(summary, "request", "", where) != request_) return std::nullopt;
+  if (JsonString(summary, "table", "", where) != FingerprintFile(table_)) return std::nullopt;
+  return summary;
+}
+
+void ScoreFiles::Finish(Json summary) const {
+  summary["request"] = request_;
+  summary["table"] = FingerprintFile(table_);
+  WriteJson(summary_path(), summary);
+  std::error_code ignored;
+  std::filesystem::remove(journal_path(), ignored);
+}
+
+void WriteOriginalLists(const Path& folder, const std::vector<ForegroundRow>& rows, const std::vector<int64_t>& levels) {
+  const auto line = [](const std::string& path, const std::string& value) {
+    const char* separator = path.find(' ') == std::string::npos ? " " : "\t";
+    return path + separator + value + "\n";
+  };
+  std::string ratios;
+  std::map<int64_t, std::string> by_level;
+  for (const int64_t level : levels) by_level[level];
+  for (const ForegroundRow& row : rows) {
+    std::string ratio = Format("{}", row.ratio);
+    if (ratio.find_first_of(".e") == std::string::npos) ratio += ".0";  // as Python prints it
+    ratios += line(row.path, ratio);
+    by_level[row.noise_level] += line(row.path, Format("{}", row.noise_level));
+  }
+  WriteFile(folder / "fg_ratios.txt", ratios);
+  for (const auto& [level, text] : by_level) WriteFile(folder / Format("fg_ratios_{}.txt", level), text);
+}
+
+}  // namespace genview

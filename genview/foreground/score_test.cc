@@ -1,0 +1,301 @@
+// Both stages on the built-in pictures, with a small untrained encoder.
+#include "genview/foreground/score.h"
+
+#include <gtest/gtest.h>
+
+#include "genview/base/error.h"
+#include "genview/data/source.h"
+#include "genview/foreground/fit.h"
+#include "genview/foreground/score_files.h"
+#include "genview/models/encoder.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Stops after some updates; counts batches.
+class Counting : public Progress {
+ public:
+  explicit Counting(int64_t stop_after = INT64_MAX) : stop_after_(stop_after) {}
+  void Update(int64_t, double, std::string_view) override { ++updates; }
+  void Warn(std::string_view message) override { warnings.emplace_back(message); }
+  bool Stopped() const override { return updates >= stop_after_; }
+  int64_t updates = 0;
+  std::vector<std::string> warnings;
+
+ private:
+  int64_t stop_after_;
+};
+
+struct Workplace {
+  Path folder;
+  Path encoder;
+  std::string images = "shapes:count=24,size=32,seed=3";
+
+  explicit Workplace(const std::string& name) : folder(Path(testing::TempDir()) / ("score_" + name)) {
+    fs::remove_all(folder);
+    encoder = folder / "encoder.safetensors";
+    const auto net = MakeBackbone(Json{{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 1}, {"patch_size", 8}, {"image_size", 32}});
+    net->Init(Seed(2));
+    const Json meta = {{"format", 1}, {"kind", "pretrain"}, {"backbone", FieldsToJson(net->config())},
+                       {"preprocess", Preprocess{.size = 32, .resize_shortest = 32}.ToJson()}};
+    WriteSafetensors(encoder, NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+  }
+
+  FitConfig Fit() const {
+    FitConfig c;
+    c.images = images;
+    c.encoder = encoder;
+    c.out = folder / "FG.safetensors";
+    c.run.device = DeviceChoice::kCpu;
+    c.run.precision = Precision::kFp32;
+    c.run.batch = 8;
+    c.run.threads = 2;
+    return c;
+  }
+  ScoreConfig Score(const std::string& out = "ratios.tsv") const {
+    ScoreConfig c;
+    c.images = images;
+    c.model = folder / "FG.safetensors";
+    c.encoder = encoder;
+    c.out = folder / out;
+    c.run = Fit().run;
+    return c;
+  }
+};
+
+TEST(FitForeground, TheShareOfTheSampleIsForeground) {
+  const Workplace place("share");
+  Progress quiet;
+  FitConfig config = place.Fit();
+  config.share = 0.25;
+  const FitSummary fit = FitForeground(config, quiet);
+  EXPECT_EQ(fit.images, 24);
+  EXPECT_FALSE(fit.up_to_date);
+  const ScoreSummary score = ScoreForeground(place.Score(), quiet);
+  EXPECT_EQ(score.images, 24);
+  EXPECT_NEAR(score.mean_ratio, 0.25, 1e-9);
+  int64_t all = 0;
+  for (const auto& [level, count] : score.per_level) all += count;
+  EXPECT_EQ(all, 24);
+  EXPECT_EQ(score.per_level.size(), 5u);
+  ASSERT_TRUE(score.truth_overlap.has_value());
+  EXPECT_GT(*score.truth_overlap, 0);
+  EXPECT_LT(*score.truth_overlap, 1);
+}
+
+// A sample too large for memory is encoded twice and gives the same bytes.
+TEST(FitForeground, MemoryChangesNothing) {
+  const Workplace place("memory");
+  Counting once, twice;
+  FitForeground(place.Fit(), once);
+  const std::string kept = ReadFile(place.folder / "FG.safetensors");
+  fs::remove(place.folder / "FG.safetensors");
+  FitConfig config = place.Fit();
+  config.memory_mb = 0;
+  FitForeground(config, twice);
+  EXPECT_EQ(ReadFile(place.folder / "FG.safetensors"), kept);
+  EXPECT_EQ(once.updates, 3);
+  EXPECT_EQ(twice.updates, 6);
+}
+
+TEST(FitForeground, IsNotDoneTwiceAndFollowsItsInputs) {
+  const Workplace place("again");
+  Counting progress;
+  FitForeground(place.Fit(), progress);
+  const int64_t updates = progress.updates;
+  EXPECT_TRUE(FitForeground(place.Fit(), progress).up_to_date);
+  EXPECT_EQ(progress.updates, updates);
+  FitConfig other = place.Fit();
+  other.sample = 10;
+  EXPECT_EQ(FitForeground(other, progress).images, 10);
+  other.mode = ThresholdMode::kHistogram;
+  EXPECT_FALSE(FitForeground(other, progress).up_to_date);
+}
+
+// A component and its opposite become the same foreground.
+TEST(FitForeground, AGivenComponentKeepsItsDirectionAndGetsItsSign) {
+  const Workplace place("given");
+  Counting progress;
+  FitForeground(place.Fit(), progress);
+  const ForegroundModel own = ReadForegroundModel(place.folder / "FG.safetensors");
+  ForegroundModel turned;
+  turned.component = -own.component;
+  WriteForegroundModel(place.folder / "turned.safetensors", turned);
+  FitConfig config = place.Fit();
+  config.component = place.folder / "turned.safetensors";
+  config.out = place.folder / "FG2.safetensors";
+  const size_t warnings = progress.warnings.size();
+  FitForeground(config, progress);
+  EXPECT_GT(progress.warnings.size(), warnings);
+  const ForegroundModel again = ReadForegroundModel(config.out);
+  EXPECT_TRUE(at::equal(again.component, own.component));
+  EXPECT_NEAR(*again.threshold, *own.threshold, 1e-5);
+}
+
+TEST(ScoreForeground, ResumesAfterAnInterruptionWithTheSameBytes) {
+  const Workplace place("resume");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  ScoreConfig config = place.Score();
+  config.masks = place.folder / "masks";
+  Counting whole;
+  const ScoreSummary undisturbed = ScoreForeground(config, whole);
+  EXPECT_EQ(whole.updates, 3);
+  const std::string table = ReadFile(config.out), summary = ReadFile(place.folder / "ratios.json");
+  fs::remove(config.out);
+  fs::remove(place.folder / "ratios.json");
+
+  Counting stopped(1), rest;
+  EXPECT_THROW(ScoreForeground(config, stopped), Interrupted);
+  EXPECT_FALSE(fs::exists(config.out));
+  const ScoreSummary resumed = ScoreForeground(config, rest);
+  EXPECT_EQ(rest.updates, 2);
+  EXPECT_EQ(ReadFile(config.out), table);
+  EXPECT_EQ(ReadFile(place.folder / "ratios.json"), summary);
+  EXPECT_EQ(resumed.truth_overlap, undisturbed.truth_overlap);
+  EXPECT_FALSE(fs::exists(place.folder / ".ratios.tsv.journal"));
+}
+
+TEST(ScoreForeground, IsNotDoneTwiceAndFollowsItsInputs) {
+  const Workplace place("twice");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  Counting progress;
+  ScoreConfig config = place.Score();
+  ScoreForeground(config, progress);
+  EXPECT_EQ(progress.updates, 3);
+  const ScoreSummary again = ScoreForeground(config, progress);
+  EXPECT_TRUE(again.up_to_date);
+  EXPECT_EQ(again.images, 24);
+  EXPECT_EQ(progress.updates, 3);
+  config.masks = place.folder / "masks";  // asked for later: the pictures are scored again
+  ScoreForeground(config, progress);
+  EXPECT_EQ(progress.updates, 6);
+  EXPECT_TRUE(ScoreForeground(config, progress).up_to_date);
+  WriteFile(config.out, ReadFile(config.out) + "x\tx\t0\t0\n");  // changed by hand
+  ScoreForeground(config, progress);
+  EXPECT_EQ(progress.updates, 9);
+  fs::remove_all(config.masks);
+  ScoreForeground(config, progress);
+  EXPECT_EQ(progress.updates, 12);
+}
+
+TEST(ScoreForeground, AStoppedRunOfAnotherModelIsNotUsed) {
+  const Workplace place("other");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  Counting stopped(2);
+  EXPECT_THROW(ScoreForeground(place.Score(), stopped), Interrupted);
+  FitConfig other = place.Fit();
+  other.share = 0.6;
+  FitForeground(other, quiet);
+  Counting all;
+  EXPECT_NEAR(ScoreForeground(place.Score(), all).mean_ratio, 0.6, 0.5 / (24 * 16));
+  EXPECT_EQ(all.updates, 3);
+}
+
+TEST(ScoreForeground, BatchAndThreadsChangeNothing) {
+  const Workplace place("batch");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  ScoreForeground(place.Score(), quiet);
+  ScoreConfig other = place.Score("other.tsv");
+  other.run.batch = 5;
+  other.run.threads = 1;
+  ScoreForeground(other, quiet);
+  EXPECT_EQ(ReadFile(place.folder / "ratios.tsv"), ReadFile(place.folder / "other.tsv"));
+}
+
+TEST(ScoreForeground, MasksHaveThePicturesSizeAndRatio) {
+  const Workplace place("masks");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  ScoreConfig config = place.Score();
+  config.masks = place.folder / "masks";
+  ScoreForeground(config, quiet);
+  for (const ForegroundRow& row : ReadForegroundTable(config.out)) {
+    const Path file = config.masks / Path(row.id).replace_extension(".png");
+    const Outcome<Image> mask = DecodeImage(ReadFile(file));
+    ASSERT_TRUE(mask) << file;
+    EXPECT_EQ(mask->width, 32);
+    int64_t on = 0;
+    for (size_t i = 0; i < mask->pixels.size(); i += 3) on += mask->pixels[i] == 255;
+    EXPECT_NEAR(static_cast<double>(on) / (32 * 32), row.ratio, 1e-9);
+  }
+}
+
+TEST(ScoreForeground, AnotherEncoderIsRefused) {
+  const Workplace place("refused");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  const Workplace other("refused_other");
+  ScoreConfig config = place.Score();
+  const auto net = MakeBackbone(Json{{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 2}, {"patch_size", 8}, {"image_size", 32}});
+  net->Init(Seed(3));
+  WriteSafetensors(other.folder / "e.safetensors", NamedTensors(net->Weights(), "encoder."),
+                   {{"genview", Json{{"backbone", FieldsToJson(net->config())}}.dump()}});
+  config.encoder = other.folder / "e.safetensors";
+  EXPECT_THROW(ScoreForeground(config, quiet), Error);
+}
+
+TEST(ScoreForeground, BadPicturesAreLeftOutAndNamed) {
+  Workplace place("bad");
+  const auto shapes = OpenSource("shapes:count=6,size=32,seed=1");
+  for (int64_t i = 0; i < 6; ++i) {
+    const Outcome<Image> image = shapes->Read(i);
+    ASSERT_TRUE(image);
+    WriteFile(place.folder / "images" / Format("{}.png", i), i == 3 ? "not a picture" : EncodePng(*image));
+  }
+  place.images = (place.folder / "images").string();
+  Progress quiet;
+  EXPECT_EQ(FitForeground(place.Fit(), quiet).skipped, 1);
+  const ScoreSummary score = ScoreForeground(place.Score(), quiet);
+  EXPECT_EQ(score.images, 5);
+  EXPECT_EQ(score.skipped, 1);
+  EXPECT_NE(ReadFile(place.folder / "skipped.tsv").find("3.png\t"), std::string::npos);
+  ScoreConfig strict = place.Score("strict.tsv");
+  strict.run.strict = true;
+  EXPECT_THROW(ScoreForeground(strict, quiet), Error);
+}
+
+TEST(ScoreFiles, ListsAreThoseOfTheOriginalTools) {
+  const Path folder = Path(testing::TempDir()) / "original_lists";
+  WriteOriginalLists(folder, {{"a", "x/a.jpg", 0.40625, 200}, {"b", "x/b c.jpg", 1, 400}, {"d", "x/d.jpg", 0, 0}}, {0, 200, 400});
+  EXPECT_EQ(ReadFile(folder / "fg_ratios.txt"), "x/a.jpg 0.40625\nx/b c.jpg\t1.0\nx/d.jpg 0.0\n");
+  EXPECT_EQ(ReadFile(folder / "fg_ratios_200.txt"), "x/a.jpg 200\n");
+  EXPECT_EQ(ReadFile(folder / "fg_ratios_400.txt"), "x/b c.jpg\t400\n");
+}
+
+TEST(ScoreJournal, DamageMeansBeginningAgain) {
+  const Path path = Path(testing::TempDir()) / "score.journal";
+  fs::remove(path);
+  SkippedLog skipped;
+  skipped.Add("bad", "why");
+  {
+    ScoreJournal journal(path, "request", skipped);
+    journal.Append({{0, 5, 0.1}, {2, 7, {}}}, 4, skipped);
+  }
+  {
+    SkippedLog fresh;
+    const ScoreJournal journal(path, "request", fresh);
+    EXPECT_EQ(journal.next(), 4);
+    EXPECT_EQ(journal.images(), (std::vector<ScoredImage>{{0, 5, 0.1}, {2, 7, {}}}));
+    EXPECT_EQ(fresh.rows(), skipped.rows());
+  }
+  WriteFile(path, ReadFile(path) + "{\"next\": 9, \"ro");  // torn
+  EXPECT_EQ(ScoreJournal(path, "request", skipped).next(), 4);
+  WriteFile(path, ReadFile(path) + "{\"next\": 9}\n");
+  EXPECT_EQ(ScoreJournal(path, "request", skipped).next(), 0);
+  EXPECT_EQ(ScoreJournal(path, "another", skipped).next(), 0);
+}
+
+TEST(MaskNames, LoseTheirExtensionUnlessTheyWouldMeet) {
+  EXPECT_EQ(MaskNames({"a/x.jpg", "b/x.jpg", "a/x.png", "y.tar.gz"}),
+            (std::vector<std::string>{"a/x.png", "b/x.png", "a/x.png.png", "y.tar.png"}));
+}
+
+}  // namespace
+}  // namespace genview
