@@ -71,12 +71,20 @@ std::string DefaultText(const Json& value) {
 std::string Explain(const FieldInfo& field) {
   std::string text = field.help;
   std::vector<std::string> notes;
+  const size_t to = field.rule.find(" to ");
+  double high = 0;
   if (field.rule == "required") notes.emplace_back("required");
+  else if (to != std::string::npos && ParseDouble(std::string_view(field.rule).substr(to + 4), high) && high >= 1e6) notes.push_back(Format("at least {}", field.rule.substr(0, to)));
   else if (!field.rule.empty()) notes.push_back(field.rule);
   const std::string fallback = DefaultText(field.default_value);
-  if (!fallback.empty() && fallback != "false" && field.rule != "required") notes.push_back("default " + fallback);
+  if (!fallback.empty() && fallback != "false" && fallback != "true" && field.rule != "required") notes.push_back("default " + fallback);
   if (!notes.empty()) text += Format(" [{}]", fmt::join(notes, "; "));
   return text;
+}
+
+std::string OptionText(const FieldInfo& field) {
+  const bool on = field.type == "true|false" && field.default_value == true;
+  return Format("--{}{} {}", on ? "[no-]" : "", FlagName(field.name), ValueName(field));
 }
 
 std::string Upper(std::string_view text) {
@@ -128,10 +136,10 @@ std::string CommandHelp(const Command& command) {
       continue;
     }
     std::string& list = field.name.starts_with("run.") ? common : options;
-    AppendRow(list, Format("--{} {}", FlagName(field.name), ValueName(field)), Explain(field), 28);
+    AppendRow(list, OptionText(field), Explain(field), 28);
   }
   for (const auto& field : DescribeFields<ProgramOptions>()) {
-    AppendRow(common, Format("--{} {}", FlagName(field.name), ValueName(field)), Explain(field), 28);
+    AppendRow(common, OptionText(field), Explain(field), 28);
   }
   if (!positionals.empty()) out += "\n" + positionals;
   if (!options.empty()) out += "\noptions:\n" + options;

@@ -42,20 +42,15 @@ void Flatten(const Json& object, const std::string& prefix, std::vector<std::str
   }
 }
 
-std::vector<PairRow> ReadPairs(const Path& folder) {
-  std::vector<PairRow> pairs;
-  const Path file = folder / "pairs.json";
-  if (!IsFile(file)) return pairs;
-  const Json json = ReadJson(file);
-  const std::string where = file.string();
-  const Json& rows = Member(json, "pairs");
-  if (!rows.is_array()) return pairs;
+void ReadPairs(const Path& folder, const Json& gallery, const std::string& where, RunRecord& run) {
+  const Json& rows = Member(gallery, "pairs");
+  if (!rows.is_array()) return;
+  run.pairs_arm = JsonString(gallery, "arm", "", where);
   for (const Json& row : rows) {
-    pairs.push_back({JsonString(row, "id", "", where), JsonDouble(row, "weight", 0, where), Inside(folder, row, "view1", where),
-                     Inside(folder, row, "map1", where), Inside(folder, row, "view2", where), Inside(folder, row, "map2", where)});
+    run.pairs.push_back({JsonString(row, "id", "", where), JsonDouble(row, "weight", 0, where), Inside(folder, row, "view1", where),
+                         Inside(folder, row, "map1", where), Inside(folder, row, "view2", where), Inside(folder, row, "map2", where)});
   }
-  std::stable_sort(pairs.begin(), pairs.end(), [](const PairRow& a, const PairRow& b) { return a.weight > b.weight; });
-  return pairs;
+  std::stable_sort(run.pairs.begin(), run.pairs.end(), [](const PairRow& a, const PairRow& b) { return a.weight > b.weight; });
 }
 
 void ReadGallery(const Path& folder, RunRecord& run) {
@@ -77,6 +72,7 @@ void ReadGallery(const Path& folder, RunRecord& run) {
   if (const Json& views = Member(levels, "views"); views.is_array()) {
     for (const Json& row : views) run.levels.views.emplace_back(JsonInt(row, "level", 0, where), Inside(folder, row, "view", where));
   }
+  ReadPairs(folder, json, where, run);
 }
 
 std::vector<StageRecord> ReadStages(const Path& folder) {
@@ -114,11 +110,10 @@ void ReadArms(RunRecord& run) {
   const Json& arms = Member(run.recipe, "arms");
   if (!arms.is_array()) return;
   for (const Json& json : arms) {
-    ArmRecord arm{JsonString(json, "name", "", run.folder.string()), {}, {}, {}, false};
+    ArmRecord arm{JsonString(json, "name", "", run.folder.string()), {}, {}, false};
     if (arm.name.empty() || arm.name.find('/') != std::string::npos || arm.name.starts_with(".")) continue;
     if (const Json& set = Member(json, "set"); set.is_object()) Flatten(set, "", arm.differences);
-    const Path folder = SeedFolders(run.folder, arm.name).front().second;
-    arm.pairs = ReadPairs(folder / "pretrain" / "pairs");
+    const Path folder = SeedFolder(run.folder, arm.name, run.seeds, run.seeds.front());
     arm.log = folder / "pretrain" / "log.jsonl";
     if (const Path summary = folder / "pretrain" / "summary.json"; IsFile(summary)) {
       arm.collapsed = JsonBool(ReadJson(summary), "collapsed", false, summary.string());
@@ -142,6 +137,12 @@ RunRecord ReadRun(const Path& folder) {
   run.recipe_text = ReadFile(recipe, uint64_t{4} << 20);
   run.recipe = ParseToml(run.recipe_text, recipe.string()).values;
   run.name = JsonString(run.recipe, "name", "", recipe.string());
+  if (const Json& seeds = Member(run.recipe, "seeds"); seeds.is_array()) {
+    for (const Json& seed : seeds) {
+      if (seed.is_number_integer()) run.seeds.push_back(seed.get<uint64_t>());
+    }
+  }
+  if (run.seeds.empty()) run.seeds = {0};
   if (run.name.empty()) run.name = std::filesystem::weakly_canonical(folder).filename().string();
   if (IsFile(folder / "environment.json")) run.environment = ReadJson(folder / "environment.json");
   if (IsFile(folder / "foreground" / "ratios.tsv")) run.ratios = ReadForegroundTable(folder / "foreground" / "ratios.tsv");
@@ -151,7 +152,7 @@ RunRecord ReadRun(const Path& folder) {
   ReadArms(run);
   std::vector<std::string> names;
   for (const ArmRecord& arm : run.arms) names.push_back(arm.name);
-  run.scores = CollectScores(folder, names);
+  run.scores = CollectScores(folder, names, run.seeds);
   run.stages = ReadStages(folder / "state");
   return run;
 }

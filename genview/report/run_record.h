@@ -1,11 +1,11 @@
 // A run's folder as the report needs it. Whatever is missing is left empty: a run that is still going, or that skipped a
 // stage, has a report too.
 //
-// Beside what every run leaves, two folders of pictures are read where they are:
+// Beside what every run leaves, a folder of pictures is read where it is:
 //   gallery/gallery.json       {"images": [{"id", "ratio", "level", "image", "mask", "view"}],
-//                               "levels": {"id", "image", "views": [{"level", "view"}]}}
-//   ARM/pretrain/pairs/pairs.json   {"pairs": [{"id", "weight", "view1", "map1", "view2", "map2"}]}
-// whose pictures are files of the same folder.
+//                               "levels": {"id", "image", "views": [{"level", "view"}]},
+//                               "arm", "pairs": [{"id", "weight", "view1", "map1", "view2", "map2"}]}
+// whose pictures are files of the same folder; "arm" is the one whose pairs they are.
 #pragma once
 
 #include <string>
@@ -46,7 +46,6 @@ struct PairRow {
 struct ArmRecord {
   std::string name;
   std::vector<std::string> differences;  // "pretrain.pair.source = generated"
-  std::vector<PairRow> pairs;            // by falling weight
   Path log;
   bool collapsed = false;                // its training says that the features no longer tell pictures apart
 };
@@ -61,11 +60,14 @@ struct RunRecord {
   std::string name;
   std::string recipe_text;
   Json recipe = Json::object(), environment = Json::object();
+  std::vector<uint64_t> seeds;           // at least one
   std::vector<ArmRecord> arms;
   std::vector<ArmScore> scores;
   std::vector<StageRecord> stages;
   std::vector<GalleryRow> gallery;       // by rising ratio
   LevelStrip levels;
+  std::string pairs_arm;
+  std::vector<PairRow> pairs;            // by falling weight
   std::vector<ForegroundRow> ratios;
   std::vector<LeftOut> left_out;
 };

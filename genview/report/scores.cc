@@ -57,33 +57,28 @@ std::vector<Path> ScoreFiles(const Path& folder) {
 
 }  // namespace
 
-std::vector<std::pair<std::optional<uint64_t>, Path>> SeedFolders(const Path& run, const std::string& arm) {
-  std::vector<std::pair<std::optional<uint64_t>, Path>> folders;
-  std::error_code code;
-  for (std::filesystem::directory_iterator it(run / arm, code), end; !code && it != end; it.increment(code)) {
-    const std::string name = it->path().filename().string();
-    uint64_t seed = 0;
-    if (name.starts_with("seed-") && ParseUint(name.substr(5), seed)) folders.emplace_back(seed, it->path());
-  }
-  std::sort(folders.begin(), folders.end());
-  if (folders.empty()) folders.emplace_back(std::nullopt, run / arm);
-  return folders;
+Path SeedFolder(const Path& run, const std::string& arm, const std::vector<uint64_t>& seeds, uint64_t seed) {
+  return seeds.size() > 1 ? run / arm / Format("seed-{}", seed) : run / arm;
 }
 
-std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms) {
+std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms, const std::vector<uint64_t>& seeds) {
   std::vector<ArmScore> scores;
   for (const auto& arm : arms) {
     std::map<std::pair<int, std::string>, ArmScore> found;  // by eval and score, in the order they are shown
-    for (const auto& [seed, folder] : SeedFolders(run, arm)) {
-      for (const Path& file : ScoreFiles(folder / "eval")) {
+    for (const uint64_t seed : seeds) {
+      for (const Path& file : ScoreFiles(SeedFolder(run, arm, seeds, seed) / "eval")) {
         const EvalResult result = EvalResultFromJson(ReadJson(file), file.string());
         const auto add = [&](const std::string& name, double value, double low, double high) {
-          ArmScore& score = found[{EvalRank(result.kind), result.kind + " " + name}];
+          ArmScore& score = found[{EvalRank(result.kind), Format("{} {}", result.kind, name)}];
           if (score.seeds.empty()) {
-            score = {.arm = arm, .eval = result.kind, .score = name, .seeds = {}, .images = result.images,
-                     .classes = result.classes, .checkpoint = result.checkpoint};
+            score.arm = arm;
+            score.eval = result.kind;
+            score.score = name;
+            score.images = result.images;
+            score.classes = result.classes;
+            score.checkpoint = result.checkpoint;
           }
-          score.seeds.push_back({seed.value_or(result.seed), value, low, high});
+          score.seeds.push_back({seed, value, low, high});
         };
         add("top1", result.top1, result.top1_low, result.top1_high);
         const auto hits = static_cast<int64_t>(std::llround(result.top5 / 100 * static_cast<double>(result.images)));

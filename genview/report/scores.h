@@ -1,11 +1,10 @@
 // The scores of a run's arms: one record per arm and score, with an interval that says how sure it is.
 //
-//   const auto scores = CollectScores(run, {"baseline", "genview"});   // from ARM/eval/*.json and ARM/seed-S/eval/*.json
+//   const auto scores = CollectScores(run, {"baseline", "genview"}, {0});   // from ARM/eval/*.json
 //   WriteJson(run / "results.json", ScoresToJson(scores));
 //   Difference gain = Compare(scores[2], scores[0]);
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,8 +28,9 @@ struct ArmScore {
   std::string checkpoint;  // fingerprint of the first seed's
 };
 
-// In the order of `arms`, then linear, knn, others; top1 before top5. Arms without scores are left out.
-std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms);
+// In the order of `arms`, then linear, knn, others; top1 before top5. Arms without scores are left out. With several seeds
+// the scores are those of ARM/seed-S, otherwise of ARM itself.
+std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms, const std::vector<uint64_t>& seeds);
 
 Json ScoresToJson(const std::vector<ArmScore>& scores);
 
@@ -42,7 +42,7 @@ struct Difference {
 // are joined (Newcombe 1998, method 10), which errs on the wide side since both arms saw the same test images.
 Difference Compare(const ArmScore& arm, const ArmScore& baseline);
 
-// Folders of one arm that hold `pretrain` and `eval`: the arm's own, or its `seed-S` in the order of S.
-std::vector<std::pair<std::optional<uint64_t>, Path>> SeedFolders(const Path& run, const std::string& arm);
+// The folder of one arm and seed, which holds `pretrain` and `eval`. `seeds`: all of the run.
+Path SeedFolder(const Path& run, const std::string& arm, const std::vector<uint64_t>& seeds, uint64_t seed);
 
 }  // namespace genview

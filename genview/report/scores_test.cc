@@ -63,19 +63,23 @@ TEST(CollectScores, SeedFoldersAreAveraged) {
   std::filesystem::remove_all(run);
   WriteJson(run / "baseline" / "eval" / "knn.json", EvalResultToJson(Result("knn", 30, 0)));
   WriteJson(run / "baseline" / "eval" / "linear.json", EvalResultToJson(Result("linear", 50, 0)));
+  WriteJson(run / "genview" / "eval" / "linear.json", EvalResultToJson(Result("linear", 10, 0)));  // of an earlier recipe
   WriteJson(run / "genview" / "seed-0" / "eval" / "linear.json", EvalResultToJson(Result("linear", 52, 0)));
   WriteJson(run / "genview" / "seed-1" / "eval" / "linear.json", EvalResultToJson(Result("linear", 56, 1)));
-  const auto scores = CollectScores(run, {"baseline", "genview", "not there"});
+  const auto scores = CollectScores(run, {"baseline", "genview", "not there"}, {0});
   ASSERT_EQ(scores.size(), 6u);  // top1 and top5 each
   EXPECT_EQ(scores[0].arm + scores[0].eval + scores[0].score, "baselinelineartop1");
   EXPECT_EQ(scores[2].eval, "knn");
   EXPECT_EQ(scores[0].low, 48);
   EXPECT_EQ(scores[4].arm, "genview");
-  EXPECT_EQ(scores[4].value, 54);
-  EXPECT_EQ(scores[4].seeds.size(), 2u);
+  EXPECT_EQ(scores[4].value, 10);
+  const auto seeds = CollectScores(run, {"genview"}, {0, 1});
+  ASSERT_EQ(seeds.size(), 2u);
+  EXPECT_EQ(seeds[0].value, 54);
+  EXPECT_EQ(seeds[0].seeds.size(), 2u);
+  EXPECT_EQ(ScoresToJson(seeds)["results"][0]["interval"], "95% t over seeds");
   const Json json = ScoresToJson(scores);
   EXPECT_EQ(json["results"].size(), 6u);
-  EXPECT_EQ(json["results"][4]["interval"], "95% t over seeds");
   EXPECT_EQ(json["results"][0]["seeds"][0]["value"], 50.0);
 }
 

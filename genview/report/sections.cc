@@ -253,14 +253,13 @@ void WriteLevels(Html& html, const RunRecord& run, PictureShelf& shelf) {
 }
 
 void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf) {
-  const auto with_pairs = std::find_if(run.arms.begin(), run.arms.end(), [](const ArmRecord& arm) { return !arm.pairs.empty(); });
-  if (with_pairs == run.arms.end()) return;
-  const auto& pairs = with_pairs->pairs;
+  const auto& pairs = run.pairs;
+  if (pairs.empty()) return;
   const size_t shown = std::min(kPairsShown, (pairs.size() + 1) / 2);
   html.Open("section");
   Heading(html, "Pairs and their quality",
           Format("Pairs of {} that count most and least in the loss: foregrounds that agree on backgrounds that differ weigh more. Below "
-                 "each view is where the quality model sees foreground.", Quoted(with_pairs->name)));
+                 "each view is where the quality model sees foreground.", Quoted(run.pairs_arm)));
   for (const bool best : {true, false}) {
     html.Line("h3", best ? "Highest weight" : "Lowest weight");
     html.Open("div", {{"class", "pairs"}});

@@ -66,7 +66,8 @@ def gallery(folder):
         png(f"{folder}/level-{level}.png", 64, 64, disc(4, 22, jitter=level / 300)[0])
         views.append({"level": level, "view": f"level-{level}.png"})
     write(f"{folder}/gallery.json", json.dumps(
-        {"images": images, "levels": {"id": "disc/000004.png", "image": "004-image.png", "views": views}}, indent=1))
+        {"images": images, "levels": {"id": "disc/000004.png", "image": "004-image.png", "views": views},
+         "arm": "genview", "pairs": pairs(folder)}, indent=1))
 
 
 def pairs(folder):
@@ -79,7 +80,7 @@ def pairs(folder):
             png(f"{folder}/{k}-map{view}.png", 64, 64, mask)
             row[f"view{view}"], row[f"map{view}"] = f"{k}-view{view}.png", f"{k}-map{view}.png"
         rows.append(row)
-    write(f"{folder}/pairs.json", json.dumps({"pairs": rows}, indent=1))
+    return rows
 
 
 def arm(run, name, linear, knn, seed):
@@ -138,7 +139,6 @@ pretrain.quality.enabled = true
     arm(run, "generated", 56.9, 36.1, 1)
     arm(run, "genview", 58.8, 38.0, 2)
     gallery(f"{run}/gallery")
-    pairs(f"{run}/genview/pretrain/pairs")
     dice = random.Random(5)
     ratios = [min(1, max(0, dice.betavariate(3, 5))) for _ in range(4096)]
     write(f"{run}/foreground/ratios.tsv", "id\tpath\tforeground_ratio\tnoise_level\n" + "".join(
