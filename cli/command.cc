@@ -10,6 +10,10 @@ namespace {
 constexpr Command kCommands[] = {
     {"dataset make", "shapes --out DIR [options]", "writes the built-in procedural images, and the truth about their foreground", {"kind"},
      DatasetMakeFields, RunDatasetMake},
+    {"foreground fit", "IMAGES --encoder ENCODER --out FG.safetensors [options]", "finds what tells foreground from background in an encoder's features",
+     {"images"}, ForegroundFitFields, RunForegroundFit},
+    {"foreground score", "IMAGES --model FG.safetensors --encoder ENCODER --out RATIOS.tsv [options]",
+     "foreground ratio and noise level of each image", {"images"}, ForegroundScoreFields, RunForegroundScore},
     {"report", "DIR... [--out report.html]", "one self-contained HTML page of one or several runs", {"runs"}, ReportFields, RunReport},
     {"bench step", "[options]", "how fast one pretraining step is on this machine", {}, BenchStepFields, RunBenchStep},
     {"inspect", "FILE", "what a weights file, checkpoint, list, table, shard or folder holds", {"file"}, InspectFields, RunInspect},

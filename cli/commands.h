@@ -10,6 +10,12 @@ namespace genview {
 std::vector<FieldInfo> DatasetMakeFields();
 int RunDatasetMake(const Args& args, Progress& progress);
 
+std::vector<FieldInfo> ForegroundFitFields();
+int RunForegroundFit(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> ForegroundScoreFields();
+int RunForegroundScore(const Args& args, Progress& progress);
+
 std::vector<FieldInfo> BenchStepFields();
 int RunBenchStep(const Args& args, Progress& progress);
 
