@@ -78,6 +78,17 @@ Schedule ScheduleOf(const PretrainConfig& c, int64_t steps_per_epoch) {
   return schedule;
 }
 
+Preprocess PreprocessOf(const PretrainConfig& c) {
+  Preprocess preprocess;
+  preprocess.size = c.size;
+  // The usual margin around the crop (256 for 224); small pictures are taken whole.
+  preprocess.resize_shortest = c.size >= 96 ? std::llround(static_cast<double>(c.size) * 256 / 224) : c.size;
+  preprocess.filter = Filter::kBilinear;
+  preprocess.mean = c.normalisation == Normalisation::kClip ? kClipMean : kImagenetMean;
+  preprocess.std = c.normalisation == Normalisation::kClip ? kClipStd : kImagenetStd;
+  return preprocess;
+}
+
 Json WhatIsComputed(const PretrainConfig& resolved) {
   PretrainConfig c = resolved, blank;
   c.out.clear();

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "genview/base/fields.h"
+#include "genview/image/preprocess.h"
 #include "genview/models/backbone.h"
 #include "genview/ssl/method.h"
 #include "genview/tensor/run_options.h"
@@ -15,6 +16,7 @@ namespace genview {
 enum class PairSource { kAugment, kGenerated, kExtraData };
 enum class OptimizerKind { kSgd, kAdamW };
 enum class Normalisation { kImagenet, kClip };
+enum class QualityFeatures { kOnline };  // of the augmented views, at every step
 
 template <>
 struct EnumNames<PairSource> {
@@ -29,6 +31,10 @@ template <>
 struct EnumNames<Normalisation> {
   static constexpr std::pair<Normalisation, const char*> kNames[] = {{Normalisation::kImagenet, "imagenet"},
                                                                      {Normalisation::kClip, "clip"}};
+};
+template <>
+struct EnumNames<QualityFeatures> {
+  static constexpr std::pair<QualityFeatures, const char*> kNames[] = {{QualityFeatures::kOnline, "online"}};
 };
 
 struct PairConfig {
@@ -48,6 +54,7 @@ struct QualityConfig {
   double gamma = 1.0;
   std::string encoder;
   std::string foreground;
+  QualityFeatures features = QualityFeatures::kOnline;
 };
 template <class Visit>
 void VisitFields(QualityConfig& c, Visit&& visit) {
@@ -55,6 +62,7 @@ void VisitFields(QualityConfig& c, Visit&& visit) {
   visit("gamma", c.gamma, Range<double>{0, 100}, "how strongly: 0 gives every pair the weight 1");
   visit("encoder", c.encoder, Any{}, "frozen encoder that judges the views");
   visit("foreground", c.foreground, Any{}, "foreground model fitted with that encoder");
+  visit("features", c.features, Any{}, "online: judge the augmented views themselves");
 }
 
 struct PretrainConfig {
@@ -69,6 +77,8 @@ struct PretrainConfig {
   int64_t size = 224;
   Normalisation normalisation = Normalisation::kImagenet;
   std::string augmentation;
+  double crop_min = 0;
+  double blur = -1;
 
   int64_t epochs = 200;
   int64_t batch = 256;
@@ -114,6 +124,8 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("size", c.size, Count{8, 1024}, "side of the views in pixels");
   visit("normalisation", c.normalisation, Any{}, "mean and deviation of the colours");
   visit("augmentation", c.augmentation, Any{}, "preset of augmentations; empty = the method's own");
+  visit("crop_min", c.crop_min, Range<double>{0, 1}, "smallest share of a picture that a view shows; 0 = the preset's");
+  visit("blur", c.blur, Range<double>{-1, 1}, "probability of a blur; -1 = the preset's");
   visit("epochs", c.epochs, Count{1, 1'000'000}, "passes over the pictures");
   visit("batch", c.batch, Count{2, 1 << 20}, "pairs per update");
   visit("accumulate", c.accumulate, Count{1, 4096}, "parts that a batch is computed in, to save memory; norms see one part");
@@ -149,6 +161,8 @@ PretrainConfig Resolved(PretrainConfig config);
 MethodConfig MethodOf(const PretrainConfig& resolved);
 BackboneConfig BackboneOf(const PretrainConfig& resolved);
 Schedule ScheduleOf(const PretrainConfig& resolved, int64_t steps_per_epoch);
+
+Preprocess PreprocessOf(const PretrainConfig& resolved);  // for using the trained encoder: resize, centre crop, the colours of training
 
 // The members that change what is computed, as JSON; paths, threads, log and checkpoint intervals are left out.
 Json WhatIsComputed(const PretrainConfig& resolved);

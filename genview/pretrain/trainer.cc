@@ -47,8 +47,8 @@ void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor&
 
 StepReport Trainer::Step() {
   GENVIEW_CHECK(loss_.defined(), "Step without Accumulate");
-  StepReport report{.loss = loss_, .lr = schedule_.At(steps_)};
-  if (!weights_.empty()) report.weight_std = at::cat(weights_).std().item<double>();
+  StepReport report{.loss = loss_, .weight_std = {}, .lr = schedule_.At(steps_)};
+  if (!weights_.empty()) report.weight_std = at::cat(weights_).std();
   optimizer_->Step(report.lr);
   ZeroGrad(method_->Weights());
   method_->AfterStep(steps_, schedule_.total_steps);

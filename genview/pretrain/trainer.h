@@ -18,8 +18,8 @@ namespace genview {
 
 struct StepReport {
   Tensor loss;             // [] fp32: mean over the batch, weights included; detached, on the device
+  Tensor weight_std;       // [] of the pair weights; undefined without any
   double lr = 0;
-  double weight_std = 0;   // of the pair weights
 };
 
 class Trainer {

@@ -100,7 +100,7 @@ TEST(Trainer, AccumulationFillsTheQueueWithTheWholeBatch) {
   trainer.Accumulate(View(0, "a", 4), View(0, "b", 4), at::ones({4}));
   trainer.Accumulate(View(1, "a", 4), View(1, "b", 4), at::ones({4}));
   const StepReport report = trainer.Step();
-  EXPECT_EQ(report.weight_std, 0);
+  EXPECT_EQ(report.weight_std.item<double>(), 0);
   for (const auto& [name, tensor] : trainer.State()) {
     if (name != "queue_ptr") continue;
     EXPECT_EQ(tensor.item<int64_t>(), 8);

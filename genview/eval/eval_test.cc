@@ -1,0 +1,171 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <unistd.h>
+
+#include "genview/base/error.h"
+#include "genview/data/source.h"
+#include "genview/eval/knn.h"
+#include "genview/eval/linear.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+class EvalTest : public testing::Test {
+ protected:
+  EvalTest()
+      : folder_(std::filesystem::temp_directory_path() /
+                Format("genview-{}-{}", testing::UnitTest::GetInstance()->current_test_info()->name(), ::getpid())) {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    // An encoder with random weights still tells red pictures from blue ones.
+    BackboneConfig backbone;
+    backbone.width = 4.0 / 64;
+    backbone.small_stem = true;
+    auto net = MakeBackbone(backbone);
+    net->Init(Seed(0));
+    Preprocess preprocess;
+    preprocess.size = preprocess.resize_shortest = 8;
+    const Json meta = {{"format", 1}, {"kind", "pretrain"}, {"backbone", FieldsToJson(backbone)}, {"preprocess", preprocess.ToJson()}};
+    WriteSafetensors(folder_ / "encoder.safetensors", NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+    Pictures("train", 8);
+    Pictures("test", 4);
+  }
+  ~EvalTest() override { std::filesystem::remove_all(folder_); }
+
+  void Pictures(const std::string& name, int64_t per_class) const {
+    const std::vector<std::pair<std::string, std::array<uint8_t, 3>>> classes = {
+        {"blue", {30, 30, 220}}, {"green", {30, 220, 30}}, {"red", {220, 30, 30}}};
+    for (const auto& [label, colour] : classes) {
+      for (int64_t i = 0; i < per_class; ++i) {
+        Image image(8, 8);
+        Random random(Seed(9).With(name).With(label).With(static_cast<uint64_t>(i)));
+        for (size_t p = 0; p < image.pixels.size(); ++p) image.pixels[p] = static_cast<uint8_t>(colour[p % 3] + random.Below(30));
+        WriteFile(folder_ / name / label / Format("{}.png", i), EncodePng(image));
+      }
+    }
+  }
+  EvalInputs Inputs(const std::string& out = "") const {
+    EvalInputs inputs;
+    inputs.train = (folder_ / "train").string();
+    inputs.test = (folder_ / "test").string();
+    inputs.checkpoint = folder_ / "encoder.safetensors";
+    if (!out.empty()) inputs.out = folder_ / out;
+    inputs.run.precision = Precision::kFp32;
+    return inputs;
+  }
+
+  Path folder_;
+  Progress silent_;
+};
+
+TEST_F(EvalTest, NeighboursOfTheSameColour) {
+  KnnConfig config;
+  config.inputs = Inputs("knn.json");
+  config.k = 3;
+  const EvalResult result = EvalKnn(config, silent_);
+  EXPECT_EQ(result.kind, "knn");
+  EXPECT_EQ(result.top1, 100);
+  EXPECT_EQ(result.images, 12);
+  EXPECT_EQ(result.classes, 3);
+  EXPECT_LT(result.top1_low, 80);
+  EXPECT_EQ(result.top1_high, 100);
+  EXPECT_EQ(result.settings["k"], 3);
+  EXPECT_EQ(result.settings["top1_by_k"]["1"], 100.0);
+  EXPECT_EQ(result.normalisation["size"], 8);
+  EXPECT_EQ(EvalResultToJson(EvalResultFromJson(ReadJson(folder_ / "knn.json"), "knn.json")), EvalResultToJson(result));
+}
+
+TEST_F(EvalTest, ALineBetweenColours) {
+  LinearConfig config;
+  config.inputs = Inputs("linear.json");
+  config.epochs = 30;
+  const EvalResult result = EvalLinear(config, silent_);
+  EXPECT_GE(result.top1, 90);
+  EXPECT_EQ(result.top5, 100);
+  EXPECT_EQ(result.settings["train_images"], 24);
+  EXPECT_EQ(result.settings["holdout_images"], 2);
+  EXPECT_EQ(result.settings["holdout_top1"].size(), 6u);
+  EXPECT_GT(result.settings["lr"].get<double>(), 0);
+}
+
+TEST_F(EvalTest, SameInputsSameFileAndNoSecondRun) {
+  LinearConfig config;
+  config.epochs = 3;
+  config.inputs = Inputs("a.json");
+  const EvalResult first = EvalLinear(config, silent_);
+  config.inputs = Inputs("b.json");
+  config.inputs.run.threads = 3;
+  config.inputs.run.batch = 5;
+  EvalLinear(config, silent_);
+  Json a = ReadJson(folder_ / "a.json"), b = ReadJson(folder_ / "b.json");
+  EXPECT_EQ(a["top1"], b["top1"]);
+  EXPECT_EQ(a["settings"], b["settings"]);
+
+  struct MustNotRun : Progress {
+    void Begin(std::string_view, int64_t, std::string_view) override { throw std::logic_error("ran again"); }
+  } quiet;
+  config.inputs = Inputs("a.json");
+  EXPECT_EQ(EvalResultToJson(EvalLinear(config, quiet)), EvalResultToJson(first));
+  config.inputs.run.seed = 1;
+  EXPECT_THROW(EvalLinear(config, quiet), std::logic_error);
+}
+
+TEST_F(EvalTest, CachedFeaturesGiveTheSameScore) {
+  KnnConfig config;
+  config.k = 2;
+  config.inputs = Inputs();
+  const EvalResult plain = EvalKnn(config, silent_);
+  config.inputs.cache = folder_ / "cache";
+  EXPECT_EQ(EvalResultToJson(EvalKnn(config, silent_)), EvalResultToJson(plain));
+  struct MustNotEncode : Progress {
+    void Begin(std::string_view, int64_t, std::string_view) override { throw std::logic_error("encoded again"); }
+  } quiet;
+  EXPECT_EQ(EvalResultToJson(EvalKnn(config, quiet)), EvalResultToJson(plain));
+}
+
+TEST_F(EvalTest, AFractionOfEachClass) {
+  KnnConfig config;
+  config.inputs = Inputs();
+  config.inputs.fraction = 0.01;
+  config.k = 1;
+  const EvalResult result = EvalKnn(config, silent_);
+  EXPECT_EQ(result.settings["train_images"], 3);
+  EXPECT_EQ(result.top1, 100);
+}
+
+TEST_F(EvalTest, BadPicturesAreCountedAndNamedWhenAllAreBad) {
+  WriteFile(folder_ / "test/red/0.png", "no picture");
+  KnnConfig config;
+  config.inputs = Inputs();
+  config.k = 1;
+  EXPECT_EQ(EvalKnn(config, silent_).images, 11);
+  config.inputs.run.strict = true;
+  EXPECT_THROW(EvalKnn(config, silent_), Error);
+}
+
+TEST_F(EvalTest, ClassesMustBeKnown) {
+  std::filesystem::rename(folder_ / "test/red", folder_ / "test/rad");
+  KnnConfig config;
+  config.inputs = Inputs();
+  try {
+    EvalKnn(config, silent_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(error.text().next.find("red"), std::string::npos);
+  }
+  config.inputs.test.clear();
+  EXPECT_THROW(EvalKnn(config, silent_), UsageError);
+}
+
+TEST_F(EvalTest, WithoutLabelsThereIsNothingToTest) {
+  std::filesystem::rename(folder_ / "test/red", folder_ / "flat");
+  KnnConfig config;
+  config.inputs = Inputs();
+  config.inputs.test = (folder_ / "flat").string();
+  EXPECT_THROW(EvalKnn(config, silent_), Error);
+}
+
+}  // namespace
+}  // namespace genview

@@ -1,0 +1,183 @@
+#include "genview/eval/evaluation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include <c10/core/InferenceMode.h>
+
+#include "genview/base/error.h"
+#include "genview/base/hash.h"
+#include "genview/data/loader.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+using Source = std::shared_ptr<const ImageSource>;
+
+// For each class of `source`, its place among `names`.
+std::vector<int64_t> PlacesAmong(const ImageSource& source, const std::vector<std::string>& names, const std::string& where) {
+  std::vector<int64_t> places;
+  for (const std::string& name : source.classes()) {
+    const auto found = std::find(names.begin(), names.end(), name);
+    if (found == names.end()) {
+      throw Error({.what = Format("the class \"{}\" is not among the training pictures' {} classes", name, names.size()),
+                   .where = where,
+                   .next = SuggestName(name, names)});
+    }
+    places.push_back(found - names.begin());
+  }
+  return places;
+}
+
+std::vector<int64_t> Labelled(const Source& source, const std::string& where) {
+  std::vector<int64_t> indices;
+  for (int64_t i = 0; i < source->size(); ++i) {
+    if (source->item(i).label >= 0) indices.push_back(i);
+  }
+  if (indices.empty()) {
+    throw Error({.what = "none of the pictures has a class",
+                 .where = where,
+                 .next = "put the pictures into one folder per class, or use a list file with classes"});
+  }
+  return indices;
+}
+
+// Per class the first pictures of a random order, at least one; ascending.
+std::vector<int64_t> ShareOfEachClass(const Source& source, const std::vector<int64_t>& indices, double fraction, Seed seed) {
+  if (fraction >= 1) return indices;
+  std::map<int64_t, std::vector<int64_t>> of_class;
+  for (const int64_t i : indices) of_class[source->item(i).label].push_back(i);
+  std::vector<int64_t> chosen;
+  for (const auto& [label, own] : of_class) {
+    const auto wanted = std::max<int64_t>(1, std::llround(fraction * static_cast<double>(own.size())));
+    const auto order = Permutation(seed.With(static_cast<uint64_t>(label)), static_cast<int64_t>(own.size()));
+    for (int64_t k = 0; k < wanted; ++k) chosen.push_back(own[static_cast<size_t>(order[static_cast<size_t>(k)])]);
+  }
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
+struct Request {
+  Source source;
+  std::vector<int64_t> indices;
+  std::vector<int64_t> places;  // of the source's classes
+  std::string what;             // "train", "test"
+};
+
+FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOptions& run, Progress& progress) {
+  const c10::InferenceMode guard;
+  SkippedLog skipped;
+  EncodeLoader loader(request.source, request.indices, encoder.preprocess(), run.batch > 0 ? run.batch : 128, run.threads, skipped,
+                      run.strict);
+  const auto total = static_cast<int64_t>(request.indices.size());
+  progress.Begin(Format("features of the {} pictures", request.what), total, "images");
+  // One block for all rows: two copies of a large table would not fit.
+  Tensor features = at::empty({total, encoder.embedding_width()});
+  std::vector<int64_t> labels;
+  EncodeBatch batch;
+  while (loader.Next(batch)) {
+    progress.ThrowIfStopped();
+    const auto done = static_cast<int64_t>(labels.size());
+    const Tensor rows = encoder.Encode(batch.pixels.to(encoder.device()), /*tokens=*/false).embeddings.cpu();
+    features.narrow(0, done, rows.size(0)).copy_(rows);
+    for (const int64_t i : batch.indices) labels.push_back(request.places[static_cast<size_t>(request.source->item(i).label)]);
+    progress.Update(static_cast<int64_t>(labels.size()), loader.WaitShare());
+  }
+  progress.End();
+  if (labels.empty()) {
+    throw Error({.what = Format("none of the {} {} pictures could be read", total, request.what),
+                 .where = request.source->item(request.indices[0]).path,
+                 .next = "check the files; the reason for the first one is: " + skipped.rows().front().second});
+  }
+  if (skipped.count() > 0) progress.Warn(Format("{} of {} {} pictures could not be read", skipped.count(), total, request.what));
+  return {features.narrow(0, 0, static_cast<int64_t>(labels.size())), at::tensor(labels, at::kLong)};
+}
+
+// Through the cache folder, if there is one. `key` names all that the rows depend on.
+FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const RunOptions& run, const Path& cache,
+                       const std::string& key, Progress& progress) {
+  const Path file = cache / Format("features-{}.safetensors", Fingerprint(key));
+  if (!cache.empty() && std::filesystem::exists(file)) {
+    const WeightMap kept = ReadSafetensors(file);
+    return {kept.At("features").clone(), kept.At("labels").clone()};
+  }
+  const FeatureRows rows = Encode(request, encoder, run, progress);
+  if (!cache.empty()) WriteSafetensors(file, {{"features", rows.features}, {"labels", rows.labels}});
+  return rows;
+}
+
+}  // namespace
+
+struct Evaluation::Opened {
+  Source train, test;
+  std::shared_ptr<Encoder> encoder;
+  std::string precision;
+};
+
+Evaluation::Evaluation(std::string kind, const EvalInputs& inputs, const Json& settings)
+    : kind_(std::move(kind)), inputs_(inputs), opened_(std::make_unique<Opened>()) {
+  const at::Device device = ChooseDevice(inputs.run.device);
+  const at::ScalarType compute = ChooseCompute(inputs.run.precision, device);
+  opened_->train = OpenSource(inputs.train);
+  opened_->test = OpenSource(inputs.test);
+  opened_->encoder = Encoder::Open(inputs.checkpoint, device, compute);
+  opened_->precision = at::toString(compute);
+  request_ = Fingerprint(Format("{} {} {} {} {} {} {}", kind_, settings.dump(), inputs.fraction, inputs.run.seed,
+                                opened_->encoder->fingerprint(), opened_->train->Fingerprint(), opened_->test->Fingerprint()));
+}
+
+Evaluation::~Evaluation() = default;
+
+bool Evaluation::Known(EvalResult& result) const {
+  if (inputs_.out.empty() || !std::filesystem::exists(inputs_.out)) return false;
+  const Json json = ReadJson(inputs_.out);
+  if (!json.is_object() || !json.contains("settings") || JsonString(json["settings"], "request", "", inputs_.out.string()) != request_) {
+    return false;
+  }
+  result = EvalResultFromJson(json, inputs_.out.string());
+  return true;
+}
+
+int64_t Evaluation::classes() const { return static_cast<int64_t>(opened_->train->classes().size()); }
+
+FeatureRows Evaluation::Train(Progress& progress) {
+  Request request{.source = opened_->train, .indices = Labelled(opened_->train, inputs_.train), .places = {}, .what = "training"};
+  request.indices = ShareOfEachClass(request.source, request.indices, inputs_.fraction, Seed(inputs_.run.seed).With("fraction"));
+  request.places = PlacesAmong(*request.source, opened_->train->classes(), inputs_.train);
+  const std::string key = Format("{} {} {} {} {}", opened_->encoder->fingerprint(), opened_->train->Fingerprint(),
+                                 opened_->precision, inputs_.fraction, inputs_.fraction < 1 ? inputs_.run.seed : 0);
+  return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, progress);
+}
+
+FeatureRows Evaluation::Test(Progress& progress) {
+  Request request{.source = opened_->test, .indices = Labelled(opened_->test, inputs_.test), .places = {}, .what = "test"};
+  request.places = PlacesAmong(*request.source, opened_->train->classes(), inputs_.test);
+  const std::string key = Format("{} {} {} {}", opened_->encoder->fingerprint(), opened_->test->Fingerprint(), opened_->precision,
+                                 fmt::join(opened_->train->classes(), "/"));
+  return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, progress);
+}
+
+EvalResult Evaluation::Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const {
+  const auto percent = [&](int64_t hits) { return 100.0 * static_cast<double>(hits) / static_cast<double>(images); };
+  const auto [low, high] = WilsonInterval(top1_hits, images);
+  settings["fraction"] = inputs_.fraction;
+  settings["precision"] = opened_->precision;
+  settings["request"] = request_;
+  EvalResult result{.kind = kind_,
+                    .top1 = percent(top1_hits),
+                    .top5 = percent(top5_hits),
+                    .top1_low = 100 * low,
+                    .top1_high = 100 * high,
+                    .images = images,
+                    .classes = classes(),
+                    .seed = inputs_.run.seed,
+                    .checkpoint = opened_->encoder->fingerprint(),
+                    .normalisation = opened_->encoder->preprocess().ToJson(),
+                    .settings = std::move(settings)};
+  if (!inputs_.out.empty()) WriteJson(inputs_.out, EvalResultToJson(result));
+  return result;
+}
+
+}  // namespace genview

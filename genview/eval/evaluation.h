@@ -1,0 +1,67 @@
+// What `eval knn` and `eval linear` share: pictures, encoder, features, and the result file.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "genview/base/fields.h"
+#include "genview/base/progress.h"
+#include "genview/models/encoder.h"
+#include "genview/records/records.h"
+#include "genview/tensor/run_options.h"
+
+namespace genview {
+
+struct EvalInputs {
+  std::string train, test;
+  Path checkpoint;
+  Path out;
+  Path cache;
+  double fraction = 1;
+  RunOptions run;
+};
+
+// To be called first by the VisitFields of a config that has a member `inputs`.
+template <class Visit>
+void VisitInputs(EvalInputs& c, Visit&& visit) {
+  visit("train", c.train, Required{}, "labelled pictures to learn from");
+  visit("test", c.test, Required{}, "labelled pictures to be tested on");
+  visit("checkpoint", c.checkpoint, Required{}, "checkpoint of this program, or an encoder folder");
+  visit("out", c.out, Any{}, "result file (.json)");
+  visit("cache", c.cache, Any{}, "folder in which features are kept for the next evaluation");
+  visit("fraction", c.fraction, Range<double>{1e-6, 1}, "share of the training pictures of each class that is used");
+  visit("run", c.run, Section{}, "device, precision, seed and the like");
+}
+
+struct FeatureRows {
+  Tensor features;  // [N,D] fp32 on the CPU
+  Tensor labels;    // [N] int64, index into the training pictures' classes
+};
+
+// Opens the inputs at once and encodes on demand.
+class Evaluation {
+ public:
+  // settings: what besides the inputs decides the result.
+  Evaluation(std::string kind, const EvalInputs& inputs, const Json& settings);
+  ~Evaluation();
+
+  // The result of an earlier call with the same inputs and settings, if `out` holds it.
+  bool Known(EvalResult& result) const;
+
+  FeatureRows Train(Progress& progress);  // `fraction` of each class, at least one picture
+  FeatureRows Test(Progress& progress);
+  int64_t classes() const;
+  Seed seed() const { return Seed(inputs_.run.seed).With(kind_); }
+
+  // Fills in what every result has, writes `out` and returns the result. hits: of the test pictures.
+  EvalResult Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const;
+
+ private:
+  struct Opened;
+  std::string kind_;
+  EvalInputs inputs_;
+  std::unique_ptr<Opened> opened_;
+  std::string request_;  // fingerprint of all that the result depends on
+};
+
+}  // namespace genview

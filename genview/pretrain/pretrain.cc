@@ -1,0 +1,349 @@
+#include "genview/pretrain/pretrain.h"
+
+#include <chrono>
+#include <cmath>
+#include <optional>
+
+#include "genview/base/hash.h"
+#include "genview/data/generated_views.h"
+#include "genview/data/loader.h"
+#include "genview/pretrain/online_knn.h"
+#include "genview/pretrain/quality_weigher.h"
+#include "genview/pretrain/trainer.h"
+#include "genview/ssl/collapse.h"
+#include "genview/tensor/safetensors.h"
+#include "genview/train/checkpoint.h"
+#include "genview/train/event_log.h"
+
+namespace genview {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Where the pictures and views come from.
+struct Data {
+  std::shared_ptr<const ImageSource> real, training;  // training: with the extra pictures, if any
+  std::shared_ptr<const GeneratedViews> views;        // that take the place of a view; may be null
+  std::string fingerprint;
+
+  explicit Data(const PretrainConfig& config) : real(OpenSource(config.data)), training(real) {
+    fingerprint = real->Fingerprint();
+    if (config.pair.source == PairSource::kAugment) return;
+    auto generated = GeneratedViews::Open(config.pair.views);
+    fingerprint += generated->Fingerprint();
+    if (config.pair.source == PairSource::kGenerated) views = generated;
+    else training = ConcatSources(real, ViewsAsSource(generated));
+  }
+};
+
+AugmentConfig AugmentOf(const PretrainConfig& config, int view) {
+  AugmentConfig augment = AugmentPreset(config.augmentation, view);
+  augment.size = config.size;
+  if (config.crop_min > 0) augment.scale_min = config.crop_min;
+  if (config.blur >= 0) augment.blur_p = config.blur;
+  return augment;
+}
+
+PairLoaderConfig LoaderOf(const PretrainConfig& config) {
+  PairLoaderConfig loader;
+  loader.view1 = AugmentOf(config, 0);
+  loader.view2 = AugmentOf(config, 1);
+  loader.batch = config.batch / config.accumulate;
+  loader.threads = config.run.threads;
+  loader.seed = config.run.seed;
+  loader.strict = config.run.strict;
+  const Preprocess preprocess = PreprocessOf(config);
+  loader.mean = preprocess.mean;
+  loader.std = preprocess.std;
+  loader.generated_probability = config.pair.source == PairSource::kGenerated ? config.pair.probability : 0;
+  return loader;
+}
+
+// What the rows of the log are made of, summed since the last row; part of the checkpoint, so that a resumed run writes
+// the same rows.
+struct Window {
+  double loss = 0, weight_std = 0;
+  int64_t steps = 0, generated = 0;
+};
+
+class Run {
+ public:
+  Run(const PretrainConfig& config, Progress& progress);
+  PretrainSummary Go();
+
+ private:
+  bool Finished();
+  void MoveForeignCheckpointsAside();
+  int64_t Resume();               // returns the step of the checkpoint, 0 without one
+  void TrainEpoch(int64_t epoch);
+  void TrainStep(PairBatch& batch);
+  void AfterStep(int64_t epoch, bool epoch_ends);
+  void WriteRow(int64_t epoch);
+  void LookAtNeighbours(int64_t epoch);
+  bool CheckpointDue(int64_t epoch, bool epoch_ends) const;
+  void Save(int64_t epoch);
+  void WriteEncoder();
+  Json Metadata(int64_t epoch) const;
+
+  const PretrainConfig config_;
+  Progress& progress_;
+  const Path folder_, checkpoints_;
+  const at::Device device_;
+  const at::ScalarType compute_;
+  Data data_;
+  SkippedLog skipped_;
+  std::unique_ptr<PairLoader> loader_;  // after skipped_, which it writes to
+  std::unique_ptr<QualityWeigher> weigher_;
+  OnlineKnn knn_;
+  std::string fingerprint_;
+  int64_t steps_per_epoch_ = 0;
+  std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<EventLog> log_;
+  Window window_;
+  PretrainSummary summary_;
+  bool warned_ = false;
+  Clock::time_point row_start_ = Clock::now(), saved_ = Clock::now();
+};
+
+Run::Run(const PretrainConfig& config, Progress& progress)
+    : config_(config),
+      progress_(progress),
+      folder_(config.out),
+      checkpoints_(folder_ / "checkpoints"),
+      device_(ChooseDevice(config.run.device)),
+      compute_(ChooseCompute(config.run.precision, device_)),
+      data_(config),
+      knn_(data_.real, config.knn_images, config.run) {
+  if (data_.training->size() < config.batch) {
+    throw UsageError({.what = Format("{} pictures do not fill one batch of {}", data_.training->size(), config.batch),
+                      .where = config.data,
+                      .next = "use a smaller `pretrain.batch` or more pictures"});
+  }
+  loader_ = std::make_unique<PairLoader>(data_.training, data_.views, LoaderOf(config), skipped_);
+  steps_per_epoch_ = loader_->batches_per_epoch() / config.accumulate;
+  std::string inputs = WhatIsComputed(config).dump() + data_.fingerprint;
+  if (config.quality.enabled) {
+    weigher_ = std::make_unique<QualityWeigher>(config.quality, PreprocessOf(config), device_, compute_);
+    inputs += weigher_->fingerprint();
+  }
+  fingerprint_ = Fingerprint(inputs);
+  if (config.knn_epochs > 0 && !knn_.possible()) progress.Warn("the pictures have no labels, so nearest neighbours are not looked at");
+}
+
+bool Run::Finished() {
+  const Path summary = folder_ / "summary.json", encoder = folder_ / "encoder.safetensors";
+  if (!std::filesystem::exists(summary) || !std::filesystem::exists(encoder)) return false;
+  const Json json = ReadJson(summary);
+  const std::string where = summary.string();
+  if (JsonString(json, "run", "", where) != fingerprint_) return false;
+  summary_ = {.steps = JsonInt(json, "steps", 0, where),
+              .epochs = JsonInt(json, "epochs", 0, where),
+              .pairs_per_step = JsonInt(json, "pairs_per_step", 0, where),
+              .images = JsonInt(json, "images", 0, where),
+              .skipped = JsonInt(json, "skipped", 0, where),
+              .loss = JsonDouble(json, "loss", 0, where),
+              .feature_std = JsonDouble(json, "feature_std", 0, where),
+              .effective_rank = JsonDouble(json, "effective_rank", 0, where),
+              .knn_top1 = JsonDouble(json, "knn_top1", -1, where),
+              .collapsed = JsonBool(json, "collapsed", false, where),
+              .encoder_fingerprint = JsonString(json, "encoder", "", where)};
+  return summary_.encoder_fingerprint == FingerprintFile(encoder);
+}
+
+void Run::MoveForeignCheckpointsAside() {
+  const auto latest = LatestCheckpoint(checkpoints_);
+  if (!latest) return;
+  const std::string owner = JsonString(ReadCheckpoint(*latest).meta, "run", "unknown", latest->string());
+  if (owner == fingerprint_) return;
+  Path aside = folder_ / Format("checkpoints-{}", owner.substr(0, 8));
+  for (int i = 2; std::filesystem::exists(aside); ++i) aside = folder_ / Format("checkpoints-{}-{}", owner.substr(0, 8), i);
+  std::filesystem::rename(checkpoints_, aside);
+  progress_.Warn(Format("settings or data differ from those of the checkpoints found: the run begins anew, they are in {}",
+                        aside.string()));
+}
+
+int64_t Run::Resume() {
+  std::vector<std::string> damaged;
+  const auto latest = LatestCheckpoint(checkpoints_, &damaged);
+  for (const std::string& reason : damaged) progress_.Warn(Format("passed over {}", reason));
+  if (!latest) return 0;
+  const Checkpoint checkpoint = ReadCheckpoint(*latest);
+  const std::string where = latest->string();
+  WeightReader reader(checkpoint.weights);
+  trainer_->Load(reader, checkpoint.step);
+  reader.Finish();
+  const Json& window = checkpoint.meta.at("window");
+  window_ = {.loss = JsonDouble(window, "loss", 0, where),
+             .weight_std = JsonDouble(window, "weight_std", 0, where),
+             .steps = JsonInt(window, "steps", 0, where),
+             .generated = JsonInt(window, "generated", 0, where)};
+  const Json& last = checkpoint.meta.at("last");
+  summary_.loss = JsonDouble(last, "loss", 0, where);
+  summary_.feature_std = JsonDouble(last, "feature_std", 0, where);
+  summary_.effective_rank = JsonDouble(last, "effective_rank", 0, where);
+  summary_.knn_top1 = JsonDouble(last, "knn_top1", -1, where);
+  summary_.collapsed = JsonBool(last, "collapsed", false, where);
+  for (const Json& row : checkpoint.meta.at("skipped")) skipped_.Add(row.at(0).get<std::string>(), row.at(1).get<std::string>());
+  return checkpoint.step;
+}
+
+PretrainSummary Run::Go() {
+  SweepPartFiles(folder_);
+  SweepPartFiles(checkpoints_);
+  if (Finished()) return summary_;
+  MoveForeignCheckpointsAside();
+  trainer_ = std::make_unique<Trainer>(config_, steps_per_epoch_, device_, compute_);
+  const int64_t done = Resume();
+  log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
+  progress_.Begin("pretrain", trainer_->total_steps(), "steps");
+  row_start_ = saved_ = Clock::now();
+  for (int64_t epoch = done / steps_per_epoch_; epoch < config_.epochs; ++epoch) TrainEpoch(epoch);
+  WriteEncoder();
+  progress_.End(Format("{} epochs, loss {:.4g}", config_.epochs, summary_.loss));
+  return summary_;
+}
+
+void Run::TrainEpoch(int64_t epoch) {
+  const int64_t first = trainer_->steps() - epoch * steps_per_epoch_;
+  loader_->Start(epoch, first * config_.accumulate);
+  PairBatch batch;
+  for (int64_t i = first; i < steps_per_epoch_; ++i) {
+    TrainStep(batch);
+    AfterStep(epoch, i + 1 == steps_per_epoch_);
+  }
+}
+
+void Run::TrainStep(PairBatch& batch) {
+  for (int64_t part = 0; part < config_.accumulate; ++part) {
+    GENVIEW_CHECK(loader_->Next(batch), "the loader ended before the epoch");
+    trainer_->Accumulate(batch.view1, batch.view2, weigher_ ? weigher_->Weigh(batch.view1, batch.view2) : Tensor());
+    window_.generated += batch.generated;
+  }
+  const StepReport report = trainer_->Step();
+  const double loss = report.loss.item<double>();
+  if (!std::isfinite(loss)) {
+    const auto latest = LatestCheckpoint(checkpoints_);
+    throw Error({.what = Format("the loss is no longer a number at step {}", trainer_->steps()),
+                 .where = latest ? Format("{}, after {}", folder_.string(), latest->filename().string()) : folder_.string(),
+                 .next = Format("use a smaller `pretrain.lr` (now {:g}), a warm-up, or `--precision fp32`", config_.lr)});
+  }
+  window_.loss += loss;
+  if (report.weight_std.defined()) window_.weight_std += report.weight_std.item<double>();
+  ++window_.steps;
+}
+
+void Run::AfterStep(int64_t epoch, bool epoch_ends) {
+  const int64_t step = trainer_->steps();
+  if (step % config_.log_steps == 0 || step == trainer_->total_steps()) WriteRow(epoch);
+  if (epoch_ends && config_.knn_epochs > 0 && (epoch + 1) % config_.knn_epochs == 0 && knn_.possible()) LookAtNeighbours(epoch);
+  const bool stopped = progress_.Stopped();
+  if (stopped || CheckpointDue(epoch, epoch_ends)) Save(epoch);
+  if (stopped) throw Interrupted();
+  progress_.Update(step, loader_->WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, summary_.loss));
+}
+
+void Run::WriteRow(int64_t epoch) {
+  const FeatureSpread spread = MeasureSpread(trainer_->method().projections());
+  const auto steps = static_cast<double>(window_.steps);
+  const double pairs = steps * static_cast<double>(config_.batch);
+  summary_.loss = window_.loss / steps;
+  summary_.feature_std = spread.std;
+  summary_.effective_rank = spread.effective_rank;
+  summary_.collapsed = spread.collapsed();
+  Json row = {{"epoch", epoch},
+              {"loss", summary_.loss},
+              {"lr", ScheduleOf(config_, steps_per_epoch_).At(trainer_->steps() - 1)},
+              {"images_per_s", 2 * pairs / std::max(1e-9, SecondsSince(row_start_))},
+              {"data_wait", loader_->WaitShare()},
+              {"feature_std", spread.std},
+              {"effective_rank", spread.effective_rank}};
+  if (weigher_) row["weight_std"] = window_.weight_std / steps;
+  if (data_.views) row["generated"] = static_cast<double>(window_.generated) / pairs;
+  log_->Write(trainer_->steps(), row);
+  if (spread.collapsed() && epoch > 0 && !warned_) {
+    warned_ = true;
+    progress_.Warn(Format("the features have collapsed (deviation {:.2g} of what a spread gives, effective rank {:.1f}): "
+                          "they no longer tell pictures apart", spread.relative_std, spread.effective_rank));
+  }
+  window_ = {};
+  row_start_ = Clock::now();
+}
+
+void Run::LookAtNeighbours(int64_t epoch) {
+  const auto encoder = EncoderOf(trainer_->method().encoder(), PreprocessOf(config_), fingerprint_, device_, compute_);
+  summary_.knn_top1 = knn_.Top1Percent(*encoder, skipped_);
+  log_->Write(trainer_->steps(), {{"epoch", epoch}, {"knn_top1", summary_.knn_top1}});
+  row_start_ = Clock::now();
+}
+
+bool Run::CheckpointDue(int64_t epoch, bool epoch_ends) const {
+  const int64_t step = trainer_->steps();
+  return step == trainer_->total_steps() || (config_.checkpoint_steps > 0 && step % config_.checkpoint_steps == 0) ||
+         (config_.checkpoint_minutes > 0 && SecondsSince(saved_) > 60 * config_.checkpoint_minutes) ||
+         (epoch_ends && config_.checkpoint_epochs > 0 && (epoch + 1) % config_.checkpoint_epochs == 0);
+}
+
+Json Run::Metadata(int64_t epoch) const {
+  return {{"format", 1},
+          {"kind", "pretrain"},
+          {"backbone", FieldsToJson(BackboneOf(config_))},
+          {"preprocess", PreprocessOf(config_).ToJson()},
+          {"method", EnumName(config_.method)},
+          {"epoch", epoch},
+          {"run", fingerprint_}};
+}
+
+void Run::Save(int64_t epoch) {
+  Json meta = Metadata(epoch);
+  meta["config"] = WhatIsComputed(config_);
+  meta["window"] = {{"loss", window_.loss}, {"weight_std", window_.weight_std}, {"steps", window_.steps}, {"generated", window_.generated}};
+  meta["last"] = {{"loss", summary_.loss},
+                  {"feature_std", summary_.feature_std},
+                  {"effective_rank", summary_.effective_rank},
+                  {"knn_top1", summary_.knn_top1},
+                  {"collapsed", summary_.collapsed}};
+  meta["skipped"] = Json::array();
+  for (const auto& [id, reason] : skipped_.rows()) meta["skipped"].push_back({id, reason});
+  log_->Sync();
+  // At the end one is enough, and which one came before it was a matter of the clock.
+  SaveCheckpoint(checkpoints_, trainer_->steps(), trainer_->State(), meta, trainer_->steps() == trainer_->total_steps() ? 1 : config_.keep);
+  saved_ = Clock::now();
+}
+
+void Run::WriteEncoder() {
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  for (const auto& pair : NamedTensors(trainer_->method().Weights())) {
+    if (pair.first.starts_with("encoder.")) tensors.push_back(pair);
+  }
+  Json meta = Metadata(config_.epochs - 1);
+  meta["step"] = trainer_->steps();
+  const Path path = folder_ / "encoder.safetensors";
+  WriteSafetensors(path, tensors, CheckpointMetadata(tensors, meta));
+  skipped_.Write(folder_ / "skipped.tsv");
+  summary_.steps = trainer_->steps();
+  summary_.epochs = config_.epochs;
+  summary_.pairs_per_step = config_.batch;
+  summary_.images = data_.training->size();
+  summary_.skipped = skipped_.count();
+  summary_.encoder_fingerprint = FingerprintFile(path);
+  Json json = PretrainSummaryToJson(summary_);
+  json["run"] = fingerprint_;
+  WriteJson(folder_ / "summary.json", json);
+}
+
+}  // namespace
+
+Json PretrainSummaryToJson(const PretrainSummary& s) {
+  return {{"steps", s.steps}, {"epochs", s.epochs}, {"pairs_per_step", s.pairs_per_step}, {"images", s.images},
+          {"skipped", s.skipped}, {"loss", s.loss}, {"feature_std", s.feature_std}, {"effective_rank", s.effective_rank},
+          {"knn_top1", s.knn_top1}, {"collapsed", s.collapsed}, {"encoder", s.encoder_fingerprint}};
+}
+
+PretrainSummary Pretrain(const PretrainConfig& config, Progress& progress) {
+  CheckRequired(config, {"recipe", "pretrain"});
+  return Run(Resolved(config), progress).Go();
+}
+
+}  // namespace genview

@@ -1,0 +1,33 @@
+// The stage: trains an encoder without labels, and can be stopped and taken up again at any step.
+//
+//   PretrainSummary done = Pretrain(config, progress);
+//
+// Writes into config.out:
+//   checkpoints/step-NNNNNNNNNN.safetensors   the whole state; the last one remains
+//   log.jsonl, events.out.tfevents.*          what the run said of itself
+//   encoder.safetensors                       the trained encoder alone: what `--checkpoint` and `--encoder` take
+//   skipped.tsv                               pictures that could not be read, if any
+//   summary.json                              what this function returns
+// The same config on the same data ends with the same bytes whatever the number of loader threads and however often the
+// run was killed (times in the log aside). A finished run is not run again. Checkpoints of another config are moved aside.
+#pragma once
+
+#include "genview/base/progress.h"
+#include "genview/pretrain/config.h"
+
+namespace genview {
+
+struct PretrainSummary {
+  int64_t steps = 0, epochs = 0, pairs_per_step = 0;
+  int64_t images = 0, skipped = 0;
+  double loss = 0;                               // mean over the last row of the log
+  double feature_std = 0, effective_rank = 0;    // of the projections, see ssl/collapse.h
+  double knn_top1 = -1;                          // percent, of the last look; -1: none
+  bool collapsed = false;                        // the last row's features no longer tell pictures apart
+  std::string encoder_fingerprint;               // of encoder.safetensors
+};
+Json PretrainSummaryToJson(const PretrainSummary& summary);
+
+PretrainSummary Pretrain(const PretrainConfig& config, Progress& progress);
+
+}  // namespace genview

@@ -1,0 +1,311 @@
+#include "genview/pretrain/pretrain.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <set>
+#include <unistd.h>
+
+#include "genview/base/error.h"
+#include "genview/data/shapes.h"
+#include "genview/data/source.h"
+#include "genview/foreground/pca.h"
+#include "genview/models/encoder.h"
+#include "genview/records/records.h"
+#include "genview/tensor/safetensors.h"
+#include "genview/train/checkpoint.h"
+#include "genview/train/event_log.h"
+
+namespace genview {
+namespace {
+
+struct Killed {};
+
+// Stops, or dies, after so many steps.
+class Until : public Progress {
+ public:
+  explicit Until(int64_t stop = -1, int64_t die = -1) : stop_(stop), die_(die) {}
+  void Update(int64_t done, double, std::string_view) override {
+    done_ = done;
+    if (done_ == die_) throw Killed();
+  }
+  bool Stopped() const override { return stop_ >= 0 && done_ + 1 >= stop_; }  // asked before the update is told
+  void Warn(std::string_view message) override { warnings.emplace_back(message); }
+
+  std::vector<std::string> warnings;
+
+ private:
+  int64_t stop_, die_, done_ = 0;
+};
+
+class PretrainTest : public testing::Test {
+ protected:
+  PretrainTest()
+      : folder_(std::filesystem::temp_directory_path() /
+                Format("genview-{}-{}", testing::UnitTest::GetInstance()->current_test_info()->name(), ::getpid())) {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  ~PretrainTest() override { std::filesystem::remove_all(folder_); }
+
+  // 5 steps an epoch, 2 epochs.
+  PretrainConfig Config(const std::string& name, MethodKind method = MethodKind::kMocoV2) const {
+    PretrainConfig config;
+    config.data = "shapes:count=42,size=16,seed=3";
+    config.out = (folder_ / name).string();
+    config.method = method;
+    config.width = 2.0 / 64;
+    config.small_stem = true;
+    config.size = 12;
+    config.epochs = 2;
+    config.batch = 8;
+    config.queue = 16;
+    config.projector_output = 8;
+    config.log_steps = 3;
+    config.checkpoint_steps = 2;
+    config.run.threads = 2;
+    config.run.precision = Precision::kFp32;
+    return config;
+  }
+  std::string Bytes(const std::string& name, const std::string& file) const { return ReadFile(folder_ / name / file); }
+  // Rows of the log without what the clock says.
+  std::vector<Json> Rows(const std::string& name) const {
+    std::vector<Json> rows;
+    for (const std::string& line : ReadLines(folder_ / name / "log.jsonl")) {
+      Json row = Json::parse(line);
+      row.erase("images_per_s");
+      row.erase("data_wait");
+      rows.push_back(row);
+    }
+    return rows;
+  }
+  void ExpectSameRun(const std::string& a, const std::string& b) const {
+    for (const char* file : {"encoder.safetensors", "summary.json", "checkpoints/step-0000000010.safetensors"}) {
+      EXPECT_EQ(Bytes(a, file), Bytes(b, file)) << a << " and " << b << ": " << file;
+    }
+    EXPECT_EQ(Rows(a), Rows(b)) << a << " and " << b;
+  }
+
+  Path folder_;
+};
+
+TEST_F(PretrainTest, LeavesWhatItPromises) {
+  Until progress;
+  PretrainConfig config = Config("run");
+  config.knn_epochs = 1;
+  config.knn_images = 30;
+  const PretrainSummary summary = Pretrain(config, progress);
+  EXPECT_EQ(summary.steps, 10);
+  EXPECT_EQ(summary.images, 42);
+  EXPECT_TRUE(std::isfinite(summary.loss));
+  EXPECT_GE(summary.knn_top1, 0);
+  EXPECT_TRUE(progress.warnings.empty());
+  EXPECT_EQ(ListCheckpoints(folder_ / "run/checkpoints").size(), 1u);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run/skipped.tsv"));
+  std::vector<int64_t> steps;
+  for (const Json& row : Rows("run")) steps.push_back(row["step"]);
+  EXPECT_EQ(steps, (std::vector<int64_t>{3, 5, 6, 9, 10, 10}));  // every third, the neighbours after each epoch, the last
+  const std::string events = Bytes("run", kEventsFile);
+  EXPECT_EQ(EventsUpTo(events, 10), events.size());
+  const WeightMap weights = ReadSafetensors(folder_ / "run/encoder.safetensors");
+  for (const auto& [name, tensor] : weights.tensors()) EXPECT_TRUE(name.starts_with("encoder.")) << name;
+  const auto encoder = Encoder::Open(folder_ / "run/encoder.safetensors");
+  EXPECT_EQ(encoder->embedding_width(), 16);
+  EXPECT_EQ(encoder->preprocess().size, 12);
+  EXPECT_EQ(Encoder::Open(folder_ / "run/checkpoints/step-0000000010.safetensors")->embedding_width(), 16);
+}
+
+TEST_F(PretrainTest, AFinishedRunIsNotRunAgain) {
+  Until progress, never(-1, 1);
+  const PretrainSummary first = Pretrain(Config("run"), progress);
+  const PretrainSummary again = Pretrain(Config("run"), never);
+  EXPECT_EQ(PretrainSummaryToJson(first), PretrainSummaryToJson(again));
+}
+
+TEST_F(PretrainTest, LoaderThreadsDoNotMatter) {
+  for (const int64_t threads : {1, 2, 5}) {
+    PretrainConfig config = Config(Format("threads{}", threads));
+    config.run.threads = threads;
+    Until progress;
+    Pretrain(config, progress);
+  }
+  ExpectSameRun("threads1", "threads2");
+  ExpectSameRun("threads1", "threads5");
+}
+
+TEST_F(PretrainTest, KilledAfterAnyStepEndsTheSame) {
+  PretrainConfig config = Config("whole");
+  config.knn_epochs = 1;
+  config.knn_images = 20;
+  Until progress;
+  Pretrain(config, progress);
+  for (int64_t step = 1; step <= 10; ++step) {
+    const std::string name = Format("killed{}", step);
+    config.out = (folder_ / name).string();
+    Until dies(-1, step);
+    EXPECT_THROW(Pretrain(config, dies), Killed);
+    Until lives;
+    Pretrain(config, lives);
+    ExpectSameRun("whole", name);
+  }
+}
+
+TEST_F(PretrainTest, KilledAgainAndAgainEndsTheSame) {
+  for (const MethodKind method : {MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam}) {
+    const std::string whole = "whole-" + EnumName(method), often = "often-" + EnumName(method);
+    Until progress;
+    Pretrain(Config(whole, method), progress);
+    for (const int64_t step : {1, 4, 5, 7, 9}) {
+      Until dies(-1, step);
+      EXPECT_THROW(Pretrain(Config(often, method), dies), Killed);
+    }
+    Until lives;
+    Pretrain(Config(often, method), lives);
+    ExpectSameRun(whole, often);
+  }
+}
+
+TEST_F(PretrainTest, AStopSavesAndGoesOnFromThere) {
+  Until progress;
+  Pretrain(Config("whole"), progress);
+  Until stopped(7);
+  EXPECT_THROW(Pretrain(Config("run"), stopped), Interrupted);
+  EXPECT_EQ(LatestCheckpoint(folder_ / "run/checkpoints")->filename(), "step-0000000007.safetensors");
+  Until lives;
+  Pretrain(Config("run"), lives);
+  ExpectSameRun("whole", "run");
+}
+
+TEST_F(PretrainTest, ADamagedCheckpointIsPassedOver) {
+  Until progress;
+  Pretrain(Config("whole"), progress);
+  Until dies(-1, 7);
+  EXPECT_THROW(Pretrain(Config("run"), dies), Killed);
+  WriteFile(folder_ / "run/checkpoints/step-0000000006.safetensors", "torn");
+  Until lives;
+  Pretrain(Config("run"), lives);
+  ASSERT_EQ(lives.warnings.size(), 1u);
+  EXPECT_NE(lives.warnings[0].find("passed over"), std::string::npos);
+  ExpectSameRun("whole", "run");
+}
+
+TEST_F(PretrainTest, OtherSettingsBeginAnewAndLoseNothing) {
+  Until dies(-1, 7), progress;
+  EXPECT_THROW(Pretrain(Config("run"), dies), Killed);
+  PretrainConfig other = Config("run"), clean = Config("clean");
+  other.lr = clean.lr = 0.5;
+  Pretrain(other, progress);
+  Until silent;
+  Pretrain(clean, silent);
+  ASSERT_FALSE(progress.warnings.empty());
+  EXPECT_NE(progress.warnings[0].find("begins anew"), std::string::npos);
+  ExpectSameRun("clean", "run");
+  int64_t aside = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "run")) {
+    aside += entry.path().filename().string().starts_with("checkpoints-");
+  }
+  EXPECT_EQ(aside, 1);
+}
+
+TEST_F(PretrainTest, AccumulationMakesTheSameNumberOfSteps) {
+  PretrainConfig config = Config("run", MethodKind::kSimSiam);
+  config.accumulate = 2;
+  Until progress;
+  EXPECT_EQ(Pretrain(config, progress).steps, 10);
+}
+
+TEST_F(PretrainTest, BadPicturesAreLeftOut) {
+  const auto source = OpenSource("shapes:count=20,size=16");
+  for (int64_t i = 0; i < 20; ++i) {
+    WriteFile(folder_ / Format("pictures/{:02d}.png", i), i == 7 ? std::string("no picture") : *source->ReadBytes(i));
+  }
+  PretrainConfig config = Config("run");
+  config.data = (folder_ / "pictures").string();
+  config.batch = 4;
+  Until progress;
+  EXPECT_EQ(Pretrain(config, progress).skipped, 1);
+  EXPECT_NE(Bytes("run", "skipped.tsv").find("07.png"), std::string::npos);
+  config.out = (folder_ / "strict").string();
+  config.run.strict = true;
+  EXPECT_THROW(Pretrain(config, progress), Error);
+}
+
+TEST_F(PretrainTest, AHopelessRateIsNamed) {
+  PretrainConfig config = Config("run", MethodKind::kSimClr);
+  config.lr = 1e30;
+  Until progress;
+  try {
+    Pretrain(config, progress);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(error.text().what.find("no longer a number"), std::string::npos);
+    EXPECT_NE(error.text().next.find("pretrain.lr"), std::string::npos);
+  }
+}
+
+TEST_F(PretrainTest, TooFewPicturesAreNamed) {
+  PretrainConfig config = Config("run");
+  config.batch = 64;
+  config.queue = 64;
+  Until progress;
+  EXPECT_THROW(Pretrain(config, progress), UsageError);
+  config.data.clear();
+  EXPECT_THROW(Pretrain(config, progress), UsageError);
+}
+
+// A checkpoint of this program as the judge of pairs, and a direction for its tokens.
+TEST_F(PretrainTest, QualityWeightsReachTheLoss) {
+  Until progress;
+  Pretrain(Config("judge"), progress);
+  ForegroundModel model;
+  model.component = NormalTensor(Seed(1), {16});
+  WriteForegroundModel(folder_ / "fg.safetensors", model);
+  const auto weighted = [&](const std::string& name, double gamma) {
+    PretrainConfig config = Config(name);
+    config.normalisation = Normalisation::kClip;  // another than the judge's
+    config.quality.enabled = gamma >= 0;
+    config.quality.gamma = std::max(0.0, gamma);
+    config.quality.encoder = (folder_ / "judge/encoder.safetensors").string();
+    config.quality.foreground = (folder_ / "fg.safetensors").string();
+    Until silent;
+    return Pretrain(config, silent).loss;
+  };
+  const double plain = weighted("plain", -1);
+  EXPECT_NEAR(weighted("gamma0", 0), plain, 1e-4 * std::abs(plain));
+  weighted("gamma3", 3);
+  EXPECT_GT(Rows("gamma3")[0]["weight_std"].get<double>(), 1e-3);
+  EXPECT_FALSE(Rows("plain")[0].contains("weight_std"));
+  EXPECT_NE(Bytes("plain", "encoder.safetensors"), Bytes("gamma3", "encoder.safetensors"));
+}
+
+// One generated view per picture: another drawing of the shape.
+TEST_F(PretrainTest, GeneratedViewsTakePart) {
+  const auto pictures = OpenSource("shapes:count=42,size=16,seed=3"), others = OpenSource("shapes:count=42,size=16,seed=4");
+  std::string manifest;
+  for (int64_t i = 0; i < 42; ++i) {
+    const std::string file = Format("images/{:06d}.png", i);
+    WriteFile(folder_ / "views" / file, *others->ReadBytes(i));
+    ViewRow row;
+    row.id = pictures->item(i).id;
+    row.file = file;
+    manifest += ViewRowToJson(row).dump() + "\n";
+  }
+  WriteFile(folder_ / "views/manifest.jsonl", manifest);
+  PretrainConfig config = Config("half");
+  config.pair.views = (folder_ / "views").string();
+  config.pair.source = PairSource::kGenerated;
+  config.pair.probability = 0.5;
+  Until progress;
+  Pretrain(config, progress);
+  double share = 0;
+  for (const Json& row : Rows("half")) share += row["generated"].get<double>() / static_cast<double>(Rows("half").size());
+  EXPECT_GT(share, 0.2);
+  EXPECT_LT(share, 0.8);
+  config.out = (folder_ / "extra").string();
+  config.pair.source = PairSource::kExtraData;
+  EXPECT_EQ(Pretrain(config, progress).images, 84);
+}
+
+}  // namespace
+}  // namespace genview
