@@ -86,12 +86,11 @@ GENVIEW_AVX2 inline __m256i Channel(__m256i pixels, int c) {
   return _mm256_shuffle_epi8(pixels, _mm256_add_epi8(places, _mm256_set1_epi32(c)));
 }
 
-GENVIEW_AVX2 inline void StorePixels(uint8_t* pixels, __m256i red, __m256i green, __m256i blue) {
-  const __m256i joined =
-      _mm256_or_si256(red, _mm256_or_si256(_mm256_slli_epi32(green, 8), _mm256_slli_epi32(blue, 16)));
+// Each lane holds a pixel in its lower three bytes.
+GENVIEW_AVX2 inline void StorePixels(uint8_t* pixels, __m256i lanes) {
   const __m256i close = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1,  //
                                          0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
-  const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(joined, close),
+  const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(lanes, close),
                                                     _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(pixels), _mm256_castsi256_si128(bytes));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(pixels + 16), _mm256_extracti128_si256(bytes, 1));
@@ -114,104 +113,92 @@ GENVIEW_AVX2 inline __m256i BlendLanes(__m256 target, __m256i value, __m256 fact
   return _mm256_cvttps_epi32(_mm256_min_ps(_mm256_max_ps(mixed, _mm256_setzero_ps()), _mm256_set1_ps(255.0f)));
 }
 
-// Eight lanes in double.
-struct Doubles {
-  __m256d low, high;
+// Hue and saturation are 255 * fraction cut to whole numbers. A fraction whose exact value would be whole is, for some
+// of the values, a little less in the float of the plain loop, and one is lost. Bit k of a table says for which.
+struct LostOnes {
+  std::array<uint32_t, 8> hue{}, saturation{};
+
+  LostOnes() {
+    for (int k = 1; k < 255; ++k) {
+      const uint8_t hue_is_k[3] = {RampOf(4 * k), RampOf(4 * k + 680), RampOf(4 * k + 340)};
+      if (ToHsv(hue_is_k).hue != k) hue[static_cast<size_t>(k / 32)] |= 1u << (k % 32);
+      const uint8_t saturation_is_k[3] = {255, static_cast<uint8_t>(255 - k), static_cast<uint8_t>(255 - k)};
+      if (ToHsv(saturation_is_k).saturation != k) saturation[static_cast<size_t>(k / 32)] |= 1u << (k % 32);
+    }
+  }
+
+  // Red at a place of the circle of 6 * 170 steps: full for a sixth on both sides of 0, then falling for a sixth. Green
+  // is the same 4 sixths on, blue 2.
+  static uint8_t RampOf(int place) {
+    place %= 1020;
+    return static_cast<uint8_t>(std::clamp(std::abs(place - 510) - 170, 0, 170));
+  }
 };
-GENVIEW_AVX2 inline Doubles Widen(__m256 x) {
-  return {_mm256_cvtps_pd(_mm256_castps256_ps128(x)), _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))};
-}
-GENVIEW_AVX2 inline __m256 Narrow(const Doubles& x) {
-  return _mm256_set_m128(_mm256_cvtpd_ps(x.high), _mm256_cvtpd_ps(x.low));
-}
-GENVIEW_AVX2 inline __m256i Truncate(const Doubles& x) {
-  return _mm256_set_m128i(_mm256_cvttpd_epi32(x.high), _mm256_cvttpd_epi32(x.low));
-}
 
-GENVIEW_AVX2 inline __m256i Times255(__m256 x) {
-  const Doubles wide = Widen(x);
-  const __m256d scale = _mm256_set1_pd(255.0);
-  return Truncate({_mm256_mul_pd(wide.low, scale), _mm256_mul_pd(wide.high, scale)});
-}
-
-// fmod(sector / 6 + 1, 1) for sectors of -1 to 5.
-GENVIEW_AVX2 inline __m256d TurnOf(__m256d sector) {
-  const __m256d one = _mm256_set1_pd(1.0);
-  const __m256d turn = _mm256_add_pd(_mm256_div_pd(sector, _mm256_set1_pd(6.0)), one);
-  return _mm256_sub_pd(turn, _mm256_and_pd(_mm256_cmp_pd(turn, one, _CMP_GE_OQ), one));
+// numerator / denominator cut to a whole number, less what is lost. The float quotient is whole only if the exact one is.
+GENVIEW_AVX2 inline __m256i Cut(__m256i numerator, __m256i denominator, __m256i lost) {
+  const __m256 quotient = _mm256_div_ps(_mm256_cvtepi32_ps(numerator), _mm256_cvtepi32_ps(denominator));
+  const __m256i cut = _mm256_cvttps_epi32(quotient);
+  const __m256i is_whole = _mm256_castps_si256(_mm256_cmp_ps(_mm256_cvtepi32_ps(cut), quotient, _CMP_EQ_OQ));
+  const __m256i word = _mm256_permutevar8x32_epi32(lost, _mm256_srli_epi32(cut, 5));
+  const __m256i bit = _mm256_and_si256(_mm256_srlv_epi32(word, _mm256_and_si256(cut, _mm256_set1_epi32(31))),
+                                       _mm256_set1_epi32(1));
+  return _mm256_sub_epi32(cut, _mm256_and_si256(bit, is_whole));
 }
 
 struct HsvLanes {
   __m256i hue, saturation, value;
 };
 
-GENVIEW_AVX2 inline HsvLanes ToHsv(__m256i red, __m256i green, __m256i blue) {
+GENVIEW_AVX2 inline HsvLanes ToHsv(__m256i red, __m256i green, __m256i blue, __m256i lost_hue, __m256i lost_saturation) {
   const __m256i high = _mm256_max_epi32(red, _mm256_max_epi32(green, blue));
   const __m256i low = _mm256_min_epi32(red, _mm256_min_epi32(green, blue));
-  const __m256 range = _mm256_cvtepi32_ps(_mm256_sub_epi32(high, low));
-  const __m256 r = _mm256_div_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(high, red)), range);
-  const __m256 g = _mm256_div_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(high, green)), range);
-  const __m256 b = _mm256_div_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(high, blue)), range);
-  // 2 + r - b and 4 + g - r rounded once, as in double: one of the two is 1, and what is taken first is then exact.
-  const __m256 one = _mm256_set1_ps(1.0f), two = _mm256_set1_ps(2.0f), four = _mm256_set1_ps(4.0f);
-  const __m256 r_is_one = _mm256_cmp_ps(r, one, _CMP_EQ_OQ), g_is_one = _mm256_cmp_ps(g, one, _CMP_EQ_OQ);
-  const __m256 if_red = _mm256_sub_ps(b, g);
-  const __m256 if_green = _mm256_blendv_ps(_mm256_add_ps(_mm256_sub_ps(two, b), r),
-                                           _mm256_sub_ps(_mm256_add_ps(two, r), b), r_is_one);
-  const __m256 if_blue = _mm256_blendv_ps(_mm256_add_ps(_mm256_sub_ps(four, r), g),
-                                          _mm256_sub_ps(_mm256_add_ps(four, g), r), g_is_one);
-  const __m256 red_high = _mm256_castsi256_ps(_mm256_cmpeq_epi32(red, high));
-  const __m256 green_high = _mm256_castsi256_ps(_mm256_cmpeq_epi32(green, high));
-  const Doubles sector = Widen(_mm256_blendv_ps(_mm256_blendv_ps(if_blue, if_green, green_high), if_red, red_high));
-  const __m256i hue = Times255(Narrow({TurnOf(sector.low), TurnOf(sector.high)}));
-  const __m256i saturation = Times255(_mm256_div_ps(range, _mm256_cvtepi32_ps(high)));
-  const __m256i gray = _mm256_cmpeq_epi32(high, low);  // there all of it is 0 / 0
+  const __m256i range = _mm256_sub_epi32(high, low), twice = _mm256_slli_epi32(range, 1);
+  // The place on the circle of 6 * range steps.
+  const __m256i if_red = _mm256_sub_epi32(green, blue);
+  const __m256i if_green = _mm256_add_epi32(twice, _mm256_sub_epi32(blue, red));
+  const __m256i if_blue = _mm256_add_epi32(_mm256_slli_epi32(twice, 1), _mm256_sub_epi32(red, green));
+  __m256i place = _mm256_blendv_epi8(if_blue, if_green, _mm256_cmpeq_epi32(green, high));
+  place = _mm256_blendv_epi8(place, if_red, _mm256_cmpeq_epi32(red, high));
+  const __m256i round = _mm256_add_epi32(_mm256_slli_epi32(twice, 1), twice);
+  place = _mm256_add_epi32(place, _mm256_and_si256(round, _mm256_srai_epi32(place, 31)));
+  // Products of 16 bits: both factors are below 2^15.
+  const __m256i hue = Cut(_mm256_madd_epi16(place, _mm256_set1_epi32(85)), twice, lost_hue);
+  const __m256i saturation = Cut(_mm256_madd_epi16(range, _mm256_set1_epi32(255)), high, lost_saturation);
+  const __m256i gray = _mm256_cmpeq_epi32(high, low);  // there hue is 0 / 0, and for black saturation, too
   return {_mm256_andnot_si256(gray, hue), _mm256_andnot_si256(gray, saturation), high};
 }
 
-// round(v * (1 - x))
-GENVIEW_AVX2 inline __m256i Darken(const Doubles& v, const Doubles& x) {
-  const __m256d one = _mm256_set1_pd(1.0), half = _mm256_set1_pd(0.5);
-  return Truncate({_mm256_add_pd(_mm256_mul_pd(v.low, _mm256_sub_pd(one, x.low)), half),
-                   _mm256_add_pd(_mm256_mul_pd(v.high, _mm256_sub_pd(one, x.high)), half)});
+// x / 255 rounded, for x up to 255 * 255.
+GENVIEW_AVX2 inline __m256i DivideBy255(__m256i x) {
+  x = _mm256_add_epi32(x, _mm256_set1_epi32(128));
+  return _mm256_srli_epi32(_mm256_add_epi32(x, _mm256_srli_epi32(x, 8)), 8);
 }
 
-struct SectorTable {
-  std::array<int32_t, 256> index;
-  std::array<float, 256> fraction;
-
-  SectorTable() {
-    for (int hue = 0; hue < 256; ++hue) {
-      const Sector sector = SectorOf(static_cast<uint8_t>(hue));
-      index[static_cast<size_t>(hue)] = sector.index;
-      fraction[static_cast<size_t>(hue)] = sector.fraction;
-    }
-  }
-};
-
-// Which of v, t, p, q (0 to 3) a channel is in each sector.
-GENVIEW_AVX2 inline __m256i Choose(__m256i sector, __m256i choice_of_sector, __m256i v, __m256i t, __m256i p, __m256i q) {
-  const __m256i choice = _mm256_permutevar8x32_epi32(choice_of_sector, sector);
-  const auto pick = [&](int number, __m256i value) __attribute__((target("avx2"))) {
-    return _mm256_and_si256(value, _mm256_cmpeq_epi32(choice, _mm256_set1_epi32(number)));
-  };
-  return _mm256_or_si256(_mm256_or_si256(pick(0, v), pick(1, t)), _mm256_or_si256(pick(2, p), pick(3, q)));
+// value * (1 - x / 255^2) rounded. The product is below 2^24, and the quotient is never half a whole number.
+GENVIEW_AVX2 inline __m256i Darken(__m256 value, __m256i x) {
+  const __m256 rest = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_set1_epi32(65025), x));
+  return _mm256_cvtps_epi32(_mm256_div_ps(_mm256_mul_ps(value, rest), _mm256_set1_ps(65025.0f)));
 }
 
-GENVIEW_AVX2 inline void FromHsv(const HsvLanes& hsv, const SectorTable& table, uint8_t* pixels) {
-  const __m256 fraction = _mm256_i32gather_ps(table.fraction.data(), hsv.hue, 4);
-  const __m256i index = _mm256_i32gather_epi32(table.index.data(), hsv.hue, 4);
-  const __m256 s = _mm256_div_ps(_mm256_cvtepi32_ps(hsv.saturation), _mm256_set1_ps(255.0f));
-  const Doubles v = Widen(_mm256_cvtepi32_ps(hsv.value)), wide_s = Widen(s), wide_fraction = Widen(fraction);
-  const __m256d one = _mm256_set1_pd(1.0);
-  const __m256i p = Darken(v, wide_s);
-  const __m256i q = Darken(v, Widen(_mm256_mul_ps(s, fraction)));
-  const __m256i t = Darken(v, {_mm256_mul_pd(wide_s.low, _mm256_sub_pd(one, wide_fraction.low)),
-                               _mm256_mul_pd(wide_s.high, _mm256_sub_pd(one, wide_fraction.high))});
-  const __m256i red = Choose(index, _mm256_setr_epi32(0, 3, 2, 2, 1, 0, 0, 0), hsv.value, t, p, q);
-  const __m256i green = Choose(index, _mm256_setr_epi32(1, 0, 0, 3, 2, 2, 0, 0), hsv.value, t, p, q);
-  const __m256i blue = Choose(index, _mm256_setr_epi32(2, 2, 1, 0, 0, 3, 0, 0), hsv.value, t, p, q);
-  StorePixels(pixels, red, green, blue);
+// The whole numbers behind the plain loop's p, q and t: all three are the same for every hue, saturation and value.
+GENVIEW_AVX2 inline __m256i FromHsv(const HsvLanes& hsv) {
+  const __m256i byte = _mm256_set1_epi32(255);
+  const __m256i sixfold = _mm256_mullo_epi16(hsv.hue, _mm256_set1_epi32(6));
+  const __m256i sector = _mm256_srli_epi32(  // sixfold / 255
+      _mm256_add_epi32(_mm256_add_epi32(sixfold, _mm256_set1_epi32(1)), _mm256_srli_epi32(sixfold, 8)), 8);
+  const __m256i fraction = _mm256_sub_epi32(sixfold, _mm256_mullo_epi16(sector, byte));  // in parts of 255
+  const __m256 value = _mm256_cvtepi32_ps(hsv.value);
+  const __m256i p = DivideBy255(_mm256_mullo_epi16(hsv.value, _mm256_sub_epi32(byte, hsv.saturation)));
+  const __m256i q = Darken(value, _mm256_mullo_epi16(hsv.saturation, fraction));
+  const __m256i t = Darken(value, _mm256_mullo_epi16(hsv.saturation, _mm256_sub_epi32(byte, fraction)));
+  const __m256i vtpq = _mm256_or_si256(_mm256_or_si256(hsv.value, _mm256_slli_epi32(t, 8)),
+                                       _mm256_or_si256(_mm256_slli_epi32(p, 16), _mm256_slli_epi32(q, 24)));
+  // Which of the four bytes are red, green and blue in a sector (0x020100: v, t, p); sector 6 is 0 again.
+  const __m256i order = _mm256_permutevar8x32_epi32(
+      _mm256_setr_epi32(0x020100, 0x020003, 0x010002, 0x000302, 0x000201, 0x030200, 0x020100, 0), sector);
+  const __m256i lane = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c);
+  return _mm256_shuffle_epi8(vtpq, _mm256_add_epi32(order, lane));
 }
 
 }  // namespace
@@ -254,8 +241,11 @@ GENVIEW_AVX2 void BlendToLumaAvx2(uint8_t* pixels, int64_t count, float factor) 
   for (int64_t i = 0; i < fast; i += kStep) {
     const __m256i eight = LoadPixels(pixels + 3 * i);
     const __m256 luma = _mm256_cvtepi32_ps(LumaOf(eight));
-    StorePixels(pixels + 3 * i, BlendLanes(luma, Channel(eight, 0), factors), BlendLanes(luma, Channel(eight, 1), factors),
-                BlendLanes(luma, Channel(eight, 2), factors));
+    const __m256i red = BlendLanes(luma, Channel(eight, 0), factors);
+    const __m256i green = BlendLanes(luma, Channel(eight, 1), factors);
+    const __m256i blue = BlendLanes(luma, Channel(eight, 2), factors);
+    StorePixels(pixels + 3 * i,
+                _mm256_or_si256(red, _mm256_or_si256(_mm256_slli_epi32(green, 8), _mm256_slli_epi32(blue, 16))));
   }
   BlendToLumaPlain(pixels + 3 * fast, count - fast, factor);
 }
@@ -286,14 +276,16 @@ void ShiftHuePlain(uint8_t* pixels, int64_t count, uint8_t shift) {
 }
 
 GENVIEW_AVX2 void ShiftHueAvx2(uint8_t* pixels, int64_t count, uint8_t shift) {
-  static const SectorTable table;
+  static const LostOnes lost;
+  const __m256i lost_hue = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lost.hue.data()));
+  const __m256i lost_saturation = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lost.saturation.data()));
   const __m256i shifts = _mm256_set1_epi32(shift), byte = _mm256_set1_epi32(255);
   const int64_t fast = WholeSteps(count);
   for (int64_t i = 0; i < fast; i += kStep) {
     const __m256i eight = LoadPixels(pixels + 3 * i);
-    HsvLanes hsv = ToHsv(Channel(eight, 0), Channel(eight, 1), Channel(eight, 2));
+    HsvLanes hsv = ToHsv(Channel(eight, 0), Channel(eight, 1), Channel(eight, 2), lost_hue, lost_saturation);
     hsv.hue = _mm256_and_si256(_mm256_add_epi32(hsv.hue, shifts), byte);
-    FromHsv(hsv, table, pixels + 3 * i);
+    StorePixels(pixels + 3 * i, FromHsv(hsv));
   }
   ShiftHuePlain(pixels + 3 * fast, count - fast, shift);
 }

@@ -38,8 +38,7 @@ Taps MakeTaps(int64_t from, int64_t to, const Span& part, Filter filter) {
   const double scale = static_cast<double>(from) / static_cast<double>(to), stretch = std::max(scale, 1.0);
   const double support = Support(filter) * stretch, inverse = 1.0 / stretch;
   Taps taps;
-  taps.capacity = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
-  taps.capacity = (taps.capacity + resize::kTapGroup - 1) / resize::kTapGroup * resize::kTapGroup;
+  taps.capacity = static_cast<int64_t>(std::ceil(support)) * 2 + 2;
   taps.first.resize(static_cast<size_t>(part.size()));
   taps.count.resize(static_cast<size_t>(part.size()));
   taps.weight.resize(static_cast<size_t>(part.size() * taps.capacity));

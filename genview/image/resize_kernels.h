@@ -7,23 +7,25 @@
 namespace genview::resize {
 
 inline constexpr int kFractionBits = 22;  // weights are whole numbers of 2^-22
-inline constexpr int kTapGroup = 4;       // the horizontal AVX2 loop takes taps in fours
 inline constexpr int kReadPast = 16;      // so many bytes it may read, and not use, behind the pixels of a row
 // Up to so many taps the 32-bit sums of the AVX2 loops cannot overflow; beyond, the plain loops are used.
 inline constexpr int64_t kMostFastTaps = 2000;
 
+struct TapPair {
+  uint32_t low, high;  // of the first tap in the lower 16 bits, of the second in the upper
+};
+
 // Output i = sum over k < count[i] of weight[i * capacity + k] * input[first[i] + k].
 struct Taps {
-  int64_t capacity = 0;  // a multiple of kTapGroup; unused weights are 0
+  int64_t capacity = 0;  // even; unused weights are 0
   std::vector<int32_t> first, count, weight;
-  // Weights as pairs of 16-bit numbers for multiply-add, weight = (high << 12) + low. For each group of four taps 32
-  // numbers: low of taps 0 1 0 1 0 1 0 1 2 3 2 3 2 3 2 3, then high in the same order.
-  std::vector<int16_t> packed;
+  // Weights for multiply-add of 16-bit numbers, weight = (high << 12) + low. Each pair of taps is a TapPair.
+  std::vector<TapPair> pairs;
 
   int64_t size() const { return static_cast<int64_t>(first.size()); }
 };
 
-void Pack(Taps& taps);  // fills in `packed`
+void Pack(Taps& taps);  // fills in `pairs`
 
 // Rows of R G B. `in` points to the first of `rows` rows that are `in_stride` bytes apart.
 struct Rows {

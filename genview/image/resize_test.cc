@@ -69,7 +69,7 @@ resize::Taps RandomTaps(int64_t outputs, int64_t inputs, int64_t count) {
   using namespace resize;
   Taps taps;
   Random random(Seed(7).With(static_cast<uint64_t>(count)));
-  taps.capacity = (count + kTapGroup - 1) / kTapGroup * kTapGroup;
+  taps.capacity = (count + 1) / 2 * 2;
   taps.weight.resize(static_cast<size_t>(outputs * taps.capacity));
   for (int64_t i = 0; i < outputs; ++i) {
     const int64_t used = 1 + random.Below(count);
