@@ -58,8 +58,8 @@ GENVIEW_AVX2 inline __m256i SixteenAsWords(const uint8_t* bytes) {
   return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
 }
 
-// out[i] for i below `bytes`, of taps[k][i], k from 0 (distance -(radius + 1)) to 2 * radius + 2. The radius is known to
-// the compiler, so the loop over the taps disappears.
+// out[i] for i below `bytes`, of taps[k][i], k from 0 (distance -(radius + 1)) to 2 * radius + 2. The radius is known
+// to the compiler, so the loop over the taps disappears.
 template <int kRadius>
 GENVIEW_AVX2 void MixTapsAvx2(const uint8_t* const* taps, uint8_t* out, int64_t bytes, const BoxKernel& box) {
   constexpr int kLast = 2 * kRadius + 2;
@@ -95,7 +95,8 @@ constexpr int kMostFastTaps = 5;
 // A row with room for radius + 1 pixels before and behind it.
 class PaddedRow {
  public:
-  PaddedRow(int64_t width, int64_t radius) : width_(width), pad_(radius + 1), bytes_(static_cast<size_t>((width + 2 * pad_) * 3)) {}
+  PaddedRow(int64_t width, int64_t radius)
+      : width_(width), pad_(radius + 1), bytes_(static_cast<size_t>((width + 2 * pad_) * 3)) {}
 
   uint8_t* pixels() { return bytes_.data() + pad_ * 3; }
   void RepeatEnds() {

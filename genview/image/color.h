@@ -19,7 +19,7 @@ void AdjustHue(Image& image, double factor);
 
 void Grayscale(Image& image);  // three equal channels
 
-// Pillow's GaussianBlur(radius=sigma): three extended box blurs along each row, then along each column. 0 changes nothing.
+// Pillow's GaussianBlur(radius=sigma): three extended box blurs along each row, then along each column. 0: nothing.
 void GaussianBlur(Image& image, double sigma);
 
 void Solarize(Image& image, int threshold = 128);  // values of at least `threshold` are inverted

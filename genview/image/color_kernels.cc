@@ -62,7 +62,7 @@ void FromHsv(const Hsv& hsv, uint8_t* pixel) {
   std::copy_n(table[index], 3, pixel);
 }
 
-// --- AVX2: eight pixels at a time, one 32-bit lane each ---------------------------------------------------------------
+// --- AVX2: eight pixels at a time, one 32-bit lane each ----------------------------------------------------------
 
 constexpr int64_t kStep = 8;
 constexpr int64_t kReach = 28;  // bytes that loading eight pixels reads: 24, and 4 more that it does not use
@@ -90,8 +90,8 @@ GENVIEW_AVX2 inline __m256i Channel(__m256i pixels, int c) {
 GENVIEW_AVX2 inline void StorePixels(uint8_t* pixels, __m256i lanes) {
   const __m256i close = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1,  //
                                          0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
-  const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(lanes, close),
-                                                    _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7));
+  const __m256i bytes =
+      _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(lanes, close), _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(pixels), _mm256_castsi256_si128(bytes));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(pixels + 16), _mm256_extracti128_si256(bytes, 1));
 }
@@ -102,14 +102,15 @@ GENVIEW_AVX2 inline __m256i LumaOf(__m256i pixels) {
                                              0, -1, 1, -1, 3, -1, 4, -1, 6, -1, 7, -1, 9, -1, 10, -1);
   const __m256i green_blue = _mm256_setr_epi8(1, -1, 2, -1, 4, -1, 5, -1, 7, -1, 8, -1, 10, -1, 11, -1,  //
                                               1, -1, 2, -1, 4, -1, 5, -1, 7, -1, 8, -1, 10, -1, 11, -1);
-  const __m256i first = _mm256_madd_epi16(_mm256_shuffle_epi8(pixels, red_green), _mm256_set1_epi32(19595 | 19235 << 16));
-  const __m256i second = _mm256_madd_epi16(_mm256_shuffle_epi8(pixels, green_blue), _mm256_set1_epi32(19235 | 7471 << 16));
+  const __m256i first =
+      _mm256_madd_epi16(_mm256_shuffle_epi8(pixels, red_green), _mm256_set1_epi32(19595 | 19235 << 16));
+  const __m256i second =
+      _mm256_madd_epi16(_mm256_shuffle_epi8(pixels, green_blue), _mm256_set1_epi32(19235 | 7471 << 16));
   return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(first, second), _mm256_set1_epi32(32768)), 16);
 }
 
 GENVIEW_AVX2 inline __m256i BlendLanes(__m256 target, __m256i value, __m256 factor) {
-  const __m256 mixed =
-      _mm256_add_ps(target, _mm256_mul_ps(factor, _mm256_sub_ps(_mm256_cvtepi32_ps(value), target)));
+  const __m256 mixed = _mm256_add_ps(target, _mm256_mul_ps(factor, _mm256_sub_ps(_mm256_cvtepi32_ps(value), target)));
   return _mm256_cvttps_epi32(_mm256_min_ps(_mm256_max_ps(mixed, _mm256_setzero_ps()), _mm256_set1_ps(255.0f)));
 }
 
@@ -135,14 +136,15 @@ struct LostOnes {
   }
 };
 
-// numerator / denominator cut to a whole number, less what is lost. The float quotient is whole only if the exact one is.
+// numerator / denominator cut to a whole number, less what is lost. The float quotient is whole only if the
+// exact one is.
 GENVIEW_AVX2 inline __m256i Cut(__m256i numerator, __m256i denominator, __m256i lost) {
   const __m256 quotient = _mm256_div_ps(_mm256_cvtepi32_ps(numerator), _mm256_cvtepi32_ps(denominator));
   const __m256i cut = _mm256_cvttps_epi32(quotient);
   const __m256i is_whole = _mm256_castps_si256(_mm256_cmp_ps(_mm256_cvtepi32_ps(cut), quotient, _CMP_EQ_OQ));
   const __m256i word = _mm256_permutevar8x32_epi32(lost, _mm256_srli_epi32(cut, 5));
-  const __m256i bit = _mm256_and_si256(_mm256_srlv_epi32(word, _mm256_and_si256(cut, _mm256_set1_epi32(31))),
-                                       _mm256_set1_epi32(1));
+  const __m256i bit =
+      _mm256_and_si256(_mm256_srlv_epi32(word, _mm256_and_si256(cut, _mm256_set1_epi32(31))), _mm256_set1_epi32(1));
   return _mm256_sub_epi32(cut, _mm256_and_si256(bit, is_whole));
 }
 
@@ -150,7 +152,8 @@ struct HsvLanes {
   __m256i hue, saturation, value;
 };
 
-GENVIEW_AVX2 inline HsvLanes ToHsv(__m256i red, __m256i green, __m256i blue, __m256i lost_hue, __m256i lost_saturation) {
+GENVIEW_AVX2 inline HsvLanes ToHsv(__m256i red, __m256i green, __m256i blue, __m256i lost_hue,
+                                   __m256i lost_saturation) {
   const __m256i high = _mm256_max_epi32(red, _mm256_max_epi32(green, blue));
   const __m256i low = _mm256_min_epi32(red, _mm256_min_epi32(green, blue));
   const __m256i range = _mm256_sub_epi32(high, low), twice = _mm256_slli_epi32(range, 1);
@@ -221,7 +224,8 @@ GENVIEW_AVX2 void BlendToValueAvx2(uint8_t* bytes, int64_t count, uint8_t target
       lanes[k] = BlendLanes(targets, _mm256_cvtepu8_epi32(eight), factors);
     }
     // Packing works on halves: bytes 0-3 8-11 16-19 24-27 | 4-7 12-15 ...
-    const __m256i packed = _mm256_packus_epi16(_mm256_packs_epi32(lanes[0], lanes[1]), _mm256_packs_epi32(lanes[2], lanes[3]));
+    const __m256i packed =
+        _mm256_packus_epi16(_mm256_packs_epi32(lanes[0], lanes[1]), _mm256_packs_epi32(lanes[2], lanes[3]));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(bytes + i), _mm256_permutevar8x32_epi32(packed, order));
   }

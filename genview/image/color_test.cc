@@ -97,18 +97,22 @@ TEST(ColorKernels, FastAndPlainLoopsAgree) {
     fast_loop(fast.pixels.data(), fast.width);
     plain_loop(plain.pixels.data(), plain.width);
     for (size_t i = 0; i < fast.pixels.size(); ++i) {
-      ASSERT_EQ(int{fast.pixels[i]}, int{plain.pixels[i]}) << name << " of colour " << i / 3 * 37 << ", channel " << i % 3;
+      ASSERT_EQ(int{fast.pixels[i]}, int{plain.pixels[i]})
+          << name << " of colour " << i / 3 * 37 << ", channel " << i % 3;
     }
   };
   for (const uint8_t shift : {0, 1, 100, 255}) {
-    compare("hue", [&](uint8_t* p, int64_t n) { ShiftHueAvx2(p, n, shift); },
-            [&](uint8_t* p, int64_t n) { ShiftHuePlain(p, n, shift); });
+    compare(
+        "hue", [&](uint8_t* p, int64_t n) { ShiftHueAvx2(p, n, shift); },
+        [&](uint8_t* p, int64_t n) { ShiftHuePlain(p, n, shift); });
   }
   for (const float factor : {0.0f, 0.37f, 1.9f, 60.0f}) {
-    compare("saturation", [&](uint8_t* p, int64_t n) { BlendToLumaAvx2(p, n, factor); },
-            [&](uint8_t* p, int64_t n) { BlendToLumaPlain(p, n, factor); });
-    compare("contrast", [&](uint8_t* p, int64_t n) { BlendToValueAvx2(p, 3 * n, 119, factor); },
-            [&](uint8_t* p, int64_t n) { BlendToValuePlain(p, 3 * n, 119, factor); });
+    compare(
+        "saturation", [&](uint8_t* p, int64_t n) { BlendToLumaAvx2(p, n, factor); },
+        [&](uint8_t* p, int64_t n) { BlendToLumaPlain(p, n, factor); });
+    compare(
+        "contrast", [&](uint8_t* p, int64_t n) { BlendToValueAvx2(p, 3 * n, 119, factor); },
+        [&](uint8_t* p, int64_t n) { BlendToValuePlain(p, 3 * n, 119, factor); });
   }
   EXPECT_EQ(SumLumaAvx2(image.pixels.data(), image.width), SumLumaPlain(image.pixels.data(), image.width));
 }

@@ -60,14 +60,22 @@ Image ApplyOrientation(Image image, int orientation) {
   using Point = std::pair<int64_t, int64_t>;
   const int64_t right = image.width - 1, bottom = image.height - 1;
   switch (orientation) {
-    case 2: return FlipHorizontal(image);
-    case 3: return Rearrange(image, false, [&](int64_t x, int64_t y) { return Point{right - x, bottom - y}; });
-    case 4: return Rearrange(image, false, [&](int64_t x, int64_t y) { return Point{x, bottom - y}; });
-    case 5: return Rearrange(image, true, [&](int64_t x, int64_t y) { return Point{y, x}; });
-    case 6: return Rearrange(image, true, [&](int64_t x, int64_t y) { return Point{bottom - y, x}; });
-    case 7: return Rearrange(image, true, [&](int64_t x, int64_t y) { return Point{bottom - y, right - x}; });
-    case 8: return Rearrange(image, true, [&](int64_t x, int64_t y) { return Point{y, right - x}; });
-    default: return image;
+    case 2:
+      return FlipHorizontal(image);
+    case 3:
+      return Rearrange(image, false, [&](int64_t x, int64_t y) { return Point{right - x, bottom - y}; });
+    case 4:
+      return Rearrange(image, false, [&](int64_t x, int64_t y) { return Point{x, bottom - y}; });
+    case 5:
+      return Rearrange(image, true, [&](int64_t x, int64_t y) { return Point{y, x}; });
+    case 6:
+      return Rearrange(image, true, [&](int64_t x, int64_t y) { return Point{bottom - y, x}; });
+    case 7:
+      return Rearrange(image, true, [&](int64_t x, int64_t y) { return Point{bottom - y, right - x}; });
+    case 8:
+      return Rearrange(image, true, [&](int64_t x, int64_t y) { return Point{y, right - x}; });
+    default:
+      return image;
   }
 }
 

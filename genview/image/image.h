@@ -39,12 +39,12 @@ struct Box {  // in pixels
 
 // Decodes by content, not by name. Grayscale, CMYK, palette, 16 bits, alpha (over white), progressive, and the EXIF
 // orientation are all turned into upright RGB. Fails (with a reason for skipped.tsv) on anything damaged, on other
-// formats, and on pictures of more than `max_pixels`; memory stays below about 8 bytes a pixel.
+// formats, and on pictures of more than `max_pixels`; memory stays below 12 bytes a pixel.
 Outcome<Image> DecodeImage(std::string_view bytes, int64_t max_pixels = int64_t{1} << 28);
 
 std::string EncodePng(const Image& image);
 std::string EncodePng(const GrayImage& image);
-std::string EncodeJpeg(const Image& image, int quality = 95);   // 4:2:0 below 90, 4:4:4 from 90 on
+std::string EncodeJpeg(const Image& image, int quality = 95);  // 4:2:0 below 90, 4:4:4 from 90 on
 std::string EncodeWebp(const Image& image, int quality = 90);
 
 // Bit-equal to the Image.resize of Pillow 13 with the filter of this name (antialiased, 8 bits after each pass).
@@ -54,7 +54,7 @@ Image Resize(const Image& image, int64_t width, int64_t height, Filter filter);
 Image ResizeBox(const Image& image, const Box& box, int64_t width, int64_t height, Filter filter);
 // The same as Resize then Crop: `window` of the resized picture, which is never made as a whole.
 Image ResizeCrop(const Image& image, int64_t width, int64_t height, const Box& window, Filter filter);
-Image Crop(const Image& image, const Box& box);                 // parts outside are black, as in torchvision
+Image Crop(const Image& image, const Box& box);  // parts outside are black, as in torchvision
 Image FlipHorizontal(const Image& image);
 GrayImage ResizeNearest(const GrayImage& image, int64_t width, int64_t height);
 

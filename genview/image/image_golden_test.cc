@@ -111,8 +111,12 @@ TEST_F(ImageGolden, ResizeAndCentreCropAreTorchvisions) {
 TEST_F(ImageGolden, ColoursAreTorchvisions) {
   using Change = void (*)(Image&, double);
   const std::pair<const char*, Change> changes[] = {
-      {"brightness", AdjustBrightness}, {"contrast", AdjustContrast}, {"saturation", AdjustSaturation}, {"hue", AdjustHue},
-      {"gray", [](Image& image, double) { Grayscale(image); }}, {"blur", GaussianBlur},
+      {"brightness", AdjustBrightness},
+      {"contrast", AdjustContrast},
+      {"saturation", AdjustSaturation},
+      {"hue", AdjustHue},
+      {"gray", [](Image& image, double) { Grayscale(image); }},
+      {"blur", GaussianBlur},
       {"solarize", [](Image& image, double threshold) { Solarize(image, static_cast<int>(threshold)); }}};
   for (const auto& [op, change] : changes) {
     ForEach(op, [&](Image image, const Json& golden) {

@@ -1,10 +1,13 @@
-#include <csetjmp>
+// jpeglib.h needs what cstdio declares, and jerror.h what jpeglib.h declares.
+// clang-format off
 #include <cstdio>
-#include <cstring>
-
 #include <jpeglib.h>
-// After jpeglib.h, whose types it uses.
 #include <jerror.h>
+// clang-format on
+
+#include <csetjmp>
+#include <cstdlib>
+#include <cstring>
 
 #include "genview/base/text.h"
 #include "genview/image/codecs.h"
@@ -63,8 +66,8 @@ struct Decoder {
   jpeg_progress_mgr progress{};
   std::string_view bytes;
   int64_t max_pixels = 0;
-  std::string complaint;        // of our own
-  std::vector<uint8_t> cmyk;    // one row
+  std::string complaint;      // of our own
+  std::vector<uint8_t> cmyk;  // one row
   Decoded result;
 
   ~Decoder() { jpeg_destroy_decompress(&info); }

@@ -1,8 +1,8 @@
+#include <png.h>
+
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
-
-#include <png.h>
 
 #include "genview/base/text.h"
 #include "genview/image/codecs.h"
@@ -28,8 +28,8 @@ struct Reader {
   std::string_view rest;
   size_t all_bytes = 0;
   int64_t max_pixels = 0;
-  std::string complaint;           // of our own
-  std::vector<uint8_t> rgba;       // one row, or the whole picture when it is interlaced
+  std::string complaint;      // of our own
+  std::vector<uint8_t> rgba;  // one row, or the whole picture when it is interlaced
   Decoded result;
 
   ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
@@ -147,9 +147,10 @@ std::string Encode(const uint8_t* pixels, int64_t width, int64_t height, int cha
   writer.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, writer.message, OnError, OnWarning);
   writer.info = writer.png == nullptr ? nullptr : png_create_info_struct(writer.png);
   if (writer.info == nullptr || !Run(writer, pixels, width, height, channels)) {
-    throw Error({.what = Format("a picture of {} x {} pixels cannot be written as PNG ({})", width, height, writer.message),
-                 .where = "PNG encoder",
-                 .next = "make the pictures smaller"});
+    throw Error(
+        {.what = Format("a picture of {} x {} pixels cannot be written as PNG ({})", width, height, writer.message),
+         .where = "PNG encoder",
+         .next = "make the pictures smaller"});
   }
   return std::move(writer.bytes);
 }
@@ -171,6 +172,8 @@ Outcome<Decoded> DecodePng(std::string_view bytes, int64_t max_pixels) {
 }  // namespace codecs
 
 std::string EncodePng(const Image& image) { return codecs::Encode(image.pixels.data(), image.width, image.height, 3); }
-std::string EncodePng(const GrayImage& image) { return codecs::Encode(image.pixels.data(), image.width, image.height, 1); }
+std::string EncodePng(const GrayImage& image) {
+  return codecs::Encode(image.pixels.data(), image.width, image.height, 1);
+}
 
 }  // namespace genview

@@ -68,8 +68,9 @@ TEST(Normalise, BothOrdersHoldTheSameValues) {
   NormaliseChannelsLast(image, kImagenetMean, kImagenetStd, interleaved);
   for (size_t i = 0; i < 15; ++i) {
     for (size_t c = 0; c < 3; ++c) {
-      const float value = (static_cast<float>(image.pixels[3 * i + c]) / 255.0f - static_cast<float>(kImagenetMean[c])) /
-                          static_cast<float>(kImagenetStd[c]);
+      const float value =
+          (static_cast<float>(image.pixels[3 * i + c]) / 255.0f - static_cast<float>(kImagenetMean[c])) /
+          static_cast<float>(kImagenetStd[c]);
       EXPECT_EQ(planes[15 * c + i], value);
       EXPECT_EQ(interleaved[3 * i + c], value);
     }
@@ -89,8 +90,8 @@ TEST(Preprocess, JsonRoundTrip) {
 }
 
 TEST(Preprocess, BadJsonIsAnErrorWithItsPlace) {
-  for (const char* text : {R"({"size": 0})", R"({"size": 1e9})", R"({"std": [1, 0, 1]})", R"({"mean": [1, 2]})", R"([])",
-                           R"({"filter": "lanczos"})", R"({"resize_shortest": -1})"}) {
+  for (const char* text : {R"({"size": 0})", R"({"size": 1e9})", R"({"std": [1, 0, 1]})", R"({"mean": [1, 2]})",
+                           R"([])", R"({"filter": "lanczos"})", R"({"resize_shortest": -1})"}) {
     try {
       Preprocess::FromJson(Json::parse(text), "config.json");
       FAIL() << text;

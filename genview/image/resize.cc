@@ -1,6 +1,6 @@
-// Resizing as Pillow does it: a horizontal and a vertical pass of a filter whose support grows with the scale. Each pass
-// sums in fixed point of 22 bits and rounds to 8 bits, so the result is the same on every machine, and depends on which
-// pass comes first (see VerticalFirst).
+// Resizing as Pillow does it: a horizontal and a vertical pass of a filter whose support grows with the scale. Each
+// pass sums in fixed point of 22 bits and rounds to 8 bits, so the result is the same on every machine, and depends on
+// which pass comes first (see VerticalFirst).
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -81,8 +81,8 @@ struct Source {
   const uint8_t* readable_end;
 };
 
-// The fast loop reads a little behind each row. Inside the memory that does no harm; behind its end it would, so the last
-// rows are read from a copy.
+// The fast loop reads a little behind each row. Inside the memory that does no harm; behind its end it would, so the
+// last rows are read from a copy.
 void Horizontal(const Source& source, const Taps& taps, uint8_t* out, int64_t out_stride) {
   const Rows rows{source.pixels, source.stride, out, out_stride};
   if (!Fast(taps)) return resize::HorizontalPlain(taps, rows, source.height);

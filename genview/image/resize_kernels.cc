@@ -18,7 +18,8 @@ uint8_t Round(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kFrac
 // Four pixels of a row in the lower half, of another in the upper.
 GENVIEW_AVX2 inline __m256i FourPixelsOfTwoRows(const uint8_t* first, const uint8_t* second) {
   const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(first));
-  return _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_loadu_si128(reinterpret_cast<const __m128i*>(second)), 1);
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_loadu_si128(reinterpret_cast<const __m128i*>(second)),
+                                 1);
 }
 
 // Two of them as pairs of 16-bit numbers in each half: R R G G B B - -.
@@ -112,7 +113,8 @@ GENVIEW_AVX2 void VerticalBlock(const Taps& taps, const Rows& rows, int64_t y, i
   }
   const __m256i words0 = _mm256_packs_epi32(sums[0].Rounded(), sums[1].Rounded());
   const __m256i words1 = _mm256_packs_epi32(sums[2].Rounded(), sums[3].Rounded());
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(rows.out + y * rows.out_stride + x), _mm256_packus_epi16(words0, words1));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(rows.out + y * rows.out_stride + x),
+                      _mm256_packus_epi16(words0, words1));
 }
 
 }  // namespace

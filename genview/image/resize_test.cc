@@ -30,7 +30,8 @@ TEST(Resize, OneColourStaysThatColour) {
 
 TEST(ResizeBox, IsCropThenResize) {
   const Image image = Noise(53, 41);
-  const Box boxes[] = {{0, 0, 53, 41}, {5, 7, 30, 20}, {40, 30, 13, 11}, {0, 40, 53, 1}, {52, 0, 1, 41}, {-3, -2, 20, 60}};
+  const Box boxes[] = {{0, 0, 53, 41}, {5, 7, 30, 20}, {40, 30, 13, 11},
+                       {0, 40, 53, 1}, {52, 0, 1, 41}, {-3, -2, 20, 60}};
   for (const Box& box : boxes) {
     for (const Filter filter : {Filter::kBilinear, Filter::kBicubic}) {
       for (const auto& [width, height] : {std::pair{16, 16}, {80, 12}, {7, 70}, {30, 11}, {13, 20}}) {
@@ -43,7 +44,8 @@ TEST(ResizeBox, IsCropThenResize) {
 
 TEST(ResizeCrop, IsResizeThenCrop) {
   const Image image = Noise(37, 29);
-  const Box windows[] = {{0, 0, 20, 15}, {3, 5, 8, 8}, {19, 14, 1, 1}, {-2, -3, 30, 30}, {15, 10, 10, 10}, {50, 0, 4, 4}};
+  const Box windows[] = {{0, 0, 20, 15},   {3, 5, 8, 8},     {19, 14, 1, 1},
+                         {-2, -3, 30, 30}, {15, 10, 10, 10}, {50, 0, 4, 4}};
   for (const Box& window : windows) {
     for (const auto& [width, height] : {std::pair{20, 15}, {37, 15}, {20, 29}, {37, 29}, {50, 60}}) {
       EXPECT_EQ(ResizeCrop(image, width, height, window, Filter::kBicubic).pixels,

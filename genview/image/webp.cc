@@ -26,12 +26,21 @@ int ReadOrientation(std::string_view bytes) {
   return 1;
 }
 
+// Each row of R G B A shrinks to R G B at a place at or before its own, so one piece of memory serves both.
 bool DecodeOverWhite(const uint8_t* data, size_t size, Image& image) {
-  std::vector<uint8_t> rgba(static_cast<size_t>(image.width * image.height * 4));
-  const int stride = static_cast<int>(image.width * 4);
-  if (WebPDecodeRGBAInto(data, size, rgba.data(), rgba.size(), stride) == nullptr) return false;
-  for (int64_t y = 0; y < image.height; ++y) OverWhite(rgba.data() + y * stride, image.width, image.at(0, y));
+  const int64_t stride = image.width * 4;
+  image.pixels.resize(static_cast<size_t>(stride * image.height));
+  uint8_t* rgba = image.pixels.data();
+  if (WebPDecodeRGBAInto(data, size, rgba, image.pixels.size(), static_cast<int>(stride)) == nullptr) return false;
+  for (int64_t y = 0; y < image.height; ++y) OverWhite(rgba + y * stride, image.width, image.at(0, y));
+  image.pixels.resize(static_cast<size_t>(image.width * image.height * 3));
   return true;
+}
+
+bool DecodeOpaque(const uint8_t* data, size_t size, Image& image) {
+  image.pixels.resize(static_cast<size_t>(image.width * image.height * 3));
+  const int stride = static_cast<int>(image.width * 3);
+  return WebPDecodeRGBInto(data, size, image.pixels.data(), image.pixels.size(), stride) != nullptr;
 }
 
 }  // namespace
@@ -47,12 +56,10 @@ Outcome<Decoded> DecodeWebp(std::string_view bytes, int64_t max_pixels) {
   if (!complaint.empty()) return Outcome<Decoded>::Failed(std::move(complaint));
 
   Decoded result;
-  result.image = Image(features.width, features.height);
-  Image& image = result.image;
-  const bool whole = features.has_alpha
-                         ? DecodeOverWhite(data, bytes.size(), image)
-                         : WebPDecodeRGBInto(data, bytes.size(), image.pixels.data(), image.pixels.size(),
-                                             static_cast<int>(image.width * 3)) != nullptr;
+  result.image.width = features.width;
+  result.image.height = features.height;
+  const bool whole = features.has_alpha ? DecodeOverWhite(data, bytes.size(), result.image)
+                                        : DecodeOpaque(data, bytes.size(), result.image);
   if (!whole) return Outcome<Decoded>::Failed("damaged WebP (its data are cut off or wrong)");
   result.orientation = ReadOrientation(bytes);
   return result;

@@ -19,14 +19,15 @@ namespace genview {
 
 struct ForegroundRow {
   std::string id;
-  std::string path;       // of the picture, for people; may be "shapes:..." or inside a shard
-  double ratio = 0;       // share of foreground tokens, [0, 1]
+  std::string path;  // of the picture, for people; may be "shapes:..." or inside a shard
+  double ratio = 0;  // share of foreground tokens, [0, 1]
   int64_t noise_level = 0;
 };
 
 // Also reads the original tools' lists (`<path> <number>` per line without header: a ratio, or a level where > 1; the
-// path is the id, and the ratio of a level is the middle of its fifth of [0, 1]). A row that is there twice counts once.
-std::vector<ForegroundRow> ReadForegroundTable(const Path& path);      // throws Error with the line
+// path is the id, and the ratio of a level is the middle of its fifth of [0, 1]). A row that is there twice counts
+// once.
+std::vector<ForegroundRow> ReadForegroundTable(const Path& path);  // throws Error with the line
 void WriteForegroundTable(const Path& path, const std::vector<ForegroundRow>& rows);
 
 // Level by ratio (paper section 3.2; edges belong to the lower bin): (0,.2] 0, (.2,.4] 100, ... (.8,1] 400 with the
@@ -34,28 +35,28 @@ void WriteForegroundTable(const Path& path, const std::vector<ForegroundRow>& ro
 int64_t NoiseLevelFor(double ratio, const std::vector<int64_t>& levels);
 
 struct ViewRow {
-  std::string id;         // of the source image
-  int64_t index = 0;      // 0 .. per_image-1
-  std::string file;       // relative to the manifest's folder
+  std::string id;     // of the source image
+  int64_t index = 0;  // 0 .. per_image-1
+  std::string file;   // relative to the manifest's folder
   int64_t noise_level = 0;
   uint64_t seed = 0;
   int64_t steps = 0;
   double guidance = 0;
   std::string generator;  // fingerprint
   std::string scheduler;
-  int64_t retried = 0;    // 1: made again in fp32 after a NaN or black picture
+  int64_t retried = 0;  // 1: made again in fp32 after a NaN or black picture
 };
 Json ViewRowToJson(const ViewRow& row);
-std::vector<ViewRow> ReadViewTable(const Path& manifest);               // a torn last line is left out; throws Error with the line
+std::vector<ViewRow> ReadViewTable(const Path& manifest);  // a torn last line is left out; throws Error with the line
 
 // id -> reason, sorted by id when read or written, whatever the order of the threads that added. Copies share the rows.
 class SkippedLog {
  public:
   SkippedLog();
-  void Add(const std::string& id, const std::string& reason);   // thread-safe
+  void Add(const std::string& id, const std::string& reason);  // thread-safe
   int64_t count() const;
-  std::vector<std::pair<std::string, std::string>> rows() const;        // sorted by id, each id once
-  void Write(const Path& path) const;                                   // header `id\treason`; when empty no file, and an old one goes
+  std::vector<std::pair<std::string, std::string>> rows() const;  // sorted by id, each id once
+  void Write(const Path& path) const;  // header `id\treason`; when empty no file, and an old one goes
 
  private:
   struct Shared;
@@ -64,14 +65,14 @@ class SkippedLog {
 
 // One score file of an arm: `linear.json`, `knn.json`.
 struct EvalResult {
-  std::string kind;            // "linear", "knn"
-  double top1 = 0, top5 = 0;   // percent
+  std::string kind;                    // "linear", "knn"
+  double top1 = 0, top5 = 0;           // percent
   double top1_low = 0, top1_high = 0;  // 95% Wilson interval, percent
   int64_t images = 0, classes = 0;
   uint64_t seed = 0;
-  std::string checkpoint;      // fingerprint of the file's contents
-  Json normalisation;          // the encoder's preprocess
-  Json settings;               // k, temperature, learning rates, ...
+  std::string checkpoint;  // fingerprint of the file's contents
+  Json normalisation;      // the encoder's preprocess
+  Json settings;           // k, temperature, learning rates, ...
 };
 Json EvalResultToJson(const EvalResult& result);
 EvalResult EvalResultFromJson(const Json& json, std::string_view where);

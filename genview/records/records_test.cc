@@ -1,9 +1,9 @@
 #include "genview/records/records.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <thread>
-#include <unistd.h>
 
 #include "genview/base/text.h"
 
@@ -13,8 +13,9 @@ namespace {
 class Records : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
-              Format("genview-records-{}-{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ =
+        std::filesystem::temp_directory_path() /
+        Format("genview-records-{}-{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::create_directories(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
@@ -49,9 +50,19 @@ const std::vector<int64_t> kLevels = {0, 100, 200, 300, 400};
 constexpr const char* kHeader = "id\tpath\tforeground_ratio\tnoise_level\n";
 
 TEST(NoiseLevelFor, EdgesBelongToTheLowerBin) {
-  const std::pair<double, int64_t> expected[] = {
-      {0, 0},          {1.0 / 256, 0}, {0.2, 0},   {51.0 / 256, 0}, {52.0 / 256, 100}, {0.4, 100},
-      {103.0 / 256, 200}, {0.6, 200},  {0.8, 300}, {0.80001, 400},  {204.0 / 256, 300}, {205.0 / 256, 400}, {1.0, 400}};
+  const std::pair<double, int64_t> expected[] = {{0, 0},
+                                                 {1.0 / 256, 0},
+                                                 {0.2, 0},
+                                                 {51.0 / 256, 0},
+                                                 {52.0 / 256, 100},
+                                                 {0.4, 100},
+                                                 {103.0 / 256, 200},
+                                                 {0.6, 200},
+                                                 {0.8, 300},
+                                                 {0.80001, 400},
+                                                 {204.0 / 256, 300},
+                                                 {205.0 / 256, 400},
+                                                 {1.0, 400}};
   for (const auto& [ratio, level] : expected) EXPECT_EQ(NoiseLevelFor(ratio, kLevels), level) << ratio;
 }
 
@@ -62,7 +73,8 @@ TEST(NoiseLevelFor, OtherNumbersOfLevelsDivideEvenly) {
 }
 
 TEST_F(Records, ForegroundTableRoundTrip) {
-  const std::vector<ForegroundRow> rows = {{"a/1.jpg", "/data/a/1.jpg", 0.33203125, 100}, {"b 2.png", "shapes:count=3", 1, 400}};
+  const std::vector<ForegroundRow> rows = {{"a/1.jpg", "/data/a/1.jpg", 0.33203125, 100},
+                                           {"b 2.png", "shapes:count=3", 1, 400}};
   WriteForegroundTable(folder_ / "ratios.tsv", rows);
   EXPECT_TRUE(ReadFile(folder_ / "ratios.tsv").starts_with(kHeader));
   const auto back = ReadForegroundTable(folder_ / "ratios.tsv");
@@ -105,7 +117,8 @@ TEST_F(Records, ARowThatIsThereTwice) {
 TEST_F(Records, BadTablesNameTheLine) {
   const std::string header = kHeader;
   EXPECT_EQ(TableComplaint(header + "a\tp\t0.5\n"), "the column `noise_level` is missing|/file, line 2");
-  EXPECT_EQ(TableComplaint(header + "a\tp\t0.5\t200\nb\tp\t1.5\t0\n"), "a ratio of 1.5 is not between 0 and 1|/file, line 3");
+  EXPECT_EQ(TableComplaint(header + "a\tp\t0.5\t200\nb\tp\t1.5\t0\n"),
+            "a ratio of 1.5 is not between 0 and 1|/file, line 3");
   EXPECT_NE(TableComplaint(header + "a\tp\tnan\t0\n").find("not a ratio"), std::string::npos);
   EXPECT_NE(TableComplaint(header + "a\tp\t0.1\t1000\n").find("not a noise level"), std::string::npos);
   EXPECT_NE(TableComplaint(header + "\tp\t0.1\t0\n").find("id is empty"), std::string::npos);
@@ -135,8 +148,9 @@ TEST_F(Records, ViewTableRoundTripWithoutATornLine) {
 }
 
 TEST_F(Records, AViewMadeAgainReplacesTheOneBefore) {
-  const auto rows = ReadViewTable(Put("{\"id\":\"a\",\"file\":\"1.png\"}\n{\"id\":\"a\",\"index\":1,\"file\":\"2.png\"}\n"
-                                      "{\"id\":\"a\",\"file\":\"3.png\"}\n"));
+  const auto rows =
+      ReadViewTable(Put("{\"id\":\"a\",\"file\":\"1.png\"}\n{\"id\":\"a\",\"index\":1,\"file\":\"2.png\"}\n"
+                        "{\"id\":\"a\",\"file\":\"3.png\"}\n"));
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[0].file, "3.png");
   EXPECT_EQ(rows[1].file, "2.png");
@@ -147,7 +161,8 @@ TEST_F(Records, BadViewTablesNameTheLine) {
   EXPECT_NE(ViewComplaint("[]\n").find("not a JSON object|/file, line 1"), std::string::npos);
   EXPECT_NE(ViewComplaint("{\"file\":\"x\"}\n").find("without the `id`"), std::string::npos);
   for (const char* file : {"", "/etc/passwd", "../x.png", "a/../../x.png"}) {
-    EXPECT_NE(ViewComplaint(Format("{{\"id\":\"a\",\"file\":\"{}\"}}\n", file)).find("not a path inside"), std::string::npos);
+    EXPECT_NE(ViewComplaint(Format("{{\"id\":\"a\",\"file\":\"{}\"}}\n", file)).find("not a path inside"),
+              std::string::npos);
   }
   EXPECT_NE(ViewComplaint("{\"id\":\"a\",\"file\":\"x\",\"seed\":-1}\n").find("`seed`"), std::string::npos);
   EXPECT_NE(ViewComplaint("{\"id\":7,\"file\":\"x\"}\n"), "");

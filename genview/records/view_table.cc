@@ -42,7 +42,8 @@ ViewRow ViewRowFromJson(const Json& json, const std::string& where) {
   row.retried = JsonInt(json, "retried", 0, where);
   if (row.id.empty()) Fail("a view without the `id` of its image", where);
   if (row.index < 0) Fail(Format("the view index {} is below 0", row.index), where);
-  if (!StaysInside(row.file)) Fail(Format("`file` (\"{}\") is not a path inside the manifest's folder", row.file), where);
+  if (!StaysInside(row.file))
+    Fail(Format("`file` (\"{}\") is not a path inside the manifest's folder", row.file), where);
   return row;
 }
 

@@ -1,0 +1,41 @@
+// Pictures: whatever the bytes are, a picture of the promised size and number of pixels comes out, or a reason. What
+// was decoded is also resized, so that the loops that read behind a row meet every shape.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "genview/image/color.h"
+#include "genview/image/preprocess.h"
+
+namespace {
+
+constexpr int64_t kMostPixels = 1 << 20;
+
+void Use(genview::Image image) {
+  using genview::Filter;
+  genview::Preprocess preprocess;
+  preprocess.size = preprocess.resize_shortest = 24;
+  const genview::Image seen = genview::ApplyGeometry(preprocess, image);
+  if (seen.width != 24 || seen.height != 24 || seen.pixels.size() != 24 * 24 * 3) std::abort();
+  const genview::Box box{image.width / 3, image.height / 4, (image.width + 1) / 2, (image.height + 1) / 2};
+  genview::Image part = genview::ResizeBox(image, box, 9, 31, Filter::kBilinear);
+  genview::AdjustHue(part, 0.1);
+  genview::AdjustContrast(part, 1.3);
+  genview::GaussianBlur(part, 1.0);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  genview::Outcome<genview::Image> image =
+      genview::DecodeImage({reinterpret_cast<const char*>(data), size}, kMostPixels);
+  if (!image) {
+    if (image.reason().empty()) std::abort();
+    return 0;
+  }
+  if (image->width < 1 || image->height < 1 || image->width * image->height > kMostPixels) std::abort();
+  if (image->pixels.size() != static_cast<size_t>(image->width * image->height * 3)) std::abort();
+  Use(std::move(*image));
+  return 0;
+}
