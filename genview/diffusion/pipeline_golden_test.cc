@@ -1,3 +1,4 @@
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <c10/core/InferenceMode.h>
@@ -40,6 +41,8 @@ UnclipRequest RequestOf(const WeightMap& io, const Case& one, const Tensor& embe
 
 class PipelineGolden : public testing::TestWithParam<const char*> {
  protected:
+  // Operations this small are slower on several threads, on a busy machine by far.
+  static void SetUpTestSuite() { at::set_num_threads(1); }
   Path folder_ = kGolden / GetParam();
   WeightMap io_ = ReadSafetensors(folder_ / "io.safetensors");
 };

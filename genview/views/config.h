@@ -1,0 +1,58 @@
+// What the stage `views` is asked to do.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "genview/base/fields.h"
+#include "genview/tensor/run_options.h"
+
+namespace genview {
+
+enum class NoisePolicy { kAdaptive, kConstant, kRandom };
+
+template <>
+struct EnumNames<NoisePolicy> {
+  static constexpr std::pair<NoisePolicy, const char*> kNames[] = {
+      {NoisePolicy::kAdaptive, "adaptive"}, {NoisePolicy::kConstant, "constant"}, {NoisePolicy::kRandom, "random"}};
+};
+
+struct ViewsConfig {
+  std::string images;             // IMAGES, see OpenSource
+  Path generator;                 // diffusers pipeline folder
+  Path out;                       // pictures, manifest.jsonl, skipped.tsv
+  NoisePolicy policy = NoisePolicy::kAdaptive;
+  Path ratios;                    // adaptive: ratios.tsv, or a list of paths and ratios or levels
+  int64_t noise_level = -1;       // constant; -1: 0
+  std::vector<int64_t> levels{0, 100, 200, 300, 400};
+  int64_t per_image = 1;
+  int64_t steps = 20;
+  double guidance = 10;
+  int64_t size = 0;               // px; 0: as the generator makes them
+  std::string scheduler;
+  std::string prompt;
+  Path noise, dump;
+  RunOptions run;
+};
+
+template <class Visit>
+void VisitFields(ViewsConfig& c, Visit&& visit) {
+  visit("images", c.images, Required{}, "pictures to make views of: folder, list, tar shards or shapes:...");
+  visit("generator", c.generator, Required{}, "folder of a Stable unCLIP pipeline");
+  visit("out", c.out, Required{}, "folder for the views");
+  visit("policy", c.policy, Any{}, "how the noise level of a picture is chosen; --noise-level alone means constant");
+  visit("ratios", c.ratios, Any{}, "foreground ratios for the adaptive policy, from `genview foreground score`");
+  visit("noise_level", c.noise_level, Range<int64_t>{-1, 100000}, "noise level of every view, for the constant policy");
+  visit("levels", c.levels, Range<int64_t>{0, 100000}, "noise levels that the adaptive and random policies choose from");
+  visit("per_image", c.per_image, Range<int64_t>{1, 10000}, "views per picture");
+  visit("steps", c.steps, Range<int64_t>{1, 1000}, "denoising steps per view");
+  visit("guidance", c.guidance, Range<double>{0, 100}, "classifier-free guidance scale; 1 turns it off");
+  visit("size", c.size, Range<int64_t>{0, 16384}, "pixels per side of the written views; 0: as the generator makes them");
+  visit("scheduler", c.scheduler, Any{}, "PNDM, DDIM, DPMSolverMultistep or EulerDiscrete; empty: the generator's own");
+  visit("prompt", c.prompt, Any{}, "text, for generators with a text encoder");
+  visit("noise", c.noise, Any{}, "file with latents [N,4,h,w] and embedding_noise [N,D] in place of the seed's");
+  visit("dump", c.dump, Any{}, "file for the tensors in between");
+  visit("run", c.run, Section{}, "");
+}
+
+}  // namespace genview

@@ -1,0 +1,273 @@
+#include "genview/views/generate.h"
+
+#include <algorithm>
+#include <functional>
+#include <optional>
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include "genview/data/ordered_batches.h"
+#include "genview/data/source.h"
+#include "genview/diffusion/pipeline.h"
+#include "genview/records/records.h"
+#include "genview/views/noise_levels.h"
+#include "genview/views/view_dump.h"
+#include "genview/views/view_folder.h"
+#include "genview/views/view_noise.h"
+
+namespace genview {
+namespace {
+
+// One view of a batch: where it belongs and the picture it is made from, as the image encoder sees it.
+struct Slot {
+  int64_t view = 0;         // image * per_image + k
+  Tensor pixels;            // [3,S,S]; undefined where the picture cannot be used
+  std::string fault;        // why it cannot
+};
+using Batch = std::vector<Slot>;
+
+class ViewsRun {
+ public:
+  ViewsRun(const ViewsConfig& config, Progress& progress);
+  ViewsSummary Run();
+
+ private:
+  std::vector<ViewRow> WantedRows() const;
+  Json Settings() const;
+  std::vector<int64_t> ViewsToCompute() const;
+  void FillSlot(Slot& slot, int64_t view) const;
+  void MakeBatch(Batch& batch);
+  UnclipViews Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings, UnclipTrace* trace) const;
+  void MakeAgainInFp32(const Batch& batch, UnclipViews& views, std::vector<bool>& retried);
+  void WriteBatch(const Batch& batch, const UnclipViews& views, const std::vector<bool>& retried);
+  void LeaveOut(int64_t view, const std::string& reason);
+  int64_t ImageOf(int64_t view) const { return view / config_.per_image; }
+  const SourceItem& ItemOf(int64_t view) const { return source_->item(ImageOf(view)); }
+
+  ViewsConfig config_;
+  Progress& progress_;
+  std::shared_ptr<const ImageSource> source_;
+  NoiseLevels levels_;
+  at::Device device_;
+  at::ScalarType compute_;
+  std::shared_ptr<const UnclipPipeline> pipeline_, exact_;  // exact_: fp32, opened when it is needed
+  std::optional<ViewNoiseSource> noise_;
+  std::optional<ViewFolder> folder_;
+  std::optional<ViewDump> dump_;
+  SkippedLog skipped_;
+  ViewsSummary summary_;
+};
+
+// Numbers that are to be compared with another program's are computed in fp32 unless the user says otherwise.
+at::ScalarType ComputeOf(const ViewsConfig& c, at::Device device) {
+  const bool compared = !c.noise.empty() || !c.dump.empty();
+  return compared && c.run.precision == Precision::kAuto ? at::kFloat : ChooseCompute(c.run.precision, device);
+}
+
+// As many as keep the machine busy without filling its memory: activations grow with the latent pixels.
+int64_t AutoBatch(at::Device device, const std::vector<int64_t>& latent_shape) {
+  const int64_t pixels = latent_shape[1] * latent_shape[2];
+  return std::clamp<int64_t>((device.is_cuda() ? 16 * 96 * 96 : 8 * 64 * 64) / pixels, 1, 64);
+}
+
+ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress)
+    : config_(config), progress_(progress), levels_(NoiseLevels::Open(config)), device_(ChooseDevice(config.run.device)), compute_(ComputeOf(config, device_)) {
+  source_ = OpenSource(config_.images);
+  pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_);
+  if (levels_.highest() >= pipeline_->levels()) {
+    throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels_.highest(), pipeline_->levels() - 1),
+                      .where = "noise_level, levels, ratios",
+                      .next = "ask for a level that the generator has"});
+  }
+  summary_.asked = source_->size() * config_.per_image;
+  summary_.folder = config_.out;
+  noise_.emplace(config_.noise, summary_.asked, pipeline_->latent_shape(), pipeline_->embedding_width());
+  if (config_.run.batch == 0) config_.run.batch = AutoBatch(device_, noise_->latent_shape());
+  if (!config_.dump.empty()) dump_.emplace();
+  folder_.emplace(config_.out, Settings(), WantedRows(), /*redo=*/dump_.has_value());
+}
+
+std::vector<ViewRow> ViewsRun::WantedRows() const {
+  const auto names = ViewFileNames(*source_, config_.per_image);
+  const std::string scheduler = config_.scheduler.empty() ? pipeline_->scheduler_name() : SchedulerName(ParseSchedulerKind(config_.scheduler, "--scheduler"));
+  std::vector<ViewRow> rows;
+  for (int64_t view = 0; view < summary_.asked; ++view) {
+    const SourceItem& item = ItemOf(view);
+    const int64_t k = view % config_.per_image;
+    rows.push_back({.id = item.id, .index = k, .file = names[static_cast<size_t>(view)], .noise_level = levels_.For(item, k).value_or(-1),
+                    .seed = ViewSeed(config_.run.seed, item.id, k), .steps = config_.steps, .guidance = config_.guidance,
+                    .generator = pipeline_->fingerprint(), .scheduler = scheduler});
+  }
+  return rows;
+}
+
+// What a picture depends on and its row does not say. The batch size changes pictures to rounding only.
+Json ViewsRun::Settings() const {
+  return {{"format", 1}, {"size", config_.size}, {"prompt", config_.prompt}, {"noise", noise_->fingerprint()},
+          {"precision", compute_ == at::kFloat ? "fp32" : compute_ == at::kHalf ? "fp16" : "bf16"}};
+}
+
+// All views of every batch that has one to make, in order: a batch is computed whole or not at all.
+std::vector<int64_t> ViewsRun::ViewsToCompute() const {
+  std::vector<int64_t> views;
+  for (int64_t begin = 0; begin < summary_.asked; begin += config_.run.batch) {
+    const int64_t end = std::min(begin + config_.run.batch, summary_.asked);
+    bool missing = false;
+    for (int64_t view = begin; view < end; ++view) missing = missing || !folder_->Has(view);
+    for (int64_t view = begin; missing && view < end; ++view) views.push_back(view);
+  }
+  return views;
+}
+
+void ViewsRun::FillSlot(Slot& slot, int64_t view) const {
+  slot.view = view;
+  if (folder_->wanted(view).noise_level < 0) {
+    slot.fault = Format("not in {}", config_.ratios.string());
+    return;
+  }
+  const Outcome<Image> image = source_->Read(ImageOf(view));
+  if (!image) {
+    slot.fault = image.reason();
+    return;
+  }
+  const Preprocess& rules = pipeline_->preprocess();
+  const Image seen = ApplyGeometry(rules, *image);
+  slot.pixels = at::empty({3, seen.height, seen.width});
+  Normalise(seen, rules.mean, rules.std, {slot.pixels.data_ptr<float>(), static_cast<size_t>(slot.pixels.numel())});
+}
+
+void ViewsRun::LeaveOut(int64_t view, const std::string& reason) {
+  const std::string& id = ItemOf(view).id;
+  if (config_.run.strict) {
+    throw Error({.what = Format("no view can be made of {}: {}", id, reason), .where = ItemOf(view).path, .next = "remove the picture, or run without --strict"});
+  }
+  skipped_.Add(id, reason);
+}
+
+UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings, UnclipTrace* trace) const {
+  std::vector<Tensor> pixels, latents, noises;
+  UnclipRequest request{.embeddings = {}, .levels = {}, .guidance = std::vector<double>(batch.size(), config_.guidance), .embedding_noise = {},
+                        .latents = {}, .steps = config_.steps, .scheduler = config_.scheduler, .prompt = config_.prompt};
+  for (const Slot& slot : batch) {
+    const ViewRow& row = folder_->wanted(slot.view);
+    const ViewNoise noise = noise_->For(slot.view, row.seed);
+    pixels.push_back(slot.pixels);
+    latents.push_back(noise.latents);
+    noises.push_back(noise.embedding);
+    request.levels.push_back(row.noise_level);
+  }
+  request.embeddings = pipeline.EncodeImages(at::stack(pixels));
+  request.latents = at::stack(latents);
+  request.embedding_noise = at::stack(noises);
+  if (embeddings != nullptr) *embeddings = request.embeddings;
+  return pipeline.Generate(request, trace);
+}
+
+void ViewsRun::MakeAgainInFp32(const Batch& batch, UnclipViews& views, std::vector<bool>& retried) {
+  Batch bad;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (views.faults[i].empty()) continue;
+    bad.push_back(batch[i]);
+    places.push_back(i);
+  }
+  if (bad.empty() || compute_ == at::kFloat) return;
+  if (exact_ == nullptr) exact_ = UnclipPipeline::Open(config_.generator, device_, at::kFloat);
+  const UnclipViews again = Generate(*exact_, bad, nullptr, nullptr);
+  for (size_t i = 0; i < bad.size(); ++i) {
+    views.pictures[static_cast<int64_t>(places[i])].copy_(again.pictures[static_cast<int64_t>(i)]);
+    views.faults[places[i]] = again.faults[i];
+    retried[places[i]] = true;
+  }
+}
+
+Image ToImage(const Tensor& picture, int64_t size) {  // uint8 [H,W,3]
+  Image image(picture.size(1), picture.size(0));
+  std::copy_n(picture.contiguous().data_ptr<uint8_t>(), image.pixels.size(), image.pixels.begin());
+  return size == 0 || (image.width == size && image.height == size) ? image : Resize(image, size, size, Filter::kBicubic);
+}
+
+void ViewsRun::WriteBatch(const Batch& batch, const UnclipViews& views, const std::vector<bool>& retried) {
+  const auto needed = [&](size_t i) { return views.faults[i].empty() && !folder_->Has(batch[i].view); };
+  // Pictures on all threads; their rows, which vouch for them, afterwards and in order.
+  at::parallel_for(0, static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto at = static_cast<size_t>(i);
+      if (needed(at)) folder_->WritePicture(batch[at].view, ToImage(views.pictures[i], config_.size));
+    }
+  });
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (!views.faults[i].empty()) {
+      LeaveOut(batch[i].view, Format("the view is {}, in fp32 too", views.faults[i]));
+    } else if (needed(i)) {
+      folder_->AddRow(batch[i].view, retried[i]);
+      ++summary_.made;
+      summary_.retried += retried[i] ? 1 : 0;
+    }
+  }
+}
+
+void ViewsRun::MakeBatch(Batch& batch) {
+  for (const Slot& slot : batch) {
+    if (!slot.fault.empty()) LeaveOut(slot.view, slot.fault);
+  }
+  std::erase_if(batch, [](const Slot& slot) { return !slot.fault.empty(); });
+  const bool needed = std::any_of(batch.begin(), batch.end(), [&](const Slot& slot) { return !folder_->Has(slot.view); });
+  if (!needed) return;  // what is missing cannot be made
+  Tensor embeddings;
+  UnclipTrace trace;
+  UnclipViews views = Generate(*pipeline_, batch, &embeddings, dump_ ? &trace : nullptr);
+  if (dump_) {
+    std::vector<Tensor> pixels;
+    std::vector<std::string> ids;
+    for (const Slot& slot : batch) {
+      pixels.push_back(slot.pixels);
+      ids.push_back(ItemOf(slot.view).id);
+    }
+    dump_->Add(ids, at::stack(pixels), embeddings, trace, views.pictures);
+  }
+  std::vector<bool> retried(batch.size(), false);
+  MakeAgainInFp32(batch, views, retried);
+  WriteBatch(batch, views, retried);
+}
+
+ViewsSummary ViewsRun::Run() {
+  const c10::InferenceMode guard;
+  const std::vector<int64_t> views = ViewsToCompute();
+  progress_.Begin("views", summary_.asked, "views");
+  OrderedBatches<Batch> batches({.begin = 0, .end = static_cast<int64_t>(views.size()), .batch = config_.run.batch,
+                                 .threads = std::min<int64_t>(ResolveThreads(config_.run.threads), config_.run.batch), .ahead = 2},
+                                [](int64_t, int64_t count) { return Batch(static_cast<size_t>(count)); },
+                                [&](Batch& batch, int64_t slot, int64_t position) {
+                                  FillSlot(batch[static_cast<size_t>(slot)], views[static_cast<size_t>(position)]);
+                                });
+  for (Batch batch; batches.Next(batch);) {
+    progress_.ThrowIfStopped();
+    MakeBatch(batch);
+    progress_.Update(folder_->count(), batches.WaitShare());
+  }
+  folder_->Finish();
+  skipped_.Write(config_.out / "skipped.tsv");
+  if (dump_) dump_->Write(config_.dump);
+  summary_.written = folder_->count();
+  summary_.skipped = skipped_.count();
+  if (summary_.asked > 0 && summary_.written == 0) {
+    throw Error({.what = Format("none of {} views could be made", summary_.asked), .where = (config_.out / "skipped.tsv").string(), .next = "read there why"});
+  }
+  std::string text = Format("{} asked, {} written", summary_.asked, summary_.written);
+  if (summary_.made < summary_.written) text += Format(", {} of them before", summary_.written - summary_.made);
+  if (summary_.skipped > 0) text += Format(", {} pictures left out (skipped.tsv)", summary_.skipped);
+  if (summary_.retried > 0) text += Format(", {} made again in fp32", summary_.retried);
+  progress_.End(text);
+  return summary_;
+}
+
+}  // namespace
+
+ViewsSummary GenerateViews(const ViewsConfig& config, Progress& progress) {
+  CheckRequired(config, {"views", "", nullptr});
+  return ViewsRun(config, progress).Run();
+}
+
+}  // namespace genview

@@ -1,0 +1,28 @@
+// The stage `views`: for every picture one or several others that mean the same.
+//
+//   ViewsConfig config{.images = "photos/", .generator = "generator/", .out = "views/", .ratios = "ratios.tsv"};
+//   ViewsSummary done = GenerateViews(config, progress);
+//
+// Files under `out`: FILE.png for each picture, manifest.jsonl (ViewRow), settings.json, skipped.tsv where pictures were left
+// out. Resumes by itself. Pictures are computed in batches whose members depend on the list of pictures and the batch size
+// alone, so a run that was stopped and begun again ends with the same bytes; another batch size changes them to rounding.
+#pragma once
+
+#include "genview/base/progress.h"
+#include "genview/views/config.h"
+
+namespace genview {
+
+struct ViewsSummary {
+  int64_t asked = 0;    // views: pictures times per_image
+  int64_t written = 0;  // that are there now
+  int64_t made = 0;     // of them, in this run
+  int64_t skipped = 0;  // pictures left out, see skipped.tsv
+  int64_t retried = 0;  // views made again in fp32 in this run
+  Path folder;
+};
+
+// Throws Error (strict: also for the first picture that must be left out), UsageError, Interrupted.
+ViewsSummary GenerateViews(const ViewsConfig& config, Progress& progress);
+
+}  // namespace genview

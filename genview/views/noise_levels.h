@@ -1,0 +1,39 @@
+// How vague the condition of a view is: more foreground in a picture affords more noise (GenView, section 3.2).
+//
+//   NoiseLevels levels = NoiseLevels::Open(config);
+//   if (const auto level = levels.For(source.item(i), k)) ...
+#pragma once
+
+#include <map>
+#include <optional>
+#include <unordered_map>
+
+#include "genview/data/source.h"
+#include "genview/views/config.h"
+
+namespace genview {
+
+class NoiseLevels {
+ public:
+  // Reads the table of an adaptive policy. Throws UsageError when policy, table and level contradict each other.
+  static NoiseLevels Open(const ViewsConfig& config);
+
+  // The level of view k of a picture; none when an adaptive policy's table does not name the picture. A list of paths, as
+  // the original tools write it, is matched from the end: "data/train/n01/a.jpg" is the picture "n01/a.jpg".
+  std::optional<int64_t> For(const SourceItem& item, int64_t k) const;
+  int64_t highest() const { return highest_; }  // that can be asked for
+  NoisePolicy policy() const { return policy_; }
+
+ private:
+  const int64_t* FindByEnd(const std::string& id) const;
+
+  NoisePolicy policy_ = NoisePolicy::kConstant;
+  Seed seed_{0};
+  std::vector<int64_t> levels_;  // constant: one
+  int64_t highest_ = 0;
+  std::unordered_map<std::string, int64_t> table_;
+  // Number of path parts -> the end of a path with that many -> level; -1 where two paths end alike.
+  mutable std::map<int64_t, std::unordered_map<std::string, int64_t>> ends_;
+};
+
+}  // namespace genview

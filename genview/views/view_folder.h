@@ -1,0 +1,47 @@
+// The folder of views: pictures under the names of their sources, and manifest.jsonl, whose rows come after their files.
+// Killed at any point, it holds whole pictures and whole rows; what it holds can be told from what is missing.
+//
+//   ViewFolder folder(config.out, settings, wanted);         // wanted: the row of every view, in order, as it will be
+//   if (!folder.Has(view)) folder.Write(view, image, row);
+//   folder.Finish();                                          // the manifest in the order of the sources
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "genview/data/source.h"
+#include "genview/image/image.h"
+#include "genview/records/records.h"
+
+namespace genview {
+
+// File names of all views, image by image: the id with .png in place of its ending, "_k" before it for k > 0. Where two
+// views would share one, both keep the ending ("a.jpg.png").
+std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_image);
+
+class ViewFolder {
+ public:
+  // Rows that are there, agree with `wanted` and have their file are kept, if the folder was made with the same `settings`
+  // (everything a picture depends on that no row names); all others are dropped. `redo`: nothing is kept.
+  ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo);
+
+  bool Has(int64_t view) const { return done_[static_cast<size_t>(view)]; }
+  int64_t count() const { return count_; }                    // views that are there
+  const ViewRow& wanted(int64_t view) const { return rows_[static_cast<size_t>(view)]; }
+  // The picture and then its row. Not thread-safe; WritePicture is.
+  void WritePicture(int64_t view, const Image& image) const;
+  void AddRow(int64_t view, bool retried);
+  void Finish();
+
+ private:
+  void DropForeignRows(bool redo);
+
+  Path folder_;
+  std::vector<ViewRow> rows_;
+  std::vector<bool> done_;
+  int64_t count_ = 0;
+  std::unique_ptr<LineLog> log_;
+};
+
+}  // namespace genview

@@ -1,0 +1,324 @@
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include "genview/tensor/safetensors.h"
+#include "genview/views/generate.h"
+#include "genview/views/noise_levels.h"
+#include "genview/views/view_folder.h"
+#include "genview/views/view_noise.h"
+
+namespace genview {
+namespace {
+
+namespace fs = std::filesystem;
+
+const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+
+class Views : public testing::Test {
+ protected:
+  // Operations this small are slower on several threads, on a busy machine by far.
+  static void SetUpTestSuite() { at::set_num_threads(1); }
+  void SetUp() override {
+    folder_ = Path(testing::TempDir()) / (std::string("genview-views-") + testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  ViewsConfig Config(const char* out = "out") const {
+    ViewsConfig c;
+    c.images = "shapes:count=5,size=24,seed=1";
+    c.generator = kGolden / "pipeline_pndm";
+    c.out = folder_ / out;
+    c.policy = NoisePolicy::kRandom;
+    c.steps = 2;
+    c.guidance = 3;
+    c.run.batch = 2;
+    c.run.device = DeviceChoice::kCpu;
+    c.run.precision = Precision::kFp32;
+    return c;
+  }
+
+  // Every file below a folder with its bytes.
+  static std::map<std::string, std::string> Files(const Path& folder) {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      if (entry.is_regular_file()) files[entry.path().lexically_relative(folder).string()] = ReadFile(entry.path());
+    }
+    return files;
+  }
+
+  Progress quiet_;
+  Path folder_;
+};
+
+struct StopsAfter : Progress {
+  explicit StopsAfter(int updates) : left(updates) {}
+  void Update(int64_t, double, std::string_view) override { --left; }
+  bool Stopped() const override { return left <= 0; }
+  int left;
+};
+
+TEST_F(Views, EveryPictureGetsAViewAndARow) {
+  const ViewsSummary done = GenerateViews(Config(), quiet_);
+  EXPECT_EQ(done.asked, 5);
+  EXPECT_EQ(done.written, 5);
+  const auto rows = ReadViewTable(folder_ / "out/manifest.jsonl");
+  const auto source = OpenSource(Config().images);
+  ASSERT_EQ(rows.size(), 5u);
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(rows[i].id, source->item(static_cast<int64_t>(i)).id);
+    EXPECT_EQ(rows[i].steps, 2);
+    EXPECT_EQ(rows[i].scheduler, "PNDMScheduler");
+    EXPECT_EQ(rows[i].noise_level % 100, 0);
+    const auto image = DecodeImage(ReadFile(folder_ / "out" / rows[i].file));
+    ASSERT_TRUE(image);
+    EXPECT_EQ(image->width, 16);
+  }
+}
+
+TEST_F(Views, ASecondRunMakesNothingAndChangesNoByte) {
+  GenerateViews(Config(), quiet_);
+  const auto before = Files(folder_ / "out");
+  const ViewsSummary again = GenerateViews(Config(), quiet_);
+  EXPECT_EQ(again.made, 0);
+  EXPECT_EQ(again.written, 5);
+  EXPECT_EQ(Files(folder_ / "out"), before);
+}
+
+TEST_F(Views, StoppedAnywhereTheSameCommandEndsWithTheSameBytes) {
+  GenerateViews(Config("whole"), quiet_);
+  const auto whole = Files(folder_ / "whole");
+  for (int updates = 1; updates < 3; ++updates) {
+    const std::string name = "stopped" + std::to_string(updates);
+    StopsAfter stops(updates);
+    EXPECT_THROW(GenerateViews(Config(name.c_str()), stops), Interrupted);
+    EXPECT_EQ(GenerateViews(Config(name.c_str()), quiet_).written, 5);
+    EXPECT_EQ(Files(folder_ / name), whole);
+  }
+}
+
+// What a kill can leave: a row torn in the middle, a picture without its row, a row whose picture is gone, part files.
+TEST_F(Views, ADamagedFolderIsMendedToTheSameBytes) {
+  GenerateViews(Config(), quiet_);
+  const auto whole = Files(folder_ / "out");
+  const std::string manifest = whole.at("manifest.jsonl");
+  const auto rows = ReadViewTable(folder_ / "out/manifest.jsonl");
+  for (const size_t length : {size_t{0}, manifest.size() / 3, manifest.size() - 5}) {
+    WriteFile(folder_ / "out/manifest.jsonl", manifest.substr(0, length));
+    fs::remove(folder_ / "out" / rows[0].file);
+    WriteFile((folder_ / "out" / rows[1].file).parent_path() / ".picture.png.99.part", "half");
+    GenerateViews(Config(), quiet_);
+    EXPECT_EQ(Files(folder_ / "out"), whole) << length;
+  }
+}
+
+TEST_F(Views, OtherSettingsAreMadeAnew) {
+  ViewsConfig c = Config();
+  GenerateViews(c, quiet_);
+  c.steps = 3;
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 5);
+  c.run.seed = 7;
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 5);
+  c.size = 20;
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 5);
+  const auto rows = ReadViewTable(folder_ / "out/manifest.jsonl");
+  EXPECT_EQ(DecodeImage(ReadFile(folder_ / "out" / rows[0].file))->width, 20);
+  c.scheduler = "DDIM";
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 5);
+  EXPECT_EQ(ReadViewTable(folder_ / "out/manifest.jsonl")[0].scheduler, "DDIMScheduler");
+}
+
+TEST_F(Views, ThreadsDoNotMatterAndTheBatchOnlyToRounding) {
+  ViewsConfig a = Config("a"), b = Config("b"), c = Config("c");
+  a.run.threads = 1;
+  b.run.threads = 4;
+  c.run.batch = 5;
+  for (const ViewsConfig& each : {a, b, c}) GenerateViews(each, quiet_);
+  EXPECT_EQ(Files(a.out), Files(b.out));
+  for (const ViewRow& row : ReadViewTable(a.out / "manifest.jsonl")) {
+    const auto one = DecodeImage(ReadFile(a.out / row.file)), other = DecodeImage(ReadFile(c.out / row.file));
+    for (size_t i = 0; i < one->pixels.size(); ++i) ASSERT_NEAR(one->pixels[i], other->pixels[i], 1) << row.file;
+  }
+}
+
+TEST_F(Views, SeveralViewsOfAPictureDiffer) {
+  ViewsConfig c = Config();
+  c.per_image = 2;
+  const ViewsSummary done = GenerateViews(c, quiet_);
+  EXPECT_EQ(done.asked, 10);
+  const auto rows = ReadViewTable(c.out / "manifest.jsonl");
+  ASSERT_EQ(rows.size(), 10u);
+  EXPECT_EQ(rows[0].id, rows[1].id);
+  EXPECT_EQ(rows[1].index, 1);
+  EXPECT_TRUE(rows[1].file.ends_with("_1.png"));
+  EXPECT_NE(ReadFile(c.out / rows[0].file), ReadFile(c.out / rows[1].file));
+  GenerateViews(Config("single"), quiet_);  // the first view is what it is alone, to rounding: another batch
+  const auto one = DecodeImage(ReadFile(c.out / rows[0].file)), other = DecodeImage(ReadFile(folder_ / "single" / rows[0].file));
+  for (size_t i = 0; i < one->pixels.size(); ++i) ASSERT_NEAR(one->pixels[i], other->pixels[i], 1);
+}
+
+// Pictures that cannot be read or are not in the table are named; the others are made.
+TEST_F(Views, PicturesThatCannotBeUsedAreNamed) {
+  ViewsConfig c = Config();
+  c.images = (folder_ / "images").string();
+  for (int i = 0; i < 3; ++i) fs::create_directories(folder_ / "images"), fs::copy(kGolden / "pipeline_pndm" / Format("picture{}.png", i), folder_ / "images");
+  WriteFile(folder_ / "images/broken.png", "not a picture");
+  c.policy = NoisePolicy::kAdaptive;
+  c.ratios = folder_ / "ratios.tsv";
+  WriteForegroundTable(c.ratios, {{"picture0.png", "picture0.png", 0.1, 0}, {"picture2.png", "picture2.png", 0.9, 400}, {"broken.png", "broken.png", 0.5, 200}});
+  const ViewsSummary done = GenerateViews(c, quiet_);
+  EXPECT_EQ(done.asked, 4);
+  EXPECT_EQ(done.written, 2);
+  EXPECT_EQ(done.skipped, 2);
+  const std::string skipped = ReadFile(c.out / "skipped.tsv");
+  EXPECT_NE(skipped.find("broken.png\t"), std::string::npos);
+  EXPECT_NE(skipped.find("picture1.png\tnot in"), std::string::npos);
+  EXPECT_EQ(ReadViewTable(c.out / "manifest.jsonl")[1].noise_level, 400);
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 0);
+  c.run.strict = true;
+  EXPECT_THROW(GenerateViews(c, quiet_), Error);
+}
+
+TEST_F(Views, APictureThatIsNotANumberIsNamedAndItsNeighboursAreMade) {
+  ViewsConfig c = Config();
+  Tensor latents = NormalTensor(Seed(1), {5, 4, 8, 8});
+  latents[3].fill_(NAN);
+  c.noise = folder_ / "noise.safetensors";
+  WriteSafetensors(c.noise, {{"latents", latents}, {"embedding_noise", NormalTensor(Seed(2), {5, 6})}});
+  const ViewsSummary done = GenerateViews(c, quiet_);
+  EXPECT_EQ(done.written, 4);
+  EXPECT_NE(ReadFile(c.out / "skipped.tsv").find("not a number"), std::string::npos);
+}
+
+// The whole stage against diffusers: pictures, levels and noise from files, every tensor in between.
+TEST_F(Views, DumpEqualsDiffusers) {
+  for (const char* name : {"pipeline_pndm", "pipeline_ddim", "pipeline_text"}) {
+    const WeightMap io = ReadSafetensors(kGolden / name / "io.safetensors");
+    ViewsConfig c = Config(name);
+    c.images = (folder_ / name / "images").string();
+    c.generator = kGolden / name;
+    c.run.precision = Precision::kAuto;  // numbers to compare are fp32
+    c.policy = NoisePolicy::kAdaptive;
+    c.ratios = folder_ / "levels.txt";
+    WriteFile(c.ratios, "somewhere/picture0.png 0\nsomewhere/picture1.png 200\nsomewhere/picture2.png 400\n");
+    for (int i = 0; i < 3; ++i) fs::create_directories(c.images), fs::copy(kGolden / name / Format("picture{}.png", i), c.images);
+    c.noise = folder_ / "noise.safetensors";
+    WriteSafetensors(c.noise, {{"latents", io.At("latents_in")}, {"embedding_noise", io.At("embedding_noise")}});
+    c.dump = folder_ / "dump.safetensors";
+    c.out = folder_ / name / "views";
+    struct Case { const char* name; int64_t steps; double guidance; const char* scheduler; };
+    for (const Case& one : {Case{"a", 20, 10, ""}, Case{"c", 6, 3, "DPMSolverMultistep"}}) {
+      c.steps = one.steps;
+      c.guidance = one.guidance;
+      c.scheduler = one.scheduler;
+      GenerateViews(c, quiet_);
+      const WeightMap dump = ReadSafetensors(c.dump);
+      EXPECT_EQ(dump.Metadata("ids"), R"(["picture0.png","picture1.png","picture2.png"])");
+      for (const char* key : {"pixel_values", "image_embeds", "class_labels", "prompt_embeds", "unet_first", "latents", "image"}) {
+        const std::string wanted_name = io.Has(key) ? key : Format("{}.{}", one.name, key);
+        ASSERT_EQ(dump.Has(key), io.Has(wanted_name)) << key;
+        if (!dump.Has(key)) continue;
+        const Tensor got = dump.At(key).to(at::kDouble), wanted = io.At(wanted_name).to(at::kDouble);
+        ASSERT_EQ(got.sizes(), wanted.sizes()) << key;
+        const double limit = std::string_view(key) == "image" ? 1 : 1e-4 * wanted.abs().max().item<double>();
+        EXPECT_LE((got - wanted).abs().max().item<double>(), limit) << name << " " << one.name << " " << key;
+      }
+    }
+  }
+}
+
+TEST_F(Views, NoiseThatDoesNotFitIsRefused) {
+  ViewsConfig c = Config();
+  c.noise = folder_ / "noise.safetensors";
+  WriteSafetensors(c.noise, {{"latents", at::zeros({4, 4, 8, 8})}, {"embedding_noise", at::zeros({5, 6})}});
+  EXPECT_THROW(GenerateViews(c, quiet_), Error);
+  WriteSafetensors(c.noise, {{"latents", at::zeros({5, 4, 8, 8})}, {"embedding_noise", at::zeros({5, 7})}});
+  EXPECT_THROW(GenerateViews(c, quiet_), Error);
+  WriteSafetensors(c.noise, {{"latents", at::zeros({5, 4, 4, 6})}, {"embedding_noise", at::zeros({5, 6})}});  // another size
+  EXPECT_EQ(GenerateViews(c, quiet_).written, 5);
+  const auto rows = ReadViewTable(c.out / "manifest.jsonl");
+  EXPECT_EQ(DecodeImage(ReadFile(c.out / rows[0].file))->width, 12);
+}
+
+TEST_F(Views, WrongUseIsRefusedBeforeAnythingIsMade) {
+  const auto refused = [&](auto&& change) {
+    ViewsConfig c = Config();
+    change(c);
+    EXPECT_THROW(GenerateViews(c, quiet_), UsageError);
+    EXPECT_FALSE(fs::exists(c.out / "manifest.jsonl"));
+  };
+  refused([](ViewsConfig& c) { c.policy = NoisePolicy::kAdaptive; });  // without a table
+  refused([](ViewsConfig& c) { c.noise_level = 1000; c.policy = NoisePolicy::kConstant; });
+  refused([](ViewsConfig& c) { c.noise_level = 100; });  // with a random policy
+  refused([](ViewsConfig& c) { c.scheduler = "Heun"; });
+  refused([](ViewsConfig& c) { c.generator.clear(); });
+  refused([](ViewsConfig& c) { c.levels.clear(); });
+}
+
+TEST(ViewSeed, DependsOnRunPictureAndView) {
+  EXPECT_EQ(ViewSeed(1, "a", 0), ViewSeed(1, "a", 0));
+  EXPECT_NE(ViewSeed(1, "a", 0), ViewSeed(1, "a", 1));
+  EXPECT_NE(ViewSeed(1, "a", 0), ViewSeed(1, "b", 0));
+  EXPECT_NE(ViewSeed(1, "a", 0), ViewSeed(2, "a", 0));
+}
+
+class NamedSource : public ImageSource {
+ public:
+  explicit NamedSource(const std::vector<std::string>& ids) {
+    for (const auto& id : ids) items_.push_back({id, id, -1});
+  }
+  int64_t size() const override { return static_cast<int64_t>(items_.size()); }
+  const SourceItem& item(int64_t i) const override { return items_[static_cast<size_t>(i)]; }
+  Outcome<Image> Read(int64_t) const override { return Outcome<Image>::Failed("none"); }
+  Outcome<std::string> ReadBytes(int64_t) const override { return Outcome<std::string>::Failed("none"); }
+  std::string Fingerprint() const override { return ""; }
+
+ private:
+  std::vector<SourceItem> items_;
+};
+
+TEST(ViewFileNames, MirrorIdsAndStayApart) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(ViewFileNames(NamedSource({"n1/a.JPEG", "n2/a.JPEG", "b"}), 1), (Names{"n1/a.png", "n2/a.png", "b.png"}));
+  EXPECT_EQ(ViewFileNames(NamedSource({"x/a.jpg"}), 3), (Names{"x/a.png", "x/a_1.png", "x/a_2.png"}));
+  EXPECT_EQ(ViewFileNames(NamedSource({"a.jpg", "a.png"}), 1), (Names{"a.jpg.png", "a.png.png"}));
+  EXPECT_EQ(ViewFileNames(NamedSource({"a.jpg", "a_1.jpg"}), 2), (Names{"a.png", "a.jpg_1.png", "a_1.jpg.png", "a_1_1.png"}));
+  EXPECT_EQ(ViewFileNames(NamedSource({"x.y/.hidden"}), 1), (Names{"x.y/.hidden.png"}));
+}
+
+TEST_F(Views, LevelsFollowTheTable) {
+  ViewsConfig c = Config();
+  c.policy = NoisePolicy::kAdaptive;
+  c.ratios = folder_ / "list.txt";
+  WriteFile(c.ratios, "data/train/n1/a.jpg 0.05\ndata/train/n2/a.jpg 0.85\ndata/val/n2/a.jpg 0.5\n/abs/c.jpg 300\n");
+  const NoiseLevels levels = NoiseLevels::Open(c);
+  const auto of = [&](const char* id) { return levels.For({id, id, -1}, 0); };
+  EXPECT_EQ(of("n1/a.jpg"), 0);
+  EXPECT_EQ(of("data/train/n2/a.jpg"), 400);
+  EXPECT_EQ(of("n2/a.jpg"), std::nullopt);  // two paths end so, with different levels
+  EXPECT_EQ(of("c.jpg"), 300);
+  EXPECT_EQ(of("z.jpg"), std::nullopt);
+  c.levels = {0, 50};
+  EXPECT_EQ(NoiseLevels::Open(c).For({"data/train/n2/a.jpg", "", -1}, 0), 50);
+  c.ratios.clear();
+  c.policy = NoisePolicy::kConstant;
+  c.noise_level = 250;
+  EXPECT_EQ(NoiseLevels::Open(c).For({"z.jpg", "", -1}, 0), 250);
+  c.policy = NoisePolicy::kAdaptive;  // a level alone means constant
+  EXPECT_EQ(NoiseLevels::Open(c).policy(), NoisePolicy::kConstant);
+}
+
+TEST_F(Views, RandomLevelsAreAFunctionOfPictureAndView) {
+  const NoiseLevels levels = NoiseLevels::Open(Config());
+  std::map<int64_t, int> seen;
+  for (int i = 0; i < 200; ++i) {
+    const SourceItem item{std::to_string(i), "", -1};
+    EXPECT_EQ(levels.For(item, 0), levels.For(item, 0));
+    ++seen[*levels.For(item, 0)];
+  }
+  EXPECT_EQ(seen.size(), 5u);
+}
+
+}  // namespace
+}  // namespace genview
