@@ -124,6 +124,25 @@ TEST(Files, TornLastLineIsCutWhenTheLogIsOpened) {
 
 TEST(Files, SystemFilesWithoutASizeAreRead) { EXPECT_FALSE(ReadLines("/proc/self/status").empty()); }
 
+TEST(Files, GrowingFilesGoOnWhereTheyWere) {
+  const Path aside = testing::TempDir() + ".grown.aside", path = testing::TempDir() + "grown";
+  std::filesystem::remove(aside);
+  {
+    GrowingFile file(aside);
+    file.Append("....one");
+    file.Append("two");
+  }
+  GrowingFile file(aside);
+  EXPECT_EQ(file.size(), 10u);
+  file.Resize(7);
+  file.Append("three");
+  file.WriteAt(0, "head");
+  file.Append("!");
+  file.MoveTo(path);
+  EXPECT_EQ(ReadFile(path), "headonethree!");
+  EXPECT_FALSE(std::filesystem::exists(aside));
+}
+
 TEST(Text, NearestNameAndUtf8) {
   EXPECT_EQ(NearestName("guidence", {"steps", "guidance"}), "guidance");
   EXPECT_EQ(NearestName("zzzzzz", {"steps", "guidance"}), "");

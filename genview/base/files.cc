@@ -161,6 +161,47 @@ void LineLog::Sync() {
   if (::fdatasync(descriptor_) != 0) Fail("cannot write to the disk", path_, errno);
 }
 
+GrowingFile::GrowingFile(const Path& path) : path_(path) {
+  MakeFolder(path.parent_path());
+  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) Fail("cannot open the file", path, errno);
+}
+
+GrowingFile::~GrowingFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+uint64_t GrowingFile::size() const {
+  struct stat info {};
+  if (::fstat(descriptor_, &info) != 0) Fail("cannot read the size", path_, errno);
+  return static_cast<uint64_t>(info.st_size);
+}
+
+void GrowingFile::Resize(uint64_t size) {
+  if (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) Fail("cannot write", path_, errno);
+}
+
+void GrowingFile::Append(std::string_view bytes) {
+  if (::lseek(descriptor_, 0, SEEK_END) < 0) Fail("cannot write", path_, errno);
+  WriteAll(descriptor_, bytes, path_);
+}
+
+void GrowingFile::WriteAt(uint64_t offset, std::string_view bytes) {
+  if (::lseek(descriptor_, static_cast<off_t>(offset), SEEK_SET) < 0) Fail("cannot write", path_, errno);
+  WriteAll(descriptor_, bytes, path_);
+}
+
+void GrowingFile::Sync() {
+  if (::fdatasync(descriptor_) != 0) Fail("cannot write to the disk", path_, errno);
+}
+
+void GrowingFile::MoveTo(const Path& path) {
+  if (::fsync(descriptor_) != 0) Fail("cannot write to the disk", path, errno);
+  if (::close(std::exchange(descriptor_, -1)) != 0) Fail("cannot write", path, errno);
+  if (::rename(path_.c_str(), path.c_str()) != 0) Fail("cannot put the file in its place", path, errno);
+  SyncFolder(path.parent_path());
+}
+
 std::vector<std::string> ReadLines(const Path& path, bool keep_torn) {
   const MappedFile mapped(path);
   std::vector<std::string> lines;

@@ -59,6 +59,26 @@ class LineLog {
   int descriptor_ = -1;
 };
 
+// A file that grows over several runs under an aside name, and gets its own name when it is whole.
+class GrowingFile {
+ public:
+  explicit GrowingFile(const Path& path);  // what is there stays
+  ~GrowingFile();
+  GrowingFile(const GrowingFile&) = delete;
+  GrowingFile& operator=(const GrowingFile&) = delete;
+
+  uint64_t size() const;
+  void Resize(uint64_t size);              // cuts, or adds zeros
+  void Append(std::string_view bytes);
+  void WriteAt(uint64_t offset, std::string_view bytes);
+  void Sync();                             // to the disk
+  void MoveTo(const Path& path);           // synced and renamed; nothing more can be written
+
+ private:
+  Path path_;
+  int descriptor_ = -1;
+};
+
 // The lines of a text file without their line ends; a last line without newline counts only if `keep_torn`.
 std::vector<std::string> ReadLines(const Path& path, bool keep_torn = true);
 

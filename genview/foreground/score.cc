@@ -49,7 +49,7 @@ std::vector<ScoredImage> Scorer::Score(const EncodeBatch& batch) const {
       const Outcome<GrayImage> truth = source->ReadMask(row.index);
       if (masks.empty() && !truth) continue;
       const GrayImage mask = MaskOfPicture(map, encoder->grid(), encoder->preprocess(), batch.widths[slot], batch.heights[slot]);
-      if (!masks.empty()) WriteFile(config.masks / masks[static_cast<size_t>(row.index)], EncodePng(mask));
+      if (!masks.empty()) WriteFileUnsynced(config.masks / masks[static_cast<size_t>(row.index)], EncodePng(mask));
       if (truth && truth->width == mask.width && truth->height == mask.height) row.overlap = MaskOverlap(mask, *truth);
     }
   });
@@ -201,6 +201,7 @@ ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress) {
     }
   }
 
+  if (!config.masks.empty()) SyncFileSystem(config.masks);  // before the table says that all is there
   const std::vector<ForegroundRow> rows = RowsOf(scorer, images);
   const ScoreSummary summary = Summarise(rows, images, config.levels, skipped.count());
   WriteForegroundTable(config.out, rows);

@@ -188,6 +188,16 @@ WeightMap ReadSafetensors(const Path& path) {
   return weights;
 }
 
+std::string SafetensorsHeaderText(const std::vector<SafetensorsEntry>& entries, const std::map<std::string, std::string>& metadata) {
+  Json header = Json::object();
+  if (!metadata.empty()) header["__metadata__"] = Json(metadata);
+  for (const SafetensorsEntry& entry : entries) {
+    GENVIEW_CHECK(!header.contains(entry.name), Format("tensor `{}` is written twice", entry.name));
+    header[entry.name] = {{"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
+  }
+  return header.dump();
+}
+
 void WriteSafetensors(const Path& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
                       const std::map<std::string, std::string>& metadata) {
   struct Item {
@@ -204,16 +214,14 @@ void WriteSafetensors(const Path& path, const std::vector<std::pair<std::string,
   }
   std::sort(items.begin(), items.end(),
             [](const Item& a, const Item& b) { return std::tie(a.order, a.name) < std::tie(b.order, b.name); });
-  Json header = Json::object();
-  if (!metadata.empty()) header["__metadata__"] = Json(metadata);
+  std::vector<SafetensorsEntry> entries;
   uint64_t offset = 0;
   for (const Item& item : items) {
-    GENVIEW_CHECK(!header.contains(item.name), Format("tensor `{}` is written twice", item.name));
     const uint64_t end = offset + item.tensor.nbytes();
-    header[item.name] = {{"dtype", kDtypes[item.order].name}, {"shape", item.tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    entries.push_back({item.name, kDtypes[item.order].name, item.tensor.sizes().vec(), offset, end});
     offset = end;
   }
-  std::string text = header.dump();
+  std::string text = SafetensorsHeaderText(entries, metadata);
   text.append((8 - text.size() % 8) % 8, ' ');
   const uint64_t length = text.size();
   AtomicFile file(path);

@@ -39,6 +39,9 @@ SafetensorsHeader ParseSafetensorsHeader(std::string_view file, const std::strin
 
 WeightMap ReadSafetensors(const Path& path);
 
+// The JSON text of a header, not padded, for who writes the data himself. Entries in the order of their data.
+std::string SafetensorsHeaderText(const std::vector<SafetensorsEntry>& entries, const std::map<std::string, std::string>& metadata);
+
 // Tensors are written contiguous, ordered by dtype (largest first) and then name, as the original writer does.
 // Non-CPU tensors are copied. Metadata keys are sorted.
 void WriteSafetensors(const Path& path, const std::vector<std::pair<std::string, Tensor>>& tensors,

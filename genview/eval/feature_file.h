@@ -1,0 +1,59 @@
+// A .safetensors file that grows row by row over several runs. Beside it, until it is whole: one file per column, and a
+// journal that says how much of them is on the disk.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "genview/base/files.h"
+#include "genview/records/records.h"
+#include "genview/tensor/tensor.h"
+
+namespace genview {
+
+struct FeatureColumn {
+  std::string name;
+  std::vector<int64_t> row_shape;  // of one row; fp32
+
+  int64_t row_bytes() const;
+};
+
+class FeatureFile {
+ public:
+  // `largest`: the metadata with every picture in it, which bounds the header. What an earlier run of the same request left
+  // is taken over, with its bad pictures added to `skipped`; that of another request is thrown away.
+  FeatureFile(Path path, std::string request, std::vector<FeatureColumn> columns, int64_t rows_at_most,
+              const std::map<std::string, std::string>& largest, SkippedLog& skipped);
+  ~FeatureFile();
+
+  const std::vector<int64_t>& indices() const { return indices_; }  // of the rows so far, into the source
+  int64_t next() const { return next_; }                            // the first index that is not dealt with
+  void DropFrom(int64_t index);                                     // rows of this index and later are made again
+
+  void Append(size_t column, const Tensor& rows);  // [n, row_shape...]
+  void EndBatch(const std::vector<int64_t>& indices, int64_t next);
+  void Save(const SkippedLog& skipped);            // to the disk
+  void Finish(const std::map<std::string, std::string>& metadata);  // puts the file under its name
+  static void RemoveParts(const Path& path);
+
+ private:
+  bool Read();
+  uint64_t PartSize(size_t column) const;
+
+  struct Parts;
+  Path path_;
+  std::string request_;
+  std::vector<FeatureColumn> columns_;
+  uint64_t room_ = 0;  // bytes before the first column, for the header
+  std::vector<int64_t> indices_;
+  int64_t next_ = 0;
+  std::unique_ptr<Parts> parts_;
+};
+
+// The number of rows when the file is whole and of this request.
+std::optional<int64_t> FinishedFeatures(const Path& path, const std::string& request);
+
+}  // namespace genview

@@ -1,0 +1,100 @@
+#include "genview/eval/features.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include <numeric>
+
+#include "genview/base/error.h"
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+#include "genview/data/loader.h"
+#include "genview/eval/feature_file.h"
+#include "genview/models/encoder.h"
+
+namespace genview {
+namespace {
+
+constexpr int64_t kBatchesPerSave = 8;  // what a kill can cost
+
+std::vector<int64_t> Indices(int64_t begin, int64_t end) {
+  std::vector<int64_t> indices(static_cast<size_t>(end - begin));
+  std::iota(indices.begin(), indices.end(), begin);
+  return indices;
+}
+
+constexpr size_t kMostNames = 80'000'000;  // bytes; a header ends at 100 million
+
+// Ids, paths and labels of these pictures, as the file's metadata has them. Where ids and paths together are too long for a
+// header (a million pictures and more) the paths are left out.
+std::map<std::string, std::string> Describe(const ImageSource& source, const std::vector<int64_t>& indices, Json genview) {
+  Json ids = Json::array(), paths = Json::array(), labels = Json::array();
+  size_t names = 0;
+  for (const int64_t index : indices) {
+    const SourceItem& item = source.item(index);
+    ids.push_back(item.id);
+    paths.push_back(item.path);
+    labels.push_back(item.label);
+    names += item.id.size() + item.path.size() + 10;  // with quotes and commas
+  }
+  const auto text = [](const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); };
+  genview["images"] = indices.size();
+  std::map<std::string, std::string> metadata = {{"genview", text(genview)}, {"ids", text(ids)}};
+  if (names < kMostNames) metadata["paths"] = text(paths);
+  if (!source.classes().empty()) {
+    metadata["labels"] = text(labels);
+    metadata["classes"] = text(source.classes());
+  }
+  return metadata;
+}
+
+}  // namespace
+
+FeaturesSummary ExtractFeatures(const FeaturesConfig& config, Progress& progress) {
+  const auto source = OpenSource(config.images);
+  const at::Device device = ChooseDevice(config.run.device);
+  const at::ScalarType compute = ChooseCompute(config.run.precision, device);
+  const auto encoder = Encoder::Open(config.encoder, device, compute);
+  const int64_t total = source->size(), batch_size = EncodeBatchSize(*encoder, config.run.batch);
+  Json origin = {{"format", 1}, {"kind", "features"}, {"encoder", encoder->fingerprint()}, {"encoder_name", encoder->name()},
+                 {"preprocess", encoder->preprocess().ToJson()}, {"source", config.images},
+                 {"precision", compute == at::kFloat ? "fp32" : compute == at::kHalf ? "fp16" : "bf16"}};
+  const Json asked = {{"origin", origin}, {"images", source->Fingerprint()}, {"tokens", config.tokens}};
+  origin["request"] = Fingerprint(asked.dump());
+  FeaturesSummary summary{.embedding_width = encoder->embedding_width()};
+  if (const auto images = FinishedFeatures(config.out, origin["request"].get<std::string>())) {
+    summary.images = *images;
+    summary.skipped = total - *images;
+    summary.up_to_date = true;
+    return summary;
+  }
+
+  std::vector<FeatureColumn> columns = {{"embeddings", {encoder->embedding_width()}}};
+  if (config.tokens) columns.insert(columns.begin(), {"tokens", {encoder->grid() * encoder->grid(), encoder->token_width()}});
+  SkippedLog skipped;
+  FeatureFile file(config.out, origin["request"].get<std::string>(), columns, total, Describe(*source, Indices(0, total), origin), skipped);
+  int64_t first = file.next() >= total ? total : file.next() / batch_size * batch_size;
+  file.DropFrom(first);
+  progress.Begin("features", total, "images");
+  {
+    const c10::InferenceMode inference;
+    EncodeLoader loader(source, Indices(first, total), encoder->preprocess(), batch_size, config.run.threads, skipped, config.run.strict);
+    int64_t unsaved = 0;
+    for (EncodeBatch batch; loader.Next(batch);) {
+      const Encoder::Output out = encoder->Encode(batch.pixels, config.tokens);
+      if (config.tokens) file.Append(0, out.tokens);
+      file.Append(config.tokens ? 1 : 0, out.embeddings);
+      file.EndBatch(batch.indices, std::min(total, (batch.indices.back() / batch_size + 1) * batch_size));
+      progress.Update(batch.indices.back() + 1, loader.WaitShare());
+      if (++unsaved % kBatchesPerSave == 0 || progress.Stopped()) file.Save(skipped);
+      progress.ThrowIfStopped();
+    }
+  }
+  summary.images = static_cast<int64_t>(file.indices().size());
+  summary.skipped = skipped.count();
+  skipped.Write(config.out.parent_path() / "skipped.tsv");
+  file.Finish(Describe(*source, file.indices(), origin));
+  progress.End(Format("{} images, {} skipped", summary.images, summary.skipped));
+  return summary;
+}
+
+}  // namespace genview
