@@ -327,7 +327,8 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
   if (class_labels.defined()) time = time + ForwardEmbeddingMlp(w.class_embedding, class_labels);
   const Conditions given{at::silu(time), prompt.defined() ? prompt.to(dtype) : prompt};
 
-  Tensor x = Conv(w.conv_in, sample.to(dtype).contiguous(at::MemoryFormat::ChannelsLast), 1, 1);  // [N,C0,h,w]
+  // In the memory order of the weights; see vae.cc.
+  Tensor x = Conv(w.conv_in, sample.to(dtype).contiguous(w.conv_in.weight.suggest_memory_format()), 1, 1);  // [N,C0,h,w]
   std::vector<Tensor> skips{x};
   for (const UnetBlock& block : w.down) {
     for (size_t j = 0; j < block.resnets.size(); ++j) {

@@ -75,7 +75,7 @@ Unet MakeUnet(const UnetConfig& config);
 WeightList ListWeights(Unet& unet);
 
 // sample: [N,Cin,h,w]; timesteps: [N]; class_labels: [N,P] or undefined; prompt: [N,T,D] or undefined, as the config asks.
-// -> [N,Cout,h,w], channels-last.
+// -> [N,Cout,h,w], in the memory order of the weights.
 Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps, const Tensor& class_labels, const Tensor& prompt);
 
 Unet ReadUnetFolder(const Path& folder);  // channels-last, fp32

@@ -170,8 +170,10 @@ Tensor ForwardOut(const VaeHalf& w, const Tensor& x, const VaeConfig& c) {
   return Conv(w.conv_out, at::silu(GroupNorm(w.norm_out, x, c.groups, kEps)), 1, 1);
 }
 
+// In the memory order of the weights: channels-last is fastest for inference, plain order for training on the CPU, where
+// the norm's backward walks it twice as fast.
 Tensor AtDoor(const ConvWeights& first, const Tensor& x) {
-  return x.to(first.weight.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast);
+  return x.to(first.weight.scalar_type()).contiguous(first.weight.suggest_memory_format());
 }
 
 }  // namespace
