@@ -1,0 +1,157 @@
+#include "genview/generator/faithfulness.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include "genview/base/text.h"
+#include "genview/diffusion/pipeline.h"
+#include "genview/generator/image_tower.h"
+#include "genview/generator/pictures.h"
+#include "genview/generator/shapes_feed.h"
+#include "genview/records/records.h"
+
+namespace genview {
+namespace {
+
+constexpr std::array<double, 3> kHalf{0.5, 0.5, 0.5};
+constexpr int64_t kGroup = 50;
+
+Judge MakeJudge(const ResnetConfig& config) {
+  Judge judge{MakeResnet(config), {}};
+  judge.head = MakeLinear(config.output_width(), static_cast<int64_t>(ShapeClasses().size()));
+  return judge;
+}
+
+Tensor ForwardJudge(const Judge& judge, const Tensor& pixels, bool training) {
+  return Linear(judge.head, ForwardResnet(judge.net, pixels, training).pooled);
+}
+
+}  // namespace
+
+WeightList ListWeights(Judge& judge) {
+  WeightList list = ListWeights(judge.net);
+  Append(list, "fc", judge.head);
+  return list;
+}
+
+Tensor JudgeClasses(const Judge& judge, const Tensor& pixels) { return ForwardJudge(judge, pixels, false).argmax(1); }
+
+Judge TrainJudge(const JudgeConfig& config, const Path& folder, const RunOptions& run, Progress& progress) {
+  const TrainingOptions& o = config.training;
+  if (o.shards != 1 || o.average != 0) {
+    throw UsageError({.what = "the classifier's training takes one shard and no average",
+                      .where = "judge.training",
+                      .next = "leave shards at 1 and average at 0: its norms keep statistics of whole batches"});
+  }
+  const at::Device device = ChooseDevice(run.device);
+  const at::ScalarType compute = ChooseCompute(run.precision, device);
+  Judge judge = MakeJudge(config.backbone);
+  const Seed seed = Seed(run.seed).With("judge");
+  InitWeights(ListWeights(judge), seed);
+  InitResnet(judge.net, seed);
+  MoveWeights(ListWeights(judge), device);
+  Judge result = judge;
+  for (const WeightRef& ref : ListWeights(result)) *ref.tensor = ref.tensor->clone();
+  Replicas<Judge> replicas(judge, 1);
+  Json identity = FieldsToJson(config);
+  identity["training"] = TrainingIdentity(o);
+  identity["seed"] = run.seed;
+  identity["compute"] = at::toString(compute);
+  const ShapesConfig pictures{.count = o.steps * o.batch, .size = config.size, .seed = config.pictures_seed};
+  RunTraining({.folder = folder, .name = "judge", .identity = identity, .weights = ListWeights(judge),
+               .averaged = ListWeights(result), .replicas = replicas.Lists(), .options = o,
+               .loss = [&](int64_t step, int64_t shard, Json& row) {
+                 const ShapesBatch batch = DrawShapesBatch(pictures, step * o.batch, o.batch, kHalf, kHalf);
+                 const ComputeScope scope(device, compute);
+                 const Tensor logits = ForwardJudge(replicas[shard], batch.pixels.to(device), true).to(at::kFloat);
+                 const Tensor labels = batch.labels.to(device);
+                 row["right"] = logits.argmax(1).eq(labels).to(at::kFloat).mean().item<double>();
+                 return at::cross_entropy_loss(logits, labels);
+               },
+               .review = {}},
+              progress);
+  return result;
+}
+
+namespace {
+
+Tensor Cosines(const Tensor& a, const Tensor& b) { return at::cosine_similarity(a.to(at::kFloat), b.to(at::kFloat), 1, 1e-8); }
+
+struct Tally {
+  int64_t kept = 0, seen = 0;
+  double cosine = 0;
+};
+
+}  // namespace
+
+Faithfulness MeasureFaithfulness(const FaithfulnessConfig& config, Progress& progress) {
+  const at::Device device = ChooseDevice(config.run.device);
+  const at::ScalarType compute = ChooseCompute(config.run.precision, device);
+  const Judge judge = TrainJudge(config.judge, config.out / "judge", config.run, progress);
+  const auto pipeline = UnclipPipeline::Open(config.generator, device, compute);
+  const Seed seed = Seed(config.run.seed).With("faithfulness");
+  const ShapesConfig shapes{.count = config.pictures, .size = config.judge.size, .seed = config.pictures_seed};
+  const c10::InferenceMode inference;
+
+  std::vector<Tally> tallies(config.levels.size());
+  std::vector<Image> sheet;
+  int64_t right = 0;
+  progress.Begin("faithfulness", config.pictures, "images");
+  for (int64_t first = 0; first < config.pictures; first += kGroup) {
+    progress.ThrowIfStopped();
+    const int64_t count = std::min(kGroup, config.pictures - first);
+    std::vector<Image> images;
+    Tensor labels = at::empty({count}, at::kLong);
+    for (int64_t i = 0; i < count; ++i) {
+      ShapesPicture picture = DrawShape(shapes, first + i);
+      labels.data_ptr<int64_t>()[i] = picture.label;
+      images.push_back(std::move(picture.image));
+    }
+    right += JudgeClasses(judge, FromImages(images).to(device)).cpu().eq(labels).sum().item<int64_t>();
+    const Tensor embeddings = pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), images));
+    const auto shape = pipeline->latent_shape();
+    std::vector<std::vector<Image>> views;
+    for (size_t k = 0; k < config.levels.size(); ++k) {
+      const Seed own = seed.With(static_cast<uint64_t>(config.levels[k])).With(static_cast<uint64_t>(first));
+      const auto made = pipeline->Generate({.embeddings = embeddings,
+                                            .levels = std::vector<int64_t>(static_cast<size_t>(count), config.levels[k]),
+                                            .guidance = std::vector<double>(static_cast<size_t>(count), config.guidance),
+                                            .embedding_noise = NormalTensor(own.With("embedding"), embeddings.sizes()),
+                                            .latents = NormalTensor(own.With("latents"), {count, shape[0], shape[1], shape[2]}),
+                                            .steps = config.steps,
+                                            .scheduler = config.scheduler,
+                                            .prompt = {}});
+      views.push_back(PicturesOf(made.pictures));
+      Tally& tally = tallies[k];
+      tally.kept += JudgeClasses(judge, FromImages(views.back()).to(device)).cpu().eq(labels).sum().item<int64_t>();
+      tally.cosine += Cosines(embeddings, pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), views.back()))).sum().item<double>();
+      tally.seen += count;
+    }
+    if (first == 0) {
+      for (size_t i = 0; i < std::min<size_t>(images.size(), 20); ++i) {
+        sheet.push_back(images[i]);
+        for (const auto& level : views) sheet.push_back(level[i]);
+      }
+    }
+    progress.Update(first + count);
+  }
+
+  Faithfulness result{.real = 100.0 * static_cast<double>(right) / static_cast<double>(config.pictures), .rows = {}};
+  Json rows = Json::array();
+  for (size_t k = 0; k < tallies.size(); ++k) {
+    const Tally& t = tallies[k];
+    const auto [low, high] = WilsonInterval(t.kept, t.seen);
+    const auto seen = static_cast<double>(t.seen);
+    result.rows.push_back({config.levels[k], 100 * static_cast<double>(t.kept) / seen, 100 * low, 100 * high, t.cosine / seen});
+    const FaithfulnessRow& row = result.rows.back();
+    rows.push_back({{"level", row.level}, {"kept_percent", row.kept}, {"low", row.low}, {"high", row.high}, {"cosine", row.cosine}});
+  }
+  WriteFile(config.out / "views.png", EncodePng(Contact(sheet, static_cast<int64_t>(config.levels.size()) + 1, 2)));
+  Json settings = FieldsToJson(config);
+  settings.erase("out");
+  WriteJson(config.out / "faithfulness.json", {{"real_percent", result.real}, {"images", config.pictures}, {"rows", rows},
+                                               {"generator", pipeline->fingerprint()}, {"settings", settings}});
+  progress.End(Format("{} images at {} levels", config.pictures, config.levels.size()));
+  return result;
+}
+
+}  // namespace genview

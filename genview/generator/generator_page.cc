@@ -1,0 +1,76 @@
+#include "genview/generator/generator_page.h"
+
+#include <algorithm>
+
+#include <c10/core/InferenceMode.h>
+
+#include "genview/base/text.h"
+#include "genview/diffusion/pipeline.h"
+#include "genview/generator/image_tower.h"
+#include "genview/models/vae.h"
+
+namespace genview {
+namespace {
+
+constexpr int64_t kLevels[] = {0, 100, 200, 300, 400};
+
+int64_t Enlargement(int64_t size) { return std::max<int64_t>(1, 64 / size); }
+
+void WriteReconstructions(const GeneratorPage& page, const std::vector<Image>& images) {
+  const Vae vae = ReadVaeFolder(page.folder / "vae");
+  const std::vector<Image> back = ToImages(DecodeVae(vae, EncodeVae(vae, FromImages(images)).mean));
+  std::vector<Image> pairs;
+  for (size_t i = 0; i < images.size(); ++i) pairs.insert(pairs.end(), {images[i], back[i]});
+  WriteFile(page.folder / "reconstructions.png", EncodePng(Contact(pairs, 8, Enlargement(images[0].width))));
+}
+
+void WriteSamples(const GeneratorPage& page, const std::vector<Image>& originals, const std::vector<Image>& small) {
+  const auto pipeline = UnclipPipeline::Open(page.folder, page.device, page.compute);
+  const auto count = static_cast<int64_t>(small.size());
+  const Tensor embeddings = pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), originals));
+  const auto shape = pipeline->latent_shape();
+  const Seed seed = Seed(page.seed).With("samples");
+  std::vector<std::vector<Image>> columns{small};
+  for (const int64_t level : kLevels) {
+    const Seed own = seed.With(static_cast<uint64_t>(level));
+    const auto views = pipeline->Generate({.embeddings = embeddings,
+                                           .levels = std::vector<int64_t>(small.size(), level),
+                                           .guidance = std::vector<double>(small.size(), 3.0),
+                                           .embedding_noise = NormalTensor(own.With("embedding"), embeddings.sizes()),
+                                           .latents = NormalTensor(own.With("latents"), {count, shape[0], shape[1], shape[2]}),
+                                           .steps = 20,
+                                           .scheduler = {},
+                                           .prompt = {}});
+    columns.push_back(PicturesOf(views.pictures));
+  }
+  std::vector<Image> sheet;
+  for (size_t i = 0; i < small.size(); ++i) {
+    for (const auto& column : columns) sheet.push_back(column[i]);
+  }
+  WriteFile(page.folder / "samples.png", EncodePng(Contact(sheet, static_cast<int64_t>(columns.size()), Enlargement(small[0].width))));
+}
+
+}  // namespace
+
+void WriteGeneratorPage(const GeneratorPage& page) {
+  const c10::InferenceMode inference;
+  std::vector<Image> originals, small;
+  for (const int64_t index : page.pictures.Indices(0, std::min<int64_t>(16, page.pictures.size()))) {
+    originals.push_back(page.pictures.Original(index));
+    small.push_back(page.pictures.Resized(originals.back()));
+  }
+  WriteReconstructions(page, small);
+  WriteSamples(page, originals, small);
+  std::string rows;
+  for (const auto& [key, value] : page.summary.items()) rows += Format("<tr><td>{}</td><td>{}</td></tr>\n", key, value.dump());
+  WriteFile(page.folder / "index.html",
+            Format("<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Generator</title>\n"
+                   "<style>body{{font:16px sans-serif;margin:2em}}img{{image-rendering:pixelated}}td{{padding:0 1em 0 0}}</style>\n"
+                   "<h1>Generator</h1>\n<table>\n{}</table>\n"
+                   "<h2>Views</h2>\n<p>Each row: an image, then a view of it at noise levels 0, 100, 200, 300, 400.</p>\n"
+                   "<img src=\"samples.png\" alt=\"images and views\">\n"
+                   "<h2>Reconstructions</h2>\n<p>Pairs: an image, and what the autoencoder gives back.</p>\n"
+                   "<img src=\"reconstructions.png\" alt=\"images and reconstructions\">\n</html>\n", rows));
+}
+
+}  // namespace genview

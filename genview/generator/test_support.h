@@ -1,0 +1,57 @@
+// For the tests of this folder.
+#pragma once
+
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "genview/base/files.h"
+#include "genview/base/progress.h"
+
+namespace genview {
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    static std::atomic<int> count{0};
+    path_ = std::filesystem::temp_directory_path() / ("genview-generator-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
+    std::filesystem::create_directories(path_);
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const Path& path() const { return path_; }
+
+ private:
+  Path path_;
+};
+
+// Relative path -> contents; files whose name begins with one of `left_out` (they hold times) are left out.
+inline std::map<std::string, std::string> FolderBytes(const Path& folder, const std::vector<std::string>& left_out = {}) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    const std::string name = entry.path().filename().string();
+    bool out = false;
+    for (const std::string& prefix : left_out) out |= name.starts_with(prefix);
+    if (!out) files[std::filesystem::relative(entry.path(), folder).string()] = ReadFile(entry.path());
+  }
+  return files;
+}
+
+// Asks to stop after a number of updates, over all stages.
+class StopAfterUpdates : public Progress {
+ public:
+  explicit StopAfterUpdates(int64_t updates) : left_(updates) {}
+  void Update(int64_t, double, std::string_view) override { --left_; }
+  bool Stopped() const override { return left_ <= 0; }
+
+ private:
+  int64_t left_;
+};
+
+}  // namespace genview

@@ -1,0 +1,152 @@
+#include "genview/generator/train.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include "genview/base/error.h"
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+#include "genview/diffusion/pipeline.h"
+#include "genview/generator/generator_page.h"
+#include "genview/generator/image_tower.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+constexpr int64_t kGroup = 128;  // images encoded together; part of what the cached bytes depend on
+
+class GeneratorTraining {
+ public:
+  GeneratorTraining(const GeneratorConfig& config, Progress& progress)
+      : config_(config), progress_(progress), device_(ChooseDevice(config.run.device)),
+        compute_(ChooseCompute(config.run.precision, device_)), seed_(Seed(config.run.seed).With("generator")),
+        tower_(OpenImageTower(config.encoder)),
+        pictures_(OpenSource(config.images), config.size, seed_, config.run.strict) {
+    if (config.precision != "fp16" && config.precision != "fp32") {
+      throw UsageError({.what = Format("`precision` is \"{}\"", config.precision), .where = "precision", .next = "use \"fp16\" or \"fp32\""});
+    }
+    for (const auto* training : {&config.autoencoder.training, &config.denoiser.training}) {
+      if (training->batch % training->shards == 0) continue;
+      throw UsageError({.what = Format("{} shards do not divide a batch of {}", training->shards, training->batch),
+                        .where = "training.shards",
+                        .next = "choose a batch that is a multiple of the shards"});
+    }
+  }
+
+  GeneratorSummary Run(bool newest) {
+    Vae vae = TrainAutoencoder(config_.autoencoder, {pictures_, Training() / "autoencoder", Identity(false), seed_, device_, compute_, config_.size}, progress_);
+    const LatentPictures cached = Cached(vae);
+    EmbeddingNoiser noiser = MakeEmbeddingNoiser(cached.embeddings.size(1));
+    noiser.mean = cached.embeddings.mean(0, true);
+    noiser.std = cached.embeddings.std(0, /*unbiased=*/true, /*keepdim=*/true).clamp_min(1e-6);
+    MoveNoiser(noiser);
+    const DenoiserRun run{cached, noiser, Training() / "denoiser", Identity(true), seed_, device_, compute_};
+    GeneratorSummary summary{.images = cached.latents.size(0), .skipped = pictures_.skipped().count(),
+                             .autoencoder_steps = config_.autoencoder.training.last_step(),
+                             .denoiser_steps = config_.denoiser.training.last_step(), .scaling_factor = vae.config.scaling_factor};
+    Unet unet = newest ? NewestDenoiser(config_.denoiser, run, summary.denoiser_steps) : TrainDenoiser(config_.denoiser, run, progress_);
+    if (summary.denoiser_steps < 0) {
+      throw Error({.what = "the denoiser has no checkpoint yet", .where = run.folder.string(), .next = "train the generator first"});
+    }
+    WriteUnclipFolder({tower_.vision, tower_.preprocess, noiser, DenoiserScheduler(), unet, vae}, config_.out,
+                      config_.precision == "fp16" ? at::kHalf : at::kFloat);
+    pictures_.skipped().Write(config_.out / "skipped.tsv");
+    WriteGeneratorPage({.folder = config_.out, .pictures = pictures_, .summary = Json{{"images", summary.images},
+                        {"skipped", summary.skipped}, {"autoencoder_steps", summary.autoencoder_steps},
+                        {"denoiser_steps", summary.denoiser_steps}, {"scaling_factor", summary.scaling_factor}},
+                        .seed = config_.run.seed, .device = device_, .compute = compute_});
+    return summary;
+  }
+
+ private:
+  Path Training() const { return config_.out / "training"; }
+
+  void MoveNoiser(EmbeddingNoiser& noiser) const {
+    noiser.mean = noiser.mean.to(device_);
+    noiser.std = noiser.std.to(device_);
+    noiser.alpha_bar = noiser.alpha_bar.to(device_);
+  }
+
+  // What the autoencoder (and, with it, the denoiser) depends on.
+  Json Identity(bool denoiser) const {
+    const auto settings = [](const auto& config) {
+      Json json = FieldsToJson(config);
+      json["training"] = TrainingIdentity(config.training);
+      return json;
+    };
+    Json identity = {{"images", pictures_.source().Fingerprint()}, {"size", config_.size}, {"seed", config_.run.seed},
+                     {"compute", at::toString(compute_)}, {"autoencoder", settings(config_.autoencoder)}};
+    if (denoiser) {
+      identity["autoencoder_steps"] = config_.autoencoder.training.last_step();
+      identity["encoder"] = TowerFingerprint();
+      identity["cache"] = config_.cache;
+      identity["denoiser"] = settings(config_.denoiser);
+    }
+    return identity;
+  }
+
+  std::string TowerFingerprint() const {
+    std::string all;
+    ClipVision vision = tower_.vision;  // shares its tensors
+    for (const auto& [name, tensor] : NamedTensors(ListWeights(vision))) {
+      const Tensor flat = tensor.contiguous();
+      all += Format("{}:{:016x};", name, Hash64({static_cast<const char*>(flat.data_ptr()), flat.nbytes()}));
+    }
+    return Fingerprint(all);
+  }
+
+  // Latents and embeddings of the images the denoiser learns from; once made, they are read.
+  LatentPictures Cached(const Vae& vae) {
+    const Path file = Training() / "latents.safetensors";
+    Json identity = Identity(true);
+    identity.erase("denoiser");
+    const std::string wanted = identity.dump();
+    if (std::filesystem::exists(file)) {
+      const WeightMap stored = ReadSafetensors(file);
+      if (stored.Metadata("identity") == wanted) {
+        return {stored.At("latents").to(at::kFloat), stored.At("embeddings").clone()};  // of memory that goes with the map
+      }
+    }
+    const c10::InferenceMode inference;
+    MoveWeights(ListWeights(tower_.vision), device_);
+    const int64_t count = std::min(config_.cache, pictures_.size());
+    std::vector<Tensor> latents, embeddings;
+    progress_.Begin("latents", count, "images");
+    for (int64_t first = 0; first < count; first += kGroup) {
+      progress_.ThrowIfStopped();
+      std::vector<Image> originals, small;
+      for (const int64_t index : pictures_.Indices(first, std::min(kGroup, count - first))) {
+        originals.push_back(pictures_.Original(index));
+        small.push_back(pictures_.Resized(originals.back()));
+      }
+      const ComputeScope scope(device_, compute_);
+      latents.push_back(EncodeVae(vae, FromImages(small).to(device_)).mean.to(at::kCPU, at::kFloat).mul_(vae.config.scaling_factor).to(at::kHalf));
+      embeddings.push_back(Embed(tower_, originals, device_, compute_));
+      progress_.Update(first + static_cast<int64_t>(small.size()));
+    }
+    MoveWeights(ListWeights(tower_.vision), at::kCPU);
+    const Tensor all_latents = at::cat(latents).contiguous(), all_embeddings = at::cat(embeddings);
+    WriteSafetensors(file, {{"latents", all_latents}, {"embeddings", all_embeddings}}, {{"identity", wanted}});
+    progress_.End(Format("latents of {} images", count));
+    const WeightMap stored = ReadSafetensors(file);  // what a resumed run will see
+    return {stored.At("latents").to(at::kFloat), stored.At("embeddings").clone()};
+  }
+
+  GeneratorConfig config_;
+  Progress& progress_;
+  at::Device device_;
+  at::ScalarType compute_;
+  Seed seed_;
+  ImageTower tower_;
+  TrainingPictures pictures_;
+};
+
+}  // namespace
+
+GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress) { return GeneratorTraining(config, progress).Run(false); }
+
+GeneratorSummary WriteNewestGenerator(const GeneratorConfig& config, Progress& progress) {
+  return GeneratorTraining(config, progress).Run(true);
+}
+
+}  // namespace genview

@@ -1,0 +1,55 @@
+// `genview generator train RECIPE.toml`: a generator of views from the user's own images, without labels or texts.
+//
+//   GeneratorConfig config{.images = "photos/", .encoder = "models/demo/tower", .out = "generators/photos"};
+//   GeneratorSummary summary = TrainGenerator(config, progress);
+//   auto pipeline = UnclipPipeline::Open("generators/photos");       // diffusers opens the folder, too
+//
+// Four stages, each resumable to the same bytes: the autoencoder; latents and embeddings of the images; the denoiser,
+// told the noised embedding; the folder.
+#pragma once
+
+#include "genview/generator/autoencoder.h"
+#include "genview/generator/denoiser.h"
+#include "genview/tensor/run_options.h"
+
+namespace genview {
+
+struct GeneratorConfig {
+  std::string images;
+  Path encoder;
+  Path out;
+  int64_t size = 32;              // px
+  int64_t cache = 100'000;        // images that the denoiser learns from, at most
+  std::string precision = "fp16"; // of the written weights
+  AutoencoderConfig autoencoder;
+  DenoiserConfig denoiser;
+  RunOptions run;
+};
+
+template <class Visit>
+void VisitFields(GeneratorConfig& c, Visit&& visit) {
+  visit("images", c.images, Required{}, "images to learn from: folder, list, shards or shapes:...");
+  visit("encoder", c.encoder, Required{}, "folder of the CLIP image tower whose embeddings are the condition");
+  visit("out", c.out, Required{}, "pipeline folder to write");
+  visit("size", c.size, Range<int64_t>{8, 1024}, "width and height of generated pictures, in pixels");
+  visit("cache", c.cache, Range<int64_t>{1, 100'000'000}, "images whose latents and embeddings are kept for the denoiser, at most");
+  visit("precision", c.precision, Any{}, "of the written weights: fp16 or fp32");
+  visit("autoencoder", c.autoencoder, Section{}, "between pictures and latents");
+  visit("denoiser", c.denoiser, Section{}, "from noise and an embedding to latents");
+  visit("run", c.run, Section{}, "where it is computed");
+}
+
+struct GeneratorSummary {
+  int64_t images = 0, skipped = 0;
+  int64_t autoencoder_steps = 0, denoiser_steps = 0;
+  double scaling_factor = 0;
+};
+
+// Does nothing when the folder is finished. Beside the pipeline: training/ (logs, checkpoints), reconstructions.png,
+// samples.png, index.html, skipped.tsv.
+GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress);
+
+// The folder from the newest checkpoints of a run that has not ended (its autoencoder must have).
+GeneratorSummary WriteNewestGenerator(const GeneratorConfig& config, Progress& progress);
+
+}  // namespace genview

@@ -1,0 +1,157 @@
+#include "genview/generator/train.h"
+
+#include <gtest/gtest.h>
+
+#include <c10/core/InferenceMode.h>
+
+#include "genview/base/json.h"
+#include "genview/base/text.h"
+#include "genview/data/shapes.h"
+#include "genview/diffusion/pipeline.h"
+#include "genview/generator/test_support.h"
+#include "genview/generator/tiny_generator.h"
+#include "genview/models/encoder.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+TEST(TrainGenerator, WritesAPipelineThatOpensAndGenerates) {
+  const TemporaryFolder tower, out;
+  Progress quiet;
+  const GeneratorSummary summary = TrainGenerator(TinyGenerator(WriteTinyTower(tower.path()), out.path()), quiet);
+  EXPECT_EQ(summary.images, 12);
+  EXPECT_EQ(summary.skipped, 0);
+  EXPECT_GT(summary.scaling_factor, 0);
+  for (const char* file : {"model_index.json", "samples.png", "reconstructions.png", "index.html", "unet/config.json", "vae/config.json",
+                           "scheduler/scheduler_config.json", "image_noising_scheduler/scheduler_config.json",
+                           "feature_extractor/preprocessor_config.json", "training/denoiser/log.jsonl"}) {
+    EXPECT_TRUE(std::filesystem::exists(out.path() / file)) << file;
+  }
+  const c10::InferenceMode inference;
+  const auto pipeline = UnclipPipeline::Open(out.path(), at::kCPU, at::kFloat);
+  EXPECT_EQ(pipeline->embedding_width(), 8);
+  EXPECT_EQ(pipeline->native_size(), 16);
+  const Json index = ReadJson(out.path() / "model_index.json");
+  EXPECT_EQ(index["text_encoder"], Json({nullptr, nullptr}));
+  EXPECT_NEAR(ReadJson(out.path() / "vae/config.json")["scaling_factor"].get<double>(), summary.scaling_factor, 1e-9);
+}
+
+TEST(TrainGenerator, ImageEncoderIsTheTowerItWasTrainedWith) {
+  const TemporaryFolder tower, out;
+  Progress quiet;
+  const Path encoder = WriteTinyTower(tower.path());
+  GeneratorConfig config = TinyGenerator(encoder, out.path());
+  config.precision = "fp32";
+  TrainGenerator(config, quiet);
+  const auto before = Encoder::Open(encoder), after = Encoder::Open(out.path() / "image_encoder");
+  const Tensor pixels = NormalTensor(Seed(1), {2, 3, 16, 16});
+  const c10::InferenceMode inference;
+  EXPECT_TRUE(at::equal(before->Encode(pixels, false).embeddings, after->Encode(pixels, false).embeddings));
+}
+
+TEST(TrainGenerator, StoppedAnywhereEndsWithTheSameBytes) {
+  const TemporaryFolder tower, whole, pieces;
+  const Path encoder = WriteTinyTower(tower.path());
+  Progress quiet;
+  TrainGenerator(TinyGenerator(encoder, whole.path()), quiet);
+  int64_t stops = 0;
+  for (;; ++stops) {
+    ASSERT_LT(stops, 30);
+    StopAfterUpdates stop(1);
+    try {
+      TrainGenerator(TinyGenerator(encoder, pieces.path()), stop);
+      break;
+    } catch (const Interrupted&) {
+    }
+  }
+  EXPECT_GE(stops, 4);
+  EXPECT_EQ(FolderBytes(whole.path(), {"events.out"}), FolderBytes(pieces.path(), {"events.out"}));
+}
+
+TEST(TrainGenerator, RunningAFinishedFolderAgainChangesNothing) {
+  const TemporaryFolder tower, out;
+  const GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), out.path());
+  Progress quiet;
+  TrainGenerator(config, quiet);
+  const auto before = FolderBytes(out.path());
+  TrainGenerator(config, quiet);
+  EXPECT_EQ(before, FolderBytes(out.path()));
+}
+
+TEST(TrainGenerator, UnreadableImagesAreReplacedAndListed) {
+  const TemporaryFolder tower, images, out;
+  for (int64_t i = 0; i < 6; ++i) {
+    const ShapesPicture picture = DrawShape({.count = 6, .size = 16, .seed = 3}, i);
+    WriteFile(images.path() / Format("{}.png", i), EncodePng(picture.image));
+  }
+  WriteFile(images.path() / "3.png", "not a picture");
+  GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), out.path());
+  config.images = images.path().string();
+  Progress quiet;
+  const GeneratorSummary summary = TrainGenerator(config, quiet);
+  EXPECT_EQ(summary.images, 6);
+  EXPECT_EQ(summary.skipped, 1);
+  EXPECT_NE(ReadFile(out.path() / "skipped.tsv").find("3.png"), std::string::npos);
+  config.run.strict = true;
+  const TemporaryFolder strict;
+  config.out = strict.path();
+  EXPECT_THROW(TrainGenerator(config, quiet), Error);
+}
+
+TEST(TrainGenerator, AFolderThatIsNoTowerIsNamed) {
+  const TemporaryFolder empty, out;
+  Progress quiet;
+  try {
+    TrainGenerator(TinyGenerator(empty.path(), out.path()), quiet);
+    FAIL() << "an empty folder was taken for a tower";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.text().where, empty.path().string());
+  }
+}
+
+TEST(AutoencoderLoss, PartsAreWhatTheyAreCalled) {
+  AutoencoderConfig config;
+  config.channels = {8, 8};
+  config.groups = 4;
+  Vae vae = MakeVae({.channels = config.channels, .layers_per_block = 1, .groups = 4, .sample_size = 8, .mid_attention = false});
+  InitWeights(ListWeights(vae), Seed(1));
+  const Tensor pixels = UniformTensor(Seed(2), {2, 3, 8, 8}, -1, 1), noise = NormalTensor(Seed(3), {2, 4, 4, 4});
+  Json row;
+  const double loss = AutoencoderLoss(vae, config, pixels, noise, &row).item<double>();
+  const VaeMoments m = EncodeVae(vae, pixels);
+  const Tensor made = DecodeVae(vae, m.mean + (m.logvar / 2).exp() * noise);
+  double divergence = 0;
+  const Tensor mean = m.mean.contiguous().flatten(), logvar = m.logvar.contiguous().flatten();
+  for (int64_t i = 0; i < mean.numel(); ++i) {
+    const double mu = mean[i].item<double>(), lv = logvar[i].item<double>();
+    divergence += 0.5 * (mu * mu + std::exp(lv) - 1 - lv) / static_cast<double>(mean.numel());
+  }
+  EXPECT_NEAR(row["error"].get<double>(), (made - pixels).abs().mean().item<double>(), 1e-5);
+  EXPECT_NEAR(row["divergence"].get<double>(), divergence, 1e-5);
+  EXPECT_NEAR(loss, row["error"].get<double>() + config.edge / 2 * row["edge_error"].get<double>() + config.kl * divergence, 1e-5);
+}
+
+TEST(DenoiserLoss, IsZeroForTheTrueAnswerAndOneForZeroPrediction) {
+  DenoiserConfig config;
+  config.channels = {8};
+  config.groups = 4;
+  config.head_width = 8;
+  Unet unet = MakeUnet(DenoiserUnet(config, 4, 4, 6));
+  InitWeights(ListWeights(unet), Seed(1));
+  unet.conv_out.weight.zero_();
+  unet.conv_out.bias.zero_();
+  const Tensor alpha_bar = NoiseTable(DenoiserScheduler().noise);
+  const Tensor latents = NormalTensor(Seed(2), {64, 4, 4, 4}), noise = NormalTensor(Seed(3), {64, 4, 4, 4});
+  const Tensor times = at::arange(64, at::kLong) * 15;
+  // v of two independent unit normals is a unit normal.
+  EXPECT_NEAR(DenoiserLoss(unet, alpha_bar, latents, noise, times, at::zeros({64, 12})).item<double>(), 1, 0.06);
+  // Where there is next to no noise, v is the noise: a network that knows it has no loss.
+  const Tensor a = alpha_bar[0];
+  const Tensor target = a.sqrt() * noise - (1 - a).sqrt() * latents;
+  const double loss = DenoiserLoss(unet, alpha_bar, latents, noise, at::zeros({64}, at::kLong), at::zeros({64, 12})).item<double>();
+  EXPECT_NEAR(loss, target.square().mean().item<double>(), 1e-4);
+}
+
+}  // namespace
+}  // namespace genview
