@@ -16,6 +16,15 @@ int RunForegroundFit(const Args& args, Progress& progress);
 std::vector<FieldInfo> ForegroundScoreFields();
 int RunForegroundScore(const Args& args, Progress& progress);
 
+std::vector<FieldInfo> GeneratorTrainFields();
+int RunGeneratorTrain(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> GeneratorTowerFields();
+int RunGeneratorTower(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> GeneratorMeasureFields();
+int RunGeneratorMeasure(const Args& args, Progress& progress);
+
 std::vector<FieldInfo> BenchStepFields();
 int RunBenchStep(const Args& args, Progress& progress);
 

@@ -1,0 +1,76 @@
+// genview generator train|tower|measure: recipes whose keys are the fields of one config; flags override the recipe.
+#include <fmt/core.h>
+
+#include "cli/commands.h"
+#include "genview/base/toml.h"
+#include "genview/generator/faithfulness.h"
+#include "genview/generator/tower.h"
+#include "genview/generator/train.h"
+
+namespace genview {
+namespace {
+
+constexpr const char* kRecipe = "recipe";
+
+template <class Config>
+std::vector<FieldInfo> RecipeFields() {
+  std::vector<FieldInfo> fields = DescribeFields<Config>();
+  for (FieldInfo& field : fields) {
+    if (field.rule == "required") field.rule = "";  // the recipe may give it
+  }
+  fields.insert(fields.begin(), {kRecipe, "text", "", "required", "recipe: a TOML file with these keys"});
+  return fields;
+}
+
+template <class Config>
+Config ReadRecipe(const Args& args) {
+  Json flags = args.values;
+  const std::string file = JsonString(flags, kRecipe, "", "command line");
+  if (file.empty()) {
+    throw UsageError({.what = "no recipe is given", .where = "command line", .next = "name a TOML file; --help lists its keys"});
+  }
+  flags.erase(kRecipe);
+  const TomlDocument document = ReadToml(file);
+  Config config;
+  ReadFields(config, document.values, {document.file, "", &document.lines});
+  ReadFields(config, flags, {.file = "command line", .prefix = "", .lines = nullptr});
+  CheckRequired(config, {document.file, "", &document.lines});
+  return config;
+}
+
+}  // namespace
+
+std::vector<FieldInfo> GeneratorTrainFields() { return RecipeFields<GeneratorConfig>(); }
+
+int RunGeneratorTrain(const Args& args, Progress& progress) {
+  const auto config = ReadRecipe<GeneratorConfig>(args);
+  const GeneratorSummary done = TrainGenerator(config, progress);
+  fmt::print("{}: generator from {} images ({} skipped), {} + {} steps\n", config.out.string(), done.images, done.skipped,
+             done.autoencoder_steps, done.denoiser_steps);
+  return kOk;
+}
+
+std::vector<FieldInfo> GeneratorTowerFields() { return RecipeFields<TowerConfig>(); }
+
+int RunGeneratorTower(const Args& args, Progress& progress) {
+  const auto config = ReadRecipe<TowerConfig>(args);
+  const TowerSummary done = TrainTower(config, progress);
+  fmt::print("{}: image tower after {} pictures; form named rightly in {:.1f}%, own caption of 256 found in {:.1f}%\n",
+             config.out.string(), done.pictures, done.form_accuracy, done.retrieval);
+  return kOk;
+}
+
+std::vector<FieldInfo> GeneratorMeasureFields() { return RecipeFields<FaithfulnessConfig>(); }
+
+int RunGeneratorMeasure(const Args& args, Progress& progress) {
+  const auto config = ReadRecipe<FaithfulnessConfig>(args);
+  const Faithfulness table = MeasureFaithfulness(config, progress);
+  fmt::print("level  class kept (95% interval)  cosine to the image\n");
+  for (const FaithfulnessRow& row : table.rows) {
+    fmt::print("{:>5}  {:>5.1f}% ({:.1f} to {:.1f})       {:.3f}\n", row.level, row.kept, row.low, row.high, row.cosine);
+  }
+  fmt::print("images themselves: {:.1f}%\n", table.real);
+  return kOk;
+}
+
+}  // namespace genview
