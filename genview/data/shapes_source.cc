@@ -41,16 +41,18 @@ ShapesConfig ParseShapesSpec(const std::string& spec) {
   for (const std::string& part : Split(settings, ',')) {
     if (Trim(part).empty()) continue;
     const size_t equals = part.find('=');
-    const std::string key(Trim(part.substr(0, equals)));
-    if (equals == std::string::npos || key.empty() || key.find('.') != std::string::npos) {
+    const std::string key = SafeId(Trim(part.substr(0, equals)));
+    if (equals == std::string::npos || key.empty()) {
       throw UsageError({.what = Format("`{}` is not a setting", part),
                         .where = spec,
                         .next = "write shapes:count=4096,size=64,seed=0"});
     }
-    MergeJson(values, AssignmentToJson(key, std::string(Trim(part.substr(equals + 1))), "whole number"));
+    const std::string text(Trim(part.substr(equals + 1)));
+    uint64_t number = 0;
+    values[key] = ParseUint(text, number) ? Json(number) : Json(SafeId(text));
   }
   ShapesConfig config;
-  ReadFields(config, values, {.file = spec, .prefix = "", .lines = nullptr});
+  ReadFields(config, values, {.file = SafeId(spec), .prefix = "", .lines = nullptr});
   return config;
 }
 

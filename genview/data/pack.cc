@@ -1,0 +1,144 @@
+#include "genview/data/pack.h"
+
+#include <algorithm>
+
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
+#include "genview/data/ordered_batches.h"
+#include "genview/data/source.h"
+#include "genview/data/source_parts.h"
+#include "genview/data/tar_writer.h"
+
+namespace genview {
+namespace {
+
+// Where the shards go, and how they are named to read them again.
+struct Target {
+  std::vector<std::string> files;
+  std::string spec;
+  Path index, begun;
+};
+
+Target PlanTarget(const PackConfig& config, int64_t images) {
+  Target target;
+  const std::string out = config.out.string();
+  std::string stem = out;
+  if (out.find('{') != std::string::npos || out.ends_with(".tar")) {
+    target.files = ExpandBraces(out);
+    target.spec = out;
+    stem = out.substr(0, std::min(out.find('{'), out.rfind(".tar")));
+    while (stem.ends_with('-')) stem.pop_back();
+  } else {
+    const int64_t count = (images + config.per_shard - 1) / config.per_shard;
+    target.spec = Format("{}-{{0000..{:04}}}.tar", out, count - 1);
+    target.files = ExpandBraces(target.spec);
+  }
+  target.index = stem + ".json";
+  target.begun = target.index.parent_path() / Format(".{}.begun.json", target.index.stem().string());
+  return target;
+}
+
+// Shard k of n holds pictures [k * size / n, (k + 1) * size / n).
+int64_t FirstOf(int64_t shard, int64_t shards, int64_t images) { return shard * images / shards; }
+
+Json Description(const ImageSource& source, const Target& target) {
+  return {{"format", 1}, {"kind", "shards"}, {"source", source.Fingerprint()}, {"spec", Path(target.spec).filename().string()},
+          {"classes", source.classes()}};
+}
+
+// True when this file describes the same work; another description is an error.
+bool Describes(const Path& file, const Json& wanted) {
+  std::error_code code;
+  if (!std::filesystem::exists(file, code)) return false;
+  Json there = ReadJson(file);
+  if (there.is_object()) there.erase("shards");
+  if (there == wanted) return true;
+  throw Error({.what = "there are shards of other images under this name",
+               .where = file.string(),
+               .next = "choose another --out, or remove the shards and this file"});
+}
+
+struct PackedFile {
+  std::string bytes, reason;  // reason: why it cannot be read
+};
+
+// The pictures [from, to) as one tar file.
+void WriteShard(const ImageSource& source, int64_t from, int64_t to, const PackConfig& config, const Path& path,
+                SkippedLog& skipped) {
+  using Files = std::vector<PackedFile>;
+  OrderedBatches<Files> work({.end = to - from, .batch = 16, .threads = ResolveThreads(config.threads)},
+                             [](int64_t, int64_t count) { return Files(static_cast<size_t>(count)); },
+                             [&](Files& files, int64_t slot, int64_t position) {
+                               Outcome<std::string> bytes = source.ReadBytes(from + position);
+                               PackedFile& file = files[static_cast<size_t>(slot)];
+                               if (bytes) file.bytes = std::move(*bytes);
+                               else file.reason = bytes.reason();
+                             });
+  AtomicFile out(path);
+  const auto write = [&](const std::string& name, const std::string& bytes) {
+    out.Write(TarHeader(name, bytes.size()));
+    out.Write(bytes);
+    out.Write(TarPadding(bytes.size()));
+  };
+  int64_t i = from;
+  for (Files files; work.Next(files);) {
+    for (const PackedFile& file : files) {
+      const SourceItem& item = source.item(i++);
+      if (!file.reason.empty()) {
+        skipped.Add(item.id, file.reason);
+        continue;
+      }
+      write(item.id, file.bytes);
+      if (item.label < 0) continue;
+      write(item.id.substr(0, item.id.rfind('.')) + ".cls", source.classes()[static_cast<size_t>(item.label)]);
+    }
+  }
+  out.Write(TarEnd());
+  out.Commit();
+}
+
+int64_t PicturesIn(const Path& shard) {
+  try {
+    return OpenShards(shard.string())->size();
+  } catch (const Error&) {
+    return 0;  // a shard whose pictures were all skipped
+  }
+}
+
+}  // namespace
+
+PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog& skipped) {
+  const auto source = OpenSource(config.images);
+  const Target target = PlanTarget(config, source->size());
+  const auto shards = static_cast<int64_t>(target.files.size());
+  PackSummary summary{.images = 0, .shards = shards, .written = 0, .spec = target.spec};
+  const Json description = Description(*source, target);
+  const bool complete = Describes(target.index, description);
+  if (!complete && !Describes(target.begun, description)) WriteJson(target.begun, description);
+
+  progress.Begin("pack", source->size(), "pictures");
+  Json index = description;
+  index["shards"] = Json::array();
+  for (int64_t k = 0; k < shards; ++k) {
+    const Path file = target.files[static_cast<size_t>(k)];
+    const int64_t from = FirstOf(k, shards, source->size()), to = FirstOf(k + 1, shards, source->size());
+    std::error_code code;
+    if (!std::filesystem::exists(file, code)) {
+      WriteShard(*source, from, to, config, file, skipped);
+      ++summary.written;
+    }
+    const int64_t pictures = PicturesIn(file);
+    summary.images += pictures;
+    index["shards"].push_back({{"file", file.filename().string()}, {"images", pictures},
+                               {"bytes", std::filesystem::file_size(file)}, {"fingerprint", FingerprintFile(file)}});
+    progress.Update(to);
+    progress.ThrowIfStopped();
+  }
+  WriteJson(target.index, index);
+  std::error_code code;
+  std::filesystem::remove(target.begun, code);
+  progress.End(Format("{} pictures in {}", summary.images, target.spec));
+  return summary;
+}
+
+}  // namespace genview

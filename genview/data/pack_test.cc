@@ -1,0 +1,83 @@
+#include "genview/data/pack.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "genview/base/text.h"
+#include "genview/data/source.h"
+
+namespace genview {
+namespace {
+
+class PackTest : public ::testing::Test {
+ protected:
+  PackTest() {
+    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = std::filesystem::temp_directory_path() / Format("genview-pack-{}-{}", info->name(), ::getpid());
+    std::filesystem::create_directories(folder_);
+  }
+  ~PackTest() override { std::filesystem::remove_all(folder_); }
+
+  PackSummary Pack(const std::string& images, const std::string& out, int64_t per_shard, int64_t threads = 2) {
+    return PackShards({.images = images, .out = folder_ / out, .per_shard = per_shard, .threads = threads}, progress_, skipped_);
+  }
+
+  Path folder_;
+  Progress progress_;
+  SkippedLog skipped_;
+};
+
+TEST_F(PackTest, ShardsGiveTheSamePicturesIdsAndClasses) {
+  const std::string spec = "shapes:count=23,size=16,seed=1";
+  const auto summary = Pack(spec, "s/train", 10);
+  EXPECT_EQ(summary.images, 23);
+  EXPECT_EQ(summary.shards, 3);
+  EXPECT_EQ(summary.spec, (folder_ / "s/train-{0000..0002}.tar").string());
+  const auto before = OpenSource(spec), after = OpenSource(summary.spec);
+  ASSERT_EQ(after->size(), 23);
+  EXPECT_EQ(after->classes(), before->classes());
+  for (int64_t i = 0; i < 23; ++i) {
+    EXPECT_EQ(after->item(i).id, before->item(i).id);
+    EXPECT_EQ(after->item(i).label, before->item(i).label);
+    EXPECT_EQ(*after->ReadBytes(i), *before->ReadBytes(i));
+  }
+  const Json index = ReadJson(folder_ / "s/train.json");
+  ASSERT_EQ(index["shards"].size(), 3u);
+  EXPECT_EQ(index["shards"][0]["images"], 7);
+  EXPECT_EQ(index["shards"][2]["file"], "train-0002.tar");
+}
+
+TEST_F(PackTest, BytesDoNotDependOnThreads) {
+  Pack("shapes:count=30,size=16", "a.tar", 1, 1);
+  Pack("shapes:count=30,size=16", "b.tar", 1, 5);
+  EXPECT_EQ(ReadFile(folder_ / "a.tar"), ReadFile(folder_ / "b.tar"));
+}
+
+TEST_F(PackTest, RangeInBracesSetsTheNumberOfShards) {
+  EXPECT_EQ(Pack("shapes:count=10,size=16", "x-{00..03}.tar", 1).shards, 4);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "x-03.tar"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "x.json"));
+}
+
+TEST_F(PackTest, GoesOnFromTheShardsThatAreThere) {
+  const std::string spec = "shapes:count=12,size=16";
+  EXPECT_EQ(Pack(spec, "s", 4).written, 3);
+  EXPECT_EQ(Pack(spec, "s", 4).written, 0);
+  const std::string whole = ReadFile(folder_ / "s-0001.tar");
+  std::filesystem::remove(folder_ / "s-0001.tar");
+  EXPECT_EQ(Pack(spec, "s", 4).written, 1);
+  EXPECT_EQ(ReadFile(folder_ / "s-0001.tar"), whole);
+  EXPECT_THROW(Pack("shapes:count=12,size=16,seed=9", "s", 4), Error);
+}
+
+TEST_F(PackTest, FileThatCannotBeReadIsSkipped) {
+  WriteFile(folder_ / "in/a.png", "any bytes");
+  std::filesystem::create_symlink(folder_ / "nowhere", folder_ / "in/b.png");
+  const auto summary = Pack((folder_ / "in").string(), "out.tar", 10);
+  EXPECT_EQ(summary.images, 1);
+  ASSERT_EQ(skipped_.count(), 1);
+  EXPECT_EQ(skipped_.rows()[0].first, "b.png");
+}
+
+}  // namespace
+}  // namespace genview
