@@ -1,6 +1,8 @@
 // genview bench ...: this machine on real work.
 #include "cli/commands.h"
+#include "genview/data/bench.h"
 #include "genview/pretrain/bench_step.h"
+#include "genview/tensor/device.h"
 
 namespace genview {
 namespace {
@@ -15,7 +17,33 @@ void VisitFields(StepArgs& c, Visit&& visit) {
   visit("json", c.json, Any{}, "print the figures as JSON");
 }
 
+struct LoaderArgs {
+  LoaderBenchConfig bench;
+  bool json = false;
+};
+template <class Visit>
+void VisitFields(LoaderArgs& c, Visit&& visit) {
+  VisitFields(c.bench, visit);
+  visit("json", c.json, Any{}, "print the figures as JSON");
+}
+
 }  // namespace
+
+std::vector<FieldInfo> BenchLoaderFields() { return DescribeFields<LoaderArgs>(); }
+
+int RunBenchLoader(const Args& args, Progress& progress) {
+  const auto config = ParseFields<LoaderArgs>(args);
+  const LoaderBenchResult result = BenchLoader(config.bench, progress);
+  if (config.json) {
+    const Json json = {{"images_per_second", result.images_per_second}, {"images", result.images}, {"seconds", result.seconds},
+                       {"threads", result.threads}, {"skipped", result.skipped}, {"peak_memory_bytes", PeakMemoryBytes()}};
+    fmt::print("{}\n", json.dump());
+  } else {
+    fmt::print("{:.0f} images/s with {} threads ({} images in {}, {} skipped)\n", result.images_per_second, result.threads, result.images,
+               HumanSeconds(result.seconds), result.skipped);
+  }
+  return kOk;
+}
 
 std::vector<FieldInfo> BenchStepFields() { return DescribeFields<StepArgs>(); }
 

@@ -7,6 +7,9 @@
 
 namespace genview {
 
+std::vector<FieldInfo> RunFields();
+int RunRun(const Args& args, Progress& progress);
+
 std::vector<FieldInfo> DatasetMakeFields();
 int RunDatasetMake(const Args& args, Progress& progress);
 
@@ -24,6 +27,27 @@ int RunGeneratorTower(const Args& args, Progress& progress);
 
 std::vector<FieldInfo> GeneratorMeasureFields();
 int RunGeneratorMeasure(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> ViewsFields();
+int RunViews(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> PretrainFields();
+int RunPretrain(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> EvalLinearFields();
+int RunEvalLinear(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> EvalKnnFields();
+int RunEvalKnn(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> DatasetPackFields();
+int RunDatasetPack(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> FeaturesFields();
+int RunFeatures(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> BenchLoaderFields();
+int RunBenchLoader(const Args& args, Progress& progress);
 
 std::vector<FieldInfo> BenchStepFields();
 int RunBenchStep(const Args& args, Progress& progress);

@@ -1,5 +1,6 @@
-// genview dataset make: the built-in procedural pictures as files.
+// genview dataset make|pack: the built-in procedural pictures as files, and pictures as tar shards.
 #include "cli/commands.h"
+#include "genview/data/pack.h"
 #include "genview/data/shapes_dataset.h"
 
 namespace genview {
@@ -30,6 +31,17 @@ int RunDatasetMake(const Args& args, Progress& progress) {
   }
   const auto done = MakeShapesDataset(config.shapes, config.out, progress, config.threads);
   fmt::print("{} images in {}, their masks in {}\n", done.images, (config.out / "images").string(), (config.out / "masks").string());
+  return kOk;
+}
+
+std::vector<FieldInfo> DatasetPackFields() { return DescribeFields<PackConfig>(); }
+
+int RunDatasetPack(const Args& args, Progress& progress) {
+  const auto config = ParseFields<PackConfig>(args);
+  SkippedLog skipped;
+  const PackSummary done = PackShards(config, progress, skipped);
+  skipped.Write(config.out.parent_path() / "skipped.tsv");
+  fmt::print("{}: {} images in {} shards ({} skipped)\n", done.spec, done.images, done.shards, skipped.count());
   return kOk;
 }
 

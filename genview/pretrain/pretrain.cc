@@ -46,21 +46,6 @@ AugmentConfig AugmentOf(const PretrainConfig& config, int view) {
   return augment;
 }
 
-PairLoaderConfig LoaderOf(const PretrainConfig& config) {
-  PairLoaderConfig loader;
-  loader.view1 = AugmentOf(config, 0);
-  loader.view2 = AugmentOf(config, 1);
-  loader.batch = config.batch / config.accumulate;
-  loader.threads = config.run.threads;
-  loader.seed = config.run.seed;
-  loader.strict = config.run.strict;
-  const Preprocess preprocess = PreprocessOf(config);
-  loader.mean = preprocess.mean;
-  loader.std = preprocess.std;
-  loader.generated_probability = config.pair.source == PairSource::kGenerated ? config.pair.probability : 0;
-  return loader;
-}
-
 // What the rows of the log are made of, summed since the last row; part of the checkpoint, so that a resumed run writes
 // the same rows.
 struct Window {
@@ -334,6 +319,21 @@ void Run::WriteEncoder() {
 }
 
 }  // namespace
+
+PairLoaderConfig LoaderOf(const PretrainConfig& config) {
+  PairLoaderConfig loader;
+  loader.view1 = AugmentOf(config, 0);
+  loader.view2 = AugmentOf(config, 1);
+  loader.batch = config.batch / config.accumulate;
+  loader.threads = config.run.threads;
+  loader.seed = config.run.seed;
+  loader.strict = config.run.strict;
+  const Preprocess preprocess = PreprocessOf(config);
+  loader.mean = preprocess.mean;
+  loader.std = preprocess.std;
+  loader.generated_probability = config.pair.source == PairSource::kGenerated ? config.pair.probability : 0;
+  return loader;
+}
 
 Json PretrainSummaryToJson(const PretrainSummary& s) {
   return {{"steps", s.steps}, {"epochs", s.epochs}, {"pairs_per_step", s.pairs_per_step}, {"images", s.images},

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "genview/base/progress.h"
+#include "genview/data/loader.h"
 #include "genview/pretrain/config.h"
 
 namespace genview {
@@ -27,6 +28,9 @@ struct PretrainSummary {
   std::string encoder_fingerprint;               // of encoder.safetensors
 };
 Json PretrainSummaryToJson(const PretrainSummary& summary);
+
+// How the pairs of a resolved config are made: augmentations, batch, share of generated views.
+PairLoaderConfig LoaderOf(const PretrainConfig& resolved);
 
 PretrainSummary Pretrain(const PretrainConfig& config, Progress& progress);
 

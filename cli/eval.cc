@@ -1,0 +1,33 @@
+// genview eval linear|knn: how well frozen features tell classes apart.
+#include "cli/commands.h"
+#include "genview/eval/knn.h"
+#include "genview/eval/linear.h"
+
+namespace genview {
+namespace {
+
+int PrintResult(const EvalResult& result, const Path& out) {
+  fmt::print("{} top-1 {:.2f}% ({:.2f} to {:.2f})", result.kind, result.top1, result.top1_low, result.top1_high);
+  if (result.classes > 5) fmt::print(", top-5 {:.2f}%", result.top5);
+  fmt::print(", {} images, {} classes\n", result.images, result.classes);
+  if (!out.empty()) fmt::print("{}\n", out.string());
+  return kOk;
+}
+
+}  // namespace
+
+std::vector<FieldInfo> EvalLinearFields() { return DescribeFields<LinearConfig>(); }
+
+int RunEvalLinear(const Args& args, Progress& progress) {
+  const auto config = ParseFields<LinearConfig>(args);
+  return PrintResult(EvalLinear(config, progress), config.inputs.out);
+}
+
+std::vector<FieldInfo> EvalKnnFields() { return DescribeFields<KnnConfig>(); }
+
+int RunEvalKnn(const Args& args, Progress& progress) {
+  const auto config = ParseFields<KnnConfig>(args);
+  return PrintResult(EvalKnn(config, progress), config.inputs.out);
+}
+
+}  // namespace genview

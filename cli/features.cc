@@ -1,0 +1,16 @@
+// genview features: what an encoder makes of every picture.
+#include "cli/commands.h"
+#include "genview/eval/features.h"
+
+namespace genview {
+
+std::vector<FieldInfo> FeaturesFields() { return DescribeFields<FeaturesConfig>(); }
+
+int RunFeatures(const Args& args, Progress& progress) {
+  const auto config = ParseFields<FeaturesConfig>(args);
+  const FeaturesSummary done = ExtractFeatures(config, progress);
+  fmt::print("{}: {} images, {} numbers each ({} skipped)\n", config.out.string(), done.images, done.embedding_width, done.skipped);
+  return kOk;
+}
+
+}  // namespace genview

@@ -1,0 +1,59 @@
+// genview pretrain RECIPE.toml: one pretraining run, of one arm of a recipe whose views and models are there already.
+#include "cli/commands.h"
+#include "cli/run_plan.h"
+#include "genview/pretrain/pretrain.h"
+
+namespace genview {
+namespace {
+
+struct PretrainArgs {
+  Path recipe;
+  std::string arm;
+  Path out;
+  std::vector<std::string> set;
+  RunOptions run;
+};
+template <class Visit>
+void VisitFields(PretrainArgs& c, Visit&& visit) {
+  visit("recipe", c.recipe, Required{}, "recipe file");
+  visit("arm", c.arm, Any{}, "arm whose settings are taken; empty = the first");
+  visit("out", c.out, Any{}, "folder of the run; empty = runs/NAME/ARM/pretrain");
+  visit("set", c.set, Any{}, "KEY=VALUE instead of the recipe's; may be given several times");
+  visit("run", c.run, Section{}, "device, precision, seed and the like");
+}
+
+const ArmPlan& FindArm(const RunPlan& plan, const std::string& name) {
+  if (name.empty()) return plan.arms.front();
+  std::vector<std::string> known;
+  for (const ArmPlan& arm : plan.arms) {
+    if (arm.name == name) return arm;
+    known.push_back(arm.name);
+  }
+  throw UsageError({.what = Format("the recipe has no arm `{}`", name), .where = Format("{}, --arm", kCommandLine), .next = SuggestName(name, known)});
+}
+
+}  // namespace
+
+std::vector<FieldInfo> PretrainFields() { return DescribeFields<PretrainArgs>(); }
+
+int RunPretrain(const Args& args, Progress& progress) {
+  const auto options = ParseFields<PretrainArgs>(args);
+  const auto flags = args.values.find("run");
+  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(options.recipe, options.set),
+                                {.out = "", .run = flags == args.values.end() ? Json::object() : *flags});
+  const ArmPlan& arm = FindArm(plan, options.arm);
+  PretrainConfig config = arm.recipe.pretrain.config;
+  config.data = plan.recipe.data.train;
+  config.out = options.out.empty() ? (plan.folder / arm.name / "pretrain").string() : options.out.string();
+  config.run = plan.recipe.run;
+  if (!arm.views.empty()) config.pair.views = (plan.folder / arm.views).string();
+  if (config.quality.enabled && config.quality.encoder.empty()) config.quality.encoder = plan.recipe.foreground.encoder;
+  if (config.quality.enabled && config.quality.foreground.empty()) config.quality.foreground = (plan.folder / "foreground" / "model.safetensors").string();
+  CheckRequired(config, {.file = options.recipe.string(), .prefix = "pretrain", .lines = nullptr});
+  const PretrainSummary done = Pretrain(config, progress);
+  fmt::print("{}: {} epochs, {} steps, loss {:.4f}{}\n", config.out, done.epochs, done.steps, done.loss, done.collapsed ? ", looks collapsed" : "");
+  fmt::print("{}\n", (Path(config.out) / "encoder.safetensors").string());
+  return kOk;
+}
+
+}  // namespace genview

@@ -1,0 +1,119 @@
+#include "cli/run_plan.h"
+
+#include <algorithm>
+#include <map>
+
+#include "genview/base/error.h"
+
+namespace genview {
+namespace {
+
+// Keys whose values are files or folders that are read.
+constexpr const char* kSources[] = {"data.train", "data.test", "foreground.encoder", "foreground.component", "views.generator",
+                                    "pretrain.pair.views", "pretrain.quality.encoder",
+                                    "pretrain.quality.foreground"};
+
+Json* Find(Json& values, std::string_view dotted) {
+  Json* place = &values;
+  for (const auto& part : Split(dotted, '.')) {
+    if (!place->is_object() || !place->contains(part)) return nullptr;
+    place = &(*place)[part];
+  }
+  return place;
+}
+
+void ResolveSources(Json& values, const std::vector<Path>& files) {
+  for (const char* key : kSources) {
+    if (Json* value = Find(values, key); value != nullptr && value->is_string()) *value = ResolveSource(value->get<std::string>(), files);
+  }
+}
+
+// Arms are compared on the same pictures and the same foreground, or their scores would not be comparable.
+void CheckArm(const Arm& arm, const Path& file) {
+  for (const auto& [key, value] : arm.set.items()) {
+    if (key == "pretrain" || key == "views" || key == "eval") continue;
+    throw UsageError({.what = Format("arm `{}` sets `{}`, which all arms share", arm.name, key),
+                      .where = file.string(),
+                      .next = Format("set it once, at the top of the recipe; an arm may set pretrain.*, views.* and eval.*")});
+  }
+}
+
+bool UsesRunViews(const Recipe& recipe) {
+  const PairConfig& pair = recipe.pretrain.config.pair;
+  return pair.source != PairSource::kAugment && pair.views.empty();
+}
+
+// One folder per distinct [views]: `views` for the recipe's own settings, `views-ARM` for the first arm with others.
+void NameViews(RunPlan& plan) {
+  std::map<std::string, std::string> folders;
+  const auto key = [](const Recipe& recipe) { return FieldsToJson(recipe.views).dump(); };
+  const std::string base = key(plan.recipe);
+  const bool base_used = std::any_of(plan.arms.begin(), plan.arms.end(), [&](const ArmPlan& arm) {
+    return UsesRunViews(arm.recipe) && key(arm.recipe) == base;
+  });
+  if (base_used) folders[base] = "views";
+  for (ArmPlan& arm : plan.arms) {
+    if (!UsesRunViews(arm.recipe)) continue;
+    const std::string name = folders.empty() ? "views" : Format("views-{}", arm.name);
+    arm.views = folders.try_emplace(key(arm.recipe), name).first->second;
+  }
+}
+
+}  // namespace
+
+std::string ResolveSource(const std::string& text, const std::vector<Path>& recipe_files) {
+  if (text.empty() || text.starts_with("shapes:") || text.starts_with(kArmEncoder)) return text;
+  // Of shards `name-{0000..0127}.tar` the folder is looked for.
+  const auto exists = [](const Path& path) {
+    std::error_code code;
+    if (std::filesystem::exists(path, code)) return true;
+    return path.filename().string().find('{') != std::string::npos && std::filesystem::is_directory(path.parent_path(), code);
+  };
+  if (exists(text)) return text;
+  for (const Path& file : recipe_files) {
+    const Path beside = (file.parent_path() / text).lexically_normal();
+    if (exists(beside)) return beside.string();
+  }
+  return text;
+}
+
+RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
+  Json values = file.values;
+  ResolveSources(values, file.files);
+  if (!options.run.empty()) MergeJson(values["run"], options.run);
+  RunPlan plan;
+  const std::string recipe_name = file.files.empty() ? "recipe" : file.files.front().string();
+  plan.recipe = RecipeOf<Recipe>(values, {.file = recipe_name, .prefix = "", .lines = nullptr});
+  if (plan.recipe.name.empty()) plan.recipe.name = file.files.empty() ? "run" : file.files.front().stem().string();
+  plan.name = plan.recipe.name;
+  if (plan.name.find('/') != std::string::npos || plan.name.starts_with(".")) {
+    throw UsageError({.what = Format("`{}` cannot be the name of a run", plan.name), .where = recipe_name, .next = "use letters, digits and `-`"});
+  }
+  plan.folder = options.out.empty() ? Path("runs") / plan.name : options.out;
+  for (const int64_t seed : plan.recipe.seeds) plan.seeds.push_back(static_cast<uint64_t>(seed));
+  if (plan.seeds.empty()) plan.seeds = {plan.recipe.run.seed};
+  values["name"] = plan.name;
+
+  std::vector<Arm> arms = file.arms;
+  if (arms.empty()) arms.push_back({"main", Json::object()});
+  for (Arm& arm : arms) {
+    CheckArm(arm, recipe_name);
+    ResolveSources(arm.set, file.files);
+    plan.arms.push_back({arm.name, arm.set, RecipeOf<Recipe>(WithSet(values, arm.set)), ""});
+  }
+  NameViews(plan);
+  return plan;
+}
+
+std::string PlanToToml(const RunPlan& plan) {
+  Json values = FieldsToJson(plan.recipe);
+  Json arms = Json::array();
+  for (const ArmPlan& arm : plan.arms) {
+    arms.push_back({{"name", arm.name}});
+    if (!arm.set.empty()) arms.back()["set"] = arm.set;
+  }
+  values["arms"] = arms;
+  return ToToml(values);
+}
+
+}  // namespace genview

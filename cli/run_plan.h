@@ -1,0 +1,46 @@
+// A recipe made ready to run: names and paths resolved, every arm a recipe of its own.
+//
+//   const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>("recipes/demo.toml"), {.out = "", .run = flags});
+//   fmt::print("{}", PlanToToml(plan));        // a recipe that gives the same plan
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/recipe.h"
+#include "cli/recipe_file.h"
+
+namespace genview {
+
+struct ArmPlan {
+  std::string name;
+  Json set;
+  Recipe recipe;       // the base with `set`
+  std::string views;   // folder of its generated views within the run, "" when it uses none of the run's
+};
+
+struct RunPlan {
+  std::string name;
+  Path folder;
+  Recipe recipe;
+  std::vector<ArmPlan> arms;
+  std::vector<uint64_t> seeds;
+};
+
+struct PlanOptions {
+  Path out;                          // empty: runs/NAME
+  Json run = Json::object();         // flags that go before the recipe's [run]
+};
+
+// Throws UsageError for what does not go together.
+RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options);
+
+std::string PlanToToml(const RunPlan& plan);
+
+// A path of a recipe: as it is where it exists from here, otherwise from the folder of a recipe file. Other sources than
+// files, and what is nowhere, stay as they are.
+std::string ResolveSource(const std::string& text, const std::vector<Path>& recipe_files);
+
+inline constexpr const char* kArmEncoder = "arm:";
+
+}  // namespace genview

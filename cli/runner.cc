@@ -1,0 +1,302 @@
+#include "cli/runner.h"
+
+#include <algorithm>
+
+#include "cli/environment.h"
+#include "cli/gallery.h"
+#include "genview/base/error.h"
+#include "genview/base/hash.h"
+#include "genview/data/source.h"
+#include "genview/pretrain/pretrain.h"
+#include "genview/report/report.h"
+
+namespace genview {
+namespace {
+
+// Raised when what a stage computes changes, so that runs made before are made again.
+constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kViewsVersion = 1, kPretrainVersion = 1,
+                  kEvalVersion = 1, kGalleryVersion = 1;
+
+[[noreturn]] void Missing(const std::string& key, const std::string& next) {
+  throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
+}
+
+RunOptions WithSeed(RunOptions run, uint64_t seed) {
+  run.seed = seed;
+  return run;
+}
+
+}  // namespace
+
+Runner::Runner(RunPlan plan, std::vector<std::string> only, Progress& progress)
+    : plan_(std::move(plan)), only_(std::move(only)), progress_(progress), book_(plan_.folder / "state", only_) {}
+
+bool Runner::Allowed(std::string_view stage) const {
+  return only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end();
+}
+
+Path Runner::ArmFolder(const ArmPlan& arm, uint64_t seed) const {
+  return SeedFolder(plan_.folder, arm.name, plan_.seeds, seed);
+}
+
+std::string Runner::StageName(std::string_view stage, const ArmPlan& arm, uint64_t seed) const {
+  return plan_.seeds.size() > 1 ? Format("{} {} seed {}", stage, arm.name, seed) : Format("{} {}", stage, arm.name);
+}
+
+Json Runner::Settings(Json settings, const RunOptions& run) const {
+  settings["run"] = FieldsToJson(run);
+  return WithoutMachine(std::move(settings));
+}
+
+std::string Runner::DataFingerprint(const std::string& source) {
+  if (source.empty()) Missing("data.train", "name a folder of pictures, or shapes:count=4096,size=64,seed=0");
+  auto& known = data_[source];
+  if (known.empty()) known = OpenSource(source)->Fingerprint();
+  return known;
+}
+
+Path Runner::Encoder(const std::string& text) {
+  if (text.empty()) Missing("foreground.encoder", "name an encoder folder or checkpoint, or arm:NAME for one that this run trains");
+  if (!text.starts_with(kArmEncoder)) return text;
+  const std::string name = text.substr(std::string_view(kArmEncoder).size());
+  for (const ArmPlan& arm : plan_.arms) {
+    if (arm.name == name) return Pretrained(arm, plan_.seeds.front());
+  }
+  std::vector<std::string> names;
+  for (const ArmPlan& arm : plan_.arms) names.push_back(arm.name);
+  throw UsageError({.what = Format("there is no arm `{}` to take the encoder of", name),
+                    .where = Format("recipe, `{}`", text),
+                    .next = SuggestName(name, names)});
+}
+
+Path Runner::ForegroundModel() {
+  const Path out = plan_.folder / "foreground" / "model.safetensors";
+  if (!made_.try_emplace("foreground fit", out).second) return out;
+  FitConfig config = plan_.recipe.foreground.fit;
+  config.images = plan_.recipe.data.train;
+  config.encoder = Encoder(plan_.recipe.foreground.encoder);
+  config.out = out;
+  config.run = plan_.recipe.run;
+  std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}};
+  if (!config.component.empty()) inputs["component"] = book_.FingerprintOf(config.component);
+  book_.Make({.name = "foreground fit", .version = kFitVersion, .settings = Settings(FieldsToJson(plan_.recipe.foreground), config.run),
+              .inputs = inputs, .outputs = {out}, .owned = {}},
+             progress_, [&] {
+               const FitSummary done = FitForeground(config, progress_);
+               return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
+             });
+  return out;
+}
+
+Path Runner::QualityModel(const ArmPlan& arm, const std::string& encoder) {
+  if (encoder == plan_.recipe.foreground.encoder) return ForegroundModel();
+  const Path out = plan_.folder / "foreground" / Format("quality-{}.safetensors", Fingerprint(encoder).substr(0, 8));
+  if (!made_.try_emplace(out.string(), out).second) return out;
+  FitConfig config = plan_.recipe.foreground.fit;
+  config.images = plan_.recipe.data.train;
+  config.encoder = Encoder(encoder);
+  config.component.clear();
+  config.out = out;
+  config.run = plan_.recipe.run;
+  Json settings = FieldsToJson(plan_.recipe.foreground);
+  settings.erase("component");
+  book_.Make({.name = Format("foreground fit for {}", arm.name), .version = kFitVersion, .settings = Settings(settings, config.run),
+              .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}},
+              .outputs = {out}, .owned = {}},
+             progress_, [&] {
+               const FitSummary done = FitForeground(config, progress_);
+               return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
+             });
+  return out;
+}
+
+Path Runner::Ratios() {
+  const Path folder = plan_.folder / "foreground", out = folder / "ratios.tsv";
+  if (!made_.try_emplace("foreground score", out).second) return out;
+  ScoreConfig config;
+  config.images = plan_.recipe.data.train;
+  config.model = ForegroundModel();
+  config.encoder = Encoder(plan_.recipe.foreground.encoder);
+  config.out = out;
+  config.masks = folder / "masks";
+  config.levels = plan_.recipe.views.config.levels;
+  config.run = plan_.recipe.run;
+  book_.Make({.name = "foreground score", .version = kScoreVersion, .settings = Settings({{"levels", config.levels}}, config.run),
+              .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)},
+                         {"model", book_.FingerprintOf(config.model)}},
+              .outputs = {out, config.masks}, .owned = {}},
+             progress_, [&] {
+               const ScoreSummary done = ScoreForeground(config, progress_);
+               return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
+             });
+  return out;
+}
+
+Path Runner::Generator(const std::string& text) {
+  if (text.empty()) Missing("views.generator", "name the folder of a Stable unCLIP pipeline");
+  return text;
+}
+
+Path Runner::Views(const ArmPlan& arm) {
+  const Path out = plan_.folder / arm.views;
+  if (!made_.try_emplace(arm.views, out).second) return out;
+  ViewsConfig config = arm.recipe.views.config;
+  config.images = plan_.recipe.data.train;
+  if (config.policy == NoisePolicy::kAdaptive) config.ratios = Ratios();
+  config.generator = Generator(config.generator.string());
+  config.out = out;
+  config.run = plan_.recipe.run;
+  std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}, {"generator", book_.FingerprintOf(config.generator)}};
+  if (!config.ratios.empty()) inputs["ratios"] = book_.FingerprintOf(config.ratios);
+  const std::string name = arm.views == "views" ? "views" : Format("views {}", arm.views.substr(sizeof("views-") - 1));
+  book_.Make({.name = name, .version = kViewsVersion, .settings = Settings(FieldsToJson(arm.recipe.views), config.run), .inputs = inputs,
+              .outputs = {out / "manifest.jsonl"}, .owned = {out}},
+             progress_, [&] {
+               const ViewsSummary done = GenerateViews(config, progress_);
+               return StageCounts{"views", done.asked, done.written, done.asked - done.written};
+             });
+  return out;
+}
+
+PretrainConfig Runner::PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<std::string, std::string>& inputs) {
+  PretrainConfig config = arm.recipe.pretrain.config;
+  config.data = plan_.recipe.data.train;
+  config.out = (ArmFolder(arm, seed) / "pretrain").string();
+  config.run = WithSeed(plan_.recipe.run, seed);
+  inputs["data"] = DataFingerprint(config.data);
+  if (config.pair.source != PairSource::kAugment) {
+    if (config.pair.views.empty()) config.pair.views = Views(arm).string();
+    const Path views = config.pair.views;
+    inputs["views"] = book_.FingerprintOf(std::filesystem::is_directory(views) ? views / "manifest.jsonl" : views);
+  }
+  if (config.quality.enabled) {
+    const std::string encoder = config.quality.encoder.empty() ? plan_.recipe.foreground.encoder : config.quality.encoder;
+    if (config.quality.foreground.empty()) config.quality.foreground = QualityModel(arm, encoder).string();
+    config.quality.encoder = Encoder(encoder).string();
+    inputs["quality encoder"] = book_.FingerprintOf(config.quality.encoder);
+    inputs["quality model"] = book_.FingerprintOf(config.quality.foreground);
+  }
+  return config;
+}
+
+Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
+  const std::string name = StageName("pretrain", arm, seed);
+  const Path out = ArmFolder(arm, seed) / "pretrain" / "encoder.safetensors";
+  if (const auto known = made_.find(name); known != made_.end()) return known->second;
+  if (!making_.insert(name).second) {
+    throw UsageError({.what = Format("arm `{}` would need its own encoder to be trained", arm.name),
+                      .where = "recipe, key `foreground.encoder`",
+                      .next = "take the encoder of an arm that uses augmented pictures alone"});
+  }
+  std::map<std::string, std::string> inputs;
+  const PretrainConfig config = PretrainOf(arm, seed, inputs);
+  book_.Make({.name = name, .version = kPretrainVersion, .settings = Settings(WhatIsComputed(Resolved(config)), config.run), .inputs = inputs,
+              .outputs = {out}, .owned = {}},
+             progress_, [&] {
+               const PretrainSummary done = Pretrain(config, progress_);
+               return StageCounts{"images", done.images, done.images - done.skipped, done.skipped};
+             });
+  making_.erase(name);
+  made_[name] = out;
+  return out;
+}
+
+void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
+  const DataSection& data = plan_.recipe.data;
+  if (data.test.empty()) return;
+  const Path checkpoint = Pretrained(arm, seed), folder = ArmFolder(arm, seed) / "eval", cache = plan_.folder / "state" / "features";
+  const auto make = [&](const std::string& kind, const auto& part, auto&& evaluate) {
+    const Path out = folder / Format("{}.json", kind);
+    if (!part.enabled) return;
+    auto config = part.config;
+    config.inputs.train = data.train;
+    config.inputs.test = data.test;
+    config.inputs.checkpoint = checkpoint;
+    config.inputs.out = out;
+    config.inputs.cache = cache;
+    config.inputs.run = WithSeed(plan_.recipe.run, seed);
+    book_.Make({.name = StageName(Format("eval {}", kind), arm, seed), .version = kEvalVersion,
+                .settings = Settings(FieldsToJson(part), config.inputs.run),
+                .inputs = {{"train", DataFingerprint(data.train)}, {"test", DataFingerprint(data.test)}, {"checkpoint", book_.FingerprintOf(checkpoint)}},
+                .outputs = {out}, .owned = {out}},
+               progress_, [&] {
+                 const EvalResult result = evaluate(config);
+                 return StageCounts{"images", result.images, result.images, 0};
+               });
+  };
+  make("linear", arm.recipe.eval.linear, [&](const LinearConfig& config) { return EvalLinear(config, progress_); });
+  make("knn", arm.recipe.eval.knn, [&](const KnnConfig& config) { return EvalKnn(config, progress_); });
+  std::filesystem::remove_all(cache);  // features of one checkpoint are of no use to the next
+}
+
+void Runner::Gallery() {
+  const Path out = plan_.folder / "gallery";
+  if (!Allowed("gallery")) return;
+  GalleryConfig config;
+  config.images = plan_.recipe.data.train;
+  config.pictures = plan_.recipe.report.pictures;
+  config.pairs = plan_.recipe.report.pairs;
+  config.out = out;
+  config.run = plan_.recipe.run;
+  std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}};
+  if (made_.count("foreground score") != 0) {
+    config.ratios = made_["foreground score"];
+    config.masks = config.ratios.parent_path() / "masks";
+    inputs["ratios"] = book_.FingerprintOf(config.ratios);
+  }
+  for (const ArmPlan& arm : plan_.arms) {
+    if (!arm.views.empty() && config.views.empty()) {
+      const ViewsConfig& views = arm.recipe.views.config;
+      config.views = made_[arm.views];
+      config.generator = Generator(views.generator.string());
+      config.levels = views.levels;
+      config.steps = views.steps;
+      config.guidance = views.guidance;
+      config.scheduler = views.scheduler;
+    }
+    if (arm.recipe.pretrain.config.quality.enabled && !config.pairs_of) {
+      config.pairs_of = PretrainOf(arm, plan_.seeds.front(), inputs);
+      config.arm = arm.name;
+    }
+  }
+  if (config.ratios.empty() && !config.pairs_of) return;
+  if (!config.views.empty()) inputs["views"] = book_.FingerprintOf(config.views / "manifest.jsonl");
+  Json settings = FieldsToJson(plan_.recipe.report);
+  settings["levels"] = config.levels;
+  if (config.pairs_of) settings["pairs_of"] = WhatIsComputed(Resolved(*config.pairs_of));
+  book_.Make({.name = "gallery", .version = kGalleryVersion, .settings = Settings(settings, config.run), .inputs = inputs,
+              .outputs = {out / "gallery.json"}, .owned = {out}},
+             progress_, [&] {
+               const GallerySummary done = MakeGallery(config, progress_);
+               return StageCounts{"pictures", done.pictures, done.pictures, 0};
+             });
+}
+
+void Runner::Report() {
+  std::vector<std::string> names;
+  for (const ArmPlan& arm : plan_.arms) names.push_back(arm.name);
+  scores_ = CollectScores(plan_.folder, names, plan_.seeds);
+  WriteJson(plan_.folder / "results.json", ScoresToJson(scores_));
+  const ReportSummary page = WriteReport({plan_.folder}, report());
+  headline_ = page.headline;
+}
+
+void Runner::Go() {
+  WriteFile(plan_.folder / "recipe.toml", PlanToToml(plan_));
+  WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));
+  if (!only_.empty() && Allowed("foreground")) (void)Ratios();
+  for (const ArmPlan& arm : plan_.arms) {
+    if (!only_.empty() && !Allowed("pretrain") && !Allowed("eval")) {
+      if (!arm.views.empty() && Allowed("views")) (void)Views(arm);
+      continue;
+    }
+    for (const uint64_t seed : plan_.seeds) {
+      (void)Pretrained(arm, seed);
+      if (Allowed("eval")) Evaluate(arm, seed);
+    }
+  }
+  if (Allowed("gallery")) Gallery();
+  Report();
+}
+
+}  // namespace genview

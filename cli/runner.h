@@ -1,0 +1,60 @@
+// All stages of a plan in the order that their inputs ask for. Each is made when something needs it, at most once, and
+// not at all when the run's folder holds it already.
+//
+//   Runner runner(plan, /*only=*/{}, progress);
+//   runner.Go();                          // ends with results.json and report.html
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cli/run_plan.h"
+#include "cli/stage_book.h"
+#include "genview/report/scores.h"
+
+namespace genview {
+
+class Runner {
+ public:
+  // `only`: foreground, views, pretrain, eval, gallery, report; empty = all.
+  Runner(RunPlan plan, std::vector<std::string> only, Progress& progress);
+
+  void Go();
+  const std::vector<ArmScore>& scores() const { return scores_; }
+  Path report() const { return plan_.folder / "report.html"; }
+  const std::string& headline() const { return headline_; }
+
+ private:
+  // Each makes what it is named after if need be, and says where it is.
+  Path Encoder(const std::string& text);                              // of a recipe's `encoder` key
+  Path ForegroundModel();
+  Path QualityModel(const ArmPlan& arm, const std::string& encoder);  // for an encoder of the quality's own
+  Path Ratios();
+  Path Generator(const std::string& text);
+  Path Views(const ArmPlan& arm);
+  Path Pretrained(const ArmPlan& arm, uint64_t seed);                 // the checkpoint
+  void Evaluate(const ArmPlan& arm, uint64_t seed);
+  void Gallery();
+  void Report();
+
+  PretrainConfig PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<std::string, std::string>& inputs);
+  std::string DataFingerprint(const std::string& source);
+  Path ArmFolder(const ArmPlan& arm, uint64_t seed) const;
+  std::string StageName(std::string_view stage, const ArmPlan& arm, uint64_t seed) const;
+  Json Settings(Json settings, const RunOptions& run) const;
+  bool Allowed(std::string_view stage) const;
+
+  RunPlan plan_;
+  std::vector<std::string> only_;
+  Progress& progress_;
+  StageBook book_;
+  std::set<std::string> making_;                    // arms whose encoder is being asked for, to find circles
+  std::map<std::string, Path> made_;                // by stage name
+  std::map<std::string, std::string> data_;         // source -> fingerprint
+  std::vector<ArmScore> scores_;
+  std::string headline_;
+};
+
+}  // namespace genview
