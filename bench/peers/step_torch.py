@@ -54,11 +54,12 @@ def step():
         q, k = torch.nn.functional.normalize(q, dim=1), torch.nn.functional.normalize(k, dim=1)
         logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue], 1) / 0.2
         loss = torch.nn.functional.cross_entropy(logits, torch.zeros(batch, dtype=torch.long))
-        queue[:, pointer:pointer + batch] = k.T
-        pointer = (pointer + batch) % queue.shape[1]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
+    if loss_name != "lightly":  # lightly keeps its own queue; the backward pass needs the old one
+        queue[:, pointer:pointer + batch] = k.T
+        pointer = (pointer + batch) % queue.shape[1]
 
 
 timed_loop(step, seconds, batch)
