@@ -281,7 +281,21 @@ void Runner::Report() {
   headline_ = page.headline;
 }
 
+// What a killed run left beside final names. Folders of many pictures are swept by the stages that write them.
+static void SweepRunFolder(const Path& folder) {
+  SweepPartFiles(folder);
+  std::error_code code;
+  std::filesystem::recursive_directory_iterator it(folder, code), end;
+  for (; !code && it != end; it.increment(code)) {
+    if (!it->is_directory(code)) continue;
+    const std::string name = it->path().filename().string();
+    if (name == "masks" || name.starts_with("views")) it.disable_recursion_pending();
+    else SweepPartFiles(it->path());
+  }
+}
+
 void Runner::Go() {
+  SweepRunFolder(plan_.folder);
   WriteFile(plan_.folder / "recipe.toml", PlanToToml(plan_));
   WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));
   if (!only_.empty() && Allowed("foreground")) (void)Ratios();

@@ -18,6 +18,12 @@
 namespace genview {
 namespace {
 
+// As seen from the table, so that a run folder can be moved or copied.
+std::string MasksPlace(const ScoreConfig& config) {
+  const Path place = config.masks.lexically_relative(config.out.parent_path());
+  return (place.empty() ? config.masks : place).string();
+}
+
 // Everything a picture's row, mask and truth need, and nothing that changes.
 struct Scorer {
   Scorer(const ScoreConfig& c, std::shared_ptr<const ImageSource> s, std::shared_ptr<const Encoder> e)
@@ -66,7 +72,7 @@ std::string RequestOf(const ScoreConfig& config, const Scorer& scorer) {
 // True when no mask is wanted, or every picture of the table has its own.
 bool MasksAreThere(const Scorer& scorer, const Json& summary) {
   if (scorer.masks.empty()) return true;
-  if (summary.value("masks", "") != scorer.config.masks.string()) return false;
+  if (summary.value("masks", "") != MasksPlace(scorer.config)) return false;
   std::set<std::string> scored;
   for (const ForegroundRow& row : ReadForegroundTable(scorer.config.out)) scored.insert(row.id);
   for (int64_t i = 0; i < scorer.source->size(); ++i) {
@@ -116,7 +122,7 @@ Json SummaryToJson(const ScoreSummary& summary, const ScoreConfig& config, const
   if (summary.truth_overlap) json["mean_overlap_with_truth"] = *summary.truth_overlap;
   json["threshold"] = scorer.threshold;
   json["encoder"] = scorer.encoder->fingerprint();
-  if (!config.masks.empty()) json["masks"] = config.masks.string();
+  if (!config.masks.empty()) json["masks"] = MasksPlace(config);
   return json;
 }
 
@@ -179,7 +185,7 @@ ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress) {
   }
 
   SkippedLog skipped;
-  ScoreJournal journal(files.journal_path(), request + config.masks.string(), skipped);
+  ScoreJournal journal(files.journal_path(), request + MasksPlace(config), skipped);
   const int64_t batch_size = EncodeBatchSize(*scorer.encoder, config.run.batch);
   // Batches are cut by position. To get those of an undisturbed run, go on where a batch begins.
   const int64_t first = journal.next() >= total ? total : journal.next() / batch_size * batch_size;
