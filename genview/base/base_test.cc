@@ -143,6 +143,11 @@ TEST(Files, GrowingFilesGoOnWhereTheyWere) {
   EXPECT_FALSE(std::filesystem::exists(aside));
 }
 
+TEST(Json, NumbersOutOfRangeAreErrorsToo) {
+  EXPECT_THROW(ParseJson("[1e320]", "x"), Error);
+  EXPECT_THROW(ParseJson("[1", "x"), Error);
+}
+
 TEST(Text, NearestNameAndUtf8) {
   EXPECT_EQ(NearestName("guidence", {"steps", "guidance"}), "guidance");
   EXPECT_EQ(NearestName("zzzzzz", {"steps", "guidance"}), "");

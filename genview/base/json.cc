@@ -52,6 +52,10 @@ Json ParseJson(std::string_view text, std::string_view where) {
     throw Error({.what = "the text is not valid JSON",
                  .where = Format("{}, byte {}", where, error.byte),
                  .next = "correct the file, or get it again from where it came"});
+  } catch (const nlohmann::json::out_of_range&) {
+    throw Error({.what = "the JSON holds a number too large for this program",
+                 .where = std::string(where),
+                 .next = "correct the file, or get it again from where it came"});
   }
 }
 

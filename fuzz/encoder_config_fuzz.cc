@@ -1,0 +1,34 @@
+// The configs of open_clip and Hugging Face: towers and preprocessing. Whatever the JSON, the answer is a config within
+// bounds or an Error.
+#include "genview/base/error.h"
+#include "genview/models/encoder.h"
+
+namespace {
+
+template <class Read>
+void Try(Read&& read) {
+  try {
+    read();
+  } catch (const genview::Error&) {
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace genview;
+  Json json;
+  try {
+    json = ParseJson({reinterpret_cast<const char*>(data), size}, "fuzz");
+  } catch (const Error&) {
+    return 0;
+  }
+  const auto check = [](const ClipVisionConfig& c) {
+    if (c.width % c.heads != 0 || c.grid() < 1 || !(CountClipParameters(c) > 0)) __builtin_trap();
+  };
+  Try([&] { check(ClipConfigFromOpenClip(json, "fuzz")); });
+  Try([&] { check(ClipConfigFromHuggingFace(json, "fuzz")); });
+  Try([&] { (void)PreprocessFromOpenClip(json, 32, "fuzz"); });
+  Try([&] { (void)PreprocessFromHuggingFace(json, 32, "fuzz"); });
+  return 0;
+}
