@@ -11,7 +11,10 @@
 namespace genview {
 namespace {
 
-constexpr int64_t kAhead = 3;  // batches: one being filled, one waiting, one of slack
+// Batches begun before they are asked for: one being filled, one waiting, one of slack; fewer where they are large.
+int64_t AheadFor(int64_t bytes_per_batch) { return std::clamp<int64_t>((int64_t{1} << 30) / bytes_per_batch, 1, 3); }
+
+int64_t BytesOf(int64_t batch, int64_t size) { return batch * size * size * 3 * int64_t{sizeof(float)}; }
 
 // Small pictures take microseconds: then threads take several at a time.
 int64_t GrainFor(int64_t size) { return size <= 64 ? 8 : 1; }
@@ -56,7 +59,7 @@ struct EncodeLoader::Work {
       : source(std::move(source_in)), indices(std::move(indices_in)), preprocess(preprocess_in), skipped(skipped_in),
         strict(strict_in),
         batches({.end = static_cast<int64_t>(indices.size()), .batch = batch, .threads = ResolveThreads(threads),
-                 .ahead = kAhead, .grain = GrainFor(preprocess_in.size)},
+                 .ahead = AheadFor(BytesOf(batch, preprocess_in.size)), .grain = GrainFor(preprocess_in.size)},
                 [this, batch](int64_t number, int64_t count) { return Make(number * batch, count); },
                 [this](Slots& slots, int64_t slot, int64_t position) { Fill(slots, static_cast<size_t>(slot), position); }) {}
 
@@ -117,7 +120,8 @@ struct EncodeLoader::Work {
 
 EncodeLoader::EncodeLoader(std::shared_ptr<const ImageSource> source, std::vector<int64_t> indices,
                            const Preprocess& preprocess, int64_t batch, int64_t threads, SkippedLog& skipped, bool strict)
-    : work_(std::make_unique<Work>(std::move(source), std::move(indices), preprocess, batch, threads, skipped, strict)) {}
+    : work_(std::make_unique<Work>(std::move(source), std::move(indices), preprocess, std::max<int64_t>(batch, 1), threads,
+                                   skipped, strict)) {}
 
 EncodeLoader::~EncodeLoader() = default;
 
@@ -226,7 +230,8 @@ struct PairLoader::Work {
     constexpr int64_t kEndless = int64_t{1} << 62;
     batches = std::make_unique<OrderedBatches<Slots>>(
         OrderedPlan{.begin = number * config.batch, .end = kEndless / config.batch * config.batch, .batch = config.batch,
-                    .threads = ResolveThreads(config.threads), .ahead = kAhead,
+                    .threads = ResolveThreads(config.threads),
+                    .ahead = AheadFor(BytesOf(config.batch, config.view1.size) + BytesOf(config.batch, config.view2.size)),
                     .grain = GrainFor(std::max(config.view1.size, config.view2.size))},
         [this](int64_t n, int64_t count) { return Make(n, count); },
         [this](Slots& slots, int64_t slot, int64_t) { Fill(slots, slot); });
@@ -247,7 +252,8 @@ struct PairLoader::Work {
 PairLoader::PairLoader(std::shared_ptr<const ImageSource> source, std::shared_ptr<const GeneratedViews> views,
                        const PairLoaderConfig& config, SkippedLog& skipped)
     : work_(std::make_unique<Work>(std::move(source), std::move(views), config, skipped)) {
-  if (config.batch < 1 || work_->per_epoch > 0) return;
+  GENVIEW_CHECK(config.batch > 0, "a batch holds something");
+  if (work_->per_epoch > 0) return;
   throw Error({.what = Format("a batch of {} needs more pictures than the {} there are", config.batch, work_->source->size()),
                .where = "pretraining images",
                .next = "take a smaller batch or more images"});

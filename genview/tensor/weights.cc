@@ -75,7 +75,8 @@ void WeightReader::Finish(const std::vector<std::string>& tolerated) {
   const std::set<std::string> used(used_.begin(), used_.end());
   for (const auto& [name, tensor] : weights_.tensors()) {
     if (used.count(name) != 0) continue;
-    const bool known = std::any_of(tolerated.begin(), tolerated.end(), [&](const auto& p) { return name.starts_with(p); });
+    const bool known = std::any_of(tolerated.begin(), tolerated.end(),
+                                   [&key = name](const auto& p) { return key.starts_with(p); });
     if (!known) wrong_.push_back(Format("{}: not part of this model", name));
   }
   if (wrong_.empty()) return;
