@@ -42,10 +42,12 @@ void Append(WeightList& list, const std::string& prefix, ResnetBlock& w) {
 }
 
 Tensor ForwardResnetBlock(const ResnetBlock& w, const Tensor& x, const Tensor& time, int64_t groups, double eps) {
-  Tensor h = Conv(w.conv1, at::silu(GroupNorm(w.norm1, x, groups, eps)), 1, 1);            // [N,C,H,W]
+  Tensor h = Conv(w.conv1, GroupNormThen(AfterNorm::kSilu, w.norm1, x, groups, eps), 1, 1);  // [N,C,H,W]
   if (w.time.weight.defined()) h = h + Linear(w.time, time).unsqueeze(2).unsqueeze(3);
-  h = Conv(w.conv2, at::silu(GroupNorm(w.norm2, h, groups, eps)), 1, 1);
-  return h + (w.shortcut.weight.defined() ? Conv(w.shortcut, x) : x);
+  h = Conv(w.conv2, GroupNormThen(AfterNorm::kSilu, w.norm2, h, groups, eps), 1, 1);
+  if (!w.shortcut.weight.defined()) return h + x;
+  // A 1x1 convolution is a matrix product over the pixels, and no reordering of weights.
+  return h + TokensToPixels(Linear({w.shortcut.weight.flatten(1), w.shortcut.bias}, PixelsToTokens(x)), x.size(2), x.size(3));
 }
 
 SpatialAttention MakeSpatialAttention(int64_t channels) {
@@ -62,7 +64,7 @@ void Append(WeightList& list, const std::string& prefix, SpatialAttention& w) {
 }
 
 Tensor ForwardSpatialAttention(const SpatialAttention& w, const Tensor& x, int64_t heads, int64_t groups, double eps) {
-  const Tensor tokens = PixelsToTokens(GroupNorm(w.norm, x, groups, eps));                 // [N,HW,C]
+  const Tensor tokens = PixelsToTokens(GroupNormThen(AfterNorm::kNothing, w.norm, x, groups, eps));  // [N,HW,C]
   const Tensor mixed = Attention(Linear(w.q, tokens), Linear(w.k, tokens), Linear(w.v, tokens), heads);
   return x + TokensToPixels(Linear(w.out, mixed), x.size(2), x.size(3));
 }

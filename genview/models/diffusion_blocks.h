@@ -2,7 +2,7 @@
 // Pictures are [N,C,H,W] in channels-last memory throughout: a picture seen as tokens [N,HW,C] is then a view.
 #pragma once
 
-#include "genview/models/blocks.h"
+#include "genview/models/group_norm.h"
 
 namespace genview {
 

@@ -293,7 +293,7 @@ Tensor ForwardTransformerBlock(const TransformerBlock& w, Tensor x, const Tensor
 
 Tensor ForwardTransformer(const Transformer& w, const Tensor& x, const Tensor& prompt, int64_t heads, int64_t groups) {
   const auto matrix = [](const LinearWeights& l) { return LinearWeights{l.weight.flatten(1), l.bias}; };
-  Tensor tokens = Linear(matrix(w.proj_in), PixelsToTokens(GroupNorm(w.norm, x, groups, kTransformerNormEps)));
+  Tensor tokens = Linear(matrix(w.proj_in), PixelsToTokens(GroupNormThen(AfterNorm::kNothing, w.norm, x, groups, kTransformerNormEps)));
   for (const TransformerBlock& block : w.blocks) tokens = ForwardTransformerBlock(block, tokens, prompt, heads);
   return x + TokensToPixels(Linear(matrix(w.proj_out), tokens), x.size(2), x.size(3));
 }
@@ -349,7 +349,7 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
     // To the size of the skip that comes next: twice, save where an odd size was halved.
     if (block.sampler.weight.defined()) x = Upsample(block.sampler, x, skips.back().size(2), skips.back().size(3));
   }
-  return Conv(w.conv_out, at::silu(GroupNorm(w.norm_out, x, c.groups, c.eps)), 1, 1);
+  return Conv(w.conv_out, GroupNormThen(AfterNorm::kSilu, w.norm_out, x, c.groups, c.eps), 1, 1);
 }
 
 Unet ReadUnetFolder(const Path& folder) {

@@ -167,7 +167,7 @@ Tensor ForwardMid(const VaeMid& w, Tensor x, const VaeConfig& c) {
 }
 
 Tensor ForwardOut(const VaeHalf& w, const Tensor& x, const VaeConfig& c) {
-  return Conv(w.conv_out, at::silu(GroupNorm(w.norm_out, x, c.groups, kEps)), 1, 1);
+  return Conv(w.conv_out, GroupNormThen(AfterNorm::kSilu, w.norm_out, x, c.groups, kEps), 1, 1);
 }
 
 // In the memory order of the weights: channels-last is fastest for inference, plain order for training on the CPU, where

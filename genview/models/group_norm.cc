@@ -1,0 +1,244 @@
+#include "genview/models/group_norm.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "genview/models/group_norm_kernels.h"
+
+namespace genview {
+namespace {
+
+using group_norm::Bf16;
+
+constexpr int64_t kTaskRows = 512;   // of one row of the batch, for one thread
+constexpr int64_t kFloatRows = 64;   // summed in fp32 before they are added in fp64
+
+struct Extents {
+  int64_t n, pixels, channels, groups;
+  explicit Extents(const Tensor& x, int64_t g) : n(x.size(0)), pixels(x.size(2) * x.size(3)), channels(x.size(1)), groups(g) {}
+  int64_t tasks() const { return (pixels + kTaskRows - 1) / kTaskRows; }  // per row of the batch
+  int64_t group_size() const { return channels / groups; }
+};
+
+template <class T>
+const T* Data(const Tensor& x) {
+  return static_cast<const T*>(x.const_data_ptr());
+}
+template <class T>
+T* MutableData(const Tensor& x) {
+  return static_cast<T*>(x.mutable_data_ptr());
+}
+float AsFloat(float v) { return v; }
+float AsFloat(Bf16 v) { return std::bit_cast<float>(static_cast<uint32_t>(v.bits) << 16); }
+
+// Calls work(row of the batch, first pixel, pixels) for all parts of the batch, on all threads.
+template <class Work>
+void ForEachPart(const Extents& e, Work&& work) {
+  at::parallel_for(0, e.n * e.tasks(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t first = task % e.tasks() * kTaskRows;
+      work(task, task / e.tasks(), first, std::min(kTaskRows, e.pixels - first));
+    }
+  });
+}
+
+// Two sums per channel over a part: `add(first, rows, a, b)` adds pixels to the fp32 sums a and b.
+template <class Add>
+void SumPart(int64_t first, int64_t pixels, int64_t channels, double* sums, Add&& add) {
+  std::vector<float> part(static_cast<size_t>(2 * channels));
+  for (int64_t done = 0; done < pixels; done += kFloatRows) {
+    std::fill(part.begin(), part.end(), 0.0f);
+    add(first + done, std::min(kFloatRows, pixels - done), part.data(), part.data() + channels);
+    for (int64_t i = 0; i < 2 * channels; ++i) sums[i] += static_cast<double>(part[static_cast<size_t>(i)]);
+  }
+}
+
+// Adds the sums of all parts of row n, in their order.
+void Gather(const Extents& e, const std::vector<double>& parts, int64_t n, std::vector<double>& sums) {
+  std::fill(sums.begin(), sums.end(), 0.0);
+  for (int64_t task = 0; task < e.tasks(); ++task) {
+    const double* part = parts.data() + (n * e.tasks() + task) * 2 * e.channels;
+    for (int64_t i = 0; i < 2 * e.channels; ++i) sums[static_cast<size_t>(i)] += part[i];
+  }
+}
+
+struct Statistics {
+  Tensor mean, inverse;  // [N,G] fp32, inverse = 1 / sqrt(var + eps)
+};
+
+template <class T>
+Statistics MomentsOf(const Tensor& x, const Extents& e, double eps) {
+  std::vector<float> shift(static_cast<size_t>(e.n * e.channels));  // the first pixel: sums of small numbers lose less
+  for (int64_t n = 0; n < e.n; ++n) {
+    const T* pixel = Data<T>(x) + n * e.pixels * e.channels;
+    for (int64_t i = 0; i < e.channels; ++i) shift[static_cast<size_t>(n * e.channels + i)] = AsFloat(pixel[i]);
+  }
+  std::vector<double> parts(static_cast<size_t>(e.n * e.tasks() * 2 * e.channels), 0.0);
+  ForEachPart(e, [&](int64_t task, int64_t n, int64_t first, int64_t pixels) {
+    SumPart(first, pixels, e.channels, parts.data() + task * 2 * e.channels, [&](int64_t at, int64_t rows, float* sum, float* square) {
+      group_norm::AddMoments(Data<T>(x) + (n * e.pixels + at) * e.channels, rows, e.channels, shift.data() + n * e.channels, sum, square);
+    });
+  });
+  Statistics s{at::empty({e.n, e.groups}, at::kFloat), at::empty({e.n, e.groups}, at::kFloat)};
+  std::vector<double> sums(static_cast<size_t>(2 * e.channels));
+  const auto pixels = static_cast<double>(e.pixels);
+  for (int64_t n = 0; n < e.n; ++n) {
+    Gather(e, parts, n, sums);
+    for (int64_t g = 0; g < e.groups; ++g) {
+      const int64_t begin = g * e.group_size(), end = begin + e.group_size();
+      const auto mean_of = [&](int64_t i) {
+        return static_cast<double>(shift[static_cast<size_t>(n * e.channels + i)]) + sums[static_cast<size_t>(i)] / pixels;
+      };
+      double mean = 0, spread = 0;
+      for (int64_t i = begin; i < end; ++i) mean += mean_of(i) / static_cast<double>(e.group_size());
+      for (int64_t i = begin; i < end; ++i) {
+        const double sum = sums[static_cast<size_t>(i)], square = sums[static_cast<size_t>(e.channels + i)], away = mean_of(i) - mean;
+        spread += square - sum * sum / pixels + pixels * away * away;
+      }
+      const double variance = std::max(0.0, spread / (pixels * static_cast<double>(e.group_size())));
+      s.mean.mutable_data_ptr<float>()[n * e.groups + g] = static_cast<float>(mean);
+      // A NaN anywhere in the group is a NaN here: max(0, NaN) is 0, so it is put back.
+      s.inverse.mutable_data_ptr<float>()[n * e.groups + g] = static_cast<float>(std::isnan(spread) ? spread : 1 / std::sqrt(variance + eps));
+    }
+  }
+  return s;
+}
+
+// Of every row and channel: y = x * scale + shift.
+struct Affine {
+  std::vector<float> scale, shift, mean;
+};
+
+Affine AffineOf(const Statistics& s, const Extents& e, const Tensor& weight, const Tensor& bias) {
+  const Tensor w = weight.to(at::kFloat), b = bias.to(at::kFloat);
+  Affine a;
+  for (int64_t n = 0; n < e.n; ++n) {
+    for (int64_t i = 0; i < e.channels; ++i) {
+      const int64_t g = n * e.groups + i / e.group_size();
+      const float mean = s.mean.const_data_ptr<float>()[g], scale = s.inverse.const_data_ptr<float>()[g] * w.const_data_ptr<float>()[i];
+      a.scale.push_back(scale);
+      a.shift.push_back(b.const_data_ptr<float>()[i] - mean * scale);
+      a.mean.push_back(mean);
+    }
+  }
+  return a;
+}
+
+template <class T>
+Tensor ApplyTo(const Tensor& x, const Extents& e, const Affine& a, bool silu) {
+  Tensor y = at::empty_like(x, x.options(), at::MemoryFormat::ChannelsLast);
+  ForEachPart(e, [&](int64_t, int64_t n, int64_t first, int64_t pixels) {
+    const int64_t at = (n * e.pixels + first) * e.channels;
+    group_norm::Apply(Data<T>(x) + at, MutableData<T>(y) + at, pixels, e.channels, a.scale.data() + n * e.channels, a.shift.data() + n * e.channels, silu);
+  });
+  return y;
+}
+
+struct Gradients {
+  Tensor x, weight, bias;
+};
+
+template <class T>
+Gradients BackThrough(const Tensor& x, const Tensor& dy, const Statistics& s, const Extents& e, const Tensor& weight, const Tensor& bias, bool silu) {
+  const Affine a = AffineOf(s, e, weight, bias);
+  Gradients grad{at::empty_like(x, x.options(), at::MemoryFormat::ChannelsLast), at::zeros({e.channels}, at::kDouble), at::zeros({e.channels}, at::kDouble)};
+  std::vector<double> parts(static_cast<size_t>(e.n * e.tasks() * 2 * e.channels), 0.0);
+  ForEachPart(e, [&](int64_t task, int64_t n, int64_t first, int64_t pixels) {
+    SumPart(first, pixels, e.channels, parts.data() + task * 2 * e.channels, [&](int64_t from, int64_t rows, float* sum, float* with_x) {
+      const int64_t at = (n * e.pixels + from) * e.channels, c = n * e.channels;
+      group_norm::BackThroughAct(Data<T>(x) + at, Data<T>(dy) + at, MutableData<T>(grad.x) + at, rows, e.channels, a.scale.data() + c, a.shift.data() + c,
+                                 a.mean.data() + c, silu, sum, with_x);
+    });
+  });
+  // With dz the gradient behind the norm and u = (x - mean) * inverse:
+  //   dx = scale dz - inverse / M (sum of weight dz + u * sum of weight dz u), sums over the group's M values.
+  std::vector<float> by_x(a.scale.size()), constant(a.scale.size());
+  std::vector<double> sums(static_cast<size_t>(2 * e.channels));
+  const Tensor w = weight.to(at::kFloat);
+  const auto values = static_cast<double>(e.pixels * e.group_size());
+  for (int64_t n = 0; n < e.n; ++n) {
+    Gather(e, parts, n, sums);
+    for (int64_t g = 0; g < e.groups; ++g) {
+      const double mean = s.mean.const_data_ptr<float>()[n * e.groups + g], inverse = s.inverse.const_data_ptr<float>()[n * e.groups + g];
+      const int64_t begin = g * e.group_size(), end = begin + e.group_size();
+      double plain = 0, with_u = 0;
+      for (int64_t i = begin; i < end; ++i) {
+        const double dz = sums[static_cast<size_t>(i)], dz_u = sums[static_cast<size_t>(e.channels + i)] * inverse, gamma = w.const_data_ptr<float>()[i];
+        plain += gamma * dz;
+        with_u += gamma * dz_u;
+        grad.weight.mutable_data_ptr<double>()[i] += dz_u;
+        grad.bias.mutable_data_ptr<double>()[i] += dz;
+      }
+      for (int64_t i = begin; i < end; ++i) {
+        by_x[static_cast<size_t>(n * e.channels + i)] = static_cast<float>(-inverse * inverse * with_u / values);
+        constant[static_cast<size_t>(n * e.channels + i)] = static_cast<float>(inverse / values * (mean * inverse * with_u - plain));
+      }
+    }
+  }
+  ForEachPart(e, [&](int64_t, int64_t n, int64_t first, int64_t pixels) {
+    const int64_t at = (n * e.pixels + first) * e.channels, c = n * e.channels;
+    group_norm::BackThroughNorm(Data<T>(x) + at, MutableData<T>(grad.x) + at, pixels, e.channels, a.scale.data() + c, by_x.data() + c, constant.data() + c);
+  });
+  grad.weight = grad.weight.to(weight.scalar_type());
+  grad.bias = grad.bias.to(bias.scalar_type());
+  return grad;
+}
+
+struct Forward {
+  Tensor y;
+  Statistics statistics;
+};
+
+Forward Compute(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t groups, double eps, bool silu) {
+  const Extents e(x, groups);
+  const bool single = x.scalar_type() == at::kFloat;
+  Statistics s = single ? MomentsOf<float>(x, e, eps) : MomentsOf<Bf16>(x, e, eps);
+  const Affine a = AffineOf(s, e, weight, bias);
+  return {single ? ApplyTo<float>(x, e, a, silu) : ApplyTo<Bf16>(x, e, a, silu), std::move(s)};
+}
+
+struct FusedFunction : torch::autograd::Function<FusedFunction> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t groups, double eps,
+                        bool silu) {
+    Forward f = Compute(x, weight, bias, groups, eps, silu);
+    context->save_for_backward({x, weight, bias, f.statistics.mean, f.statistics.inverse});
+    context->saved_data["groups"] = groups;
+    context->saved_data["silu"] = silu;
+    return f.y;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, const torch::autograd::variable_list& outputs) {
+    const auto saved = context->get_saved_variables();
+    const Tensor& x = saved[0];
+    const Extents e(x, context->saved_data["groups"].toInt());
+    const bool silu = context->saved_data["silu"].toBool();
+    const Tensor dy = outputs[0].to(x.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast);
+    const Statistics s{saved[3], saved[4]};
+    Gradients grad = x.scalar_type() == at::kFloat ? BackThrough<float>(x, dy, s, e, saved[1], saved[2], silu)
+                                                   : BackThrough<Bf16>(x, dy, s, e, saved[1], saved[2], silu);
+    return {grad.x, grad.weight, grad.bias, {}, {}, {}};
+  }
+};
+
+bool CanFuse(const NormWeights& w, const Tensor& x) {
+  return x.is_cpu() && x.dim() == 4 && x.numel() > 0 && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && w.weight.defined() &&
+         x.is_contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+}  // namespace
+
+Tensor GroupNormThen(AfterNorm act, const NormWeights& w, const Tensor& x, int64_t groups, double eps) {
+  const bool silu = act == AfterNorm::kSilu;
+  if (!CanFuse(w, x)) {
+    const Tensor y = GroupNorm(w, x, groups, eps);
+    return silu ? at::silu(y) : y;
+  }
+  const bool learns = c10::GradMode::is_enabled() && (x.requires_grad() || w.weight.requires_grad() || w.bias.requires_grad());
+  return learns ? FusedFunction::apply(x, w.weight, w.bias, groups, eps, silu) : Compute(x, w.weight, w.bias, groups, eps, silu).y;
+}
+
+}  // namespace genview
