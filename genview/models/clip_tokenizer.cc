@@ -122,57 +122,45 @@ std::string TokenText(const Json& token) {  // a text, or an object with the tex
 
 }  // namespace
 
-ClipTokenizer ClipTokenizer::Open(const Path& folder) {
-  ClipTokenizer t;
+namespace {
+
+const std::map<std::string, std::string> kSpecialTokens{{"bos_token", "<|startoftext|>"}, {"eos_token", "<|endoftext|>"},
+                                                        {"unk_token", "<|endoftext|>"}, {"pad_token", "<|endoftext|>"}};
+
+struct TokenizerFile {
   Json vocabulary;
   std::vector<std::string> merges;
-  Path where = folder / "vocab.json";
-  if (std::filesystem::exists(where)) {
-    vocabulary = ReadJson(where);
-    merges = ReadLines(folder / "merges.txt");
+};
+
+TokenizerFile ReadTokenizerJson(const Json& all, const std::string& where) {
+  const auto member = [](const Json& object, const char* key) { return object.is_object() ? object.value(key, Json()) : Json(); };
+  const Json model = member(all, "model");
+  if (member(model, "type") != "BPE") {
+    throw Error({.what = "the tokenizer is not a byte-pair encoding", .where = where, .next = "give the tokenizer folder of a CLIP text encoder"});
+  }
+  TokenizerFile file{member(model, "vocab"), {}};
+  for (const Json& pair : member(model, "merges")) {
+    const bool apart = pair.is_array() && pair.size() == 2 && pair[0].is_string() && pair[1].is_string();
+    file.merges.push_back(apart ? pair[0].get<std::string>() + " " + pair[1].get<std::string>() : TokenText(pair));
+  }
+  for (const Json& token : member(all, "added_tokens")) {
+    if (member(token, "id").is_number_integer() && file.vocabulary.is_object()) file.vocabulary[TokenText(token)] = token["id"];
+  }
+  return file;
+}
+
+}  // namespace
+
+ClipTokenizer ClipTokenizer::Open(const Path& folder) {
+  ClipTokenizer t;
+  if (std::filesystem::exists(folder / "vocab.json")) {
+    t.TakeVocabulary(ReadJson(folder / "vocab.json"), ReadLines(folder / "merges.txt"), (folder / "vocab.json").string());
   } else {
-    where = folder / "tokenizer.json";
-    const Json all = ReadJson(where);
-    const Json model = all.is_object() ? all.value("model", Json::object()) : Json::object();
-    if (!model.is_object() || model.value("type", Json()) != "BPE") {
-      throw Error({.what = "the tokenizer is not a byte-pair encoding", .where = where.string(), .next = "give the tokenizer folder of a CLIP text encoder"});
-    }
-    vocabulary = model.value("vocab", Json());
-    for (const Json& pair : model.value("merges", Json::array())) {
-      const bool apart = pair.is_array() && pair.size() == 2 && pair[0].is_string() && pair[1].is_string();
-      merges.push_back(apart ? pair[0].get<std::string>() + " " + pair[1].get<std::string>() : TokenText(pair));
-    }
-    for (const Json& token : all.value("added_tokens", Json::array())) {
-      if (token.is_object() && token.value("id", Json()).is_number_integer() && vocabulary.is_object()) vocabulary[TokenText(token)] = token["id"];
-    }
+    const std::string where = (folder / "tokenizer.json").string();
+    const TokenizerFile file = ReadTokenizerJson(ReadJson(folder / "tokenizer.json"), where);
+    t.TakeVocabulary(file.vocabulary, file.merges, where);
   }
-  if (!vocabulary.is_object() || vocabulary.empty()) {
-    throw Error({.what = "the tokenizer's vocabulary is not a table of texts and numbers", .where = where.string(), .next = "fetch the folder again"});
-  }
-  for (const auto& [text, id] : vocabulary.items()) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0) {
-      throw Error({.what = Format("token `{}` has no number", text), .where = where.string(), .next = "fetch the folder again"});
-    }
-    t.vocabulary_[text] = id.get<int64_t>();
-  }
-  t.ReadMerges(merges, where.string());
-  t.ReadSpecialTokens(folder);
-  return t;
-}
-
-void ClipTokenizer::ReadMerges(const std::vector<std::string>& lines, const std::string& where) {
-  for (const std::string& line : lines) {
-    if (line.empty() || line.starts_with("#version")) continue;
-    const auto parts = Split(line, ' ');
-    if (parts.size() != 2 || parts[0].empty() || parts[1].empty()) {
-      throw Error({.what = Format("`{}` is not a pair of tokens to merge", line.substr(0, 100)), .where = where, .next = "fetch the folder again"});
-    }
-    merges_.emplace(std::pair(parts[0], parts[1]), static_cast<int64_t>(merges_.size()));
-  }
-}
-
-void ClipTokenizer::ReadSpecialTokens(const Path& folder) {
-  std::map<std::string, std::string> names{{"bos_token", "<|startoftext|>"}, {"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}, {"pad_token", "<|endoftext|>"}};
+  auto names = kSpecialTokens;
   for (const char* file : {"special_tokens_map.json", "tokenizer_config.json"}) {  // the second has the last word
     const Path path = folder / file;
     if (!std::filesystem::exists(path)) continue;
@@ -184,14 +172,48 @@ void ClipTokenizer::ReadSpecialTokens(const Path& folder) {
     }
     const Json length = json.value("model_max_length", Json());
     // Newer files may have an astronomic number for "no limit".
-    if (length.is_number_integer() && length.get<int64_t>() >= 2 && length.get<int64_t>() <= 4096) max_length_ = length.get<int64_t>();
+    if (length.is_number_integer() && length.get<int64_t>() >= 2 && length.get<int64_t>() <= 4096) t.max_length_ = length.get<int64_t>();
   }
-  const auto id = [&](const char* key) {
-    const auto found = vocabulary_.find(names[key]);
-    if (found == vocabulary_.end()) {
-      throw Error({.what = Format("the {} `{}` is not in the vocabulary", key, names[key]), .where = folder.string(), .next = "fetch the folder again"});
+  t.TakeSpecialTokens(names, folder.string());
+  return t;
+}
+
+ClipTokenizer ClipTokenizer::FromJson(const Json& tokenizer, const std::string& where) {
+  const TokenizerFile file = ReadTokenizerJson(tokenizer, where);
+  ClipTokenizer t;
+  t.TakeVocabulary(file.vocabulary, file.merges, where);
+  t.TakeSpecialTokens(kSpecialTokens, where);
+  return t;
+}
+
+void ClipTokenizer::TakeVocabulary(const Json& vocabulary, const std::vector<std::string>& merges, const std::string& where) {
+  if (!vocabulary.is_object() || vocabulary.empty()) {
+    throw Error({.what = "the tokenizer's vocabulary is not a table of texts and numbers", .where = where, .next = "fetch the folder again"});
+  }
+  for (const auto& [text, id] : vocabulary.items()) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0) {
+      throw Error({.what = Format("token `{}` has no number", text), .where = where, .next = "fetch the folder again"});
     }
-    special_[names[key]] = found->second;
+    vocabulary_[text] = id.get<int64_t>();
+  }
+  for (const std::string& line : merges) {
+    if (line.empty() || line.starts_with("#version")) continue;
+    const auto parts = Split(line, ' ');
+    if (parts.size() != 2 || parts[0].empty() || parts[1].empty()) {
+      throw Error({.what = Format("`{}` is not a pair of tokens to merge", line.substr(0, 100)), .where = where, .next = "fetch the folder again"});
+    }
+    merges_.emplace(std::pair(parts[0], parts[1]), static_cast<int64_t>(merges_.size()));
+  }
+}
+
+void ClipTokenizer::TakeSpecialTokens(const std::map<std::string, std::string>& names, const std::string& where) {
+  const auto id = [&](const char* key) {
+    const std::string& name = names.at(key);
+    const auto found = vocabulary_.find(name);
+    if (found == vocabulary_.end()) {
+      throw Error({.what = Format("the {} `{}` is not in the vocabulary", key, name), .where = where, .next = "fetch the folder again"});
+    }
+    special_[name] = found->second;
     return found->second;
   };
   begin_ = id("bos_token");

@@ -19,6 +19,8 @@ namespace genview {
 class ClipTokenizer {
  public:
   static ClipTokenizer Open(const Path& folder);  // throws Error
+  // tokenizer.json alone, with CLIP's own special tokens.
+  static ClipTokenizer FromJson(const Json& tokenizer, const std::string& where);
 
   // The text's ids between begin and end, cut to `length` in all (the end stays), padded to `length`. Throws UsageError for
   // text that is not UTF-8 or has combining marks apart from their letters.
@@ -30,8 +32,8 @@ class ClipTokenizer {
   int64_t max_length() const { return max_length_; }        // of the file, 77 where it does not say
 
  private:
-  void ReadMerges(const std::vector<std::string>& lines, const std::string& where);
-  void ReadSpecialTokens(const Path& folder);
+  void TakeVocabulary(const Json& vocabulary, const std::vector<std::string>& merges, const std::string& where);
+  void TakeSpecialTokens(const std::map<std::string, std::string>& names, const std::string& where);
   void AppendWord(std::string_view bytes, std::vector<int64_t>& ids) const;
 
   std::map<std::string, int64_t> vocabulary_;

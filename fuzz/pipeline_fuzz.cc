@@ -1,0 +1,46 @@
+// What a generator's folder says in JSON: model and scheduler configs as Python writes them, and the tokenizer.
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "genview/base/error.h"
+#include "genview/diffusion/python_json.h"
+#include "genview/diffusion/scheduler.h"
+#include "genview/models/clip_text.h"
+#include "genview/models/clip_tokenizer.h"
+#include "genview/models/unet.h"
+#include "genview/models/vae.h"
+
+namespace {
+
+template <class Read>
+void Try(Read&& read) {
+  try {
+    read();
+  } catch (const genview::Error&) {
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace genview;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  Json json;
+  try {
+    json = ParseJson(WithoutPythonNumbers(text), "fuzz");
+  } catch (const Error&) {
+    return 0;
+  }
+  Try([&] { UnetConfigToJson(ParseUnetConfig(json, "fuzz")); });
+  Try([&] { VaeConfigToJson(ParseVaeConfig(json, "fuzz")); });
+  Try([&] { ParseClipTextConfig(json, "fuzz"); });
+  for (const char* kind : {"", "PNDM", "DDIM", "DPMSolverMultistep", "EulerDiscrete"}) {
+    Try([&] {
+      const SchedulerConfig config = ParseSchedulerConfig(json, kind, "fuzz");
+      if (config.noise.train_steps <= 2000) MakeScheduler(config, 5);
+    });
+  }
+  Try([&] { ClipTokenizer::FromJson(json, "fuzz").Encode("a photo of a cat's hat", 12); });
+  return 0;
+}
