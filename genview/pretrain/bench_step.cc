@@ -3,17 +3,34 @@
 #include <algorithm>
 #include <chrono>
 
+#include <ATen/Parallel.h>
+
+#include "genview/pretrain/flop_count.h"
 #include "genview/pretrain/trainer.h"
 
 namespace genview {
 
-Json BenchStepToJson(const BenchStepResult& r) {
-  return {{"median_ms", r.median_ms}, {"min_ms", r.min_ms}, {"max_ms", r.max_ms}, {"pairs_per_second", r.pairs_per_second},
-          {"loss", r.loss}, {"peak_bytes", r.peak_bytes}, {"device", r.device}, {"precision", r.precision}};
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double Seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
+
+// The best of several products of two square matrices: what the machine can do, in GFLOP/s.
+double MatmulGflops(at::Device device, at::ScalarType compute) {
+  const int64_t n = device.is_cuda() ? 8192 : 1024;
+  const auto options = at::TensorOptions().device(device).dtype(compute);
+  const Tensor a = at::ones({n, n}, options), b = at::ones({n, n}, options);
+  double best = 0;
+  for (int i = 0; i < 8; ++i) {
+    const auto start = Clock::now();
+    const Tensor product = at::mm(a, b);
+    (void)product[0][0].item();  // waits for the device
+    best = std::max(best, 2.0 * static_cast<double>(n * n * n) / Seconds(Clock::now() - start) / 1e9);
+  }
+  return best;
 }
 
-BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress) {
-  using Clock = std::chrono::steady_clock;
+PretrainConfig AsPretrain(const BenchStepConfig& config) {
   PretrainConfig pretrain;
   pretrain.method = config.method;
   pretrain.backbone = config.backbone;
@@ -23,32 +40,63 @@ BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress) {
   pretrain.batch = config.batch;
   pretrain.queue = config.queue;
   pretrain.run = config.run;
-  pretrain = Resolved(pretrain);
+  return Resolved(pretrain);
+}
+
+}  // namespace
+
+Json BenchStepToJson(const BenchStepResult& r) {
+  return {{"images_per_second", r.pairs_per_second},
+          {"peak_memory_bytes", r.peak_bytes},
+          {"median_ms", r.median_ms},
+          {"min_ms", r.min_ms},
+          {"max_ms", r.max_ms},
+          {"loss", r.loss},
+          {"gflop_per_step", r.gflop_per_step},
+          {"matmul_gflops", r.matmul_gflops},
+          {"peak_share", r.peak_share},
+          {"device", r.device},
+          {"precision", r.precision}};
+}
+
+BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress) {
   const at::Device device = ChooseDevice(config.run.device);
   const at::ScalarType compute = ChooseCompute(config.run.precision, device);
-  Trainer trainer(pretrain, config.steps + 2, device, compute);
-
+  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
+  Trainer trainer(AsPretrain(config), 1 << 20, device, compute);
   const Seed seed = Seed(config.run.seed).With("bench");
   const auto view = [&](std::string_view name) { return NormalTensor(seed.With(name), {config.batch, 3, config.size, config.size}); };
   const Tensor view1 = view("view1"), view2 = view("view2");
-  std::vector<double> times;
   BenchStepResult result;
-  progress.Begin("bench step", config.steps + 2, "updates");
-  for (int64_t step = 0; step < config.steps + 2; ++step) {
-    progress.ThrowIfStopped();
-    const auto start = Clock::now();
+  const auto step = [&] {
     trainer.Accumulate(view1, view2, {});
     result.loss = trainer.Step().loss.item<double>();  // waits for the device
-    if (step >= 2) times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
-    progress.Update(step + 1);
+  };
+  progress.Begin("bench step", config.seconds > 0 ? 0 : config.steps, "steps");
+  result.gflop_per_step = CountFlops(step) / 1e9;
+  step();
+  std::vector<double> times;  // ms
+  const auto begin = Clock::now();
+  const auto more = [&] {
+    if (times.empty()) return true;
+    return config.seconds > 0 ? Seconds(Clock::now() - begin) < config.seconds : static_cast<int64_t>(times.size()) < config.steps;
+  };
+  while (more()) {
+    progress.ThrowIfStopped();
+    const auto start = Clock::now();
+    step();
+    times.push_back(1000 * Seconds(Clock::now() - start));
+    progress.Update(static_cast<int64_t>(times.size()));
   }
   progress.End();
+  result.peak_bytes = PeakMemoryBytes();
   std::sort(times.begin(), times.end());
   result.median_ms = times[times.size() / 2];
   result.min_ms = times.front();
   result.max_ms = times.back();
   result.pairs_per_second = static_cast<double>(config.batch) * 1000 / result.median_ms;
-  result.peak_bytes = PeakMemoryBytes();
+  result.matmul_gflops = MatmulGflops(device, compute);
+  result.peak_share = result.gflop_per_step / (result.median_ms / 1000) / result.matmul_gflops;
   result.device = device.str();
   result.precision = at::toString(compute);
   return result;

@@ -15,6 +15,7 @@ struct BenchStepConfig {
   int64_t batch = 128;
   int64_t queue = 65536;
   int64_t steps = 10;
+  double seconds = 0;
   RunOptions run;
 };
 
@@ -28,6 +29,7 @@ void VisitFields(BenchStepConfig& c, Visit&& visit) {
   visit("batch", c.batch, Range<int64_t>{2, 1 << 20}, "pairs per update");
   visit("queue", c.queue, Range<int64_t>{1, int64_t{1} << 30}, "moco-v2: negatives kept");
   visit("steps", c.steps, Range<int64_t>{1, 1 << 20}, "updates measured, after two that are not");
+  visit("seconds", c.seconds, Range<double>{0, 86400}, "measure for about this long instead; 0 = by steps");
   visit("run", c.run, Section{}, "device, precision, seed");
 }
 
@@ -35,9 +37,13 @@ struct BenchStepResult {
   double median_ms = 0, min_ms = 0, max_ms = 0;  // of one update
   double pairs_per_second = 0;                   // at the median
   double loss = 0;                               // of the last step: finite, or the figures mean nothing
+  double gflop_per_step = 0;                     // of convolutions and matrix products, forward and backward
+  double matmul_gflops = 0;                      // what this machine gives for one large product in this precision
+  double peak_share = 0;                         // of that, reached by the step at the median
   uint64_t peak_bytes = 0;                       // of the process
   std::string device, precision;
 };
+// With the members images_per_second (pairs) and peak_memory_bytes, which `make bench` compares.
 Json BenchStepToJson(const BenchStepResult& result);
 
 BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress);

@@ -6,6 +6,7 @@
 
 #include "genview/base/error.h"
 #include "genview/pretrain/bench_step.h"
+#include "genview/pretrain/flop_count.h"
 
 namespace genview {
 namespace {
@@ -176,6 +177,19 @@ TEST(BenchStep, MeasuresARealStep) {
   EXPECT_LE(result.min_ms, result.median_ms);
   EXPECT_TRUE(std::isfinite(result.loss));
   EXPECT_GT(result.peak_bytes, 0u);
+  EXPECT_GT(result.peak_share, 0);
+  EXPECT_TRUE(BenchStepToJson(result).contains("images_per_second"));
+}
+
+TEST(CountFlops, CountsProductsAndConvolutionsBothWays) {
+  const Tensor x = at::ones({2, 3, 8, 8}), a = at::ones({5, 7}), b = at::ones({7, 11});
+  const Tensor weight = at::ones({4, 3, 3, 3}).set_requires_grad(true);
+  const double convolution = 2.0 * (4 * 3 * 3 * 3) * (2 * 8 * 8);
+  EXPECT_EQ(CountFlops([&] { at::mm(a, b); }), 2.0 * 5 * 7 * 11);
+  EXPECT_EQ(CountFlops([&] { at::linear(a, b.t(), at::ones({11})); }), 2.0 * 5 * 7 * 11);
+  EXPECT_EQ(CountFlops([&] { at::conv2d(x, weight, {}, 1, 1); }), convolution);
+  // The input wants no gradient, so the way back is one more of the same size.
+  EXPECT_EQ(CountFlops([&] { at::conv2d(x, weight, {}, 1, 1).sum().backward(); }), 2 * convolution);
 }
 
 }  // namespace
