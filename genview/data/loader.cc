@@ -145,7 +145,6 @@ struct PairLoader::Work {
     PairBatch batch;
     int64_t epoch = 0;
     std::vector<int64_t> wanted;            // indices before any stands in for another
-    std::vector<char> generated;            // per slot
     std::vector<std::vector<Skip>> skips;   // per slot
   };
 
@@ -163,7 +162,7 @@ struct PairLoader::Work {
     slots.batch.indices = slots.wanted;
     slots.batch.view1 = EmptyPixels(count, config.view1.size);
     slots.batch.view2 = EmptyPixels(count, config.view2.size);
-    slots.generated.resize(static_cast<size_t>(count));
+    slots.batch.generated_view.assign(static_cast<size_t>(count), -1);
     slots.skips.resize(static_cast<size_t>(count));
     return slots;
   }
@@ -190,18 +189,21 @@ struct PairLoader::Work {
                  .next = Format("the first reason: {}", skips.empty() ? "unknown" : skips[0].reason)});
   }
 
-  // The generated view that takes the place of view 0 or 1, if one does.
-  std::optional<Image> ReadGenerated(Seed seed, const std::string& id, int& view, std::vector<Skip>& skips) const {
+  // The generated view that takes the place of view 0 or 1, if one does; `which` of the picture's it is.
+  std::optional<Image> ReadGenerated(Seed seed, const std::string& id, int& view, int64_t& which, std::vector<Skip>& skips) const {
     if (!views || !views->Has(id)) return std::nullopt;
     Random random(seed.With("generated"));
     view = static_cast<int>(random.Below(2));
     const bool wanted = random.Chance(config.generated_probability);
-    const int64_t which = random.Below(views->Count(id));
+    const int64_t drawn = random.Below(views->Count(id));
     if (!wanted) return std::nullopt;
-    Outcome<Image> image = views->Read(id, which);
-    if (image) return std::move(*image);
-    if (config.strict) ThrowUnreadable({id, Format("view {} of {}", which, id)}, image.reason());
-    skips.push_back({id, Format("view {}: {}", which, image.reason())});
+    Outcome<Image> image = views->Read(id, drawn);
+    if (image) {
+      which = drawn;
+      return std::move(*image);
+    }
+    if (config.strict) ThrowUnreadable({id, Format("view {} of {}", drawn, id)}, image.reason());
+    skips.push_back({id, Format("view {}: {}", drawn, image.reason())});
     return std::nullopt;
   }
 
@@ -212,8 +214,7 @@ struct PairLoader::Work {
     int64_t& index = slots.batch.indices[at];
     const Image image = ReadGood(index, slots.skips[at]);
     int replaced = -1;
-    const std::optional<Image> generated = ReadGenerated(seed, source->item(index).id, replaced, slots.skips[at]);
-    slots.generated[at] = generated.has_value();
+    const std::optional<Image> generated = ReadGenerated(seed, source->item(index).id, replaced, slots.batch.generated_view[at], slots.skips[at]);
     for (int v = 0; v < 2; ++v) {
       const AugmentConfig& augment = v == 0 ? config.view1 : config.view2;
       const Tensor& out = v == 0 ? slots.batch.view1 : slots.batch.view2;
@@ -277,7 +278,7 @@ bool PairLoader::Next(PairBatch& batch) {
   work_->batches->Next(slots);
   for (const auto& skips : slots.skips) Record(skips, work_->skipped);
   batch = std::move(slots.batch);
-  batch.generated = std::count(slots.generated.begin(), slots.generated.end(), 1);
+  batch.generated = std::count_if(batch.generated_view.begin(), batch.generated_view.end(), [](int64_t k) { return k >= 0; });
   return true;
 }
 

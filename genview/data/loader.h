@@ -47,6 +47,7 @@ struct PairBatch {
   std::vector<int64_t> indices;  // into the source: of the picture used, also where it stands in for another
   Tensor view1, view2;           // [N,3,S,S] fp32, normalised, channels last
   int64_t generated = 0;         // pairs with a generated view
+  std::vector<int64_t> generated_view;  // per pair: which of the picture's generated views takes part; -1: none
 };
 
 struct PairLoaderConfig {

@@ -1,8 +1,10 @@
 #include "genview/data/loader.h"
 
 #include <gtest/gtest.h>
+
 #include <unistd.h>
 
+#include <algorithm>
 #include <set>
 
 #include "genview/base/hash.h"
@@ -256,6 +258,7 @@ class GeneratedPairs : public ::testing::Test {
       loader.Start(epoch);
       for (PairBatch batch; loader.Next(batch);) {
         counts.reported += batch.generated;
+        EXPECT_EQ(std::count_if(batch.generated_view.begin(), batch.generated_view.end(), [](int64_t k) { return k >= 0; }), batch.generated);
         for (int64_t i = 0; i < 4; ++i) {
           const auto is_white = [&](const Tensor& view) { return std::abs(view[i][0].min().item<double>() - white) < 1e-4; };
           counts.first += is_white(batch.view1);

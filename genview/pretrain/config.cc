@@ -44,6 +44,9 @@ PretrainConfig Resolved(PretrainConfig c) {
          "name the encoder that the foreground model was fitted with");
   Refuse(c.quality.enabled && c.quality.foreground.empty(), "pairs are to be weighed, but no foreground model is named",
          "quality.foreground", "name the file that `genview foreground fit` wrote");
+  Refuse(c.quality.enabled && c.quality.features == QualityFeatures::kCached && c.pair.source != PairSource::kGenerated,
+         "cached quality is that of generated views, and none take part", "quality.features",
+         "use `online`, or `pair.source = \"generated\"`");
   Refuse(c.run.precision == Precision::kFp16, "training in fp16 would lose small gradients", "run.precision", "use bf16, fp32 or auto");
   return c;
 }

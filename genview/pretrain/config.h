@@ -16,7 +16,7 @@ namespace genview {
 enum class PairSource { kAugment, kGenerated, kExtraData };
 enum class OptimizerKind { kSgd, kAdamW };
 enum class Normalisation { kImagenet, kClip };
-enum class QualityFeatures { kOnline };  // of the augmented views, at every step
+enum class QualityFeatures { kOnline, kCached };
 
 template <>
 struct EnumNames<PairSource> {
@@ -34,7 +34,8 @@ struct EnumNames<Normalisation> {
 };
 template <>
 struct EnumNames<QualityFeatures> {
-  static constexpr std::pair<QualityFeatures, const char*> kNames[] = {{QualityFeatures::kOnline, "online"}};
+  static constexpr std::pair<QualityFeatures, const char*> kNames[] = {{QualityFeatures::kOnline, "online"},
+                                                                        {QualityFeatures::kCached, "cached"}};
 };
 
 struct PairConfig {
@@ -62,7 +63,7 @@ void VisitFields(QualityConfig& c, Visit&& visit) {
   visit("gamma", c.gamma, Range<double>{0, 100}, "how strongly: 0 gives every pair the weight 1");
   visit("encoder", c.encoder, Any{}, "frozen encoder that judges the views");
   visit("foreground", c.foreground, Any{}, "foreground model fitted with that encoder");
-  visit("features", c.features, Any{}, "online: judge the augmented views themselves");
+  visit("features", c.features, Any{}, "online: judge the augmented views themselves; cached: each generated view beside its picture, once");
 }
 
 struct PretrainConfig {

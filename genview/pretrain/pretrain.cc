@@ -8,7 +8,7 @@
 #include "genview/data/generated_views.h"
 #include "genview/data/loader.h"
 #include "genview/pretrain/online_knn.h"
-#include "genview/pretrain/quality_weigher.h"
+#include "genview/pretrain/pair_weigher.h"
 #include "genview/pretrain/trainer.h"
 #include "genview/ssl/collapse.h"
 #include "genview/tensor/safetensors.h"
@@ -80,7 +80,7 @@ class Run {
   Data data_;
   SkippedLog skipped_;
   std::unique_ptr<PairLoader> loader_;  // after skipped_, which it writes to
-  std::unique_ptr<QualityWeigher> weigher_;
+  std::unique_ptr<PairWeigher> weigher_;
   OnlineKnn knn_;
   std::string fingerprint_;
   int64_t steps_per_epoch_ = 0;
@@ -110,7 +110,7 @@ Run::Run(const PretrainConfig& config, Progress& progress)
   steps_per_epoch_ = loader_->batches_per_epoch() / config.accumulate;
   std::string inputs = WhatIsComputed(config).dump() + data_.fingerprint;
   if (config.quality.enabled) {
-    weigher_ = std::make_unique<QualityWeigher>(config.quality, PreprocessOf(config), device_, compute_);
+    weigher_ = MakePairWeigher(config, data_.training, data_.views, device_, compute_);
     inputs += weigher_->fingerprint();
   }
   fingerprint_ = Fingerprint(inputs);
@@ -159,18 +159,19 @@ int64_t Run::Resume() {
   WeightReader reader(checkpoint.weights);
   trainer_->Load(reader, checkpoint.step);
   reader.Finish();
-  const Json& window = checkpoint.meta.at("window");
+  const Json window = checkpoint.meta.value("window", Json::object()), last = checkpoint.meta.value("last", Json::object());
   window_ = {.loss = JsonDouble(window, "loss", 0, where),
              .weight_std = JsonDouble(window, "weight_std", 0, where),
              .steps = JsonInt(window, "steps", 0, where),
              .generated = JsonInt(window, "generated", 0, where)};
-  const Json& last = checkpoint.meta.at("last");
   summary_.loss = JsonDouble(last, "loss", 0, where);
   summary_.feature_std = JsonDouble(last, "feature_std", 0, where);
   summary_.effective_rank = JsonDouble(last, "effective_rank", 0, where);
   summary_.knn_top1 = JsonDouble(last, "knn_top1", -1, where);
   summary_.collapsed = JsonBool(last, "collapsed", false, where);
-  for (const Json& row : checkpoint.meta.at("skipped")) skipped_.Add(row.at(0).get<std::string>(), row.at(1).get<std::string>());
+  for (const auto& [id, reason] : checkpoint.meta.value("skipped", Json::object()).items()) {
+    skipped_.Add(id, reason.is_string() ? reason.get<std::string>() : "unreadable");
+  }
   return checkpoint.step;
 }
 
@@ -178,6 +179,7 @@ PretrainSummary Run::Go() {
   SweepPartFiles(folder_);
   SweepPartFiles(checkpoints_);
   if (Finished()) return summary_;
+  if (weigher_) weigher_->Prepare(progress_);
   MoveForeignCheckpointsAside();
   trainer_ = std::make_unique<Trainer>(config_, steps_per_epoch_, device_, compute_);
   const int64_t done = Resume();
@@ -203,7 +205,7 @@ void Run::TrainEpoch(int64_t epoch) {
 void Run::TrainStep(PairBatch& batch) {
   for (int64_t part = 0; part < config_.accumulate; ++part) {
     GENVIEW_CHECK(loader_->Next(batch), "the loader ended before the epoch");
-    trainer_->Accumulate(batch.view1, batch.view2, weigher_ ? weigher_->Weigh(batch.view1, batch.view2) : Tensor());
+    trainer_->Accumulate(batch.view1, batch.view2, weigher_ ? weigher_->Weigh(batch) : Tensor());
     window_.generated += batch.generated;
   }
   const StepReport report = trainer_->Step();
@@ -289,8 +291,8 @@ void Run::Save(int64_t epoch) {
                   {"effective_rank", summary_.effective_rank},
                   {"knn_top1", summary_.knn_top1},
                   {"collapsed", summary_.collapsed}};
-  meta["skipped"] = Json::array();
-  for (const auto& [id, reason] : skipped_.rows()) meta["skipped"].push_back({id, reason});
+  meta["skipped"] = Json::object();
+  for (const auto& [id, reason] : skipped_.rows()) meta["skipped"][id] = reason;
   log_->Sync();
   // At the end one is enough, and which one came before it was a matter of the clock.
   SaveCheckpoint(checkpoints_, trainer_->steps(), trainer_->State(), meta, trainer_->steps() == trainer_->total_steps() ? 1 : config_.keep);

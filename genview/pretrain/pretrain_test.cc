@@ -279,24 +279,56 @@ TEST_F(PretrainTest, QualityWeightsReachTheLoss) {
   EXPECT_NE(Bytes("plain", "encoder.safetensors"), Bytes("gamma3", "encoder.safetensors"));
 }
 
-// One generated view per picture: another drawing of the shape.
-TEST_F(PretrainTest, GeneratedViewsTakePart) {
-  const auto pictures = OpenSource("shapes:count=42,size=16,seed=3"), others = OpenSource("shapes:count=42,size=16,seed=4");
-  std::string manifest;
-  for (int64_t i = 0; i < 42; ++i) {
-    const std::string file = Format("images/{:06d}.png", i);
-    WriteFile(folder_ / "views" / file, *others->ReadBytes(i));
-    ViewRow row;
-    row.id = pictures->item(i).id;
-    row.file = file;
-    manifest += ViewRowToJson(row).dump() + "\n";
+// A number of generated views per picture: other drawings of the shape.
+class GeneratedTest : public PretrainTest {
+ protected:
+  static constexpr int64_t kPictures = 42, kEach = 2;
+
+  GeneratedTest() {
+    const auto pictures = OpenSource(Format("shapes:count={},size=16,seed=3", kPictures));
+    std::string manifest;
+    for (int64_t i = 0; i < kPictures; ++i) {
+      for (int64_t k = 0; k < kEach; ++k) {
+        const auto other = OpenSource(Format("shapes:count={},size=16,seed={}", kPictures, 4 + k));
+        ViewRow row;
+        row.id = pictures->item(i).id;
+        row.index = k;
+        row.file = Format("images/{:06d}-{}.png", i, k);
+        WriteFile(folder_ / "views" / row.file, i == 5 ? std::string("no picture") : *other->ReadBytes(i));
+        manifest += ViewRowToJson(row).dump() + "\n";
+      }
+    }
+    WriteFile(folder_ / "views/manifest.jsonl", manifest);
   }
-  WriteFile(folder_ / "views/manifest.jsonl", manifest);
-  PretrainConfig config = Config("half");
-  config.pair.views = (folder_ / "views").string();
-  config.pair.source = PairSource::kGenerated;
-  config.pair.probability = 0.5;
+
+  PretrainConfig Generated(const std::string& name) const {
+    PretrainConfig config = Config(name);
+    config.pair.views = (folder_ / "views").string();
+    config.pair.source = PairSource::kGenerated;
+    config.pair.probability = 0.5;
+    return config;
+  }
+  PretrainConfig Cached(const std::string& name) {
+    if (!std::filesystem::exists(folder_ / "fg.safetensors")) {
+      Until progress;
+      Pretrain(Config("judge"), progress);
+      ForegroundModel model;
+      model.component = NormalTensor(Seed(1), {16});
+      WriteForegroundModel(folder_ / "fg.safetensors", model);
+    }
+    PretrainConfig config = Generated(name);
+    config.quality.enabled = true;
+    config.quality.gamma = 3;
+    config.quality.encoder = (folder_ / "judge/encoder.safetensors").string();
+    config.quality.foreground = (folder_ / "fg.safetensors").string();
+    config.quality.features = QualityFeatures::kCached;
+    return config;
+  }
+};
+
+TEST_F(GeneratedTest, TheyTakePart) {
   Until progress;
+  PretrainConfig config = Generated("half");
   Pretrain(config, progress);
   double share = 0;
   for (const Json& row : Rows("half")) share += row["generated"].get<double>() / static_cast<double>(Rows("half").size());
@@ -304,7 +336,40 @@ TEST_F(PretrainTest, GeneratedViewsTakePart) {
   EXPECT_LT(share, 0.8);
   config.out = (folder_ / "extra").string();
   config.pair.source = PairSource::kExtraData;
-  EXPECT_EQ(Pretrain(config, progress).images, 84);
+  EXPECT_EQ(Pretrain(config, progress).images, kPictures * (1 + kEach));
+}
+
+TEST_F(GeneratedTest, CachedQualityIsFoundOnceAndWeighsThePairs) {
+  Until progress;
+  Pretrain(Cached("run"), progress);
+  EXPECT_GT(Rows("run")[0]["weight_std"].get<double>(), 1e-3);
+  const auto lines = ReadLines(folder_ / "run/quality.jsonl");
+  ASSERT_EQ(lines.size(), 1u + kPictures * kEach);
+  const Json bad = Json::parse(lines[1 + 5 * kEach]);
+  EXPECT_EQ(bad["foreground"], 0.0);  // cannot be read: neutral
+  EXPECT_NE(Json::parse(lines[1])["foreground"], 0.0);
+  EXPECT_GT(ReadLines(folder_ / "run/skipped.tsv").size(), 1u);
+}
+
+TEST_F(GeneratedTest, CachedQualityGoesOnAfterAKill) {
+  Until progress;
+  Pretrain(Cached("whole"), progress);
+  const std::string found = Bytes("whole", "quality.jsonl");
+  for (const size_t length : {size_t{0}, size_t{30}, found.size() / 2, found.size() - 1}) {
+    const std::string name = Format("cut{}", length);
+    WriteFile(folder_ / name / "quality.jsonl", std::string_view(found).substr(0, length));
+    Until again;
+    Pretrain(Cached(name), again);
+    EXPECT_EQ(Bytes(name, "quality.jsonl"), found) << length;
+    ExpectSameRun("whole", name);
+  }
+}
+
+TEST_F(GeneratedTest, CachedQualityNeedsGeneratedViews) {
+  PretrainConfig config = Cached("run");
+  config.pair.source = PairSource::kAugment;
+  Until progress;
+  EXPECT_THROW(Pretrain(config, progress), UsageError);
 }
 
 }  // namespace

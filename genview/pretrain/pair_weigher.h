@@ -1,0 +1,43 @@
+// Weights of pairs: alike in the foreground, different in the background, as a frozen encoder sees them.
+//
+//   auto weigher = MakePairWeigher(config, source, views, device, compute);      // config.quality.enabled
+//   weigher->Prepare(progress);
+//   Tensor weights = weigher->Weigh(batch);                                      // [N], mean 1, no gradient
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "genview/base/progress.h"
+#include "genview/data/loader.h"
+#include "genview/models/encoder.h"
+#include "genview/pretrain/config.h"
+
+namespace genview {
+
+class PairWeigher {
+ public:
+  virtual ~PairWeigher() = default;
+  virtual void Prepare(Progress& /*progress*/) {}
+  // [N] with mean 1 over this batch, on the encoder's device.
+  virtual Tensor Weigh(const PairBatch& batch) const = 0;
+  const std::string& fingerprint() const { return fingerprint_; }  // of encoder and foreground model
+
+ protected:
+  PairWeigher(const QualityConfig& config, at::Device device, at::ScalarType compute);
+
+  std::shared_ptr<Encoder> encoder_;
+  Tensor component_;  // [C]
+  double gamma_;
+  std::string fingerprint_;
+};
+
+// online: judges the augmented views of each batch, brought to the encoder's size and colours.
+// cached: judges every generated view beside its picture once, both whole, and keeps what it found in
+// `OUT/quality.jsonl`; a pair without a generated view counts as equally alike in both. Costs nothing during training.
+// Throws Error when encoder and foreground model do not fit together.
+std::unique_ptr<PairWeigher> MakePairWeigher(const PretrainConfig& config, std::shared_ptr<const ImageSource> source,
+                                             std::shared_ptr<const GeneratedViews> views, at::Device device,
+                                             at::ScalarType compute);
+
+}  // namespace genview
