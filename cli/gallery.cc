@@ -20,7 +20,7 @@
 namespace genview {
 namespace {
 
-constexpr int64_t kSide = 224, kPairsLookedAt = 128;
+constexpr int64_t kSide = 224, kPairsLookedAt = 128, kDraws = 3;
 
 Image Shrink(const Image& image) {
   const int64_t longest = std::max(image.width, image.height);
@@ -162,7 +162,8 @@ Json PairsByWeight(const GalleryConfig& config, const Sources& sources) {
   return rows;
 }
 
-// The middle one of the pictures shown, at every level, from the same noise: what differs is the level alone.
+// The middle one of the pictures shown, at every level, several times: the draws differ the more, the higher the level.
+// A draw has the same noise at all levels, so that along a row the level alone makes the difference.
 Json OneAtEveryLevel(const GalleryConfig& config, const Sources& sources, const Json& pictures) {
   if (config.generator.empty() || config.levels.empty() || pictures.empty()) return Json::object();
   const Json& chosen = pictures[pictures.size() / 2];
@@ -177,28 +178,30 @@ Json OneAtEveryLevel(const GalleryConfig& config, const Sources& sources, const 
   Tensor pixels = at::empty({1, 3, seen.height, seen.width});
   Normalise(seen, rules.mean, rules.std, {pixels.data_ptr<float>(), static_cast<size_t>(pixels.numel())});
 
-  const auto count = static_cast<int64_t>(config.levels.size());
-  const Seed seed = Seed(config.run.seed).With("gallery").With(id);
-  auto latent_shape = pipeline->latent_shape();
-  latent_shape.insert(latent_shape.begin(), 1);
-  std::vector<int64_t> repeated(latent_shape.size(), 1);
-  repeated[0] = count;
+  std::vector<Tensor> embedding_noise, latents;
   UnclipRequest request;
-  request.embeddings = pipeline->EncodeImages(pixels).repeat({count, 1});
-  request.levels = config.levels;
-  request.guidance.assign(config.levels.size(), config.guidance);
-  request.embedding_noise = NormalTensor(seed.With("embedding"), {1, pipeline->embedding_width()}).repeat({count, 1});
-  request.latents = NormalTensor(seed.With("latents"), latent_shape).repeat(repeated);
+  for (int64_t draw = 0; draw < kDraws; ++draw) {
+    const Seed seed = Seed(config.run.seed).With("gallery").With(id).With(static_cast<uint64_t>(draw));
+    for (const int64_t level : config.levels) {
+      request.levels.push_back(level);
+      embedding_noise.push_back(NormalTensor(seed.With("embedding"), {pipeline->embedding_width()}));
+      latents.push_back(NormalTensor(seed.With("latents"), pipeline->latent_shape()));
+    }
+  }
+  request.embeddings = pipeline->EncodeImages(pixels).repeat({static_cast<int64_t>(request.levels.size()), 1});
+  request.guidance.assign(request.levels.size(), config.guidance);
+  request.embedding_noise = at::stack(embedding_noise);
+  request.latents = at::stack(latents);
   request.steps = config.steps;
   request.scheduler = config.scheduler;
   const UnclipViews views = pipeline->Generate(request);
   Json rows = Json::array();
-  for (int64_t k = 0; k < count; ++k) {
-    if (!views.faults[static_cast<size_t>(k)].empty()) continue;
-    const Tensor picture = views.pictures[k].contiguous();
+  for (size_t k = 0; k < request.levels.size(); ++k) {
+    if (!views.faults[k].empty()) continue;
+    const Tensor picture = views.pictures[static_cast<int64_t>(k)].contiguous();
     Image view(picture.size(1), picture.size(0));
     std::copy_n(picture.data_ptr<uint8_t>(), view.pixels.size(), view.pixels.begin());
-    rows.push_back({{"level", config.levels[static_cast<size_t>(k)]}, {"view", Save(config.out, Format("level-{:03}", k), view)}});
+    rows.push_back({{"level", request.levels[k]}, {"view", Save(config.out, Format("level-{:02}", k), view)}});
   }
   return {{"id", id}, {"image", chosen["image"]}, {"views", rows}};
 }

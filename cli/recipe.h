@@ -10,6 +10,7 @@
 #include "genview/eval/linear.h"
 #include "genview/foreground/fit.h"
 #include "genview/foreground/score.h"
+#include "genview/generator/train.h"
 #include "genview/pretrain/config.h"
 #include "genview/tensor/run_options.h"
 #include "genview/views/generate.h"
@@ -52,6 +53,14 @@ struct ViewsSection {
 template <class Visit>
 void VisitFields(ViewsSection& c, Visit&& visit) {
   VisitShown(c.config, {"images", "out", "ratios", "noise", "dump", "run"}, visit);
+}
+
+struct GeneratorSection {
+  GeneratorConfig config;
+};
+template <class Visit>
+void VisitFields(GeneratorSection& c, Visit&& visit) {
+  VisitShown(c.config, {"out", "run"}, visit);
 }
 
 struct PretrainSection {
@@ -99,6 +108,7 @@ struct Recipe {
   DataSection data;
   ForegroundSection foreground;
   ViewsSection views;
+  GeneratorSection generator;
   PretrainSection pretrain;
   EvalSection eval;
   ReportSection report;
@@ -111,6 +121,7 @@ void VisitFields(Recipe& c, Visit&& visit) {
   visit("data", c.data, Section{}, "pictures");
   visit("foreground", c.foreground, Section{}, "foreground model");
   visit("views", c.views, Section{}, "generated views");
+  visit("generator", c.generator, Section{}, "generator trained on the run's own pictures");
   visit("pretrain", c.pretrain, Section{}, "pretraining");
   visit("eval", c.eval, Section{}, "scores");
   visit("report", c.report, Section{}, "what the page shows");

@@ -41,12 +41,12 @@ Json Nested(const Json& table) {
 void CheckArmName(const std::string& name, const std::string& where) {
   static const std::set<std::string> kTaken = {"foreground", "views", "generator", "gallery", "state"};
   const bool plain = !name.empty() && name.size() <= 64 && name[0] != '.' && name[0] != '-' && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '+';
   });
   if (plain && !kTaken.count(name) && !name.starts_with("views-")) return;
   throw UsageError({.what = plain ? Format("an arm cannot be called `{}`: a stage keeps its files there", name) : Format("`{}` cannot be the name of an arm", name),
                     .where = where,
-                    .next = "use letters, digits, `-`, `_` and `.`"});
+                    .next = "use letters, digits, `-`, `_`, `+` and `.`"});
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 namespace genview {
 namespace {
 
-constexpr const char* kStages[] = {"foreground", "views", "pretrain", "eval", "gallery", "report"};
+constexpr const char* kStages[] = {"foreground", "generator", "views", "pretrain", "eval", "gallery", "report"};
 
 struct RunConfig {
   Path recipe;
@@ -20,7 +20,7 @@ void VisitFields(RunConfig& c, Visit&& visit) {
   visit("recipe", c.recipe, Required{}, "recipe file");
   visit("out", c.out, Any{}, "folder of the run; empty = runs/NAME");
   visit("set", c.set, Any{}, "KEY=VALUE instead of the recipe's; may be given several times");
-  visit("only", c.only, Any{}, "stages to make: foreground, views, pretrain, eval, gallery, report");
+  visit("only", c.only, Any{}, "stages to make: foreground, generator, views, pretrain, eval, gallery, report");
   visit("dry_run", c.dry_run, Any{}, "print the resolved recipe and make nothing");
   visit("run", c.run, Section{}, "device, precision, seed and the like");
 }

@@ -10,7 +10,7 @@ namespace {
 
 // Keys whose values are files or folders that are read.
 constexpr const char* kSources[] = {"data.train", "data.test", "foreground.encoder", "foreground.component", "views.generator",
-                                    "pretrain.pair.views", "pretrain.quality.encoder",
+                                    "generator.images", "generator.encoder", "pretrain.pair.views", "pretrain.quality.encoder",
                                     "pretrain.quality.foreground"};
 
 Json* Find(Json& values, std::string_view dotted) {

@@ -14,8 +14,8 @@ namespace genview {
 namespace {
 
 // Raised when what a stage computes changes, so that runs made before are made again.
-constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kViewsVersion = 1, kPretrainVersion = 1,
-                  kEvalVersion = 1, kGalleryVersion = 1;
+constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kViewsVersion = 1, kPretrainVersion = 1,
+                  kEvalVersion = 1, kGalleryVersion = 2;
 
 [[noreturn]] void Missing(const std::string& key, const std::string& next) {
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
@@ -133,8 +133,22 @@ Path Runner::Ratios() {
 }
 
 Path Runner::Generator(const std::string& text) {
-  if (text.empty()) Missing("views.generator", "name the folder of a Stable unCLIP pipeline");
-  return text;
+  if (!text.empty() && text != "train") return text;
+  const Path out = plan_.folder / "generator";
+  if (!made_.try_emplace("generator", out).second) return out;
+  GeneratorConfig config = plan_.recipe.generator.config;
+  if (config.images.empty()) config.images = plan_.recipe.data.train;
+  config.encoder = Encoder(config.encoder.empty() ? plan_.recipe.foreground.encoder : config.encoder.string());
+  config.out = out;
+  config.run = plan_.recipe.run;
+  book_.Make({.name = "generator", .version = kGeneratorVersion, .settings = Settings(FieldsToJson(plan_.recipe.generator), config.run),
+              .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}},
+              .outputs = {out / "model_index.json"}, .owned = {out}},
+             progress_, [&] {
+               const GeneratorSummary done = TrainGenerator(config, progress_);
+               return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
+             });
+  return out;
 }
 
 Path Runner::Views(const ArmPlan& arm) {
@@ -185,7 +199,7 @@ Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
   if (const auto known = made_.find(name); known != made_.end()) return known->second;
   if (!making_.insert(name).second) {
     throw UsageError({.what = Format("arm `{}` would need its own encoder to be trained", arm.name),
-                      .where = "recipe, key `foreground.encoder`",
+                      .where = "recipe, keys `foreground.encoder`, `generator.encoder`",
                       .next = "take the encoder of an arm that uses augmented pictures alone"});
   }
   std::map<std::string, std::string> inputs;
@@ -231,7 +245,6 @@ void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
 
 void Runner::Gallery() {
   const Path out = plan_.folder / "gallery";
-  if (!Allowed("gallery")) return;
   GalleryConfig config;
   config.images = plan_.recipe.data.train;
   config.pictures = plan_.recipe.report.pictures;
@@ -239,15 +252,19 @@ void Runner::Gallery() {
   config.out = out;
   config.run = plan_.recipe.run;
   std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}};
-  if (made_.count("foreground score") != 0) {
-    config.ratios = made_["foreground score"];
+  // What the arms did not need is not made for the report alone.
+  const bool adaptive = std::any_of(plan_.arms.begin(), plan_.arms.end(), [](const ArmPlan& arm) {
+    return !arm.views.empty() && arm.recipe.views.config.policy == NoisePolicy::kAdaptive;
+  });
+  if (adaptive) {
+    config.ratios = Ratios();
     config.masks = config.ratios.parent_path() / "masks";
     inputs["ratios"] = book_.FingerprintOf(config.ratios);
   }
   for (const ArmPlan& arm : plan_.arms) {
-    if (!arm.views.empty() && config.views.empty()) {
-      const ViewsConfig& views = arm.recipe.views.config;
-      config.views = made_[arm.views];
+    const ViewsConfig& views = arm.recipe.views.config;
+    if (!arm.views.empty() && config.views.empty() && (views.policy == NoisePolicy::kAdaptive || !adaptive)) {
+      config.views = Views(arm);
       config.generator = Generator(views.generator.string());
       config.levels = views.levels;
       config.steps = views.steps;
@@ -298,10 +315,10 @@ void Runner::Go() {
   SweepRunFolder(plan_.folder);
   WriteFile(plan_.folder / "recipe.toml", PlanToToml(plan_));
   WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));
-  if (!only_.empty() && Allowed("foreground")) (void)Ratios();
+  if (Allowed("foreground") && !only_.empty()) (void)Ratios();
   for (const ArmPlan& arm : plan_.arms) {
     if (!only_.empty() && !Allowed("pretrain") && !Allowed("eval")) {
-      if (!arm.views.empty() && Allowed("views")) (void)Views(arm);
+      if (!arm.views.empty() && (Allowed("views") || Allowed("generator"))) (void)Views(arm);
       continue;
     }
     for (const uint64_t seed : plan_.seeds) {

@@ -18,7 +18,7 @@ namespace genview {
 
 class Runner {
  public:
-  // `only`: foreground, views, pretrain, eval, gallery, report; empty = all.
+  // `only`: foreground, generator, views, pretrain, eval, gallery, report; empty = all.
   Runner(RunPlan plan, std::vector<std::string> only, Progress& progress);
 
   void Go();

@@ -120,6 +120,10 @@ StageBook::StageBook(Path folder, std::vector<std::string> only) : folder_(std::
   }
   SweepPartFiles(folder_);
   known_files_ = ReadState(folder_ / kKnownFiles);
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    if (entry.path().extension() != ".json" || entry.path().filename() == kKnownFiles) continue;
+    order_ = std::max(order_, JsonInt(ReadState(entry.path()), "order", -1, entry.path().string()) + 1);
+  }
 }
 
 StageBook::~StageBook() {
@@ -140,7 +144,6 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
   const Json wanted = ToJson(request);
   const std::string fingerprint = Fingerprint(wanted.dump());
   const Json state = ReadState(file);
-  const int64_t order = order_++;
   const std::string where = file.string();
   const bool same = JsonString(state, "fingerprint", "", where) == fingerprint;
   if (same && JsonBool(state, "finished", false, where) && Exist(request.outputs)) {
@@ -166,6 +169,7 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
     Remove(request.owned);  // before the new request is noted: a kill in between removes again
   }
 
+  const int64_t order = state.contains("order") ? JsonInt(state, "order", 0, where) : order_++;
   Json noted = {{"stage", request.name}, {"order", order}, {"fingerprint", fingerprint}, {"finished", false}, {"seconds", earlier}, {"request", wanted}};
   WriteJson(file, noted);
   const auto began = std::chrono::steady_clock::now();

@@ -59,7 +59,7 @@ class StageBook {
   Path folder_;
   std::vector<std::string> only_;
   int lock_ = -1;
-  int64_t order_ = 0;
+  int64_t order_ = 0;  // of the next stage that has not been made before
   Json known_files_ = Json::object();
 };
 

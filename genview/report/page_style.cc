@@ -88,6 +88,7 @@ figcaption { font-size: .85rem; line-height: 1.4; }
 .meter { display: block; height: 4px; margin: 3px 0 4px; border-radius: 2px; background: var(--rule); overflow: hidden; }
 .meter i { display: block; height: 100%; min-width: 2px; border-radius: 2px; background: var(--c2); }
 .strip { display: grid; grid-template-columns: repeat(6, minmax(0, 1fr)); gap: .75rem .5rem; }
+.strip .picture, .strip .tiny { margin-bottom: 3px; }
 .strip figcaption { margin-top: .35rem; color: var(--soft); }
 .strip figure:first-child figcaption { color: var(--ink); font-weight: 600; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 13rem), 1fr)); gap: 1.5rem; }
@@ -103,7 +104,7 @@ pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; bac
 
 @media (max-width: 46rem) {
   .contact { grid-template-columns: repeat(5, 1fr); }
-  .strip { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+  .strip { gap: .35rem; } .strip figcaption { font-size: .75rem; }
   .pairs { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1.25rem 1rem; }
   .panels figcaption small { min-height: 0; }
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }

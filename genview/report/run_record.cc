@@ -70,7 +70,7 @@ void ReadGallery(const Path& folder, RunRecord& run) {
   run.levels.id = JsonString(levels, "id", "", where);
   run.levels.image = Inside(folder, levels, "image", where);
   if (const Json& views = Member(levels, "views"); views.is_array()) {
-    for (const Json& row : views) run.levels.views.emplace_back(JsonInt(row, "level", 0, where), Inside(folder, row, "view", where));
+    for (const Json& row : views) run.levels.views[JsonInt(row, "level", 0, where)].push_back(Inside(folder, row, "view", where));
   }
   ReadPairs(folder, json, where, run);
 }

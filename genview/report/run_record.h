@@ -8,6 +8,7 @@
 // whose pictures are files of the same folder; "arm" is the one whose pairs they are.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,7 @@ struct GalleryRow {
 struct LevelStrip {
   std::string id;
   Path image;
-  std::vector<std::pair<int64_t, Path>> views;  // level, picture
+  std::map<int64_t, std::vector<Path>> views;  // by level, one or several
 };
 
 struct PairRow {

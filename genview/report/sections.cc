@@ -239,14 +239,14 @@ void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf) {
 void WriteLevels(Html& html, const RunRecord& run, PictureShelf& shelf) {
   if (run.levels.views.empty()) return;
   html.Open("section");
-  Heading(html, "One picture at every noise level", "Level 0 keeps most of the picture; each step gives the generator more freedom.");
+  Heading(html, "One picture at every noise level", "Drawn several times. The higher the level, the more the generator is free, and the more its draws differ.");
   html.Open("div", {{"class", "strip"}});
   html.Open("figure");
   WriteImage(html, shelf.Add(run.levels.image), Format("picture {}", run.levels.id));
   html.Line("figcaption", "picture").Close();
-  for (const auto& [level, view] : run.levels.views) {
+  for (const auto& [level, views] : run.levels.views) {
     html.Open("figure");
-    WriteImage(html, shelf.Add(view), Format("view at level {}", level));
+    for (const Path& view : views) WriteImage(html, shelf.Add(view), Format("view at level {}", level));
     html.Line("figcaption", Format("level {}", level)).Close();
   }
   html.Close().Close();

@@ -6,6 +6,8 @@ import subprocess
 
 # Measured, so that two runs differ in them: rates, times, memory.
 CLOCK_MEMBERS = {"images_per_s", "data_wait", "seconds", "peak_memory_bytes"}
+# Where the run lies, in foreground/ratios.json.
+PLACE_MEMBERS = {"masks"}
 
 
 def genview(program, *words, check=True, **options):
@@ -17,7 +19,7 @@ def genview(program, *words, check=True, **options):
 
 def without_clock(value):
     if isinstance(value, dict):
-        return {key: without_clock(inner) for key, inner in value.items() if key not in CLOCK_MEMBERS}
+        return {key: without_clock(inner) for key, inner in value.items() if key not in CLOCK_MEMBERS | PLACE_MEMBERS}
     if isinstance(value, list):
         return [without_clock(inner) for inner in value]
     return value
@@ -61,12 +63,12 @@ def events(data):
     return rows
 
 
-def contents(path, run):
+def contents(path):
     with open(path, "rb") as file:
         data = file.read()
     name = os.path.basename(path)
     if name.endswith(".json"):
-        return without_clock(json.loads(data.replace(os.path.abspath(run).encode(), b"RUN")))
+        return without_clock(json.loads(data))
     if name.endswith("log.jsonl"):
         return [without_clock(json.loads(line)) for line in data.splitlines()]
     if name.startswith("events.out.tfevents"):
@@ -84,7 +86,7 @@ def snapshot(run):
             relative = os.path.relpath(path, run)
             if relative == "report.html" or relative.startswith("state" + os.sep):
                 continue
-            files[relative] = contents(path, run)
+            files[relative] = contents(path)
     return files
 
 

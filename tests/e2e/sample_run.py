@@ -62,9 +62,10 @@ def gallery(folder):
         images.append({"id": f"disc/{k:06}.png", "ratio": round(ratio, 3), "level": level, "image": f"{k:03}-image.png",
                        "mask": f"{k:03}-mask.png", "view": f"{k:03}-view.png"})
     views = []
-    for level in (0, 100, 200, 300, 400):
-        png(f"{folder}/level-{level}.png", 64, 64, disc(4, 22, jitter=level / 300)[0])
-        views.append({"level": level, "view": f"level-{level}.png"})
+    for draw in range(3):
+        for level in (0, 100, 200, 300, 400):
+            png(f"{folder}/level-{level}-{draw}.png", 64, 64, disc(4, 22, jitter=level * (1 + draw / 10) / 300)[0])
+            views.append({"level": level, "view": f"level-{level}-{draw}.png"})
     write(f"{folder}/gallery.json", json.dumps(
         {"images": images, "levels": {"id": "disc/000004.png", "image": "004-image.png", "views": views},
          "arm": "genview", "pairs": pairs(folder)}, indent=1))

@@ -1,0 +1,86 @@
+// Every ready recipe is read by the command that it is for.
+#include <gtest/gtest.h>
+
+#include "cli/run_plan.h"
+#include "genview/generator/faithfulness.h"
+#include "genview/generator/tower.h"
+#include "genview/generator/train.h"
+
+namespace genview {
+namespace {
+
+const Path kRecipes = Path(GENVIEW_SOURCE_DIR) / "recipes";
+
+template <class Config>
+void ExpectConfig(const std::string& name) {
+  const TomlDocument document = ReadToml(kRecipes / name);
+  Config config;
+  EXPECT_NO_THROW(ReadFields(config, document.values, {document.file, "", &document.lines})) << name;
+}
+
+TEST(Recipes, AllAreRead) {
+  int runs = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(kRecipes)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "models-tower.toml") ExpectConfig<TowerConfig>(name);
+    else if (name == "models-unclip.toml") ExpectConfig<GeneratorConfig>(name);
+    else if (name == "models-measure.toml") ExpectConfig<FaithfulnessConfig>(name);
+    else {
+      const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(entry.path()), {});
+      EXPECT_FALSE(plan.arms.empty()) << name;
+      EXPECT_EQ(plan.folder, Path("runs") / plan.name) << name;
+      ++runs;
+    }
+  }
+  EXPECT_GE(runs, 3);
+}
+
+TEST(Recipes, ModelsAreFoundFromAnywhere) {
+  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(kRecipes / "demo.toml"), {});
+  EXPECT_TRUE(std::filesystem::exists(plan.recipe.foreground.encoder)) << plan.recipe.foreground.encoder;
+  EXPECT_TRUE(std::filesystem::exists(plan.recipe.views.config.generator)) << plan.recipe.views.config.generator;
+}
+
+Path Write(const std::string& name, const std::string& text) {
+  const Path path = Path(testing::TempDir()) / "plans" / name;
+  WriteFile(path, text);
+  return path;
+}
+
+TEST(Plan, ArmsWithTheSameViewsShareThem) {
+  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(Write("views.toml",
+      "[[arms]]\nname = \"baseline\"\n"
+      "[[arms]]\nname = \"constant\"\nset = { views.policy = \"constant\", pretrain.pair.source = \"generated\" }\n"
+      "[[arms]]\nname = \"adaptive\"\nset = { pretrain.pair.source = \"generated\" }\n"
+      "[[arms]]\nname = \"quality\"\nset = { pretrain.pair.source = \"generated\", pretrain.quality.enabled = true }\n"
+      "[[arms]]\nname = \"own\"\nset = { pretrain.pair.source = \"generated\", pretrain.pair.views = \"elsewhere\" }\n")), {});
+  ASSERT_EQ(plan.arms.size(), 5u);
+  EXPECT_EQ(plan.arms[0].views, "");
+  EXPECT_EQ(plan.arms[1].views, "views-constant");
+  EXPECT_EQ(plan.arms[2].views, "views");
+  EXPECT_EQ(plan.arms[3].views, "views");
+  EXPECT_EQ(plan.arms[4].views, "");
+}
+
+TEST(Plan, ArmsMayNotChangeWhatTheyShare) {
+  EXPECT_THROW(MakePlan(ReadRecipeFile<Recipe>(Write("shared.toml", "[[arms]]\nname = \"a\"\nset = { data.train = \"x\" }\n")), {}), UsageError);
+  EXPECT_THROW(MakePlan(ReadRecipeFile<Recipe>(Write("name.toml", "name = \"../x\"\n")), {}), UsageError);
+}
+
+TEST(Plan, FlagsGoBeforeTheRecipe) {
+  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(Write("flags.toml", "[run]\nseed = 3\nthreads = 2\n")),
+                                {.out = "", .run = {{"seed", 7}}});
+  EXPECT_EQ(plan.seeds, (std::vector<uint64_t>{7}));
+  EXPECT_EQ(plan.arms[0].recipe.run.threads, 2);
+  EXPECT_EQ(plan.arms[0].recipe.run.seed, 7u);
+}
+
+TEST(Plan, ItsTomlGivesTheSamePlan) {
+  for (const char* name : {"demo.toml", "demo-seeds.toml"}) {
+    const std::string text = PlanToToml(MakePlan(ReadRecipeFile<Recipe>(kRecipes / name), {}));
+    EXPECT_EQ(PlanToToml(MakePlan(ReadRecipeFile<Recipe>(Write("again.toml", text)), {})), text) << name;
+  }
+}
+
+}  // namespace
+}  // namespace genview
