@@ -5,11 +5,12 @@
 #include "genview/generator/faithfulness.h"
 #include "genview/generator/tower.h"
 #include "genview/generator/train.h"
+#include "tests/source_dir.h"
 
 namespace genview {
 namespace {
 
-const Path kRecipes = Path(GENVIEW_SOURCE_DIR) / "recipes";
+const Path kRecipes = SourceDir() / "recipes";
 
 template <class Config>
 void ExpectConfig(const std::string& name) {

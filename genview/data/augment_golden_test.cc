@@ -6,6 +6,7 @@
 #include "genview/base/files.h"
 #include "genview/base/json.h"
 #include "genview/data/augment.h"
+#include "tests/source_dir.h"
 
 namespace genview {
 namespace {
@@ -13,7 +14,7 @@ namespace {
 class AugmentGolden : public testing::Test {
  protected:
   AugmentGolden() {
-    const Path folder = Path(GENVIEW_SOURCE_DIR) / "tests/golden/data";
+    const Path folder = SourceDir() / "tests/golden/data";
     cases_ = ReadJson(folder / "views.json");
     bytes_ = ReadFile(folder / "views.bin");
   }

@@ -4,11 +4,12 @@
 
 #include "genview/diffusion/python_json.h"
 #include "genview/tensor/safetensors.h"
+#include "tests/source_dir.h"
 
 namespace genview {
 namespace {
 
-const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+const Path kGolden = SourceDir() / "tests/golden/diffusion";
 
 TEST(EmbeddingNoiser, ClassVectorsEqualDiffusers) {
   const WeightMap io = ReadSafetensors(kGolden / "noising.safetensors");

@@ -8,11 +8,12 @@
 #include "genview/diffusion/pipeline.h"
 #include "genview/image/image.h"
 #include "genview/tensor/safetensors.h"
+#include "tests/source_dir.h"
 
 namespace genview {
 namespace {
 
-const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+const Path kGolden = SourceDir() / "tests/golden/diffusion";
 
 void ExpectClose(const Tensor& got, const Tensor& wanted, double tolerance, const std::string& name) {
   ASSERT_EQ(got.sizes(), wanted.sizes()) << name;

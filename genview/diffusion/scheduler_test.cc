@@ -6,11 +6,12 @@
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
+#include "tests/source_dir.h"
 
 namespace genview {
 namespace {
 
-const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+const Path kGolden = SourceDir() / "tests/golden/diffusion";
 
 Tensor Toy(const Tensor& x, double time) { return 0.5 * x - 0.3 + 0.2 * time / 1000; }
 

@@ -10,11 +10,12 @@
 #include "genview/image/color.h"
 #include "genview/image/image.h"
 #include "genview/image/preprocess.h"
+#include "tests/source_dir.h"
 
 namespace genview {
 namespace {
 
-const Path kFolder = Path(GENVIEW_SOURCE_DIR) / "tests/golden/image";
+const Path kFolder = SourceDir() / "tests/golden/image";
 
 class ImageGolden : public testing::Test {
  protected:

@@ -1,4 +1,5 @@
 #include "genview/models/clip_tokenizer.h"
+#include "tests/source_dir.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +8,7 @@
 namespace genview {
 namespace {
 
-const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+const Path kGolden = SourceDir() / "tests/golden/diffusion";
 
 TEST(ClipTokenizer, WordsEqualTransformersFromBothLayouts) {
   for (const Path& folder : {kGolden / "pipeline_text/tokenizer", kGolden / "tokenizer_json"}) {

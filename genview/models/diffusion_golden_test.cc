@@ -8,11 +8,12 @@
 #include "genview/models/unet.h"
 #include "genview/models/vae.h"
 #include "genview/tensor/safetensors.h"
+#include "tests/source_dir.h"
 
 namespace genview {
 namespace {
 
-const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+const Path kGolden = SourceDir() / "tests/golden/diffusion";
 
 // Largest difference over the largest wanted value; the place is named on failure.
 void ExpectClose(const Tensor& got, const Tensor& wanted, double tolerance, const std::string& name) {

@@ -6,13 +6,14 @@
 #include "genview/views/noise_levels.h"
 #include "genview/views/view_folder.h"
 #include "genview/views/view_noise.h"
+#include "tests/source_dir.h"
 
 namespace genview {
 namespace {
 
 namespace fs = std::filesystem;
 
-const Path kGolden = Path(GENVIEW_SOURCE_DIR) / "tests/golden/diffusion";
+const Path kGolden = SourceDir() / "tests/golden/diffusion";
 
 class Views : public testing::Test {
  protected:

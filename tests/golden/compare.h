@@ -12,11 +12,12 @@
 #include "genview/base/json.h"
 #include "genview/base/text.h"
 #include "genview/tensor/safetensors.h"
+#include "tests/source_dir.h"
 
 namespace genview {
 
 inline WeightMap Golden(const std::string& name) {
-  return ReadSafetensors(Path(GENVIEW_SOURCE_DIR) / "tests" / "golden" / (name + ".safetensors"));
+  return ReadSafetensors(SourceDir() / "tests" / "golden" / (name + ".safetensors"));
 }
 
 // |actual - expected| <= tolerance * (|expected| + the root mean square of all expected values).
