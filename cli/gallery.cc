@@ -14,7 +14,7 @@
 #include "genview/foreground/score.h"
 #include "genview/models/encoder.h"
 #include "genview/pretrain/pretrain.h"
-#include "genview/pretrain/quality_weigher.h"
+#include "genview/pretrain/pair_weigher.h"
 #include "genview/records/records.h"
 
 namespace genview {
@@ -133,7 +133,8 @@ Json PairsByWeight(const GalleryConfig& config, const Sources& sources) {
   loading.batch = std::min(kPairsLookedAt, sources.images->size());
   SkippedLog skipped;
   const bool generated = pretrain.pair.source == PairSource::kGenerated;
-  PairLoader loader(sources.images, generated ? GeneratedViews::Open(pretrain.pair.views) : nullptr, loading, skipped);
+  const auto views = generated ? GeneratedViews::Open(pretrain.pair.views) : nullptr;
+  PairLoader loader(sources.images, views, loading, skipped);
   loader.Start(0);
   PairBatch batch;
   if (!loader.Next(batch)) return rows;
@@ -141,8 +142,10 @@ Json PairsByWeight(const GalleryConfig& config, const Sources& sources) {
   const c10::InferenceMode guard;
   const at::Device device = ChooseDevice(config.run.device);
   const at::ScalarType compute = ChooseCompute(config.run.precision, device);
-  const QualityWeigher weigher(pretrain.quality, preprocess, device, compute);
-  const Tensor weights = weigher.Weigh(batch.view1.to(device), batch.view2.to(device)).to(at::kCPU);
+  const auto weigher = MakePairWeigher(pretrain, sources.images, views, device, compute);
+  Progress quiet;
+  weigher->Prepare(quiet);
+  const Tensor weights = weigher->Weigh(batch).to(at::kCPU);
   const Tensor order = weights.argsort(/*stable=*/true, 0, /*descending=*/true);
   const int64_t total = order.size(0), shown = std::min(config.pairs, total / 2);
   std::vector<int64_t> chosen;

@@ -159,7 +159,8 @@ int64_t Run::Resume() {
   WeightReader reader(checkpoint.weights);
   trainer_->Load(reader, checkpoint.step);
   reader.Finish();
-  const Json window = checkpoint.meta.value("window", Json::object()), last = checkpoint.meta.value("last", Json::object());
+  const auto part = [&](const char* name) { return checkpoint.meta.value(name, Json::object()); };
+  const Json window = part("window"), last = part("last"), skipped = part("skipped");
   window_ = {.loss = JsonDouble(window, "loss", 0, where),
              .weight_std = JsonDouble(window, "weight_std", 0, where),
              .steps = JsonInt(window, "steps", 0, where),
@@ -169,7 +170,7 @@ int64_t Run::Resume() {
   summary_.effective_rank = JsonDouble(last, "effective_rank", 0, where);
   summary_.knn_top1 = JsonDouble(last, "knn_top1", -1, where);
   summary_.collapsed = JsonBool(last, "collapsed", false, where);
-  for (const auto& [id, reason] : checkpoint.meta.value("skipped", Json::object()).items()) {
+  for (const auto& [id, reason] : skipped.items()) {
     skipped_.Add(id, reason.is_string() ? reason.get<std::string>() : "unreadable");
   }
   return checkpoint.step;
