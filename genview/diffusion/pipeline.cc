@@ -7,12 +7,15 @@
 #include "genview/base/text.h"
 #include "genview/diffusion/python_json.h"
 #include "genview/models/weight_files.h"
+#include "genview/tensor/row_groups.h"
 #include "genview/tensor/safetensors.h"
 
 namespace genview {
 namespace {
 
 constexpr const char* kPipelineClass = "StableUnCLIPImg2ImgPipeline";
+constexpr const char* kClipClass = "CLIPVisionModelWithProjection";
+constexpr const char* kCheckpointClass = "GenViewEncoder";  // image_encoder/encoder.safetensors, a checkpoint of this program
 
 // model_index.json: component -> [library, class]. Class names that can be read here.
 void CheckComponent(const Json& index, const char* name, const std::vector<std::string>& classes, const std::string& where) {
@@ -38,7 +41,7 @@ void CheckIndex(const Json& index, const std::string& where) {
                  .where = where,
                  .next = "a generator of views must take a picture: give a Stable unCLIP image-to-image pipeline"});
   }
-  CheckComponent(index, "image_encoder", {"CLIPVisionModelWithProjection"}, where);
+  CheckComponent(index, "image_encoder", {kClipClass, kCheckpointClass}, where);
   CheckComponent(index, "image_normalizer", {"StableUnCLIPImageNormalizer"}, where);
   CheckComponent(index, "image_noising_scheduler", {"DDPMScheduler"}, where);
   CheckComponent(index, "unet", {"UNet2DConditionModel"}, where);
@@ -69,6 +72,10 @@ std::string FingerprintOf(const Path& folder) {
   std::vector<Path> files;
   for (const char* part : {"image_encoder", "image_normalizer", "unet", "vae", "text_encoder"}) {
     if (!std::filesystem::exists(folder / part)) continue;
+    if (std::filesystem::exists(folder / part / "encoder.safetensors")) {
+      files.push_back(folder / part / "encoder.safetensors");
+      continue;
+    }
     files.push_back(folder / part / "config.json");
     const Path weights = FindFolderWeights(folder / part, {"diffusion_pytorch_model", "model"});
     if (weights.extension() != ".json") {
@@ -91,9 +98,26 @@ std::string FingerprintOf(const Path& folder) {
   return Fingerprint(text);
 }
 
+// Rows of a batch that are denoised together on the CPU: few enough to keep a thread's activations near it, and that a batch
+// occupies every thread; fixed by the pictures' size, so that no byte depends on the machine.
+int64_t RowsAtOnce(const Tensor& latents) {
+  return std::clamp<int64_t>(1024 / std::max<int64_t>(1, latents.size(2) * latents.size(3)), 1, 16);
+}
+
 void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
   ConvertWeights(list, compute);
   MoveWeights(list, device);
+}
+
+void WriteClipTower(ClipVision& tower, const Preprocess& p, const Path& folder, at::ScalarType dtype) {
+  WriteSafetensors(folder / "image_encoder" / "model.safetensors", ClipTensors(tower, ClipLayout::kHuggingFace, dtype), {{"format", "pt"}});
+  WriteJson(folder / "image_encoder" / "config.json", ClipConfigToHuggingFace(tower.config));
+  Json rules{{"image_processor_type", "CLIPImageProcessor"}, {"feature_extractor_type", "CLIPFeatureExtractor"},
+             {"do_resize", true}, {"do_center_crop", !p.squash}, {"do_rescale", true}, {"do_normalize", true}, {"do_convert_rgb", true},
+             {"rescale_factor", 1.0 / 255}, {"resample", p.filter == Filter::kBicubic ? 3 : 2},
+             {"image_mean", p.mean}, {"image_std", p.std}, {"crop_size", {{"height", p.size}, {"width", p.size}}}};
+  rules["size"] = p.squash ? Json{{"height", p.size}, {"width", p.size}} : Json{{"shortest_edge", p.resize_shortest}};
+  WriteJson(folder / "feature_extractor" / "preprocessor_config.json", rules);
 }
 
 }  // namespace
@@ -133,9 +157,25 @@ UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace)
   GENVIEW_CHECK(static_cast<int64_t>(r.levels.size()) == n && static_cast<int64_t>(r.guidance.size()) == n, "one level and one scale per image");
   for (const int64_t level : r.levels) GENVIEW_CHECK(level >= 0 && level < levels(), "a noise level is out of range");
 
-  const Tensor labels = noiser_.ClassVectors(r.embeddings.to(device_, at::kFloat), at::tensor(r.levels), r.embedding_noise.to(device_, at::kFloat));
-  const Tensor latents = Denoise(r, labels, trace);
-  const Tensor decoded = Decode(latents);                                                      // [N,3,H,W]
+  Conditions all;
+  all.labels = noiser_.ClassVectors(r.embeddings.to(device_, at::kFloat), at::tensor(r.levels), r.embedding_noise.to(device_, at::kFloat));
+  all.guidance = at::tensor(r.guidance, at::kFloat).to(device_).view({n, 1, 1, 1});
+  all.guided = std::any_of(r.guidance.begin(), r.guidance.end(), [](double g) { return g > 1; });
+  all.prompt = EncodePrompt(r.prompt, n);
+  if (all.guided) all.unprompted = EncodePrompt("", n);
+  const int64_t group = RowsAtOnce(r.latents);
+  const auto groups = static_cast<size_t>(GroupCount(n, group));
+  std::vector<Tensor> latents_of(groups), decoded_of(groups), first_of(groups);
+  ForEachRowGroup(n, group, device_, [&](int64_t first, int64_t last, int64_t index) {
+    const auto g = static_cast<size_t>(index);
+    latents_of[g] = Denoise(r, all.Rows(first, last), r.latents.slice(0, first, last), trace != nullptr ? &first_of[g] : nullptr);
+    decoded_of[g] = Decode(latents_of[g]);
+  });
+  const auto join = [](std::vector<Tensor>& parts) {
+    std::erase_if(parts, [](const Tensor& part) { return !part.defined(); });  // a GPU takes all as one group
+    return at::cat(parts);
+  };
+  const Tensor latents = join(latents_of), decoded = join(decoded_of);                         // decoded: [N,3,H,W]
   const Tensor finite = at::isfinite(latents).flatten(1).all(1).logical_and(at::isfinite(decoded).flatten(1).all(1)).cpu();
   const Tensor unit = (at::nan_to_num(decoded) * 0.5 + 0.5).clamp(0, 1);
   // Halves to even, as numpy rounds.
@@ -145,8 +185,17 @@ UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace)
     views.faults.push_back(!finite[i].item<bool>() ? "not a number" : brightest[i].item<uint8_t>() == 0 ? "all black" : "");
   }
   if (trace != nullptr) {
-    trace->class_labels = labels.cpu();
+    trace->class_labels = all.labels.cpu();
     trace->latents = latents.cpu();
+    if (all.prompt.defined()) trace->prompt_embeds = all.prompt.to(at::kFloat).contiguous().cpu();
+    std::vector<Tensor> halves[2];  // unconditional rows first
+    for (const Tensor& part : first_of) {
+      if (!part.defined()) continue;
+      const auto chunks = part.chunk(all.guided ? 2 : 1);
+      for (size_t half = 0; half < chunks.size(); ++half) halves[half].push_back(chunks[half]);
+    }
+    halves[0].insert(halves[0].end(), halves[1].begin(), halves[1].end());
+    trace->unet_first = at::cat(halves[0]).contiguous().cpu();
   }
   return views;
 }
@@ -164,27 +213,27 @@ Tensor UnclipPipeline::EncodePrompt(const std::string& prompt, int64_t rows) con
   return ForwardClipText(text_->tower, at::tensor(ids).to(device_).unsqueeze(0)).expand({rows, -1, -1});
 }
 
-Tensor UnclipPipeline::Denoise(const UnclipRequest& r, const Tensor& labels, UnclipTrace* trace) const {
-  const int64_t n = labels.size(0);
-  const bool guided = std::any_of(r.guidance.begin(), r.guidance.end(), [](double g) { return g > 1; });
+UnclipPipeline::Conditions UnclipPipeline::Conditions::Rows(int64_t first, int64_t last) const {
+  const auto rows = [&](const Tensor& t) { return t.defined() ? t.slice(0, first, last) : t; };
+  return {rows(labels), rows(guidance), rows(prompt), rows(unprompted), guided};
+}
+
+Tensor UnclipPipeline::Denoise(const UnclipRequest& r, const Conditions& c, const Tensor& latents, Tensor* first_output) const {
+  const auto twice = [&](const Tensor& t) { return c.guided ? at::cat({t, t}) : t; };
   // Unconditional rows first; their class vector is zero, level embedding and all.
-  const Tensor classes = guided ? at::cat({at::zeros_like(labels), labels}) : labels;
-  Tensor prompt = EncodePrompt(r.prompt, n);
-  if (trace != nullptr && prompt.defined()) trace->prompt_embeds = prompt.to(at::kFloat).contiguous().cpu();
-  if (guided && prompt.defined()) prompt = at::cat({EncodePrompt("", n), prompt});
-  const Tensor scale = at::tensor(r.guidance, at::kFloat).to(device_).view({n, 1, 1, 1});
+  const Tensor classes = c.guided ? at::cat({at::zeros_like(c.labels), c.labels}) : c.labels;
+  const Tensor prompt = c.guided && c.prompt.defined() ? at::cat({c.unprompted, c.prompt}) : c.prompt;
   const auto scheduler = MakeScheduler(r.scheduler.empty() ? scheduler_ : ParseSchedulerConfig(scheduler_json_, r.scheduler, "scheduler"), r.steps);
 
-  Tensor x = r.latents.to(device_, at::kFloat) * scheduler->initial_sigma();
+  Tensor x = latents.to(device_, at::kFloat) * scheduler->initial_sigma();
   for (size_t call = 0; call < scheduler->times().size(); ++call) {
-    const Tensor seen = scheduler->ScaleInput(x);
-    const Tensor both = guided ? at::cat({seen, seen}) : seen;
+    const Tensor both = twice(scheduler->ScaleInput(x));
     const Tensor times = at::full({both.size(0)}, scheduler->times()[call], both.options().dtype(at::kFloat));
     Tensor out = ForwardUnet(unet_, both, times, classes, prompt).to(at::kFloat);
-    if (trace != nullptr && call == 0) trace->unet_first = out.contiguous().cpu();
-    if (guided) {
+    if (first_output != nullptr && call == 0) *first_output = out;
+    if (c.guided) {
       const auto halves = out.chunk(2);
-      out = at::where(scale > 1, halves[0] + scale * (halves[1] - halves[0]), halves[1]);
+      out = at::where(c.guidance > 1, halves[0] + c.guidance * (halves[1] - halves[0]), halves[1]);
     }
     x = scheduler->Step(out, x);
   }
@@ -205,21 +254,18 @@ void WriteUnclipFolder(const UnclipParts& parts, const Path& folder, at::ScalarT
   WriteVaeFolder(parts.vae, folder / "vae", dtype);
   WriteEmbeddingNoiser(parts.noiser, folder);
   WriteJson(folder / "scheduler" / "scheduler_config.json", SchedulerConfigToJson(parts.scheduler));
-  WriteSafetensors(folder / "image_encoder" / "model.safetensors", ClipTensors(parts.image_encoder, ClipLayout::kHuggingFace, dtype), {{"format", "pt"}});
-  WriteJson(folder / "image_encoder" / "config.json", ClipConfigToHuggingFace(parts.image_encoder.config));
-  const Preprocess& p = parts.preprocess;
-  Json rules{{"image_processor_type", "CLIPImageProcessor"}, {"feature_extractor_type", "CLIPFeatureExtractor"},
-             {"do_resize", true}, {"do_center_crop", !p.squash}, {"do_rescale", true}, {"do_normalize", true}, {"do_convert_rgb", true},
-             {"rescale_factor", 1.0 / 255}, {"resample", p.filter == Filter::kBicubic ? 3 : 2},
-             {"image_mean", p.mean}, {"image_std", p.std}, {"crop_size", {{"height", p.size}, {"width", p.size}}}};
-  rules["size"] = p.squash ? Json{{"height", p.size}, {"width", p.size}} : Json{{"shortest_edge", p.resize_shortest}};
-  WriteJson(folder / "feature_extractor" / "preprocessor_config.json", rules);
+  if (parts.image_encoder != nullptr) {
+    WriteClipTower(*parts.image_encoder, parts.preprocess, folder, dtype);
+  } else {
+    WriteFile(folder / "image_encoder" / "encoder.safetensors", MappedFile(parts.checkpoint).text());
+  }
   const auto diffusers = [](const std::string& name) { return Json::array({"diffusers", name}); };
   const Json none = Json::array({nullptr, nullptr});
+  const bool clip = parts.image_encoder != nullptr;
   WriteJson(folder / "model_index.json",  // last: a folder without it is not a pipeline
             {{"_class_name", kPipelineClass}, {"_diffusers_version", "0.21.4"},
-             {"feature_extractor", Json::array({"transformers", "CLIPImageProcessor"})},
-             {"image_encoder", Json::array({"transformers", "CLIPVisionModelWithProjection"})},
+             {"feature_extractor", clip ? Json::array({"transformers", "CLIPImageProcessor"}) : none},
+             {"image_encoder", clip ? Json::array({"transformers", kClipClass}) : Json::array({"genview", kCheckpointClass})},
              {"image_normalizer", Json::array({"stable_diffusion", "StableUnCLIPImageNormalizer"})},
              {"image_noising_scheduler", diffusers("DDPMScheduler")}, {"scheduler", diffusers(SchedulerName(parts.scheduler.kind))},
              {"text_encoder", none}, {"tokenizer", none}, {"unet", diffusers("UNet2DConditionModel")}, {"vae", diffusers("AutoencoderKL")}});

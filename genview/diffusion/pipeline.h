@@ -71,7 +71,14 @@ class UnclipPipeline {
  private:
   UnclipPipeline() = default;
   Tensor EncodePrompt(const std::string& prompt, int64_t rows) const;         // [rows,T,C], undefined without text encoder
-  Tensor Denoise(const UnclipRequest& request, const Tensor& labels, UnclipTrace* trace) const;
+  struct Conditions {
+    Tensor labels;              // [N,2D]
+    Tensor guidance;            // [N,1,1,1]
+    Tensor prompt, unprompted;  // [N,T,C], undefined without text encoder
+    bool guided = false;        // at least one row is
+    Conditions Rows(int64_t first, int64_t last) const;
+  };
+  Tensor Denoise(const UnclipRequest& request, const Conditions& conditions, const Tensor& latents, Tensor* first_output) const;
   Tensor Decode(const Tensor& latents) const;
 
   at::Device device_ = at::kCPU;
@@ -89,10 +96,12 @@ class UnclipPipeline {
   std::string fingerprint_;
 };
 
-// A pipeline folder that diffusers loads as StableUnCLIPImg2ImgPipeline; without text encoder.
+// A pipeline folder without text encoder. With a CLIP tower as image encoder diffusers loads it as
+// StableUnCLIPImg2ImgPipeline; with a checkpoint of this program, which is copied into it, only this program does.
 struct UnclipParts {
-  ClipVision& image_encoder;
-  Preprocess preprocess;
+  ClipVision* image_encoder;  // null: `checkpoint`
+  Path checkpoint;
+  Preprocess preprocess;      // of image_encoder; a checkpoint knows its own
   EmbeddingNoiser noiser;
   SchedulerConfig scheduler;
   Unet& unet;

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include <c10/core/InferenceMode.h>
+
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/models/weight_files.h"
 #include "genview/tensor/device.h"
+#include "genview/tensor/row_groups.h"
 #include "genview/tensor/safetensors.h"
 
 namespace genview {
@@ -203,6 +206,7 @@ std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at:
   if (fs::exists(folder / "model_index.json", code) && fs::exists(folder / "image_encoder", code)) folder /= "image_encoder";
   if (fs::exists(folder / "open_clip_config.json", code)) return OpenOpenClip(folder, device, compute);
   if (fs::exists(folder / "config.json", code)) return OpenHuggingFace(folder, device, compute);
+  if (fs::exists(folder / "encoder.safetensors", code)) return OpenCheckpoint(folder / "encoder.safetensors", device, compute);
   throw Error({.what = Format("the folder is no encoder: open_clip_config.json and config.json are missing; it holds {}", Listing(folder)),
                .where = folder.string(),
                .next = "download the whole model folder, config included, or name a checkpoint file inside it"});
@@ -210,11 +214,22 @@ std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at:
 
 Encoder::Output Encoder::Encode(const Tensor& pixels, bool tokens) const {
   ExpectShape(pixels, {-1, 3, preprocess_.size, preprocess_.size}, "pixels");
-  const ComputeScope scope(device_, compute_);
-  Output out = Forward(pixels.to(device_), tokens);
-  out.embeddings = out.embeddings.to(at::kFloat);
-  out.tokens = tokens ? out.tokens.to(at::kFloat) : Tensor();
-  return out;
+  const auto encode = [&](const Tensor& rows) {
+    const ComputeScope scope(device_, compute_);
+    Output out = Forward(rows.to(device_), tokens);
+    out.embeddings = out.embeddings.to(at::kFloat);
+    out.tokens = tokens ? out.tokens.to(at::kFloat) : Tensor();
+    return out;
+  };
+  const int64_t rows = pixels.size(0), group = std::max<int64_t>(1, EncodeBatchSize(*this, 0) / 8);
+  if (!device_.is_cpu() || rows <= group || !c10::InferenceMode::is_enabled()) return encode(pixels);
+  std::vector<Tensor> embeddings(static_cast<size_t>(GroupCount(rows, group))), maps(embeddings.size());
+  ForEachRowGroup(rows, group, device_, [&](int64_t first, int64_t last, int64_t index) {
+    const Output out = encode(pixels.slice(0, first, last));
+    embeddings[static_cast<size_t>(index)] = out.embeddings;
+    maps[static_cast<size_t>(index)] = out.tokens;
+  });
+  return {.embeddings = at::cat(embeddings), .tokens = tokens ? at::cat(maps) : Tensor()};
 }
 
 int64_t EncodeBatchSize(const Encoder& encoder, int64_t asked) {

@@ -1,0 +1,63 @@
+#include "genview/tensor/row_groups.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace genview {
+namespace {
+
+// Read by MKL at its first product: sums in one order for any number of threads, as the program asks for at its start.
+[[maybe_unused]] const int kRepeatable = ::setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);
+
+TEST(RowGroups, EveryRowIsSeenOnceWhateverTheThreads) {
+  const int before = at::get_num_threads();
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    for (const int64_t rows : {0, 1, 4, 5, 13}) {
+      std::vector<std::atomic<int>> seen(13);
+      std::atomic<int64_t> calls = 0;
+      ForEachRowGroup(rows, 4, at::kCPU, [&](int64_t first, int64_t last, int64_t index) {
+        EXPECT_EQ(first, index * 4);
+        EXPECT_LE(last - first, 4);
+        for (int64_t row = first; row < last; ++row) ++seen[static_cast<size_t>(row)];
+        ++calls;
+      });
+      EXPECT_EQ(calls, GroupCount(rows, 4));
+      for (int64_t row = 0; row < 13; ++row) EXPECT_EQ(seen[static_cast<size_t>(row)], row < rows ? 1 : 0) << rows << " rows, row " << row;
+    }
+  }
+  at::set_num_threads(before);
+}
+
+TEST(RowGroups, GivesTheSameBytesForAnyNumberOfThreads) {
+  const int before = at::get_num_threads();
+  const c10::InferenceMode guard;
+  const Tensor x = NormalTensor(Seed(1), {24, 64}), w = NormalTensor(Seed(2), {64, 64});
+  std::vector<Tensor> results;
+  for (const int threads : {1, 2, 5}) {
+    at::set_num_threads(threads);
+    std::vector<Tensor> parts(static_cast<size_t>(GroupCount(24, 5)));
+    ForEachRowGroup(24, 5, at::kCPU, [&](int64_t first, int64_t last, int64_t index) {
+      parts[static_cast<size_t>(index)] = x.slice(0, first, last).matmul(w).softmax(1);
+    });
+    results.push_back(at::cat(parts));
+  }
+  at::set_num_threads(before);
+  EXPECT_TRUE(at::equal(results[0], results[1]));
+  EXPECT_TRUE(at::equal(results[0], results[2]));
+}
+
+TEST(RowGroups, AnExceptionReachesTheCaller) {
+  EXPECT_THROW(ForEachRowGroup(16, 1, at::kCPU, [](int64_t first, int64_t, int64_t) {
+                 if (first == 7) throw std::runtime_error("group 7");
+               }),
+               std::runtime_error);
+}
+
+}  // namespace
+}  // namespace genview
