@@ -63,6 +63,9 @@ void NameViews(RunPlan& plan) {
 
 std::string ResolveSource(const std::string& text, const std::vector<Path>& recipe_files) {
   if (text.empty() || text.starts_with("shapes:") || text.starts_with(kArmEncoder)) return text;
+  if (const size_t start = SubsetSourceStart(text); start != std::string::npos) {
+    return text.substr(0, start) + ResolveSource(text.substr(start), recipe_files);
+  }
   // Of shards `name-{0000..0127}.tar` the folder is looked for.
   const auto exists = [](const Path& path) {
     std::error_code code;

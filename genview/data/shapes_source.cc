@@ -35,24 +35,28 @@ class ShapesSource : public ImageSource {
 
 }  // namespace
 
-ShapesConfig ParseShapesSpec(const std::string& spec) {
+Json ParseSourceSettings(const std::string& settings, const std::string& spec, const char* form) {
   Json values = Json::object();
-  const std::string settings = spec.find(':') == std::string::npos ? "" : spec.substr(spec.find(':') + 1);
   for (const std::string& part : Split(settings, ',')) {
     if (Trim(part).empty()) continue;
     const size_t equals = part.find('=');
     const std::string key = SafeId(Trim(part.substr(0, equals)));
     if (equals == std::string::npos || key.empty()) {
       throw UsageError({.what = Format("`{}` is not a setting", part),
-                        .where = spec,
-                        .next = "write shapes:count=4096,size=64,seed=0"});
+                        .where = SafeId(spec),
+                        .next = form});
     }
     const std::string text(Trim(part.substr(equals + 1)));
     uint64_t number = 0;
     values[key] = ParseUint(text, number) ? Json(number) : Json(SafeId(text));
   }
+  return values;
+}
+
+ShapesConfig ParseShapesSpec(const std::string& spec) {
+  const std::string settings = spec.find(':') == std::string::npos ? "" : spec.substr(spec.find(':') + 1);
   ShapesConfig config;
-  ReadFields(config, values, {.file = SafeId(spec), .prefix = "", .lines = nullptr});
+  ReadFields(config, ParseSourceSettings(settings, spec, "write shapes:count=4096,size=64,seed=0"), {.file = SafeId(spec), .prefix = "", .lines = nullptr});
   return config;
 }
 

@@ -122,6 +122,7 @@ std::shared_ptr<const ImageSource> OpenSource(const std::string& spec) {
                       .next = "name a folder, a list file, tar shards (name-{0000..0127}.tar) or shapes:count=4096,size=64"});
   }
   if (spec.starts_with("shapes:") || spec == "shapes") return OpenShapes(spec);
+  if (spec.starts_with(kSubset)) return OpenSubset(spec);
   if (spec.find('{') != std::string::npos || Lower(spec).ends_with(".tar")) return OpenShards(spec);
   Path path = spec;
   if (!path.has_filename() && path.has_parent_path()) path = path.parent_path();  // "photos/" is photos

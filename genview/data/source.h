@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "genview/base/error.h"
@@ -53,8 +54,13 @@ class ImageSource {
 //                     tab. Relative to the list's folder, else to the working directory.
 //   a.tar, a-{0000..0127}.tar   WebDataset: pictures, and classes in `.cls` files of the same name
 //   shapes:count=4096,size=64,seed=0
+//   subset:count=5000,seed=0,of=SPEC   drawn from another source, from every class in proportion
 // Pictures are .jpg .jpeg .png .webp files in any case; others are passed over. Throws Error when nothing is there.
 std::shared_ptr<const ImageSource> OpenSource(const std::string& spec);
+
+// Where SPEC begins in `subset:...,of=SPEC`; npos for any other spec.
+inline constexpr std::string_view kSubset = "subset:";
+size_t SubsetSourceStart(std::string_view spec);
 
 // All of `first`, then all of `second`; classes are joined by name. Throws Error when both have an id.
 std::shared_ptr<const ImageSource> ConcatSources(std::shared_ptr<const ImageSource> first,

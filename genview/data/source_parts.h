@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "genview/base/files.h"
+#include "genview/base/json.h"
 #include "genview/data/shapes.h"
 #include "genview/data/source.h"
 
@@ -45,6 +46,10 @@ std::shared_ptr<const ImageSource> OpenFolder(const Path& folder);
 std::shared_ptr<const ImageSource> OpenList(const Path& list);
 std::shared_ptr<const ImageSource> OpenShards(const std::string& spec);
 std::shared_ptr<const ImageSource> OpenShapes(const std::string& spec);
+std::shared_ptr<const ImageSource> OpenSubset(const std::string& spec);
 ShapesConfig ParseShapesSpec(const std::string& spec);  // throws UsageError
+
+// "count=64,seed=0" as an object; numbers are numbers. `form`: how it is written, for the message. Throws UsageError.
+Json ParseSourceSettings(const std::string& settings, const std::string& spec, const char* form);
 
 }  // namespace genview

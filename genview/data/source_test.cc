@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <thread>
@@ -423,6 +424,33 @@ TEST_F(SourceTest, ThreadsReadTheSameBytes) {
   }
   threads.clear();
   EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(SourceTest, ASubsetIsDrawnFromEveryClassInProportion) {
+  for (int i = 0; i < 20; ++i) Put(Format("a/{:02}.png", i), Png(i));
+  for (int i = 0; i < 10; ++i) Put(Format("b/{:02}.png", i), Png(100 + i));
+  const std::string of = "of=" + folder_.string();
+  const auto some = OpenSource("subset:count=15," + of);
+  std::map<int64_t, int> per_class;
+  std::vector<std::string> ids;
+  for (int64_t i = 0; i < some->size(); ++i) {
+    ++per_class[some->item(i).label];
+    ids.push_back(some->item(i).id);
+  }
+  EXPECT_EQ(per_class, (std::map<int64_t, int>{{0, 10}, {1, 5}}));
+  EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
+  EXPECT_EQ(some->classes(), (std::vector<std::string>{"a", "b"}));
+  const int shade = std::stoi(ids.back().substr(2, 2));
+  EXPECT_EQ(some->Read(14)->pixels[0], 100 + shade);
+  const auto fewer = OpenSource("subset:seed=0,count=6," + of);
+  for (int64_t i = 0; i < fewer->size(); ++i) EXPECT_TRUE(std::find(ids.begin(), ids.end(), fewer->item(i).id) != ids.end());
+  EXPECT_NE(some->Fingerprint(), fewer->Fingerprint());
+  EXPECT_NE(some->Fingerprint(), OpenSource("subset:count=15,seed=1," + of)->Fingerprint());
+  EXPECT_EQ(OpenSource("subset:count=3,of=shapes:count=9,size=8,seed=2")->size(), 3);
+  EXPECT_THROW(OpenSource("subset:count=31," + of), UsageError);
+  EXPECT_THROW(OpenSource("subset:" + of), UsageError);
+  EXPECT_THROW(OpenSource("subset:count=3"), UsageError);
+  EXPECT_THROW(OpenSource("subset:size=3," + of), UsageError);
 }
 
 }  // namespace

@@ -119,7 +119,7 @@ TEST(UnclipPipeline, WrittenFolderOpensAndGivesTheSame) {
   WeightReader reader(weights);
   LoadClipVision(tower, reader, ClipLayout::kHuggingFace);
   const auto original = UnclipPipeline::Open(source);
-  WriteUnclipFolder({tower, original->preprocess(), ReadEmbeddingNoiser(source, 6), ReadSchedulerConfig(source / "scheduler/scheduler_config.json", ""), unet, vae}, folder);
+  WriteUnclipFolder({&tower, {}, original->preprocess(), ReadEmbeddingNoiser(source, 6), ReadSchedulerConfig(source / "scheduler/scheduler_config.json", ""), unet, vae}, folder);
   const auto again = UnclipPipeline::Open(folder);
   EXPECT_NE(again->fingerprint(), original->fingerprint());  // fp32 weights instead of fp16
   EXPECT_EQ(again->preprocess().ToJson(), original->preprocess().ToJson());

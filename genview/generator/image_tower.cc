@@ -3,28 +3,35 @@
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/error.h"
-#include "genview/models/encoder.h"
+#include "genview/base/hash.h"
+#include "genview/base/text.h"
 #include "genview/models/weight_files.h"
+#include "genview/tensor/device.h"
 
 namespace genview {
 
-ImageTower OpenImageTower(const Path& folder) {
+ImageTower OpenImageTower(const Path& folder, at::Device device) {
+  if (std::filesystem::is_regular_file(folder)) {
+    auto backbone = Encoder::Open(folder, device);
+    return {.vision = {}, .checkpoint = folder, .backbone = backbone, .preprocess = backbone->preprocess()};
+  }
   const Path open_clip = folder / "open_clip_config.json", hugging_face = folder / "config.json";
   const bool is_open_clip = std::filesystem::exists(open_clip);
   if (!is_open_clip && !std::filesystem::exists(hugging_face)) {
     throw Error({.what = "the folder has neither open_clip_config.json nor config.json",
                  .where = folder.string(),
-                 .next = "name a folder with a CLIP image tower in open_clip or Hugging Face layout"});
+                 .next = "name a folder with a CLIP image tower in open_clip or Hugging Face layout, or a checkpoint of this program"});
   }
   const Path file = is_open_clip ? open_clip : hugging_face;
   const Json json = ReadJson(file);
-  ImageTower tower{MakeClipVision(is_open_clip ? ClipConfigFromOpenClip(json, file.string()) : ClipConfigFromHuggingFace(json, file.string())), {}};
+  ImageTower tower;
+  tower.vision = MakeClipVision(is_open_clip ? ClipConfigFromOpenClip(json, file.string()) : ClipConfigFromHuggingFace(json, file.string()));
   const WeightMap weights = ReadFolderWeights(folder, is_open_clip ? std::vector<std::string>{"open_clip_model"} : std::vector<std::string>{"model"});
   WeightReader reader(weights);
   const ClipLayout layout = is_open_clip ? ClipLayout::kOpenClip : ClipLayout::kHuggingFace;
-  LoadClipVision(tower.vision, reader, layout);
+  LoadClipVision(*tower.vision, reader, layout);
   reader.Finish(ClipIgnored(layout));
-  const int64_t size = tower.vision.config.image_size;
+  const int64_t size = tower.vision->config.image_size;
   const Path processor = folder / "preprocessor_config.json";
   if (is_open_clip) {
     tower.preprocess = PreprocessFromOpenClip(json.value("preprocess_cfg", Json::object()), size, file.string());
@@ -45,10 +52,26 @@ Tensor EncoderPixels(const Preprocess& p, const std::vector<Image>& images) {
   return pixels;
 }
 
+std::string FingerprintOf(const ImageTower& tower) {
+  if (!tower.vision) return tower.backbone->fingerprint();
+  std::string all;
+  ClipVision vision = *tower.vision;  // shares its tensors
+  for (const auto& [name, tensor] : NamedTensors(ListWeights(vision))) {
+    const Tensor flat = tensor.contiguous();
+    all += Format("{}:{:016x};", name, Hash64({static_cast<const char*>(flat.data_ptr()), flat.nbytes()}));
+  }
+  return Fingerprint(all);
+}
+
+void MoveTower(ImageTower& tower, at::Device device) {
+  if (tower.vision) MoveWeights(ListWeights(*tower.vision), device);
+}
+
 Tensor Embed(const ImageTower& tower, const std::vector<Image>& images, at::Device device, at::ScalarType compute) {
   const c10::InferenceMode inference;
   const ComputeScope scope(device, compute);
-  return ForwardClipVision(tower.vision, EncoderPixels(tower.preprocess, images).to(device)).embedding.to(at::kCPU, at::kFloat);
+  if (!tower.vision) return tower.backbone->Encode(EncoderPixels(tower.preprocess, images), /*tokens=*/false).embeddings.cpu();
+  return ForwardClipVision(*tower.vision, EncoderPixels(tower.preprocess, images).to(device)).embedding.to(at::kCPU, at::kFloat);
 }
 
 }  // namespace genview

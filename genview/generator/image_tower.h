@@ -1,22 +1,28 @@
-// The frozen image tower whose embeddings a generator is conditioned on, with its weights at hand: the generator's folder
-// carries a copy of it.
+// The frozen encoder whose embeddings a generator is conditioned on: a CLIP image tower, or a checkpoint of this program.
+// The generator's folder carries a copy of it.
 //
-//   ImageTower tower = OpenImageTower("models/demo/tower");          // open_clip or Hugging Face CLIP layout
-//   Tensor embeddings = Embed(tower, images, compute);               // [N,D]
+//   ImageTower tower = OpenImageTower("models/demo/tower");          // open_clip or Hugging Face CLIP layout, or a checkpoint
+//   Tensor embeddings = Embed(tower, images, device, compute);       // [N,D]
 #pragma once
 
+#include <optional>
+
 #include "genview/image/preprocess.h"
-#include "genview/models/clip_vision.h"
-#include "genview/tensor/device.h"
+#include "genview/models/encoder.h"
 
 namespace genview {
 
 struct ImageTower {
-  ClipVision vision;
+  std::optional<ClipVision> vision;          // a CLIP tower, with its weights at hand
+  Path checkpoint;                           // or a checkpoint,
+  std::shared_ptr<const Encoder> backbone;   // and what is in it
   Preprocess preprocess;
 };
 
-ImageTower OpenImageTower(const Path& folder);  // fp32, on the CPU; throws Error for another kind of encoder
+// fp32; a CLIP tower on the CPU, a checkpoint's backbone on `device`. Throws Error for another kind of encoder.
+ImageTower OpenImageTower(const Path& folder_or_file, at::Device device = at::kCPU);
+std::string FingerprintOf(const ImageTower& tower);  // of its weights
+void MoveTower(ImageTower& tower, at::Device device);
 Tensor Embed(const ImageTower& tower, const std::vector<Image>& images, at::Device device, at::ScalarType compute);  // [N,D] fp32, CPU
 Tensor EncoderPixels(const Preprocess& preprocess, const std::vector<Image>& images);  // [N,3,S,S] fp32, what an encoder sees
 

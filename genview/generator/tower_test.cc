@@ -34,7 +34,7 @@ TEST(Tower, WrittenFolderIsOpenClipLayoutAndOpens) {
   EXPECT_EQ(summary.steps, 4);
   EXPECT_EQ(summary.pictures, 32);
   const ImageTower tower = OpenImageTower(folder.path());
-  EXPECT_EQ(tower.vision.config.embedding_width, 8);
+  EXPECT_EQ(tower.vision->config.embedding_width, 8);
   EXPECT_EQ(tower.preprocess.size, 16);
   const Json config = ReadJson(folder.path() / "open_clip_config.json");
   EXPECT_EQ(config["model_cfg"]["text_cfg"]["pool_type"], "first");

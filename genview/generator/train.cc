@@ -20,7 +20,7 @@ class GeneratorTraining {
   GeneratorTraining(const GeneratorConfig& config, Progress& progress)
       : config_(config), progress_(progress), device_(ChooseDevice(config.run.device)),
         compute_(ChooseCompute(config.run.precision, device_)), seed_(Seed(config.run.seed).With("generator")),
-        tower_(OpenImageTower(config.encoder)),
+        tower_(OpenImageTower(config.encoder, device_)),
         pictures_(OpenSource(config.images), config.size, seed_, config.run.strict) {
     if (config.precision != "fp16" && config.precision != "fp32") {
       throw UsageError({.what = Format("`precision` is \"{}\"", config.precision), .where = "precision", .next = "use \"fp16\" or \"fp32\""});
@@ -48,7 +48,7 @@ class GeneratorTraining {
     if (summary.denoiser_steps < 0) {
       throw Error({.what = "the denoiser has no checkpoint yet", .where = run.folder.string(), .next = "train the generator first"});
     }
-    WriteUnclipFolder({tower_.vision, tower_.preprocess, noiser, DenoiserScheduler(), unet, vae}, config_.out,
+    WriteUnclipFolder({tower_.vision ? &*tower_.vision : nullptr, tower_.checkpoint, tower_.preprocess, noiser, DenoiserScheduler(), unet, vae}, config_.out,
                       config_.precision == "fp16" ? at::kHalf : at::kFloat);
     pictures_.skipped().Write(config_.out / "skipped.tsv");
     WriteGeneratorPage({.folder = config_.out, .pictures = pictures_, .summary = Json{{"images", summary.images},
@@ -78,21 +78,11 @@ class GeneratorTraining {
                      {"compute", at::toString(compute_)}, {"autoencoder", settings(config_.autoencoder)}};
     if (denoiser) {
       identity["autoencoder_steps"] = config_.autoencoder.training.last_step();
-      identity["encoder"] = TowerFingerprint();
+      identity["encoder"] = FingerprintOf(tower_);
       identity["cache"] = config_.cache;
       identity["denoiser"] = settings(config_.denoiser);
     }
     return identity;
-  }
-
-  std::string TowerFingerprint() const {
-    std::string all;
-    ClipVision vision = tower_.vision;  // shares its tensors
-    for (const auto& [name, tensor] : NamedTensors(ListWeights(vision))) {
-      const Tensor flat = tensor.contiguous();
-      all += Format("{}:{:016x};", name, Hash64({static_cast<const char*>(flat.data_ptr()), flat.nbytes()}));
-    }
-    return Fingerprint(all);
   }
 
   // Latents and embeddings of the images the denoiser learns from; once made, they are read.
@@ -108,7 +98,7 @@ class GeneratorTraining {
       }
     }
     const c10::InferenceMode inference;
-    MoveWeights(ListWeights(tower_.vision), device_);
+    MoveTower(tower_, device_);
     const int64_t count = std::min(config_.cache, pictures_.size());
     std::vector<Tensor> latents, embeddings;
     progress_.Begin("latents", count, "images");
@@ -124,7 +114,7 @@ class GeneratorTraining {
       embeddings.push_back(Embed(tower_, originals, device_, compute_));
       progress_.Update(first + static_cast<int64_t>(small.size()));
     }
-    MoveWeights(ListWeights(tower_.vision), at::kCPU);
+    MoveTower(tower_, at::kCPU);
     const Tensor all_latents = at::cat(latents).contiguous(), all_embeddings = at::cat(embeddings);
     WriteSafetensors(file, {{"latents", all_latents}, {"embeddings", all_embeddings}}, {{"identity", wanted}});
     progress_.End(Format("latents of {} images", count));

@@ -29,7 +29,7 @@ struct GeneratorConfig {
 template <class Visit>
 void VisitFields(GeneratorConfig& c, Visit&& visit) {
   visit("images", c.images, Required{}, "images to learn from: folder, list, shards or shapes:...");
-  visit("encoder", c.encoder, Required{}, "folder of the CLIP image tower whose embeddings are the condition");
+  visit("encoder", c.encoder, Required{}, "CLIP image tower (a folder) or checkpoint whose embeddings are the condition");
   visit("out", c.out, Required{}, "pipeline folder to write");
   visit("size", c.size, Range<int64_t>{8, 1024}, "width and height of generated pictures, in pixels");
   visit("cache", c.cache, Range<int64_t>{1, 100'000'000}, "images whose latents and embeddings are kept for the denoiser, at most");

@@ -50,6 +50,28 @@ TEST(TrainGenerator, ImageEncoderIsTheTowerItWasTrainedWith) {
   EXPECT_TRUE(at::equal(before->Encode(pixels, false).embeddings, after->Encode(pixels, false).embeddings));
 }
 
+TEST(TrainGenerator, ACheckpointServesAsTheEncoder) {
+  const TemporaryFolder folder, out;
+  const Json config = {{"type", "resnet18"}, {"width", 1.0 / 32}, {"small_stem", true}, {"image_size", 16}};
+  const auto backbone = MakeBackbone(config);
+  backbone->Init(Seed(6));
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  for (const auto& [name, tensor] : NamedTensors(backbone->Weights())) tensors.emplace_back("encoder." + name, tensor.contiguous());
+  const Path file = folder.path() / "mine.safetensors";
+  WriteSafetensors(file, tensors, {{"genview", Json{{"kind", "pretrain"}, {"backbone", config}}.dump()}});
+  Progress quiet;
+  TrainGenerator(TinyGenerator(file, out.path()), quiet);
+  EXPECT_EQ(ReadFile(file), ReadFile(out.path() / "image_encoder/encoder.safetensors"));
+  const auto pipeline = UnclipPipeline::Open(out.path());
+  const Tensor pixels = NormalTensor(Seed(1), {2, 3, 16, 16});
+  const c10::InferenceMode inference;
+  EXPECT_EQ(pipeline->embedding_width(), 16);
+  EXPECT_TRUE(at::equal(pipeline->EncodeImages(pixels), Encoder::Open(file)->Encode(pixels, false).embeddings));
+  EXPECT_TRUE(at::equal(pipeline->EncodeImages(pixels), Encoder::Open(out.path())->Encode(pixels, false).embeddings));
+  const Json index = ReadJson(out.path() / "model_index.json");
+  EXPECT_EQ(index["image_encoder"], Json({"genview", "GenViewEncoder"}));
+}
+
 TEST(TrainGenerator, StoppedAnywhereEndsWithTheSameBytes) {
   const TemporaryFolder tower, whole, pieces;
   const Path encoder = WriteTinyTower(tower.path());

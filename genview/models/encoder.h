@@ -5,7 +5,8 @@
 //   Encoder::Output out = encoder->Encode(pixels, /*tokens=*/true);    // pixels: made with encoder->preprocess()
 //
 // Understood are: a folder of open_clip (open_clip_config.json), a folder of Hugging Face's CLIP (config.json), a diffusers
-// pipeline folder with an image_encoder, and a checkpoint of this program (.safetensors with metadata `genview`).
+// pipeline folder with an image_encoder, and a checkpoint of this program (.safetensors with metadata `genview`, or a folder
+// with such a file named encoder.safetensors).
 #pragma once
 
 #include <memory>
