@@ -2,7 +2,7 @@
 find_package(ZLIB REQUIRED)
 find_path(GENVIEW_FMT_INCLUDE fmt/format.h REQUIRED)
 find_path(GENVIEW_JSON_INCLUDE nlohmann/json.hpp REQUIRED)
-find_path(GENVIEW_TOML_INCLUDE toml++/toml.h REQUIRED)
+find_path(GENVIEW_TOML_INCLUDE toml++/toml.h HINTS ${PROJECT_SOURCE_DIR}/.deps/tomlplusplus/include REQUIRED)
 find_path(GENVIEW_CLI11_INCLUDE CLI/CLI.hpp REQUIRED)
 find_path(GENVIEW_XXHASH_INCLUDE xxhash.h REQUIRED)
 
@@ -21,6 +21,7 @@ genview_static_library(GENVIEW_Z z)
 # fmt and toml++ are used header-only: Debian ships them as shared libraries alone.
 add_library(genview_headers INTERFACE)
 target_compile_definitions(genview_headers INTERFACE FMT_HEADER_ONLY=1 TOML_HEADER_ONLY=1)
+target_include_directories(genview_headers SYSTEM INTERFACE ${GENVIEW_TOML_INCLUDE})
 add_library(genview_image_codecs INTERFACE)
 target_link_libraries(genview_image_codecs INTERFACE ${GENVIEW_JPEG} ${GENVIEW_PNG} ${GENVIEW_WEBP} ${GENVIEW_Z} m)
 add_library(genview_archive INTERFACE)

@@ -16,9 +16,16 @@ packages=$(grep -v '^#' cmake/packages.txt | tr '\n' ' ')
 missing=()
 if command -v dpkg-query >/dev/null; then
   for package in $packages; do
+    [ "$package" = libtomlplusplus-dev ] && [ -d .deps/tomlplusplus ] && continue
     # A package that another one provides (libjpeg-dev by libjpeg62-turbo-dev) counts as well.
     dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
   done
+  # Ubuntu 22.04 has no package of toml++; a source package on PyPI carries the same version.
+  if [[ " ${missing[*]} " == *" libtomlplusplus-dev "* ]] && [ "$(. /etc/os-release; echo "$ID $VERSION_ID")" = "ubuntu 22.04" ]; then
+    missing=("${missing[@]/libtomlplusplus-dev/}")
+    missing=($(echo "${missing[@]}"))  # without the empty element
+    fetch_toml=yes
+  fi
   if [ ${#missing[@]} -gt 0 ]; then
     line="apt-get install -y ${missing[*]}"
     if [ "$(id -u)" = 0 ]; then
@@ -36,6 +43,17 @@ if command -v dpkg-query >/dev/null; then
     fi
     rm -f "$log"
   fi
+fi
+
+if [ "${fetch_toml:-}" = yes ]; then
+  echo "fetching toml++ into .deps/"
+  rm -rf .deps/tomlplusplus.part
+  mkdir -p .deps/tomlplusplus.part
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary=:all: --require-hashes -r cmake/tomlplusplus.txt \
+    --dest .deps/tomlplusplus.part &&
+    tar -xzf .deps/tomlplusplus.part/*.tar.gz -C .deps/tomlplusplus.part --strip-components=3 --wildcards '*/third_party/tomlplusplus/*' ||
+    fail "toml++ could not be fetched" "pip, cmake/tomlplusplus.txt" "check the network and run the same command again"
+  mv .deps/tomlplusplus.part .deps/tomlplusplus
 fi
 
 torch_root=${TORCH_ROOT:-.deps/libtorch/torch}
