@@ -21,6 +21,7 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "8"))
 ONLY = [name for name in os.environ.get("BENCH_ONLY", "").split(",") if name]
 THREADS = os.environ.get("BENCH_THREADS", "2")
 WORK = ROOT / "build/bench"
+TOWER, GENERATOR = ROOT / "models/demo/tower", ROOT / "models/demo/unclip"
 
 
 def json_of(command):
@@ -77,6 +78,9 @@ def benchmarks():
         ours("step", "--method", "moco-v2", "--backbone", backbone, "--size", size, "--batch", batch, "--precision", "fp32" if precision == "fp32" else "auto",
              "--queue", 4096 if size <= 64 else 65536),
         peer("step_torch.py", loss, backbone, size, batch, precision, SECONDS))
+    # The peer takes one level for a whole batch, so images at levels of their own go through it one by one.
+    views = lambda how: (ours("views", "--generator", GENERATOR, "--batch", 16, "--steps", 20, "--seconds", SECONDS),
+                         peer("views_diffusers.py", GENERATOR, 16, 20, SECONDS, *([how] if how == "one-by-one" else [])))
     return {
         "loader-224": (*loader(photographs, 224), rate),
         "loader-32": (*loader(small, 32), rate),
@@ -85,6 +89,10 @@ def benchmarks():
         "step-resnet18-memory": (*step("torch", "fp32"), memory),
         "step-resnet18-auto-against-fp32": (step("torch", "bf16")[0], step("torch", "fp32")[1], rate),
         "step-resnet18-auto-against-bf16": (*step("torch", "bf16"), rate),
+        "views-batch16-20steps": (*views("together"), rate),
+        "views-16levels-20steps": (*views("one-by-one"), rate),
+        "features-small-tower": (ours("features", small, "--encoder", TOWER, "--batch", 256, "--seconds", SECONDS),
+                                 peer("features_open_clip.py", small, TOWER, 256, SECONDS), rate),
         "start-help": (wall(GENVIEW, "--help"), wall(sys.executable, "-c", "import torch, torchvision, diffusers"), "seconds"),
     }
 
