@@ -111,7 +111,8 @@ std::string ProgramHelp() {
   out += "usage: genview COMMAND [options]\n\ncommands:\n";
   AppendCommands(out, "");
   out += "\n`genview COMMAND --help` names the options of a command, `genview --version` the version.\n";
-  out += "IMAGES is a folder, a list file, tar shards `name-{0000..0127}.tar`, or shapes:count=4096,size=64,seed=0.\n";
+  out += "IMAGES is a folder, a list file, tar shards `name-{0000..0127}.tar`, shapes:count=4096,size=64,seed=0,\n"
+         "or subset:count=5000,seed=0,of=IMAGES, drawn from every class in proportion.\n";
   return out;
 }
 
