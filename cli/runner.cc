@@ -186,6 +186,10 @@ PretrainConfig Runner::PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<st
   if (config.quality.enabled) {
     const std::string encoder = config.quality.encoder.empty() ? plan_.recipe.foreground.encoder : config.quality.encoder;
     if (config.quality.foreground.empty()) config.quality.foreground = QualityModel(arm, encoder).string();
+    if (config.quality.features == QualityFeatures::kCached && config.quality.cache.empty()) {  // for all arms and seeds of these pictures
+      const std::string of = Format("{} {} {} {}", encoder, config.quality.grid, EnumName(config.pair.source), arm.views);
+      config.quality.cache = (plan_.folder / "foreground" / Format("tokens-{}.safetensors", Fingerprint(of).substr(0, 8))).string();
+    }
     config.quality.encoder = Encoder(encoder).string();
     inputs["quality encoder"] = book_.FingerprintOf(config.quality.encoder);
     inputs["quality model"] = book_.FingerprintOf(config.quality.foreground);

@@ -163,6 +163,8 @@ struct PairLoader::Work {
     slots.batch.view1 = EmptyPixels(count, config.view1.size);
     slots.batch.view2 = EmptyPixels(count, config.view2.size);
     slots.batch.generated_view.assign(static_cast<size_t>(count), -1);
+    slots.batch.crops1.resize(static_cast<size_t>(count));
+    slots.batch.crops2.resize(static_cast<size_t>(count));
     slots.skips.resize(static_cast<size_t>(count));
     return slots;
   }
@@ -220,6 +222,10 @@ struct PairLoader::Work {
       const Tensor& out = v == 0 ? slots.batch.view1 : slots.batch.view2;
       const Image& from = generated && v == replaced ? *generated : image;
       const auto params = SampleAugment(augment, seed.With(static_cast<uint64_t>(v)), from.width, from.height);
+      const auto share = [](int64_t pixels, int64_t all) { return static_cast<float>(pixels) / static_cast<float>(all); };
+      (v == 0 ? slots.batch.crops1 : slots.batch.crops2)[at] = {
+          share(params.crop.x, from.width), share(params.crop.y, from.height), share(params.crop.x + params.crop.width, from.width),
+          share(params.crop.y + params.crop.height, from.height), &from != &image};
       NormaliseChannelsLast(ApplyAugment(augment, params, from), config.mean, config.std, PixelsOf(out, slot));
     }
   }

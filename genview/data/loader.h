@@ -43,11 +43,18 @@ class EncodeLoader {
   std::unique_ptr<Work> work_;
 };
 
+// What a view shows of the picture it was made of.
+struct ViewCrop {
+  float left = 0, top = 0, right = 1, bottom = 1;  // shares of width and height
+  bool generated = false;                          // of the generated view, not of the picture
+};
+
 struct PairBatch {
   std::vector<int64_t> indices;  // into the source: of the picture used, also where it stands in for another
   Tensor view1, view2;           // [N,3,S,S] fp32, normalised, channels last
   int64_t generated = 0;         // pairs with a generated view
   std::vector<int64_t> generated_view;  // per pair: which of the picture's generated views takes part; -1: none
+  std::vector<ViewCrop> crops1, crops2; // per pair
 };
 
 struct PairLoaderConfig {

@@ -1,5 +1,7 @@
 #include "genview/foreground/quality.h"
 
+#include <cmath>
+
 #include <c10/core/GradMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
@@ -14,10 +16,11 @@ struct PlainFp32 {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast{c10::autocast_dispatch_keyset};
 };
 
-// [N,T] in [0, 1].
-Tensor SoftForeground(const Tensor& tokens, const Tensor& component) {
+// [N,T] in [0, 1], stretched by the tokens that are seen; others may lie outside. seen: [N,T], or undefined for all.
+Tensor SoftForeground(const Tensor& tokens, const Tensor& component, const Tensor& seen = {}) {
   const Tensor s = at::matmul(tokens, component);  // [N,T]
-  const Tensor low = s.amin(1, /*keepdim=*/true), high = s.amax(1, /*keepdim=*/true);
+  const Tensor low = (seen.defined() ? s.masked_fill(seen.logical_not(), INFINITY) : s).amin(1, /*keepdim=*/true);
+  const Tensor high = (seen.defined() ? s.masked_fill(seen.logical_not(), -INFINITY) : s).amax(1, /*keepdim=*/true);
   return (s - low) / (high - low + kEps);
 }
 
@@ -35,6 +38,34 @@ Tensor ForegroundMap(const Tensor& features, const Tensor& component) {
   const Tensor tokens = features.flatten(2).transpose(1, 2).to(at::kFloat);  // [N,HW,C]
   const Tensor v = component.to(tokens.device(), at::kFloat);
   return SoftForeground(tokens, v).view({features.size(0), features.size(2), features.size(3)});
+}
+
+Tensor CellCover(const Tensor& boxes, int64_t grid) {
+  ExpectShape(boxes, {-1, 4}, "boxes");
+  const PlainFp32 guard;
+  const Tensor cells = at::arange(grid, boxes.options().dtype(at::kFloat)).unsqueeze(0);  // [1,G]
+  const auto along = [&](int64_t low, int64_t high) {                                     // [N,G]
+    const Tensor begin = boxes.select(1, low).unsqueeze(1) * grid, end = boxes.select(1, high).unsqueeze(1) * grid;
+    return (at::minimum(end, cells + 1) - at::maximum(begin, cells)).clamp_min(0);
+  };
+  return at::bmm(along(1, 3).unsqueeze(2), along(0, 2).unsqueeze(1)).flatten(1);
+}
+
+PairSimilarity CompareCrops(const Tensor& tokens1, const Tensor& cover1, const Tensor& tokens2, const Tensor& cover2,
+                            const Tensor& component) {
+  ExpectShape(tokens1, {-1, -1, component.size(0)}, "tokens1");
+  ExpectShape(tokens2, {tokens1.size(0), tokens1.size(1), component.size(0)}, "tokens2");
+  ExpectShape(cover1, {tokens1.size(0), tokens1.size(1)}, "cover1");
+  ExpectShape(cover2, {tokens1.size(0), tokens1.size(1)}, "cover2");
+  const PlainFp32 guard;
+  const auto pooled = [&](const Tensor& tokens, const Tensor& cover) {
+    const Tensor t = tokens.to(at::kFloat), seen = cover > 0;
+    const Tensor f = SoftForeground(t, component.to(tokens.device(), at::kFloat), seen);
+    return std::pair(WeightedMean(f * cover, t), WeightedMean((1 - f) * cover, t));
+  };
+  const auto [fg1, bg1] = pooled(tokens1, cover1);
+  const auto [fg2, bg2] = pooled(tokens2, cover2);
+  return {.foreground = at::cosine_similarity(fg1, fg2, 1), .background = at::cosine_similarity(bg1, bg2, 1)};
 }
 
 PairSimilarity ComparePairs(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component) {

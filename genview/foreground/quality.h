@@ -21,6 +21,13 @@ struct PairSimilarity {
 // tokens: [N,T,C] each, not normalised; component: [C].
 PairSimilarity ComparePairs(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component);
 
+// The same of crops of pictures whose whole maps are known. cover: [N,T], the share of each token's cell that the crop
+// shows; a token counts by it, and those of cells that are not shown do not count at all. With 1 everywhere: ComparePairs.
+PairSimilarity CompareCrops(const Tensor& tokens1, const Tensor& cover1, const Tensor& tokens2, const Tensor& cover2,
+                            const Tensor& component);
+// boxes: [N,4], left, top, right, bottom as shares of the picture -> [N,grid*grid], row-major.
+Tensor CellCover(const Tensor& boxes, int64_t grid);
+
 // w_i = N exp(gamma q_i) / sum_k exp(gamma q_k) with q = S^f - S^b. [N], mean 1.
 Tensor QualityWeights(const PairSimilarity& similarity, double gamma);
 

@@ -100,5 +100,33 @@ TEST(PairQuality, HasNoGradientAndIgnoresAutocast) {
   EXPECT_TRUE(at::equal(PairQuality(t1, t2, v, 1), plain));
 }
 
+TEST(CellCover, IsTheShareOfEachCellThatABoxShows) {
+  const Tensor boxes = at::tensor({0., 0., 1., 1., 0.25, 0.5, 0.75, 1.}).to(at::kFloat).view({2, 4});
+  const Tensor cover = CellCover(boxes, 2);
+  EXPECT_TRUE(at::equal(cover[0], at::ones({4})));
+  EXPECT_TRUE(at::allclose(cover[1], at::tensor({0., 0., 0.5, 0.5}).to(at::kFloat)));
+}
+
+TEST(CompareCrops, OfWholePicturesIsComparePairs) {
+  const Tensor t1 = NormalTensor(Seed(1), {3, 9, 4}), t2 = NormalTensor(Seed(2), {3, 9, 4}), v = NormalTensor(Seed(3), {4});
+  const PairSimilarity whole = ComparePairs(t1, t2, v), crops = CompareCrops(t1, at::ones({3, 9}), t2, at::ones({3, 9}), v);
+  EXPECT_TRUE(at::equal(whole.foreground, crops.foreground));
+  EXPECT_TRUE(at::equal(whole.background, crops.background));
+}
+
+TEST(CompareCrops, CellsOutsideDoNotCount) {
+  Tensor t1 = NormalTensor(Seed(1), {2, 9, 4});
+  const Tensor t2 = NormalTensor(Seed(2), {2, 9, 4}), v = NormalTensor(Seed(3), {4});
+  const Tensor cover = CellCover(at::tensor({0., 0., 0.6, 0.6, 0., 0., 0.6, 0.6}).to(at::kFloat).view({2, 4}), 3);
+  EXPECT_EQ(cover[0][8].item<float>(), 0);
+  const PairSimilarity before = CompareCrops(t1, cover, t2, cover, v);
+  t1.select(1, 8).fill_(100);
+  const PairSimilarity after = CompareCrops(t1, cover, t2, cover, v);
+  EXPECT_TRUE(at::equal(before.foreground, after.foreground));
+  EXPECT_TRUE(at::equal(before.background, after.background));
+  t1.select(1, 0).fill_(100);
+  EXPECT_FALSE(at::equal(after.foreground, CompareCrops(t1, cover, t2, cover, v).foreground));
+}
+
 }  // namespace
 }  // namespace genview

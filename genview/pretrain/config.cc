@@ -44,9 +44,6 @@ PretrainConfig Resolved(PretrainConfig c) {
          "name the encoder that the foreground model was fitted with");
   Refuse(c.quality.enabled && c.quality.foreground.empty(), "pairs are to be weighed, but no foreground model is named",
          "quality.foreground", "name the file that `genview foreground fit` wrote");
-  Refuse(c.quality.enabled && c.quality.features == QualityFeatures::kCached && c.pair.source != PairSource::kGenerated,
-         "cached quality is that of generated views, and none take part", "quality.features",
-         "use `online`, or `pair.source = \"generated\"`");
   Refuse(c.run.precision == Precision::kFp16, "training in fp16 would lose small gradients", "run.precision", "use bf16, fp32 or auto");
   return c;
 }
@@ -103,7 +100,7 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   c.run.threads = blank.run.threads;
   c.run.batch = blank.run.batch;
   // What these name is in the fingerprint of its contents.
-  for (std::string* path : {&c.data, &c.pair.views, &c.quality.encoder, &c.quality.foreground}) path->clear();
+  for (std::string* path : {&c.data, &c.pair.views, &c.quality.encoder, &c.quality.foreground, &c.quality.cache}) path->clear();
   return FieldsToJson(c);
 }
 

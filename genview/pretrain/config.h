@@ -56,6 +56,8 @@ struct QualityConfig {
   std::string encoder;
   std::string foreground;
   QualityFeatures features = QualityFeatures::kOnline;
+  int64_t grid = 0;
+  std::string cache;
 };
 template <class Visit>
 void VisitFields(QualityConfig& c, Visit&& visit) {
@@ -63,7 +65,9 @@ void VisitFields(QualityConfig& c, Visit&& visit) {
   visit("gamma", c.gamma, Range<double>{0, 100}, "how strongly: 0 gives every pair the weight 1");
   visit("encoder", c.encoder, Any{}, "frozen encoder that judges the views");
   visit("foreground", c.foreground, Any{}, "foreground model fitted with that encoder");
-  visit("features", c.features, Any{}, "online: judge the augmented views themselves; cached: each generated view beside its picture, once");
+  visit("features", c.features, Any{}, "online: encode the augmented views at every step; cached: pool what a crop shows from maps of whole pictures, made once");
+  visit("grid", c.grid, Range<int64_t>{0, 64}, "cached: side of a kept map; 0 = the encoder's own, at most 8");
+  visit("cache", c.cache, Any{}, "cached: file of the maps (.safetensors), which runs may share; empty = in the run's folder");
 }
 
 struct PretrainConfig {

@@ -1,7 +1,5 @@
 #include "genview/pretrain/pair_weigher.h"
 
-#include <algorithm>
-#include <optional>
 #include <unordered_map>
 
 #include <c10/core/InferenceMode.h>
@@ -10,6 +8,7 @@
 #include "genview/base/hash.h"
 #include "genview/foreground/pca.h"
 #include "genview/foreground/quality.h"
+#include "genview/pretrain/token_store.h"
 
 namespace genview {
 namespace {
@@ -56,122 +55,39 @@ class CachedWeigher final : public PairWeigher {
       : PairWeigher(config.quality, device, compute),
         source_(std::move(source)),
         views_(std::move(views)),
-        run_(config.run),
-        file_(Path(config.out) / "quality.jsonl") {
+        store_({.images = source_, .views = views_, .encoder = encoder_, .grid = config.quality.grid,
+                .file = config.quality.cache.empty() ? Path(config.out) / "quality-tokens.safetensors" : Path(config.quality.cache),
+                .run = config.run}) {
+    if (!views_) return;
     for (size_t row = 0; row < views_->rows().size(); ++row) first_row_.try_emplace(views_->rows()[row].id, static_cast<int64_t>(row));
   }
 
-  void Prepare(Progress& progress) override {
-    const auto total = static_cast<int64_t>(views_->rows().size());
-    const Json head = {{"format", 1}, {"inputs", Fingerprint(fingerprint_ + source_->Fingerprint() + views_->Fingerprint())}};
-    Read(head);
-    if (static_cast<int64_t>(foreground_.size()) == total) return;
-    if (foreground_.empty()) WriteFile(file_, head.dump() + "\n");
-    LineLog lines(file_);
-    for (int64_t i = 0; i < source_->size(); ++i) index_.emplace(source_->item(i).id, i);
-    progress.Begin("quality of the generated views", total, "views");
-    // Blocks begin at multiples of their size, also after a kill: the same batches give the same rounding.
-    for (int64_t begin = static_cast<int64_t>(foreground_.size()) / kBlock * kBlock; begin < total; begin += kBlock) {
-      progress.ThrowIfStopped();
-      Judge(begin, std::min(total, begin + kBlock), lines);
-      progress.Update(std::min(total, begin + kBlock));
-    }
-    lines.Sync();
-    progress.End();
-  }
+  void Prepare(Progress& progress) override { store_.Prepare(progress); }
 
   Tensor Weigh(const PairBatch& batch) const override {
-    std::vector<float> foreground, background;
-    for (size_t i = 0; i < batch.indices.size(); ++i) {
-      const int64_t k = batch.generated_view[i];
-      const auto row = k < 0 ? size_t{0} : static_cast<size_t>(first_row_.at(source_->item(batch.indices[i]).id) + k);
-      foreground.push_back(k < 0 ? 0 : foreground_[row]);
-      background.push_back(k < 0 ? 0 : background_[row]);
-    }
-    return QualityWeights({.foreground = at::tensor(foreground), .background = at::tensor(background)}, gamma_).to(encoder_->device());
+    const auto [maps1, cover1] = Crops(batch, batch.crops1);
+    const auto [maps2, cover2] = Crops(batch, batch.crops2);
+    return QualityWeights(CompareCrops(maps1, cover1, maps2, cover2, component_.cpu()), gamma_).to(encoder_->device());
   }
 
  private:
-  static constexpr int64_t kBlock = 64;
-
-  // What an earlier call found out; nothing if it was about other inputs.
-  void Read(const Json& head) {
-    if (!std::filesystem::exists(file_)) return;
-    const auto lines = ReadLines(file_, /*keep_torn=*/false);
-    if (lines.empty() || Json::parse(lines[0], nullptr, false) != head) return;
-    for (size_t i = 1; i < lines.size() && i <= views_->rows().size(); ++i) {
-      const Json row = ParseJson(lines[i], file_.string());
-      const std::string where = Format("{}, line {}", file_.string(), i + 1);
-      foreground_.push_back(static_cast<float>(JsonDouble(row, "foreground", 0, where)));
-      background_.push_back(static_cast<float>(JsonDouble(row, "background", 0, where)));
+  // Maps [N,T,C] of the pictures and views that crops were taken of, and what of each they show [N,T].
+  std::pair<Tensor, Tensor> Crops(const PairBatch& batch, const std::vector<ViewCrop>& crops) const {
+    std::vector<int64_t> rows;
+    std::vector<float> boxes;
+    for (size_t i = 0; i < crops.size(); ++i) {
+      const ViewCrop& crop = crops[i];
+      rows.push_back(crop.generated ? store_.RowOfView(first_row_.at(source_->item(batch.indices[i]).id) + batch.generated_view[i])
+                                    : batch.indices[i]);
+      boxes.insert(boxes.end(), {crop.left, crop.top, crop.right, crop.bottom});
     }
+    return {store_.Read(rows), CellCover(at::tensor(boxes).view({-1, 4}), store_.grid())};
   }
-
-  // Rows begin to end - 1 of the views. A view or picture that cannot be read counts as equally alike in both.
-  void Judge(int64_t begin, int64_t end, LineLog& lines) {
-    const c10::InferenceMode guard;
-    std::vector<int64_t> rows, pictures;  // pictures: of each row, as indices into the source
-    for (int64_t row = begin; row < end; ++row) {
-      const auto picture = index_.find(Row(row).id);
-      if (picture == index_.end()) continue;  // a view of a picture that is not trained on
-      rows.push_back(row);
-      pictures.push_back(picture->second);
-    }
-    std::unordered_map<int64_t, int64_t> of_view, of_picture;  // place of each in its tensor
-    const Tensor view_tokens = Tokens(all_views_, rows, of_view), picture_tokens = Tokens(source_, pictures, of_picture);
-    std::vector<int64_t> judged, left, right;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const auto view = of_view.find(rows[i]), picture = of_picture.find(pictures[i]);
-      if (view == of_view.end() || picture == of_picture.end()) continue;
-      judged.push_back(rows[i]);
-      left.push_back(picture->second);
-      right.push_back(view->second);
-    }
-    std::vector<double> foreground(static_cast<size_t>(end - begin)), background(foreground.size());
-    if (!judged.empty()) {
-      const auto pick = [](const Tensor& tokens, const std::vector<int64_t>& places) {
-        return tokens.index_select(0, at::tensor(places, at::kLong).to(tokens.device()));
-      };
-      const PairSimilarity found = ComparePairs(pick(picture_tokens, left), pick(view_tokens, right), component_);
-      const Tensor fg = found.foreground.cpu(), bg = found.background.cpu();
-      for (size_t i = 0; i < judged.size(); ++i) {
-        foreground[static_cast<size_t>(judged[i] - begin)] = fg[static_cast<int64_t>(i)].item<float>();
-        background[static_cast<size_t>(judged[i] - begin)] = bg[static_cast<int64_t>(i)].item<float>();
-      }
-    }
-    for (auto row = static_cast<int64_t>(foreground_.size()); row < end; ++row) {  // the first ones may be known
-      const double fg = foreground[static_cast<size_t>(row - begin)], bg = background[static_cast<size_t>(row - begin)];
-      lines.Append(Json({{"id", Row(row).id}, {"index", Row(row).index}, {"foreground", fg}, {"background", bg}})
-                       .dump(-1, ' ', false, Json::error_handler_t::replace));
-      foreground_.push_back(static_cast<float>(fg));
-      background_.push_back(static_cast<float>(bg));
-    }
-  }
-
-  Tensor Tokens(const std::shared_ptr<const ImageSource>& source, std::vector<int64_t> indices,
-                std::unordered_map<int64_t, int64_t>& places) const {
-    std::sort(indices.begin(), indices.end());
-    indices.erase(std::unique(indices.begin(), indices.end()), indices.end());
-    if (indices.empty()) return {};
-    SkippedLog skipped;  // they are written down when the training meets them
-    EncodeLoader loader(source, indices, encoder_->preprocess(), kBlock, run_.threads, skipped, run_.strict);
-    std::vector<Tensor> parts;
-    for (EncodeBatch batch; loader.Next(batch);) {
-      for (const int64_t index : batch.indices) places.emplace(index, static_cast<int64_t>(places.size()));
-      parts.push_back(encoder_->Encode(batch.pixels.to(encoder_->device()), /*tokens=*/true).tokens);
-    }
-    return parts.empty() ? Tensor() : at::cat(parts);
-  }
-
-  const ViewRow& Row(int64_t row) const { return views_->rows()[static_cast<size_t>(row)]; }
 
   const std::shared_ptr<const ImageSource> source_;
   const std::shared_ptr<const GeneratedViews> views_;
-  const std::shared_ptr<const ImageSource> all_views_ = ViewsAsSource(views_);  // in the order of rows()
-  const RunOptions run_;
-  const Path file_;
-  std::unordered_map<std::string, int64_t> first_row_, index_;  // by the picture's id
-  std::vector<float> foreground_, background_;                   // of each row
+  TokenStore store_;
+  std::unordered_map<std::string, int64_t> first_row_;  // of a picture's views, by its id
 };
 
 }  // namespace

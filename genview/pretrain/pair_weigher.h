@@ -32,9 +32,9 @@ class PairWeigher {
   std::string fingerprint_;
 };
 
-// online: judges the augmented views of each batch, brought to the encoder's size and colours.
-// cached: judges every generated view beside its picture once, both whole, and keeps what it found in
-// `OUT/quality.jsonl`; a pair without a generated view counts as equally alike in both. Costs nothing during training.
+// online: encodes the augmented views of each batch, brought to the encoder's size and colours: what the paper does.
+// cached: encodes every picture and every generated view once, whole, and pools a crop's features from the cells of its map
+// that the crop shows. It sees neither the colours' changes nor the crop's finer grid.
 // Throws Error when encoder and foreground model do not fit together.
 std::unique_ptr<PairWeigher> MakePairWeigher(const PretrainConfig& config, std::shared_ptr<const ImageSource> source,
                                              std::shared_ptr<const GeneratedViews> views, at::Device device,

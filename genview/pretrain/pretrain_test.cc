@@ -12,6 +12,7 @@
 #include "genview/data/source.h"
 #include "genview/foreground/pca.h"
 #include "genview/models/encoder.h"
+#include "genview/pretrain/pair_weigher.h"
 #include "genview/records/records.h"
 #include "genview/tensor/safetensors.h"
 #include "genview/train/checkpoint.h"
@@ -339,42 +340,83 @@ TEST_F(GeneratedTest, TheyTakePart) {
   EXPECT_EQ(Pretrain(config, progress).images, kPictures * (1 + kEach));
 }
 
-TEST_F(GeneratedTest, CachedQualityIsFoundOnceAndWeighsThePairs) {
+TEST_F(GeneratedTest, CachedTokensHoldEveryPictureAndView) {
   Until progress;
   Pretrain(Cached("run"), progress);
   EXPECT_GT(Rows("run")[0]["weight_std"].get<double>(), 1e-3);
-  const auto lines = ReadLines(folder_ / "run/quality.jsonl");
-  ASSERT_EQ(lines.size(), 1u + kPictures * kEach);
+  const Tensor tokens = ReadSafetensors(folder_ / "run/quality-tokens.safetensors").At("tokens").to(at::kFloat);
+  EXPECT_EQ(tokens.sizes(), (at::IntArrayRef{kPictures * (1 + kEach), 4, 16}));
+  const Tensor norms = tokens.flatten(1).norm(2, 1);
+  const auto views = GeneratedViews::Open(folder_ / "views");
   const std::string unreadable = OpenSource(Format("shapes:count={},size=16,seed=3", kPictures))->item(5).id;
-  int64_t neutral = 0;
-  for (size_t i = 1; i < lines.size(); ++i) {
-    const Json row = Json::parse(lines[i]);
-    EXPECT_EQ(row["foreground"] == 0.0, row["id"] == unreadable) << lines[i];
-    neutral += row["foreground"] == 0.0;
+  for (int64_t row = 0; row < norms.size(0); ++row) {
+    const bool lost = row >= kPictures && views->rows()[static_cast<size_t>(row - kPictures)].id == unreadable;
+    EXPECT_EQ(norms[row].item<float>() == 0, lost) << row;
   }
-  EXPECT_EQ(neutral, kEach);
-  EXPECT_GT(ReadLines(folder_ / "run/skipped.tsv").size(), 1u);
 }
 
 TEST_F(GeneratedTest, CachedQualityGoesOnAfterAKill) {
   Until progress;
   Pretrain(Cached("whole"), progress);
-  const std::string found = Bytes("whole", "quality.jsonl");
+  const std::string found = Bytes("whole", "quality-tokens.safetensors");
   for (const size_t length : {size_t{0}, size_t{30}, found.size() / 2, found.size() - 1}) {
     const std::string name = Format("cut{}", length);
-    WriteFile(folder_ / name / "quality.jsonl", std::string_view(found).substr(0, length));
+    WriteFile(folder_ / name / ".quality-tokens.safetensors.growing", std::string_view(found).substr(0, length));
     Until again;
     Pretrain(Cached(name), again);
-    EXPECT_EQ(Bytes(name, "quality.jsonl"), found) << length;
+    EXPECT_EQ(Bytes(name, "quality-tokens.safetensors"), found) << length;
     ExpectSameRun("whole", name);
   }
 }
 
-TEST_F(GeneratedTest, CachedQualityNeedsGeneratedViews) {
-  PretrainConfig config = Cached("run");
-  config.pair.source = PairSource::kAugment;
+TEST_F(GeneratedTest, TokensOfOtherInputsAreMadeAnew) {
   Until progress;
-  EXPECT_THROW(Pretrain(config, progress), UsageError);
+  PretrainConfig config = Cached("run");
+  config.quality.cache = (folder_ / "shared.safetensors").string();
+  Pretrain(config, progress);
+  const std::string with_views = ReadFile(config.quality.cache);
+  config.out = (folder_ / "plain").string();
+  config.pair.source = PairSource::kAugment;
+  Pretrain(config, progress);
+  EXPECT_EQ(ReadSafetensors(config.quality.cache).At("tokens").size(0), kPictures);
+  EXPECT_NE(ReadFile(config.quality.cache), with_views);
+}
+
+// Views that are the whole pictures, in the encoder's own colours: the kept maps are then what online judging computes.
+TEST_F(GeneratedTest, CachedIsOnlineWhereCropsAreWhole) {
+  Until progress;
+  PretrainConfig config = Cached("run");
+  const auto pictures = OpenSource(config.data);
+  const auto views = GeneratedViews::Open(folder_ / "views");
+  const auto pixels = [&](const std::shared_ptr<const ImageSource>& source, const std::vector<int64_t>& indices) {
+    SkippedLog skipped;
+    EncodeLoader loader(source, indices, Encoder::Open(config.quality.encoder)->preprocess(), 5, 1, skipped, true);
+    EncodeBatch loaded;
+    EXPECT_TRUE(loader.Next(loaded));
+    return loaded.pixels;
+  };
+  PairBatch batch;
+  std::vector<int64_t> rows;  // the first view of each of five pictures
+  for (int64_t row = 0; row < 5 * kEach; row += kEach) {
+    rows.push_back(row);
+    int64_t k = 0;
+    while (pictures->item(k).id != views->rows()[static_cast<size_t>(row)].id) ++k;
+    batch.indices.push_back(k);
+  }
+  batch.view1 = pixels(pictures, batch.indices);
+  batch.view2 = pixels(ViewsAsSource(views), rows);
+  batch.generated_view.assign(5, 0);
+  batch.crops1.resize(5);
+  batch.crops2.assign(5, {.generated = true});
+  const auto weigh = [&](QualityFeatures features) {
+    config.quality.features = features;
+    const auto weigher = MakePairWeigher(config, pictures, views, at::kCPU, at::kFloat);
+    weigher->Prepare(progress);
+    return weigher->Weigh(batch);
+  };
+  const Tensor online = weigh(QualityFeatures::kOnline), cached = weigh(QualityFeatures::kCached);
+  EXPECT_GT(online.std().item<float>(), 0.01);
+  EXPECT_LT((online - cached).abs().max().item<float>(), 0.01);
 }
 
 }  // namespace
