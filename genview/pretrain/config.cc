@@ -101,7 +101,10 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   c.run.batch = blank.run.batch;
   // What these name is in the fingerprint of its contents.
   for (std::string* path : {&c.data, &c.pair.views, &c.quality.encoder, &c.quality.foreground, &c.quality.cache}) path->clear();
-  return FieldsToJson(c);
+  Json json = FieldsToJson(c);
+  if (c.quality.features != QualityFeatures::kCached) json["quality"].erase("grid");
+  json["quality"].erase("cache");
+  return json;
 }
 
 }  // namespace genview
