@@ -4,7 +4,8 @@
     docs.py GENVIEW
 
 Commands are the lines of fenced `sh` blocks. What a reader has to fill in is filled in here; commands that train for
-hours are held to their recipe and their options alone; of `make TARGET` the target must exist."""
+hours are held to their recipe and their options alone; of `make TARGET` the target must exist. A fenced block of commands
+that is not marked `sh` would escape, so it is an error; `genview ...` inside a sentence must name a command and options there are."""
 import glob
 import os
 import re
@@ -24,8 +25,8 @@ def commands(path):
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             line = line.rstrip("\n")
-            if line.startswith("```"):
-                inside = not inside and line[3:].strip().split(" ")[0] == "sh"
+            if line.lstrip().startswith("```"):
+                inside = not inside and line.strip()[3:].split(" ")[0] == "sh"
                 continue
             if not inside:
                 continue
@@ -39,25 +40,55 @@ def commands(path):
                 yield number, words
 
 
-def check_genview(program, words, folder):
+def outside(path):
+    """(line number, text) of what escapes the blocks: unmarked fenced lines that call the program, and code in sentences."""
+    fence = None
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.lstrip().startswith("```"):
+                fence = line.strip()[3:].strip() if fence is None else None
+            elif fence is None:
+                for text in re.findall(r"`(genview [^`]+)`", line):
+                    yield number, text, False
+            elif fence != "sh" and line.lstrip().startswith(("genview ", "make ")):
+                yield number, line.strip(), True
+
+
+class Help:
+    """Which commands there are, and what each prints for --help."""
+
+    def __init__(self, program):
+        self.program, self.texts = program, {}
+
+    def of(self, command):
+        if command not in self.texts:
+            self.texts[command] = subprocess.run([self.program, *command.split(), "--help"], capture_output=True, text=True).stdout
+        return self.texts[command]
+
+    def complaint(self, words):
+        """What is wrong with a command line that is not run, or nothing."""
+        names = [" ".join(words[:count]) for count in (2, 1)]
+        command = next((name for name in names if self.of(name).startswith(f"usage: genview {name}")), None)
+        if command is None:
+            return f"no command `{words[0]}`"
+        unknown = [word for word in words if word.startswith("--") and word != "--help" and word.split("=")[0] not in self.of(command)]
+        return f"no option {unknown}" if unknown else ""
+
+
+def check_genview(program, words, folder, help_of):
     words = [FILLED_IN.get(word, word) for word in words]
-    text = " ".join(words)
-    if not text.startswith(HOURS):
+    if not " ".join(words).startswith(HOURS):
         return subprocess.run([program, *words], cwd=folder, capture_output=True, text=True)
-    for word in words:
-        if word.endswith(".toml") and not os.path.exists(os.path.join(folder, word)):
-            return subprocess.CompletedProcess(words, 2, "", f"{word} is not there")
-    command = [word for word in words if not word.startswith("-") and not word.endswith(".toml")][:2 if words[0] != "run" else 1]
-    text = subprocess.run([program, *command, "--help"], capture_output=True, text=True).stdout
-    unknown = [word for word in words if word.startswith("--") and word.split("=")[0] not in text]
-    return subprocess.CompletedProcess(words, 2 if unknown or not text else 0, "", f"options {unknown}")
+    gone = [word for word in words if word.endswith(".toml") and not os.path.exists(os.path.join(folder, word))]
+    complaint = f"{gone} not there" if gone else help_of.complaint(words)
+    return subprocess.CompletedProcess(words, 2 if complaint else 0, "", complaint)
 
 
 def main():
     program = os.path.abspath(sys.argv[1])
     with open(os.path.join(SOURCE, "Makefile"), encoding="utf-8") as file:
         targets = set(re.findall(r"^([a-z]+):", file.read(), re.M))
-    failed, ran = [], 0
+    failed, ran, named, help_of = [], 0, 0, Help(program)
     with tempfile.TemporaryDirectory(prefix="genview-docs-") as folder:
         for name in ("recipes", "models"):
             os.symlink(os.path.join(SOURCE, name), os.path.join(folder, name))
@@ -69,15 +100,22 @@ def main():
                 if words[0] == "make" and words[1] not in targets:
                     failed.append(f"{where}\n  no such target")
                 elif words[0].endswith("genview"):
-                    done = check_genview(program, words[1:], folder)
+                    done = check_genview(program, words[1:], folder, help_of)
                     ran += 1
                     if done.returncode != 0:
                         failed.append(f"{where}\n  " + done.stderr.strip().replace("\n", "\n  "))
+            for number, text, fenced in outside(path):
+                where = f"{os.path.relpath(path, SOURCE)}:{number}: {text}"
+                named += 1
+                if fenced:
+                    failed.append(f"{where}\n  in a block that is not marked `sh`")
+                elif re.match(r"[a-z]", text.split()[1]) and help_of.complaint(text.split()[1:]):
+                    failed.append(f"{where}\n  {help_of.complaint(text.split()[1:])}")
     if failed:
         sys.exit("FAILED:\n" + "\n".join(failed))
     if ran == 0:
         sys.exit("FAILED: no command was found")
-    print(f"good: {ran} commands")
+    print(f"good: {ran} commands run, {named} more named rightly")
 
 
 if __name__ == "__main__":

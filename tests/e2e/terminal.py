@@ -18,7 +18,8 @@ RECIPE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny.toml")
 def on_terminal(*words):
     """stderr on a terminal of its own, stdout in a pipe: (exit code, stdout, stderr)."""
     leader, follower = pty.openpty()
-    process = subprocess.Popen([GENVIEW, *words], stdout=subprocess.PIPE, stderr=follower, env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
+    process = subprocess.Popen([GENVIEW, *words], stdout=subprocess.PIPE, stderr=follower,
+                               env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
     os.close(follower)
     seen = b""
     while True:
@@ -30,7 +31,8 @@ def on_terminal(*words):
             break
         seen += piece
     os.close(leader)
-    return process.wait(), process.stdout.read().decode(), seen.decode()
+    out, _ = process.communicate(timeout=120)
+    return process.returncode, out.decode(), seen.decode()
 
 
 class Terminal(unittest.TestCase):
