@@ -19,7 +19,7 @@ struct Args;
 // Exit codes, fixed.
 inline constexpr int kOk = 0, kFailed = 1, kWrongUse = 2, kInterrupted = 130;
 
-// The table is read before static constructors have run (see early_help.cc), so it holds constants and functions alone.
+// The table is read before static constructors have run (see early_start.cc), so it holds constants and functions alone.
 struct Command {
   std::string_view name;                    // "foreground fit"
   std::string_view usage;                   // what follows the name, for --help
