@@ -80,6 +80,45 @@ TEST(EncodeWebp, IsClose) {
 
 TEST(EncodeWebp, TooLargeForTheFormatIsAnError) { EXPECT_THROW(EncodeWebp(Image(16384, 1)), Error); }
 
+std::string Number(uint64_t value, size_t bytes) {
+  std::string text;
+  for (size_t i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i) & 0xff);
+  return text;
+}
+std::string Chunk(const std::string& name, const std::string& data) {
+  return name + Number(data.size(), 4) + data + std::string(data.size() & 1, '\0');
+}
+
+// An animation of one frame, a still picture at a place on a canvas of 40 x 30.
+std::string Animated(const Image& frame, uint64_t left, uint64_t top) {
+  const std::string still = EncodeWebp(frame, 95).substr(12);  // without "RIFF" size "WEBP"
+  const std::string place = Number(left / 2, 3) + Number(top / 2, 3) + Number(static_cast<uint64_t>(frame.width) - 1, 3) +
+                            Number(static_cast<uint64_t>(frame.height) - 1, 3) + Number(100, 3) + Number(0, 1);
+  const std::string chunks = "WEBP" + Chunk("VP8X", Number(2, 4) + Number(39, 3) + Number(29, 3)) + Chunk("ANIM", std::string(6, '\0')) +
+                             Chunk("ANMF", place + still);
+  return "RIFF" + Number(chunks.size(), 4) + chunks;
+}
+
+TEST(DecodeImage, OfAnAnimatedWebpTheFirstFrameOnWhite) {
+  const Image frame = Smooth(20, 10);
+  const Outcome<Image> back = DecodeImage(Animated(frame, 6, 8));
+  ASSERT_TRUE(back) << back.reason();
+  ASSERT_EQ(std::pair(back->width, back->height), std::pair(int64_t{40}, int64_t{30}));
+  for (int64_t y = 0; y < 30; ++y) {
+    for (int64_t x = 0; x < 40; ++x) {
+      const bool inside = x >= 6 && x < 26 && y >= 8 && y < 18;
+      for (int64_t c = 0; c < 3; ++c) {
+        if (inside) EXPECT_NEAR(back->at(x, y)[c], frame.at(x - 6, y - 8)[c], 16);
+        else EXPECT_EQ(back->at(x, y)[c], 255);
+      }
+    }
+  }
+  EXPECT_FALSE(DecodeImage(Animated(frame, 22, 0)));  // reaches over the canvas
+  const std::string whole = Animated(frame, 0, 0);
+  for (size_t size = 0; size < whole.size(); size += 7) (void)DecodeImage(whole.substr(0, size));
+  EXPECT_FALSE(DecodeImage(whole.substr(0, 60)));
+}
+
 TEST(DecodeImage, NamesWhatIsWrong) {
   EXPECT_EQ(DecodeImage("").reason(), "an empty file");
   EXPECT_EQ(DecodeImage("GIF89a....").reason(), "not a JPEG, PNG or WebP picture (GIF)");

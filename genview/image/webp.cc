@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <webp/decode.h>
 #include <webp/encode.h>
 
@@ -9,21 +11,28 @@ namespace genview {
 namespace codecs {
 namespace {
 
-// The EXIF chunk of an extended file ("RIFF" size "WEBP", then chunks of name, size, data and a pad byte).
-int ReadOrientation(std::string_view bytes) {
-  constexpr std::string_view kExif("Exif\0\0", 6);
+uint64_t LittleEndian(std::string_view bytes) {
+  uint64_t value = 0;
+  for (size_t i = bytes.size(); i-- > 0;) value = value << 8 | static_cast<uint8_t>(bytes[i]);
+  return value;
+}
+
+// The first chunk of this name of an extended file ("RIFF" size "WEBP", then chunks of name, size, data and a pad byte).
+std::string_view FindChunk(std::string_view bytes, std::string_view name) {
   uint64_t at = 12;
   while (at + 8 <= bytes.size()) {
-    uint64_t size = 0;
-    for (uint64_t i = 0; i < 4; ++i) size |= uint64_t{static_cast<uint8_t>(bytes[at + 4 + i])} << (8 * i);
-    if (bytes.substr(at, 4) == "EXIF") {
-      std::string_view data = bytes.substr(at + 8, size);
-      if (data.starts_with(kExif)) data.remove_prefix(kExif.size());  // some writers keep the JPEG prefix
-      return ExifOrientation(data);
-    }
+    const uint64_t size = LittleEndian(bytes.substr(at + 4, 4));
+    if (bytes.substr(at, 4) == name) return bytes.substr(at + 8, size);
     at += 8 + size + (size & 1);
   }
-  return 1;
+  return {};
+}
+
+int ReadOrientation(std::string_view bytes) {
+  constexpr std::string_view kExif("Exif\0\0", 6);
+  std::string_view data = FindChunk(bytes, "EXIF");
+  if (data.starts_with(kExif)) data.remove_prefix(kExif.size());  // some writers keep the JPEG prefix
+  return ExifOrientation(data);
 }
 
 // Each row of R G B A shrinks to R G B at a place at or before its own, so one piece of memory serves both.
@@ -43,6 +52,31 @@ bool DecodeOpaque(const uint8_t* data, size_t size, Image& image) {
   return WebPDecodeRGBInto(data, size, image.pixels.data(), image.pixels.size(), stride) != nullptr;
 }
 
+bool DecodeStill(std::string_view bytes, const WebPBitstreamFeatures& features, Image& image) {
+  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
+  image.width = features.width;
+  image.height = features.height;
+  return features.has_alpha ? DecodeOverWhite(data, bytes.size(), image) : DecodeOpaque(data, bytes.size(), image);
+}
+
+// The first frame on a white canvas: a chunk of place, size and duration (16 bytes), then a picture as of a still file.
+bool DecodeFirstFrame(std::string_view bytes, Image& canvas) {
+  constexpr size_t kHeader = 16;
+  const std::string_view frame = FindChunk(bytes, "ANMF");
+  if (frame.size() <= kHeader) return false;
+  const auto left = static_cast<int64_t>(2 * LittleEndian(frame.substr(0, 3)));
+  const auto top = static_cast<int64_t>(2 * LittleEndian(frame.substr(3, 3)));
+  const std::string_view still = frame.substr(kHeader);
+  WebPBitstreamFeatures features;
+  if (WebPGetFeatures(reinterpret_cast<const uint8_t*>(still.data()), still.size(), &features) != VP8_STATUS_OK) return false;
+  if (features.has_animation || left + features.width > canvas.width || top + features.height > canvas.height) return false;
+  Image picture;
+  if (!DecodeStill(still, features, picture)) return false;
+  canvas.pixels.assign(static_cast<size_t>(canvas.width * canvas.height * 3), 255);
+  for (int64_t y = 0; y < picture.height; ++y) std::copy_n(picture.at(0, y), picture.width * 3, canvas.at(left, top + y));
+  return true;
+}
+
 }  // namespace
 
 Outcome<Decoded> DecodeWebp(std::string_view bytes, int64_t max_pixels) {
@@ -51,15 +85,13 @@ Outcome<Decoded> DecodeWebp(std::string_view bytes, int64_t max_pixels) {
   if (WebPGetFeatures(data, bytes.size(), &features) != VP8_STATUS_OK) {
     return Outcome<Decoded>::Failed("damaged WebP (its header cannot be read)");
   }
-  if (features.has_animation) return Outcome<Decoded>::Failed("an animated WebP");
   std::string complaint = SizeComplaint(features.width, features.height, max_pixels);
   if (!complaint.empty()) return Outcome<Decoded>::Failed(std::move(complaint));
 
   Decoded result;
   result.image.width = features.width;
   result.image.height = features.height;
-  const bool whole = features.has_alpha ? DecodeOverWhite(data, bytes.size(), result.image)
-                                        : DecodeOpaque(data, bytes.size(), result.image);
+  const bool whole = features.has_animation ? DecodeFirstFrame(bytes, result.image) : DecodeStill(bytes, features, result.image);
   if (!whole) return Outcome<Decoded>::Failed("damaged WebP (its data are cut off or wrong)");
   result.orientation = ReadOrientation(bytes);
   return result;
