@@ -1,8 +1,13 @@
 // genview inspect: what a file or folder holds, told by its contents, not by its name.
 #include <algorithm>
+#include <cstring>
 #include <map>
+#include <set>
 
 #include "cli/commands.h"
+#include "genview/data/source.h"
+#include "genview/data/tar_index.h"
+#include "genview/tensor/npy.h"
 #include "genview/tensor/safetensors.h"
 
 namespace genview {
@@ -115,9 +120,95 @@ void InspectTable(const Path& path, const std::vector<std::string>& lines) {
   }
 }
 
+// A log or a manifest: one object a line. Of each member how far its numbers go, or its first value and how many others.
+void InspectJsonLines(const Path& path, const std::vector<std::string>& lines) {
+  struct Column {
+    int64_t rows = 0;
+    bool numbers = true;
+    double low = INFINITY, high = -INFINITY;
+    std::string first;
+    std::set<std::string> values;
+  };
+  constexpr size_t kMostValues = 1000;
+  std::vector<std::pair<std::string, Column>> columns;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const Json row = ParseJson(lines[i], Format("{}, line {}", path.string(), i + 1));
+    if (!row.is_object()) continue;
+    for (const auto& [key, value] : row.items()) {
+      auto found = std::find_if(columns.begin(), columns.end(), [&](const auto& column) { return column.first == key; });
+      if (found == columns.end() && columns.size() == kMostValues) continue;
+      if (found == columns.end()) found = columns.insert(columns.end(), {key, {}});
+      Column& column = found->second;
+      const std::string text = value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+      if (column.rows++ == 0) column.first = text;
+      if (column.values.size() <= kMostValues) column.values.insert(text);
+      column.numbers = column.numbers && value.is_number();
+      if (!value.is_number()) continue;
+      column.low = std::min(column.low, value.get<double>());
+      column.high = std::max(column.high, value.get<double>());
+    }
+  }
+  fmt::print("{}: JSON lines, {} rows\n", path.string(), lines.size());
+  for (const auto& [name, column] : columns) {
+    const std::string different = column.values.size() > kMostValues ? Format("more than {}", kMostValues) : Format("{}", column.values.size());
+    if (column.numbers) fmt::print("  {:<20} {:.6g} to {:.6g}, {} different\n", Printable(name), column.low, column.high, different);
+    else fmt::print("  {:<20} {} different, first {}\n", Printable(name), different, Printable(column.first, 100));
+  }
+}
+
+void InspectTar(const Path& path, std::string_view bytes) {
+  const auto members = IndexTar([&](uint64_t at, char* out, size_t size) {
+    const std::string_view part = at < bytes.size() ? bytes.substr(at, size) : std::string_view();
+    std::memcpy(out, part.data(), part.size());
+    return part.size();
+  }, bytes.size(), path.string());
+  std::map<std::string, std::pair<int64_t, uint64_t>> by_extension;
+  for (const TarMember& member : members) {
+    auto& [files, size] = by_extension[Lower(Path(member.name).extension().string())];
+    ++files;
+    size += member.size;
+  }
+  fmt::print("{}: tar, {} files, {}\n", path.string(), members.size(), HumanBytes(bytes.size()));
+  for (const auto& [extension, sum] : by_extension) {
+    fmt::print("  {:<14} {} files, {}\n", extension.empty() ? "(no ending)" : Printable(extension), sum.first, HumanBytes(sum.second));
+  }
+  const size_t shown = std::min<size_t>(members.size(), 5);
+  for (size_t i = 0; i < shown; ++i) fmt::print("  {}  {}\n", Printable(members[i].name, 160), HumanBytes(members[i].size));
+  if (members.size() > shown) fmt::print("  ... {} more\n", members.size() - shown);
+}
+
+void InspectNpy(const Path& path, std::string_view bytes) {
+  const NpyHeader header = ParseNpyHeader(bytes, path.string());
+  fmt::print("{}: NumPy array, {} {}{}, {}\n", path.string(), at::toString(header.dtype), ShapeText(header.shape),
+             header.fortran_order ? " in Fortran order" : "", HumanBytes(bytes.size()));
+}
+
+void InspectPicture(const Path& path, std::string_view bytes) {
+  const Outcome<Image> image = DecodeImage(bytes);
+  if (!image) throw Error({.what = Format("this picture cannot be read: {}", image.reason()), .where = path.string(), .next = "it would be left out of a run and named in skipped.tsv"});
+  fmt::print("{}: picture, {} x {} pixels upright, {}\n", path.string(), image->width, image->height, HumanBytes(bytes.size()));
+}
+
+// Images that are no single file: shards by their range, drawn shapes.
+void InspectSource(const std::string& spec) {
+  const auto source = OpenSource(spec);
+  fmt::print("{}: {} images", spec, source->size());
+  if (!source->classes().empty()) fmt::print(", {} classes", source->classes().size());
+  fmt::print("\n");
+  std::map<int64_t, int64_t> per_class;
+  for (int64_t i = 0; i < source->size(); ++i) ++per_class[source->item(i).label];
+  constexpr size_t kMostClasses = 20;
+  size_t shown = 0;
+  for (const auto& [label, count] : per_class) {
+    if (source->classes().empty() || shown++ == kMostClasses) break;
+    fmt::print("  {:<20} {}\n", label < 0 ? "(no class)" : Printable(source->classes()[static_cast<size_t>(label)]), count);
+  }
+  if (per_class.size() > kMostClasses) fmt::print("  ... {} more\n", per_class.size() - kMostClasses);
+}
+
 void InspectLines(const Path& path, const std::vector<std::string>& lines) {
-  const bool rows_of_json = !lines.empty() && lines[0].starts_with("{");
-  fmt::print("{}: {}, {} lines\n", path.string(), rows_of_json ? "JSON lines" : "list", lines.size());
+  if (!lines.empty() && lines[0].starts_with("{")) return InspectJsonLines(path, lines);
+  fmt::print("{}: list, {} lines\n", path.string(), lines.size());
   const size_t shown = std::min<size_t>(lines.size(), 5);
   for (size_t i = 0; i < shown; ++i) fmt::print("  {}\n", Printable(lines[i], 160));
   if (lines.size() > shown) fmt::print("  ... {} more\n", lines.size() - shown);
@@ -146,10 +237,13 @@ void InspectFile(const Path& path) {
   const std::string_view bytes = file.text();
   // Eight bytes of header length, then a JSON object.
   if (bytes.size() > 8 && bytes[8] == '{' && !LooksLikeText(bytes.substr(0, 8))) return InspectSafetensors(path, bytes);
+  if (bytes.starts_with("\x93NUMPY")) return InspectNpy(path, bytes);
+  if (bytes.substr(0, 512).substr(std::min<size_t>(bytes.size(), 257)).starts_with("ustar") || Lower(path.extension().string()) == ".tar") return InspectTar(path, bytes);
+  if (bytes.starts_with("\xff\xd8\xff") || bytes.starts_with("\x89PNG") || (bytes.starts_with("RIFF") && bytes.substr(8, 4) == "WEBP")) return InspectPicture(path, bytes);
   if (LooksLikeText(bytes)) return InspectText(path, bytes);
   throw Error({.what = Format("a file of {} whose kind is not known", HumanBytes(bytes.size())),
                .where = path.string(),
-               .next = "give a .safetensors file, a list, a .tsv, a .json or .jsonl file, a tar shard or a folder"});
+               .next = "give a .safetensors file, a list, a .tsv, .json, .jsonl or .npy file, a picture, a tar shard or a folder"});
 }
 
 struct FolderSums {
@@ -201,7 +295,9 @@ std::vector<FieldInfo> InspectFields() { return DescribeFields<InspectConfig>();
 
 int RunInspect(const Args& args, Progress&) {
   const auto config = ParseFields<InspectConfig>(args);
-  if (std::filesystem::is_directory(config.file)) InspectFolder(config.file);
+  const std::string spec = config.file.string();
+  if (spec.starts_with("shapes:") || (spec.find('{') != std::string::npos && !std::filesystem::exists(config.file))) InspectSource(spec);
+  else if (std::filesystem::is_directory(config.file)) InspectFolder(config.file);
   else InspectFile(config.file);
   return kOk;
 }
