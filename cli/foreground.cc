@@ -22,7 +22,8 @@ int RunForegroundScore(const Args& args, Progress& progress) {
   const ScoreSummary done = ScoreForeground(config, progress);
   fmt::print("{}: {} images ({} skipped), {:.1f}% foreground on the mean\n", config.out.string(), done.images, done.skipped, 100 * done.mean_ratio);
   for (const auto& [level, images] : done.per_level) fmt::print("  level {:<4} {} images\n", level, images);
-  if (done.truth_overlap) fmt::print("  overlap with the true masks {:.3f}\n", *done.truth_overlap);
+  if (done.truth_overlap) fmt::print("  overlap with the true masks {:.3f} (mean IoU of {} images)\n", *done.truth_overlap, done.with_truth);
+  if (done.truth_spearman) fmt::print("  ratio against the true share {:.3f} (Spearman)\n", *done.truth_spearman);
   return kOk;
 }
 

@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <set>
 
@@ -56,7 +58,10 @@ std::vector<ScoredImage> Scorer::Score(const EncodeBatch& batch) const {
       if (masks.empty() && !truth) continue;
       const GrayImage mask = MaskOfPicture(map, encoder->grid(), encoder->preprocess(), batch.widths[slot], batch.heights[slot]);
       if (!masks.empty()) WriteFileUnsynced(config.masks / masks[static_cast<size_t>(row.index)], EncodePng(mask));
-      if (truth && truth->width == mask.width && truth->height == mask.height) row.overlap = MaskOverlap(mask, *truth);
+      if (!truth || truth->width != mask.width || truth->height != mask.height) continue;
+      row.overlap = MaskOverlap(mask, *truth);
+      const auto on = std::count_if(truth->pixels.begin(), truth->pixels.end(), [](uint8_t value) { return value != 0; });
+      row.truth = static_cast<double>(on) / static_cast<double>(std::max<size_t>(1, truth->pixels.size()));
     }
   });
   return rows;
@@ -64,7 +69,7 @@ std::vector<ScoredImage> Scorer::Score(const EncodeBatch& batch) const {
 
 // What the rows depend on; another answer means that rows already there are of no use.
 std::string RequestOf(const ScoreConfig& config, const Scorer& scorer) {
-  const Json request = {{"model", FingerprintFile(config.model)}, {"encoder", scorer.encoder->fingerprint()},
+  const Json request = {{"format", 2}, {"model", FingerprintFile(config.model)}, {"encoder", scorer.encoder->fingerprint()},
                         {"images", scorer.source->Fingerprint()}, {"source", config.images}, {"levels", config.levels}};
   return Fingerprint(request.dump());
 }
@@ -100,17 +105,20 @@ ScoreSummary Summarise(const std::vector<ForegroundRow>& rows, const std::vector
   summary.skipped = skipped;
   for (const int64_t level : levels) summary.per_level[level] = 0;
   double overlap = 0;
-  int64_t with_truth = 0;
+  std::vector<double> ratios, truths;
   for (const ForegroundRow& row : rows) {
     summary.mean_ratio += row.ratio / static_cast<double>(rows.size());
     ++summary.per_level[row.noise_level];
   }
-  for (const ScoredImage& image : images) {
-    if (!image.overlap) continue;
-    overlap += *image.overlap;
-    ++with_truth;
+  for (size_t i = 0; i < images.size(); ++i) {
+    if (!images[i].overlap || !images[i].truth) continue;
+    overlap += *images[i].overlap;
+    ratios.push_back(rows[i].ratio);
+    truths.push_back(*images[i].truth);
   }
-  if (with_truth > 0) summary.truth_overlap = overlap / static_cast<double>(with_truth);
+  summary.with_truth = static_cast<int64_t>(ratios.size());
+  if (summary.with_truth > 0) summary.truth_overlap = overlap / static_cast<double>(summary.with_truth);
+  if (summary.with_truth > 2) summary.truth_spearman = Spearman(ratios, truths);
   return summary;
 }
 
@@ -119,7 +127,9 @@ Json SummaryToJson(const ScoreSummary& summary, const ScoreConfig& config, const
   for (const auto& [level, count] : summary.per_level) levels[std::to_string(level)] = count;
   Json json = {{"images", summary.images}, {"skipped", summary.skipped}, {"mean_foreground_ratio", summary.mean_ratio},
                {"images_per_level", levels}};
+  if (summary.truth_overlap) json["images_with_truth"] = summary.with_truth;
   if (summary.truth_overlap) json["mean_overlap_with_truth"] = *summary.truth_overlap;
+  if (summary.truth_spearman) json["spearman_with_truth"] = *summary.truth_spearman;
   json["threshold"] = scorer.threshold;
   json["encoder"] = scorer.encoder->fingerprint();
   if (!config.masks.empty()) json["masks"] = MasksPlace(config);
@@ -136,11 +146,38 @@ ScoreSummary SummaryFromJson(const Json& json, const std::string& where) {
     int64_t number = 0;
     if (ParseInt(level, number) && count.is_number_integer()) summary.per_level[number] = count.get<int64_t>();
   }
+  summary.with_truth = JsonInt(json, "images_with_truth", 0, where);
+  if (json.contains("spearman_with_truth")) summary.truth_spearman = JsonDouble(json, "spearman_with_truth", 0, where);
   if (json.contains("mean_overlap_with_truth")) summary.truth_overlap = JsonDouble(json, "mean_overlap_with_truth", 0, where);
   return summary;
 }
 
 }  // namespace
+
+double Spearman(const std::vector<double>& a, const std::vector<double>& b) {
+  const auto ranks = [](const std::vector<double>& values) {
+    std::vector<size_t> order(values.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::sort(order.begin(), order.end(), [&](size_t i, size_t j) { return values[i] < values[j]; });
+    std::vector<double> result(values.size());
+    for (size_t begin = 0; begin < order.size();) {
+      size_t end = begin;
+      while (end < order.size() && values[order[end]] == values[order[begin]]) ++end;
+      for (size_t i = begin; i < end; ++i) result[order[i]] = 0.5 * static_cast<double>(begin + end - 1);
+      begin = end;
+    }
+    return result;
+  };
+  const std::vector<double> x = ranks(a), y = ranks(b);
+  const double mean = 0.5 * (static_cast<double>(a.size()) - 1);
+  double both = 0, first = 0, second = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    both += (x[i] - mean) * (y[i] - mean);
+    first += (x[i] - mean) * (x[i] - mean);
+    second += (y[i] - mean) * (y[i] - mean);
+  }
+  return first > 0 && second > 0 ? both / std::sqrt(first * second) : 0;
+}
 
 std::vector<std::string> MaskNames(const std::vector<std::string>& ids) {
   std::set<std::string> taken;

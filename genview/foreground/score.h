@@ -45,13 +45,19 @@ struct ScoreSummary {
   int64_t images = 0, skipped = 0;
   double mean_ratio = 0;
   std::map<int64_t, int64_t> per_level;   // images of each noise level
-  std::optional<double> truth_overlap;    // mean intersection over union with the source's own masks, where it has any
+  // Against the source's own masks, where it has any:
+  int64_t with_truth = 0;
+  std::optional<double> truth_overlap;    // mean intersection over union
+  std::optional<double> truth_spearman;   // rank correlation of the ratio with the true share; from three images on
   bool up_to_date = false;                // nothing was to be done
 };
 
 // Writes `out`, a summary of the same name with the ending .json, skipped.tsv beside it when there were bad pictures, and
 // masks and lists if asked for.
 ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress);
+
+// Spearman's rank correlation, equal values sharing their mean rank; 0 where one side has one value alone. Sizes are equal.
+double Spearman(const std::vector<double>& a, const std::vector<double>& b);
 
 // MASKS/<id without extension>.png. Of two ids that differ in their extension alone the second keeps it.
 std::vector<std::string> MaskNames(const std::vector<std::string>& ids);

@@ -42,6 +42,7 @@ bool ScoreJournal::Read(const Path& path, const std::string& request, SkippedLog
         image.index = row.at(0).get<int64_t>();
         image.tokens = row.at(1).get<int64_t>();
         if (row.size() > 2) image.overlap = row.at(2).get<double>();
+        if (row.size() > 3) image.truth = row.at(3).get<double>();
         images_.push_back(image);
       }
       for (const Json& pair : line.at("skipped")) {
@@ -63,6 +64,7 @@ void ScoreJournal::Append(const std::vector<ScoredImage>& images, int64_t next, 
   for (const ScoredImage& image : images) {
     Json row = {image.index, image.tokens};
     if (image.overlap) row.push_back(*image.overlap);
+    if (image.overlap && image.truth) row.push_back(*image.truth);
     rows.push_back(std::move(row));
   }
   for (const auto& [id, reason] : skipped.rows()) {

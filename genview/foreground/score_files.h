@@ -16,6 +16,7 @@ struct ScoredImage {
   int64_t index = 0;              // into the source
   int64_t tokens = 0;             // of the foreground
   std::optional<double> overlap;  // with the source's own mask
+  std::optional<double> truth;    // share of foreground of that mask
 
   bool operator==(const ScoredImage&) const = default;
 };

@@ -84,6 +84,9 @@ TEST(FitForeground, TheShareOfTheSampleIsForeground) {
   ASSERT_TRUE(score.truth_overlap.has_value());
   EXPECT_GT(*score.truth_overlap, 0);
   EXPECT_LT(*score.truth_overlap, 1);
+  EXPECT_EQ(score.with_truth, 24);
+  ASSERT_TRUE(score.truth_spearman.has_value());
+  EXPECT_LE(std::abs(*score.truth_spearman), 1);
 }
 
 // A sample too large for memory is encoded twice and gives the same bytes.
@@ -156,6 +159,7 @@ TEST(ScoreForeground, ResumesAfterAnInterruptionWithTheSameBytes) {
   EXPECT_EQ(ReadFile(config.out), table);
   EXPECT_EQ(ReadFile(place.folder / "ratios.json"), summary);
   EXPECT_EQ(resumed.truth_overlap, undisturbed.truth_overlap);
+  EXPECT_EQ(resumed.truth_spearman, undisturbed.truth_spearman);
   EXPECT_FALSE(fs::exists(place.folder / ".ratios.tsv.journal"));
 }
 
@@ -276,13 +280,13 @@ TEST(ScoreJournal, DamageMeansBeginningAgain) {
   skipped.Add("bad", "why");
   {
     ScoreJournal journal(path, "request", skipped);
-    journal.Append({{0, 5, 0.1}, {2, 7, {}}}, 4, skipped);
+    journal.Append({{0, 5, 0.1, 0.2}, {2, 7, {}, {}}}, 4, skipped);
   }
   {
     SkippedLog fresh;
     const ScoreJournal journal(path, "request", fresh);
     EXPECT_EQ(journal.next(), 4);
-    EXPECT_EQ(journal.images(), (std::vector<ScoredImage>{{0, 5, 0.1}, {2, 7, {}}}));
+    EXPECT_EQ(journal.images(), (std::vector<ScoredImage>{{0, 5, 0.1, 0.2}, {2, 7, {}, {}}}));
     EXPECT_EQ(fresh.rows(), skipped.rows());
   }
   WriteFile(path, ReadFile(path) + "{\"next\": 9, \"ro");  // torn
@@ -290,6 +294,13 @@ TEST(ScoreJournal, DamageMeansBeginningAgain) {
   WriteFile(path, ReadFile(path) + "{\"next\": 9}\n");
   EXPECT_EQ(ScoreJournal(path, "request", skipped).next(), 0);
   EXPECT_EQ(ScoreJournal(path, "another", skipped).next(), 0);
+}
+
+TEST(Spearman, OfRanksNotOfValues) {
+  EXPECT_DOUBLE_EQ(Spearman({1, 2, 3, 4}, {1, 10, 100, 1000}), 1);
+  EXPECT_DOUBLE_EQ(Spearman({1, 2, 3, 4}, {4, 3, 2, 1}), -1);
+  EXPECT_NEAR(Spearman({1, 2, 2, 4}, {1, 3, 2, 4}), 3 / std::sqrt(10.0), 1e-12);  // ranks 0 1.5 1.5 3 and 0 2 1 3
+  EXPECT_DOUBLE_EQ(Spearman({5, 5, 5}, {1, 2, 3}), 0);
 }
 
 TEST(MaskNames, LoseTheirExtensionUnlessTheyWouldMeet) {
