@@ -27,6 +27,8 @@ void CatchStopSignals() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  // A file that reaches the size limit of the shell (ulimit -f) is an error of its write, as a full disk is.
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 bool StopRequested() { return stop_requests > 0; }

@@ -44,6 +44,9 @@ ShapesDatasetSummary MakeShapesDataset(const ShapesConfig& config, const Path& o
   if (IsComplete(config, marker)) return summary;
   CheckBegun(config, begun);
 
+  for (const char* part : {"images", "masks"}) {
+    for (const std::string& name : ShapeClasses()) SweepPartFiles(out / part / name);
+  }
   using Written = std::vector<char>;
   constexpr int64_t kBatch = 64;
   OrderedBatches<Written> work(
