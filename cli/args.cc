@@ -113,6 +113,12 @@ std::string HelpCommand(const Command& command) { return Format("genview {} --he
 }  // namespace
 
 Args ParseArgs(const Command& command, const std::vector<std::string>& words) {
+  for (const std::string& word : words) {
+    if (IsUtf8(word)) continue;
+    throw UsageError({.what = "a word of the command line is not UTF-8 text",
+                      .where = kCommandLine,
+                      .next = "rename the file or folder; inside a folder of images any name is read"});
+  }
   CLI::App app;
   app.set_help_flag();
   app.allow_extras();

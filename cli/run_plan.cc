@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "genview/base/error.h"
 
@@ -36,6 +37,15 @@ void CheckArm(const Arm& arm, const Path& file) {
                       .where = file.string(),
                       .next = Format("set it once, at the top of the recipe; an arm may set pretrain.*, views.* and eval.*")});
   }
+}
+
+// Lists that a stage would refuse when it comes to it, said before the first one begins.
+void CheckLists(const ArmPlan& arm, const std::string& file) {
+  const auto check = [&](const char* key, bool empty) {
+    if (empty) throw UsageError({.what = Format("`{}` is empty", key), .where = Format("{}, arm `{}`", file, arm.name), .next = "give at least one value"});
+  };
+  check("views.levels", arm.recipe.views.config.levels.empty());
+  check("eval.linear.lrs", arm.recipe.eval.linear.enabled && arm.recipe.eval.linear.config.lrs.empty());
 }
 
 bool UsesRunViews(const Recipe& recipe) {
@@ -95,6 +105,9 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
   plan.folder = options.out.empty() ? Path("runs") / plan.name : options.out;
   for (const int64_t seed : plan.recipe.seeds) plan.seeds.push_back(static_cast<uint64_t>(seed));
   if (plan.seeds.empty()) plan.seeds = {plan.recipe.run.seed};
+  if (std::set<uint64_t>(plan.seeds.begin(), plan.seeds.end()).size() < plan.seeds.size()) {
+    throw UsageError({.what = "a seed is there twice", .where = Format("{}, key `seeds`", recipe_name), .next = "name each seed once: the same seed gives the same run"});
+  }
   values["name"] = plan.name;
 
   std::vector<Arm> arms = file.arms;
@@ -104,6 +117,7 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
     ResolveSources(arm.set, file.files);
     plan.arms.push_back({arm.name, arm.set, RecipeOf<Recipe>(WithSet(values, arm.set)), ""});
   }
+  for (const ArmPlan& arm : plan.arms) CheckLists(arm, recipe_name);
   NameViews(plan);
   return plan;
 }

@@ -143,6 +143,11 @@ bool Evaluation::Known(EvalResult& result) const {
 int64_t Evaluation::classes() const { return static_cast<int64_t>(opened_->train->classes().size()); }
 
 FeatureRows Evaluation::Train(Progress& progress) {
+  if (classes() == 1) {
+    throw Error({.what = Format("all training pictures are of one class, \"{}\"", opened_->train->classes()[0]),
+                 .where = inputs_.train,
+                 .next = "a score says how well classes are told apart: give pictures of two or more"});
+  }
   Request request{.source = opened_->train, .indices = Labelled(opened_->train, inputs_.train), .places = {}, .what = "training"};
   request.indices = ShareOfEachClass(request.source, request.indices, inputs_.fraction, Seed(inputs_.run.seed).With("fraction"));
   request.places = PlacesAmong(*request.source, opened_->train->classes(), inputs_.train);

@@ -43,7 +43,7 @@ void VisitFields(ViewsConfig& c, Visit&& visit) {
   visit("policy", c.policy, Any{}, "how the noise level of a picture is chosen; --noise-level alone means constant");
   visit("ratios", c.ratios, Any{}, "foreground ratios for the adaptive policy, from `genview foreground score`");
   visit("noise_level", c.noise_level, Range<int64_t>{-1, 100000}, "noise level of every view, for the constant policy");
-  visit("levels", c.levels, Range<int64_t>{0, 100000}, "noise levels that the adaptive and random policies choose from");
+  visit("levels", c.levels, Range<int64_t>{0, 999}, "noise levels that the adaptive and random policies choose from");
   visit("per_image", c.per_image, Range<int64_t>{1, 10000}, "views per picture");
   visit("steps", c.steps, Range<int64_t>{1, 1000}, "denoising steps per view");
   visit("guidance", c.guidance, Range<double>{0, 100}, "classifier-free guidance scale; 1 turns it off");

@@ -9,9 +9,12 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 GENVIEW = ""
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TOWER, GENERATOR = os.path.join(SOURCE, "models/demo/tower"), os.path.join(SOURCE, "models/demo/unclip")
 
 
 def genview(*words, **options):
@@ -22,13 +25,17 @@ class CommandLine(unittest.TestCase):
     def refused(self, code, *words, **options):
         """Runs, expects `code` and three lines, and returns them without their names."""
         done = genview(*words, **options)
-        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(done.returncode, code, (words, done.stderr))
         self.assertEqual(done.stdout, "")
         lines = done.stderr.splitlines()
-        self.assertEqual([line.split(":")[0] for line in lines], ["error", "where", "try"], done.stderr)
+        self.assertEqual([line.split(":")[0] for line in lines], ["error", "where", "try"], (words, done.stderr))
         for line in lines:
             self.assertGreater(len(line.split(": ", 1)[1]), 3, line)
         return [line.split(": ", 1)[1] for line in lines]
+
+    def refused_either(self, *words):
+        """Three lines and exit code 1 or 2: whether a source or only its name is wrong is not always to be told apart."""
+        return self.refused(genview(*words).returncode or 1, *words)
 
     def commands(self):
         text = genview("--help").stdout
@@ -72,6 +79,111 @@ class CommandLine(unittest.TestCase):
                 with open(bad, "wb") as file:
                     file.write(contents)
                 self.assertIn(bad, self.refused(1, "inspect", bad)[1])
+
+    def test_recipes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            def refused(text, *words, code=2):
+                recipe = os.path.join(folder, "r.toml")
+                with open(recipe, "wb") as file:
+                    file.write(text.encode() if isinstance(text, str) else text)
+                return self.refused(code, "run", recipe, "--dry-run", *words)
+
+            for text in ("[[[", "a = ", "name = \"x", "name = 1\nname = 2", b"name = '\xff'", "name = 1979-05-27"):
+                refused(text)
+            for text, line in (("[data]\ntrian = 'x'", 2), ("[pretrain]\nepochs = 'x'", 2), ("\n[pretrain]\nlr = nan", 3), ("[pretrain]\nlr = -1.0", 2),
+                               ("[pretrain]\nepochs = 9223372036854775807", 2), ("[pretrain]\nsize = 0", 2), ("[views]\nlevels = [0, 5000]", 2),
+                               ("[pretrain.pair]\nsource = 'generate'", 2), ("[pretrain.pair]\nprobability = 2", 2), ("[eval.knn]\nk = 0", 2)):
+                self.assertIn(f"line {line}", refused(text)[1], text)
+            for text in ("data = 3", "arms = 5", "seeds = ['a']", "seeds = [-1]", "seeds = [1, 1]", "name = '../x'", "extends = 5", "extends = 'gone.toml'",
+                         "extends = 'r.toml'", "[views]\nlevels = []", "[eval.linear]\nlrs = []"):
+                refused(text)
+            for arms in ("name = 3", "", "name = 'a'\n[[arms]]\nname = 'a'", "name = 'a/b'", "name = '..'", "name = 'state'", "name = ''",
+                         "name = 'a'\nset = 5", "name = 'a'\n[arms.set]\ndata.train = 'x'"):
+                refused("[[arms]]\n" + arms)
+            for word in ("x", "=1", "..=1", "pretrain.epochs", "pretrain=1", "pretrain.epochs=abc", "pretrain.epochs=1e99", "pretrain.lr=inf",
+                         "pretrain.method=moco", "pretrain.backbone=resnet19", "views.levels=[1,x]", "views.levels=5000"):
+                refused("", "--set", word)
+            for words in (("--only", "pretrian"), ("--device", "tpu"), ("--precision", "fp8"), ("--threads", "-1"), ("--batch", "0.5"), ("--seed", "-1")):
+                refused("", *words)
+
+    def test_images_and_models(self):
+        with tempfile.TemporaryDirectory() as folder:
+            shapes, out = "shapes:count=4,size=32", os.path.join(folder, "out.safetensors")
+            os.makedirs(os.path.join(folder, "empty"))
+            os.symlink("self", os.path.join(folder, "self"))
+            with open(os.path.join(folder, "list.txt"), "w") as file:
+                file.write("gone.png\n")
+            with open(os.path.join(folder, "bytes"), "wb") as file:
+                file.write(bytes(range(256)) * 8)
+            with open(os.path.join(TOWER, "open_clip_model.safetensors"), "rb") as whole, open(os.path.join(folder, "cut.safetensors"), "wb") as file:
+                file.write(whole.read(50_000))
+            for images in ("gone", "empty", "bytes", "cut.safetensors", "self", "a-{0..}.tar", "a-{3..0}.tar", "a-{0..99999999}.tar", "x.tar.gz"):
+                self.refused_either("features", os.path.join(folder, images), "--encoder", TOWER, "--out", out)
+            for images in ("", "shapes:count=0", "shapes:count=-1", "shapes:size=100000", "shapes:foo=1", "shapes:seed=-1", "/dev/null"):
+                self.refused_either("features", images, "--encoder", TOWER, "--out", out)
+            for encoder in ("gone", "empty", "cut.safetensors", "list.txt"):
+                self.refused_either("features", shapes, "--encoder", os.path.join(folder, encoder), "--out", out)
+            for place in ("/proc/x.safetensors", os.path.join(folder, "list.txt", "x.safetensors"), os.path.join(folder, "empty")):
+                self.refused(1, "features", shapes, "--encoder", TOWER, "--out", place)
+            for words in (("--share", "2"), ("--share", "nan"), ("--sample", "0")):
+                self.refused(2, "foreground", "fit", shapes, "--encoder", TOWER, "--out", out, *words)
+            for words in ((), ("--noise-level", "-1"), ("--ratios", os.path.join(folder, "gone")), ("--ratios", os.path.join(folder, "bytes")),
+                          ("--policy", "foo"), ("--noise-level", "0", "--steps", "0"), ("--noise-level", "0", "--scheduler", "Foo"), ("--noise-level", "0", "--guidance", "nan"),
+                          ("--noise-level", "0", "--noise", os.path.join(folder, "cut.safetensors"))):
+                self.refused_either("views", shapes, "--generator", GENERATOR, "--out", os.path.join(folder, "views"), *words)
+            for generator in ("gone", "empty", "list.txt"):
+                self.refused_either("views", shapes, "--generator", os.path.join(folder, generator), "--out", os.path.join(folder, "views"),
+                                    "--noise-level", "0")
+            self.assertEqual(genview("dataset", "make", "shapes", "--count", "20", "--size", "32", "--out", os.path.join(folder, "shapes")).returncode, 0)
+            os.makedirs(os.path.join(folder, "one"))
+            os.symlink(os.path.join(folder, "shapes/images/disc"), os.path.join(folder, "one/disc"))
+            for kind in ("linear", "knn"):
+                only = os.path.join(folder, "one")
+                self.assertIn("one class", self.refused(1, "eval", kind, "--checkpoint", TOWER, "--train", only, "--test", only, "--log-level", "error")[0])
+            self.refused(2, "features", b"caf\xe9", "--encoder", TOWER, "--out", out)
+
+    def test_inspect_says_what_is_in_files_of_every_kind(self):
+        with tempfile.TemporaryDirectory() as folder:
+            shard = os.path.join(folder, "shard")
+            self.assertEqual(genview("dataset", "pack", "shapes:count=6,size=32", "--out", shard).returncode, 0)
+            tar = genview("inspect", shard + "-0000.tar").stdout
+            self.assertIn("tar, 12 files", tar)
+            self.assertRegex(tar, r"\.png +6 files")
+            self.assertIn("6 images", genview("inspect", shard + "-{0000..0000}.tar").stdout)
+            with open(os.path.join(folder, "a.npy"), "wb") as file:
+                header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }".ljust(117) + b"\n"
+                file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(24))
+            self.assertIn("[2,3]", genview("inspect", os.path.join(folder, "a.npy")).stdout)
+            with open(os.path.join(folder, "manifest.jsonl"), "w") as file:
+                file.write('{"id": "a.png", "noise_level": 0}\n{"id": "b.png", "noise_level": 400}\n')
+            rows = genview("inspect", os.path.join(folder, "manifest.jsonl")).stdout
+            self.assertIn("2 rows", rows)
+            self.assertRegex(rows, "noise_level +0 to 400, 2 different")
+            for damage in (b"\x93NUMPY\x01\x00\xff\xff", b"\x93NUMPY"):
+                with open(os.path.join(folder, "bad.npy"), "wb") as file:
+                    file.write(damage)
+                self.refused(1, "inspect", os.path.join(folder, "bad.npy"))
+            with open(shard + "-0000.tar", "rb") as whole, open(os.path.join(folder, "cut.tar"), "wb") as file:
+                file.write(whole.read(3000))
+            self.refused(1, "inspect", os.path.join(folder, "cut.tar"))
+
+    def test_waiting_threads_sleep_unless_the_user_says_otherwise(self):
+        def environment_of(variables):
+            clean = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+            with tempfile.TemporaryDirectory() as folder:
+                process = subprocess.Popen([GENVIEW, "dataset", "make", "shapes", "--count", "100000", "--out", folder, "--log-level", "error"],
+                                           env={**clean, **variables})
+                time.sleep(0.2)
+                while not os.listdir(folder) and process.poll() is None:
+                    time.sleep(0.02)
+                with open(f"/proc/{process.pid}/environ", "rb") as file:
+                    found = file.read().split(b"\0")
+                process.kill()
+                process.wait()
+                return [entry for entry in found if entry.startswith((b"GOMP_SPINCOUNT", b"OMP_WAIT_POLICY"))]
+
+        self.assertEqual(environment_of({}), [b"GOMP_SPINCOUNT=1000"])
+        self.assertEqual(environment_of({"OMP_WAIT_POLICY": "active"}), [b"OMP_WAIT_POLICY=active"])
 
     def test_what_a_file_says_cannot_reach_the_terminal(self):
         with tempfile.TemporaryDirectory() as folder:
