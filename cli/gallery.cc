@@ -16,6 +16,7 @@
 #include "genview/pretrain/pretrain.h"
 #include "genview/pretrain/pair_weigher.h"
 #include "genview/records/records.h"
+#include "genview/views/likeness.h"
 
 namespace genview {
 namespace {
@@ -209,6 +210,15 @@ Json OneAtEveryLevel(const GalleryConfig& config, const Sources& sources, const 
   return {{"id", id}, {"image", chosen["image"]}, {"views", rows}};
 }
 
+// At most a twentieth of the images, so that it never takes longer than a fraction of what their views took.
+Json HowLike(const GalleryConfig& config, const Sources& sources, Progress& progress) {
+  if (config.generator.empty() || config.encoder.empty() || config.levels.empty() || config.likeness == 0) return Json::object();
+  const int64_t pictures = std::min(config.likeness, std::max<int64_t>(10, sources.images->size() / 20));
+  return LikenessToJson(MeasureLikeness({.images = config.images, .encoder = config.encoder, .generator = config.generator, .ratios = config.ratios,
+                                         .levels = config.levels, .pictures = pictures, .steps = config.steps, .guidance = config.guidance,
+                                         .scheduler = config.scheduler, .run = config.run}, progress));
+}
+
 }  // namespace
 
 std::vector<size_t> SpreadByRatio(const std::vector<double>& ratios, size_t count) {
@@ -234,9 +244,10 @@ std::vector<size_t> SpreadByRatio(const std::vector<double>& ratios, size_t coun
 }
 
 GallerySummary MakeGallery(const GalleryConfig& config, Progress& progress) {
-  progress.Begin("gallery", 3, "parts");
   const Sources sources(config);
   SweepPartFiles(config.out);
+  WriteJson(config.out / "likeness.json", HowLike(config, sources, progress));
+  progress.Begin("gallery", 3, "parts");
   Json gallery = {{"format", 1}, {"images", PicturesByRatio(config, sources)}};
   progress.Update(1);
   gallery["levels"] = OneAtEveryLevel(config, sources, gallery["images"]);
@@ -244,7 +255,7 @@ GallerySummary MakeGallery(const GalleryConfig& config, Progress& progress) {
   gallery["arm"] = config.arm;
   gallery["pairs"] = PairsByWeight(config, sources);
   progress.Update(3);
-  WriteJson(config.out / "gallery.json", gallery);
+  WriteJson(config.out / "gallery.json", gallery);  // last: it says that all is there
   GallerySummary summary{static_cast<int64_t>(gallery["images"].size()), static_cast<int64_t>(gallery["pairs"].size())};
   progress.End(Format("{} pictures, {} pairs", summary.pictures, summary.pairs));
   return summary;

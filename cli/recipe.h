@@ -95,11 +95,13 @@ void VisitFields(EvalSection& c, Visit&& visit) {
 struct ReportSection {
   int64_t pictures = 10;
   int64_t pairs = 4;
+  int64_t likeness = 100;
 };
 template <class Visit>
 void VisitFields(ReportSection& c, Visit&& visit) {
   visit("pictures", c.pictures, Range<int64_t>{0, 100}, "pictures shown with mask and view, over the whole range of ratios");
   visit("pairs", c.pairs, Range<int64_t>{0, 50}, "pairs shown of highest and of lowest weight");
+  visit("likeness", c.likeness, Range<int64_t>{0, 100'000}, "pictures whose views are compared with them at every noise level, at most a twentieth of all; 0 = none");
 }
 
 struct Recipe {

@@ -15,7 +15,7 @@ namespace {
 
 // Raised when what a stage computes changes, so that runs made before are made again.
 constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kViewsVersion = 1, kPretrainVersion = 1,
-                  kEvalVersion = 1, kGalleryVersion = 2;
+                  kEvalVersion = 1, kGalleryVersion = 3;
 
 [[noreturn]] void Missing(const std::string& key, const std::string& next) {
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
@@ -253,6 +253,7 @@ void Runner::Gallery() {
   config.images = plan_.recipe.data.train;
   config.pictures = plan_.recipe.report.pictures;
   config.pairs = plan_.recipe.report.pairs;
+  config.likeness = plan_.recipe.report.likeness;
   config.out = out;
   config.run = plan_.recipe.run;
   std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}};
@@ -274,6 +275,7 @@ void Runner::Gallery() {
       config.steps = views.steps;
       config.guidance = views.guidance;
       config.scheduler = views.scheduler;
+      if (config.likeness > 0 && !plan_.recipe.foreground.encoder.empty()) config.encoder = Encoder(plan_.recipe.foreground.encoder);
     }
     if (arm.recipe.pretrain.config.quality.enabled && !config.pairs_of) {
       config.pairs_of = PretrainOf(arm, plan_.seeds.front(), inputs);
@@ -282,6 +284,7 @@ void Runner::Gallery() {
   }
   if (config.ratios.empty() && !config.pairs_of) return;
   if (!config.views.empty()) inputs["views"] = book_.FingerprintOf(config.views / "manifest.jsonl");
+  if (!config.encoder.empty()) inputs["encoder"] = book_.FingerprintOf(config.encoder);
   Json settings = FieldsToJson(plan_.recipe.report);
   settings["levels"] = config.levels;
   if (config.pairs_of) settings["pairs_of"] = WhatIsComputed(Resolved(*config.pairs_of));

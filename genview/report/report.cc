@@ -62,6 +62,7 @@ ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
     if (runs.size() > 1) html.Line("h2", run.name, {{"class", "run"}});
     WriteGallery(html, run, shelf);
     WriteLevels(html, run, shelf);
+    WriteLikeness(html, run);
     WritePairs(html, run, shelf);
     WriteRatios(html, run);
   }

@@ -50,6 +50,12 @@ Path MakeRun(const std::string& name, double baseline, double other) {
             {{"images", {{{"id", kNasty}, {"ratio", 0.3}, {"level", 100}, {"image", "0-image.png"}, {"mask", "0-mask.png"}, {"view", "0-view.png"}},
                          {{"id", "outside"}, {"ratio", 0.5}, {"level", 100}, {"image", "../../x.png"}, {"mask", "gone.png"}, {"view", "/etc/passwd"}}}},
              {"levels", {{"id", "x"}, {"image", "0-image.png"}, {"views", {{{"level", 0}, {"view", "0-view.png"}}}}}}});
+  WriteJson(run / "gallery/likeness.json",
+            {{"pictures", 40}, {"real_kept", 97.5},
+             {"levels", {{{"level", 0}, {"views", 40}, {"cosine", 0.912}, {"kept", 85.0}, {"low", 71.0}, {"high", 93.0}}}},
+             {"bins", {{{"level", 0}, {"from", 0.0}, {"to", 0.2}, {"views", 30}, {"cosine", 0.934}, {"kept", 83.0}, {"low", 66.0}, {"high", 92.0}},
+                       {{"level", 0}, {"from", 0.2}, {"to", 0.4}, {"views", 0}, {"cosine", 0.0}, {"kept", 0.0}, {"low", 0.0}, {"high", 0.0}}}}});
+  WriteJson(run / "foreground/ratios.json", {{"images_with_truth", 2}, {"mean_overlap_with_truth", 0.731}, {"spearman_with_truth", 0.944}});
   return run;
 }
 
@@ -74,9 +80,19 @@ TEST(Report, SaysWhatTheNumbersSay) {
     const Path run = MakeRun("report_headline", baseline, other);
     return WriteReport({run}, run / "report.html").headline;
   };
-  EXPECT_EQ(headline(50, 55), "“genview” reaches 55.0% linear accuracy, 5.0 points above “baseline”.");
-  EXPECT_EQ(headline(50, 50.5), "“genview” and “baseline” are too close to call: 50.5% and 50.0% linear accuracy.");
-  EXPECT_EQ(headline(50, 45), "No arm comes up to “baseline”: it reaches 50.0% linear accuracy, “genview” 45.0%.");
+  EXPECT_EQ(headline(50, 55), "“genview” reaches 55.0% linear accuracy, 5.0 points above “baseline” (95% interval +3.6 to +6.4).");
+  EXPECT_EQ(headline(50, 50.5), "“genview” and “baseline” are too close to call: 50.5% and 50.0% linear accuracy, +0.5 points apart (95% interval −0.9 to +1.9).");
+  EXPECT_EQ(headline(50, 45), "“genview” stays 5.0 points below “baseline” (95% interval −6.4 to −3.6): 45.0% and 50.0% linear accuracy.");
+}
+
+TEST(Report, TablesWhatViewsKeepAndHowTrueTheForegroundIs) {
+  const Path run = MakeRun("report_likeness", 50, 55);
+  WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html");
+  for (const char* text : {"What views keep", "it names 98% rightly", "0–20% foreground", "0.934", "83%", "71–93%", "intersection over union 0.73",
+                           "rank correlation of the share 0.94"}) {
+    EXPECT_NE(page.find(text), std::string::npos) << text;
+  }
 }
 
 TEST(Report, SeveralRunsShareOneTable) {

@@ -75,6 +75,30 @@ void ReadGallery(const Path& folder, RunRecord& run) {
   ReadPairs(folder, json, where, run);
 }
 
+std::vector<LikenessRecord> ReadLikenessRows(const Json& rows, const std::string& where) {
+  std::vector<LikenessRecord> result;
+  if (!rows.is_array()) return result;
+  for (const Json& row : rows) {
+    result.push_back({JsonInt(row, "level", 0, where), JsonDouble(row, "from", 0, where), JsonDouble(row, "to", 1, where), JsonInt(row, "views", 0, where),
+                      JsonDouble(row, "cosine", 0, where), JsonDouble(row, "kept", 0, where), JsonDouble(row, "low", 0, where), JsonDouble(row, "high", 0, where)});
+  }
+  return result;
+}
+
+void ReadLikeness(const Path& file, RunRecord& run) {
+  if (!IsFile(file)) return;
+  const Json json = ReadJson(file);
+  run.likeness = {JsonInt(json, "pictures", 0, file.string()), JsonDouble(json, "real_kept", -1, file.string()),
+                  ReadLikenessRows(Member(json, "levels"), file.string()), ReadLikenessRows(Member(json, "bins"), file.string())};
+}
+
+void ReadTruth(const Path& file, RunRecord& run) {
+  if (!IsFile(file)) return;
+  const Json json = ReadJson(file);
+  run.truth = {JsonInt(json, "images_with_truth", 0, file.string()), JsonDouble(json, "mean_overlap_with_truth", 0, file.string()),
+               JsonDouble(json, "spearman_with_truth", 0, file.string())};
+}
+
 std::vector<StageRecord> ReadStages(const Path& folder) {
   std::vector<std::pair<int64_t, StageRecord>> stages;
   std::error_code code;
@@ -148,7 +172,9 @@ RunRecord ReadRun(const Path& folder) {
   if (IsFile(folder / "foreground" / "ratios.tsv")) run.ratios = ReadForegroundTable(folder / "foreground" / "ratios.tsv");
   ReadLeftOut("foreground", folder / "foreground" / "skipped.tsv", run);
   ReadLeftOut("views", folder / "views" / "skipped.tsv", run);
+  ReadTruth(folder / "foreground" / "ratios.json", run);
   ReadGallery(folder / "gallery", run);
+  ReadLikeness(folder / "gallery" / "likeness.json", run);
   ReadArms(run);
   std::vector<std::string> names;
   for (const ArmRecord& arm : run.arms) names.push_back(arm.name);

@@ -5,6 +5,7 @@
 //   gallery/gallery.json       {"images": [{"id", "ratio", "level", "image", "mask", "view"}],
 //                               "levels": {"id", "image", "views": [{"level", "view"}]},
 //                               "arm", "pairs": [{"id", "weight", "view1", "map1", "view2", "map2"}]}
+//   gallery/likeness.json      {"pictures", "real_kept", "levels": [...], "bins": [{"level", "from", "to", "views", "cosine", "kept", "low", "high"}]}
 // whose pictures are files of the same folder; "arm" is the one whose pairs they are.
 #pragma once
 
@@ -44,6 +45,27 @@ struct PairRow {
   Path view1, map1, view2, map2;
 };
 
+// Views of one noise level, of all images or of those in a bin of foreground ratios (see views/likeness.h).
+struct LikenessRecord {
+  int64_t level = 0;
+  double from = 0, to = 1;
+  int64_t views = 0;
+  double cosine = 0;
+  double kept = 0, low = 0, high = 0;    // percent whose class is the image's
+};
+struct LikenessTable {
+  int64_t pictures = 0;
+  double real_kept = -1;                 // percent of the images themselves that are named rightly; -1: no classes
+  std::vector<LikenessRecord> by_level, by_bin;
+};
+
+// The run's foreground masks against the source's own, where it has any.
+struct ForegroundTruth {
+  int64_t images = 0;
+  double overlap = 0;                    // mean intersection over union
+  double spearman = 0;
+};
+
 struct ArmRecord {
   std::string name;
   std::vector<std::string> differences;  // "pretrain.pair.source = generated"
@@ -70,6 +92,8 @@ struct RunRecord {
   std::string pairs_arm;
   std::vector<PairRow> pairs;            // by falling weight
   std::vector<ForegroundRow> ratios;
+  ForegroundTruth truth;
+  LikenessTable likeness;
   std::vector<LeftOut> left_out;
 };
 

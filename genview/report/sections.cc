@@ -143,30 +143,35 @@ Headline MakeHeadline(const std::vector<RunRecord>& runs) {
   const auto rows = Rows(runs);
   const Row* baseline = BaselineOf(rows);
   if (baseline == nullptr) return {"No score yet: the run has not come to its evaluation.", ""};
-  const Row* best = nullptr;
+  // The arm a recipe ends with is the one it is about; a better one before it is named as well.
+  const Row *last = nullptr, *best = nullptr;
   for (const Row& row : rows) {
     if (row.arm == baseline->arm || !SameKind(row, *baseline)) continue;
+    last = &row;
     if (best == nullptr || row.Main()->value > best->Main()->value) best = &row;
   }
   const ArmScore& reference = *baseline->Main();
   const std::string eval = EvalName(reference);
-  if (best == nullptr) {
+  if (last == nullptr) {
     return {Format("{} reaches {}% {} accuracy.", Quoted(baseline->name), Percent(reference.value), eval),
             Format("95% interval {} to {}; {}.", Percent(reference.low), Percent(reference.high), Sample(reference))};
   }
-  const Difference gain = Compare(*best->Main(), reference);
-  const std::string detail = Format("95% interval of the difference {} to {} points; {}.", Signed(gain.low), Signed(gain.high),
-                                    Sample(*best->Main()));
+  const ArmScore& score = *last->Main();
+  const Difference gain = Compare(score, reference);
+  const std::string interval = Format("(95% interval {} to {})", Signed(gain.low), Signed(gain.high));
+  std::string detail = Format("{}; the interval is {}.", Sample(score),
+                              score.seeds.size() > 1 ? "of the differences seed by seed" : "that of both arms' binomial intervals together");
+  if (best != last) detail += Format(" The best arm is {} with {}%.", Quoted(best->name), Percent(best->Main()->value));
   if (gain.low > 0) {
-    return {Format("{} reaches {}% {} accuracy, {:.1f} points above {}.", Quoted(best->name), Percent(best->Main()->value), eval,
-                   gain.value, Quoted(baseline->name)), detail};
+    return {Format("{} reaches {}% {} accuracy, {:.1f} points above {} {}.", Quoted(last->name), Percent(score.value), eval, gain.value,
+                   Quoted(baseline->name), interval), detail};
   }
   if (gain.high < 0) {
-    return {Format("No arm comes up to {}: it reaches {}% {} accuracy, {} {}%.", Quoted(baseline->name), Percent(reference.value), eval,
-                   Quoted(best->name), Percent(best->Main()->value)), detail};
+    return {Format("{} stays {:.1f} points below {} {}: {}% and {}% {} accuracy.", Quoted(last->name), -gain.value, Quoted(baseline->name), interval,
+                   Percent(score.value), Percent(reference.value), eval), detail};
   }
-  return {Format("{} and {} are too close to call: {}% and {}% {} accuracy.", Quoted(best->name), Quoted(baseline->name),
-                 Percent(best->Main()->value), Percent(reference.value), eval), detail};
+  return {Format("{} and {} are too close to call: {}% and {}% {} accuracy, {} points apart {}.", Quoted(last->name), Quoted(baseline->name),
+                 Percent(score.value), Percent(reference.value), eval, Signed(gain.value), interval), detail};
 }
 
 void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
@@ -252,6 +257,52 @@ void WriteLevels(Html& html, const RunRecord& run, PictureShelf& shelf) {
   html.Close().Close();
 }
 
+// Levels down, bins of foreground across; the last column is over all of them.
+void WriteLikeness(Html& html, const RunRecord& run) {
+  const LikenessTable& table = run.likeness;
+  if (table.by_level.empty()) return;
+  const bool classes = table.real_kept >= 0;
+  html.Open("section");
+  std::string note = Format("{} pictures over the whole range of foreground, one view of each at every noise level: the mean cosine between the encoder's "
+                            "embeddings of picture and view", Grouped(table.pictures));
+  if (classes) {
+    note += Format(", and the share of views that keep the class of their picture, by a linear classifier trained on other real pictures. "
+                   "Of the pictures themselves it names {:.0f}% rightly", table.real_kept);
+  }
+  Heading(html, "What views keep", note + ".");
+  std::vector<const LikenessRecord*> bins;
+  for (const LikenessRecord& row : table.by_bin) {
+    if (row.level == table.by_level[0].level) bins.push_back(&row);
+  }
+  html.Open("table", {{"class", "likeness"}}).Open("thead").Open("tr").Line("th", "Noise level", {{"scope", "col"}});
+  for (const LikenessRecord* bin : bins) {
+    html.Line("th", Format("{:.0f}–{:.0f}% foreground", 100 * bin->from, 100 * bin->to), {{"scope", "col"}, {"class", "number"}});
+  }
+  html.Line("th", "all", {{"scope", "col"}, {"class", "number"}});
+  if (classes) html.Line("th", "95% interval", {{"scope", "col"}, {"class", "number"}});
+  html.Close().Close().Open("tbody");
+  const auto cell = [&](const LikenessRecord& row, const std::string& label) {
+    html.Open("td", {{"class", "number"}, {"data-label", label}});
+    if (row.views == 0) {
+      html.Text("–");
+    } else {
+      html.Line(classes ? "span" : "strong", Format("{:.3f}", row.cosine));
+      if (classes) html.Text(" ").Line("strong", Format("{:.0f}%", row.kept));
+    }
+    html.Close();
+  };
+  for (const LikenessRecord& level : table.by_level) {
+    html.Open("tr").Line("th", Format("{}", level.level), {{"scope", "row"}});
+    for (const LikenessRecord& row : table.by_bin) {
+      if (row.level == level.level) cell(row, Format("{:.0f}–{:.0f}%", 100 * row.from, 100 * row.to));
+    }
+    cell(level, "all");
+    if (classes) html.Line("td", Format("{:.0f}–{:.0f}%", level.low, level.high), {{"class", "number"}, {"data-label", "95% interval"}});
+    html.Close();
+  }
+  html.Close().Close().Close();
+}
+
 void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf) {
   const auto& pairs = run.pairs;
   if (pairs.empty()) return;
@@ -293,6 +344,10 @@ void WriteRatios(Html& html, const RunRecord& run) {
     note += " The stronger the colour, the higher the noise level:";
     for (const auto& [level, count] : by_level) note += Format(" {} at {},", Grouped(count), level);
     note.back() = '.';
+  }
+  if (run.truth.images > 0) {
+    note += Format(" Held against the true masks of {} pictures: mean intersection over union {:.2f}, rank correlation of the share {:.2f}.",
+                   Grouped(run.truth.images), run.truth.overlap, run.truth.spearman);
   }
   Heading(html, "Foreground over the whole set", note);
   html.Open("svg", {{"viewBox", "0 0 720 170"}, {"role", "img"}, {"aria-label", note}, {"class", "histogram"}});

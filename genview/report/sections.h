@@ -9,14 +9,15 @@ namespace genview {
 
 // What the page says first.
 struct Headline {
-  std::string sentence;  // "“genview” reaches 57.1% linear accuracy, 2.8 points above “baseline”."
-  std::string detail;    // interval, number of test images, seeds
+  std::string sentence;  // "“genview” reaches 57.1% linear accuracy, 2.8 points above “baseline” (95% interval ...)."
+  std::string detail;    // number of test images, seeds, where the interval comes from
 };
 Headline MakeHeadline(const std::vector<RunRecord>& runs);
 
 void WriteResults(Html& html, const std::vector<RunRecord>& runs);
 void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf);
 void WriteLevels(Html& html, const RunRecord& run, PictureShelf& shelf);
+void WriteLikeness(Html& html, const RunRecord& run);
 void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf);
 void WriteRatios(Html& html, const RunRecord& run);
 void WriteCurves(Html& html, const std::vector<RunRecord>& runs);

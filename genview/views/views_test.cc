@@ -3,6 +3,7 @@
 
 #include "genview/tensor/safetensors.h"
 #include "genview/views/generate.h"
+#include "genview/views/likeness.h"
 #include "genview/views/noise_levels.h"
 #include "genview/views/view_folder.h"
 #include "genview/views/view_noise.h"
@@ -319,6 +320,48 @@ TEST_F(Views, RandomLevelsAreAFunctionOfPictureAndView) {
     ++seen[*levels.For(item, 0)];
   }
   EXPECT_EQ(seen.size(), 5u);
+}
+
+TEST(RidgeClassifier, TellsDirectionsApart) {
+  const Tensor labels = at::tensor({0, 1, 2, 0, 1, 2}, at::kLong);
+  const Tensor centres = at::tensor({1.0, 0.1, 0.0, -0.2, 1.0, 0.1, 0.1, 0.0, -1.0}).view({3, 3});
+  const Tensor embeddings = centres.index_select(0, labels) * at::tensor({1.0, 2.0, 0.5, 3.0, 1.0, 4.0}).view({6, 1});  // lengths say nothing
+  const RidgeClassifier classifier = FitRidge(embeddings, labels, 3);
+  EXPECT_TRUE(at::equal(classifier.Classes(embeddings), labels));
+  EXPECT_TRUE(at::equal(classifier.Classes(10 * centres), at::tensor({0, 1, 2}, at::kLong)));
+}
+
+TEST_F(Views, LikenessHasARowForEveryLevelAndBin) {
+  const auto source = OpenSource("shapes:count=40,size=24,seed=1");
+  std::vector<ForegroundRow> table;
+  for (int64_t i = 0; i < 40; ++i) table.push_back({source->item(i).id, source->item(i).path, static_cast<double>(i) / 40, 0});
+  WriteForegroundTable(folder_ / "ratios.tsv", table);
+  LikenessConfig config{.images = "shapes:count=40,size=24,seed=1", .encoder = kGolden / "pipeline_ddim", .generator = kGolden / "pipeline_ddim",
+                        .ratios = folder_ / "ratios.tsv", .levels = {0, 400}, .pictures = 10, .steps = 2, .guidance = 2, .scheduler = "", .run = Config().run};
+  const Likeness likeness = MeasureLikeness(config, quiet_);
+  EXPECT_EQ(likeness.pictures, 10);
+  ASSERT_TRUE(likeness.real_kept.has_value());
+  ASSERT_EQ(likeness.by_level.size(), 2u);
+  ASSERT_EQ(likeness.by_bin.size(), 10u);
+  for (const LikenessRow& level : likeness.by_level) {
+    int64_t views = 0, kept = 0;
+    double cosine = 0;
+    for (const LikenessRow& row : likeness.by_bin) {
+      if (row.level != level.level) continue;
+      EXPECT_EQ(row.views, 2);  // every fourth of 40 images whose ratios are even over [0, 1)
+      views += row.views;
+      kept += row.kept;
+      cosine += row.cosine * static_cast<double>(row.views);
+    }
+    EXPECT_EQ(views, level.views);
+    EXPECT_EQ(kept, level.kept);
+    EXPECT_NEAR(cosine / 10, level.cosine, 1e-9);
+  }
+  config.ratios.clear();
+  config.run.batch = 3;
+  const Likeness again = MeasureLikeness(config, quiet_);
+  EXPECT_TRUE(again.by_bin.empty());
+  EXPECT_EQ(again.by_level[0].views, 10);
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ class RunTiny(unittest.TestCase):
 
     def test_everything_that_is_promised_is_there(self):
         for name in ("recipe.toml", "environment.json", "report.html", "results.json", "foreground/model.safetensors",
-                     "foreground/ratios.tsv", "foreground/masks", "views/manifest.jsonl", "gallery/gallery.json"):
+                     "foreground/ratios.tsv", "foreground/masks", "views/manifest.jsonl", "gallery/gallery.json", "gallery/likeness.json"):
             self.assertTrue(os.path.exists(self.path(name)), name)
         for arm in ("baseline", "genview"):
             for name in ("pretrain/checkpoints", "pretrain/log.jsonl", "pretrain/encoder.safetensors", "eval/linear.json", "eval/knn.json"):
@@ -46,6 +46,21 @@ class RunTiny(unittest.TestCase):
                 self.assertEqual((score["images"], score["classes"]), (40, 10))
                 self.assertTrue(0 <= score["top1_low"] <= score["top1"] <= score["top1_high"] <= 100)
                 self.assertTrue(score["checkpoint"] and score["normalisation"])
+
+    def test_what_views_keep_and_how_true_the_foreground_is(self):
+        likeness = json.loads(self.read("gallery", "likeness.json"))
+        self.assertEqual([row["level"] for row in likeness["levels"]], [0, 100, 200, 300, 400])
+        self.assertEqual(likeness["pictures"], 10)
+        for level in likeness["levels"]:
+            self.assertEqual(level["views"], 10)
+            self.assertEqual(sum(row["views"] for row in likeness["bins"] if row["level"] == level["level"]), 10)
+            self.assertTrue(-1 <= level["cosine"] <= 1 and 0 <= level["low"] <= level["kept"] <= level["high"] <= 100)
+        truth = json.loads(self.read("foreground", "ratios.json"))
+        self.assertEqual(truth["images_with_truth"], 48)
+        self.assertTrue(0 <= truth["mean_overlap_with_truth"] <= 1 and -1 <= truth["spearman_with_truth"] <= 1)
+        page = self.read("report.html")
+        self.assertIn("What views keep", page)
+        self.assertIn("Held against the true masks", page)
 
     def test_tables_hold_a_row_for_every_picture(self):
         ratios = self.read("foreground", "ratios.tsv").splitlines()

@@ -140,6 +140,14 @@ pretrain.quality.enabled = true
     arm(run, "generated", 56.9, 36.1, 1)
     arm(run, "genview", 58.8, 38.0, 2)
     gallery(f"{run}/gallery")
+    bins, levels = [], []
+    for level in (0, 100, 200, 300, 400):
+        cosine = 0.93 - level / 8000
+        levels.append({"level": level, "views": 100, "cosine": cosine, "kept": 84.0, "low": 75.6, "high": 89.9})
+        bins += [{"level": level, "from": k / 5, "to": (k + 1) / 5, "views": 20, "cosine": cosine + k / 100, "kept": 80.0 + k, "low": 58.4, "high": 91.9}
+                 for k in range(5)]
+    write(f"{run}/gallery/likeness.json", json.dumps({"pictures": 100, "real_kept": 98.0, "levels": levels, "bins": bins}))
+    write(f"{run}/foreground/ratios.json", json.dumps({"images_with_truth": 4096, "mean_overlap_with_truth": 0.71, "spearman_with_truth": 0.93}))
     dice = random.Random(5)
     ratios = [min(1, max(0, dice.betavariate(3, 5))) for _ in range(4096)]
     write(f"{run}/foreground/ratios.tsv", "id\tpath\tforeground_ratio\tnoise_level\n" + "".join(

@@ -1,0 +1,255 @@
+#include "genview/views/likeness.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include <c10/core/InferenceMode.h>
+
+#include "genview/base/text.h"
+#include "genview/data/loader.h"
+#include "genview/data/source.h"
+#include "genview/diffusion/pipeline.h"
+#include "genview/records/records.h"
+
+namespace genview {
+namespace {
+
+constexpr int64_t kClassifierImages = 2000, kViewsAtOnce = 50;
+constexpr double kBinWidth = 0.2;
+
+// Every n-th of `all`, `count` of them.
+std::vector<int64_t> Evenly(const std::vector<int64_t>& all, int64_t count) {
+  std::vector<int64_t> chosen;
+  const auto size = static_cast<int64_t>(all.size());
+  for (int64_t k = 0; k < std::min(count, size); ++k) chosen.push_back(all[static_cast<size_t>(k * size / std::min(count, size))]);
+  return chosen;
+}
+
+struct Encoded {
+  Tensor embeddings;              // [N,D]
+  std::vector<int64_t> indices;   // into the source: pictures that could be read
+};
+
+Encoded EncodeSome(const std::shared_ptr<const ImageSource>& source, const std::vector<int64_t>& indices, const Encoder& encoder,
+                   const RunOptions& run) {
+  SkippedLog skipped;
+  EncodeLoader loader(source, indices, encoder.preprocess(), EncodeBatchSize(encoder, run.batch), run.threads, skipped, run.strict);
+  Encoded result;
+  std::vector<Tensor> rows;
+  for (EncodeBatch batch; loader.Next(batch);) {
+    rows.push_back(encoder.Encode(batch.pixels.to(encoder.device()), /*tokens=*/false).embeddings.to(at::kCPU));
+    result.indices.insert(result.indices.end(), batch.indices.begin(), batch.indices.end());
+  }
+  result.embeddings = rows.empty() ? at::empty({0, encoder.embedding_width()}) : at::cat(rows);
+  return result;
+}
+
+Tensor Pixels(const Preprocess& rules, const std::vector<Image>& pictures) {
+  std::vector<Tensor> pixels;
+  for (const Image& picture : pictures) {
+    const Image seen = ApplyGeometry(rules, picture);
+    pixels.push_back(at::empty({3, seen.height, seen.width}));
+    Normalise(seen, rules.mean, rules.std, {pixels.back().data_ptr<float>(), static_cast<size_t>(pixels.back().numel())});
+  }
+  return at::stack(pixels);
+}
+
+Tensor Labels(const ImageSource& source, const std::vector<int64_t>& indices) {
+  Tensor labels = at::empty({static_cast<int64_t>(indices.size())}, at::kLong);
+  for (size_t i = 0; i < indices.size(); ++i) labels.data_ptr<int64_t>()[i] = source.item(indices[i]).label;
+  return labels;
+}
+
+// An image of the sample with what is known about it.
+struct Sampled {
+  int64_t index = 0;
+  double ratio = 1;
+};
+
+std::vector<Sampled> Sample(const LikenessConfig& config, const ImageSource& source) {
+  std::map<std::string, double> ratio_of;
+  if (!config.ratios.empty()) {
+    for (const ForegroundRow& row : ReadForegroundTable(config.ratios)) ratio_of[row.id] = row.ratio;
+  }
+  std::vector<Sampled> all;
+  for (int64_t i = 0; i < source.size(); ++i) {
+    const auto known = ratio_of.find(source.item(i).id);
+    if (config.ratios.empty() || known != ratio_of.end()) all.push_back({i, config.ratios.empty() ? 1 : known->second});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Sampled& a, const Sampled& b) { return a.ratio < b.ratio; });
+  std::vector<int64_t> places(all.size());
+  std::iota(places.begin(), places.end(), int64_t{0});
+  std::vector<Sampled> chosen;
+  for (const int64_t place : Evenly(places, config.pictures)) chosen.push_back(all[static_cast<size_t>(place)]);
+  return chosen;
+}
+
+size_t BinOf(double ratio) {
+  // An edge belongs to the lower bin, as with noise levels.
+  const double bin = std::ceil(std::clamp(ratio, 0.0, 1.0) / kBinWidth - 1e-9) - 1;
+  return static_cast<size_t>(std::max(0.0, bin));
+}
+
+// Views of a few images at one level. The noise of an image is the same at all levels, so that along them the level
+// alone makes the difference.
+struct Made {
+  std::vector<size_t> places;     // of the images whose view is good
+  std::vector<Image> pictures;
+};
+Made MakeViews(const UnclipPipeline& pipeline, const LikenessConfig& config, const std::vector<std::string>& ids, const Tensor& embeddings,
+               int64_t level) {
+  UnclipRequest request{.embeddings = embeddings, .levels = std::vector<int64_t>(ids.size(), level),
+                        .guidance = std::vector<double>(ids.size(), config.guidance), .embedding_noise = {}, .latents = {},
+                        .steps = config.steps, .scheduler = config.scheduler, .prompt = {}};
+  std::vector<Tensor> noise, latents;
+  for (const std::string& id : ids) {
+    const Seed seed = Seed(config.run.seed).With("likeness").With(id);
+    noise.push_back(NormalTensor(seed.With("embedding"), {pipeline.embedding_width()}));
+    latents.push_back(NormalTensor(seed.With("latents"), pipeline.latent_shape()));
+  }
+  request.embedding_noise = at::stack(noise);
+  request.latents = at::stack(latents);
+  const UnclipViews views = pipeline.Generate(request);
+  const Tensor bytes = views.pictures.contiguous();
+  Made made;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (!views.faults[i].empty()) continue;
+    Image picture(bytes.size(2), bytes.size(1));
+    std::copy_n(bytes.const_data_ptr<uint8_t>() + static_cast<int64_t>(i) * bytes.stride(0), picture.pixels.size(), picture.pixels.begin());
+    made.places.push_back(i);
+    made.pictures.push_back(std::move(picture));
+  }
+  return made;
+}
+
+}  // namespace
+
+namespace {
+
+// Rows of length 1 with a one behind them. [N,D] -> [N,D+1] fp64
+Tensor UnitRows(const Tensor& embeddings) {
+  const Tensor rows = embeddings.to(at::kDouble);
+  const Tensor unit = rows / rows.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
+  return at::cat({unit, at::ones({rows.size(0), 1}, unit.options())}, 1);
+}
+
+// Adds one view to a row of the table.
+void Count(LikenessRow& row, double cosine, bool kept) {
+  ++row.views;
+  row.cosine += cosine;
+  row.kept += kept ? 1 : 0;
+}
+
+Json RowToJson(const LikenessRow& row, bool with_classes) {
+  Json json = {{"level", row.level}, {"from", row.from}, {"to", row.to}, {"views", row.views}, {"cosine", row.cosine}};
+  if (with_classes) {
+    const auto [low, high] = WilsonInterval(row.kept, row.views);
+    json["kept"] = row.views == 0 ? 0 : 100.0 * static_cast<double>(row.kept) / static_cast<double>(row.views);
+    json["low"] = 100 * low;
+    json["high"] = 100 * high;
+  }
+  return json;
+}
+
+}  // namespace
+
+Tensor RidgeClassifier::Classes(const Tensor& embeddings) const { return UnitRows(embeddings).matmul(weights).argmax(1); }
+
+RidgeClassifier FitRidge(const Tensor& embeddings, const Tensor& labels, int64_t classes) {
+  constexpr double kPenalty = 1e-3;  // against embeddings that are wider than the images are many
+  const Tensor rows = UnitRows(embeddings);
+  const Tensor wanted = at::zeros({rows.size(0), classes}, rows.options()).scatter(1, labels.view({-1, 1}), 1.0);
+  const Tensor square = rows.t().matmul(rows) + kPenalty * at::eye(rows.size(1), rows.options());
+  return {at::linalg_solve(square, rows.t().matmul(wanted))};
+}
+
+Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
+  const c10::InferenceMode guard;
+  const at::Device device = ChooseDevice(config.run.device);
+  const at::ScalarType compute = ChooseCompute(config.run.precision, device);
+  const auto source = OpenSource(config.images);
+  const auto encoder = Encoder::Open(config.encoder, device, compute);
+  const auto pipeline = UnclipPipeline::Open(config.generator, device, compute);
+  std::vector<Sampled> sample = Sample(config, *source);
+  const auto total = static_cast<int64_t>(sample.size() * config.levels.size());
+  progress.Begin("likeness", total, "views");
+
+  std::vector<int64_t> indices, others;
+  for (const Sampled& image : sample) indices.push_back(image.index);
+  std::sort(indices.begin(), indices.end());
+  for (int64_t i = 0; i < source->size(); ++i) {
+    if (source->item(i).label >= 0 && !std::binary_search(indices.begin(), indices.end(), i)) others.push_back(i);
+  }
+  const Encoded seen = EncodeSome(source, indices, *encoder, config.run);
+  std::erase_if(sample, [&](const Sampled& image) { return !std::binary_search(seen.indices.begin(), seen.indices.end(), image.index); });
+  std::sort(sample.begin(), sample.end(), [](const Sampled& a, const Sampled& b) { return a.index < b.index; });
+  const Tensor labels = Labels(*source, seen.indices);
+
+  Likeness result;
+  result.pictures = static_cast<int64_t>(sample.size());
+  std::optional<RidgeClassifier> classifier;
+  if (source->classes().size() > 1 && !others.empty() && !sample.empty() && labels.min().item<int64_t>() >= 0) {
+    const Encoded real = EncodeSome(source, Evenly(others, kClassifierImages), *encoder, config.run);
+    if (!real.indices.empty()) {
+      classifier = FitRidge(real.embeddings, Labels(*source, real.indices), static_cast<int64_t>(source->classes().size()));
+      result.real_kept = classifier->Classes(seen.embeddings).eq(labels).sum().item<int64_t>();
+    }
+  }
+
+  const auto bins = config.ratios.empty() ? size_t{1} : static_cast<size_t>(std::llround(1 / kBinWidth));
+  for (const int64_t level : config.levels) {
+    result.by_level.push_back({.level = level});
+    for (size_t bin = 0; bin < bins && bins > 1; ++bin) {
+      result.by_bin.push_back({.level = level, .from = kBinWidth * static_cast<double>(bin), .to = kBinWidth * static_cast<double>(bin + 1)});
+    }
+  }
+  int64_t done = 0;
+  for (size_t first = 0; first < sample.size(); first += kViewsAtOnce) {
+    const size_t count = std::min<size_t>(kViewsAtOnce, sample.size() - first);
+    std::vector<std::string> ids;
+    std::vector<Image> images;
+    for (size_t i = first; i < first + count; ++i) {
+      ids.push_back(source->item(sample[i].index).id);
+      auto image = source->Read(sample[i].index);
+      images.push_back(image ? std::move(*image) : Image(1, 1));  // it was read before: only a source that changes under us
+    }
+    const Tensor conditions = pipeline->EncodeImages(Pixels(pipeline->preprocess(), images).to(device));
+    for (size_t k = 0; k < config.levels.size(); ++k) {
+      progress.ThrowIfStopped();
+      const Made made = MakeViews(*pipeline, config, ids, conditions, config.levels[k]);
+      if (!made.places.empty()) {
+        const Tensor embeddings = encoder->Encode(Pixels(encoder->preprocess(), made.pictures).to(device), /*tokens=*/false).embeddings.to(at::kCPU);
+        const Tensor classes = classifier ? classifier->Classes(embeddings) : at::full({embeddings.size(0)}, -1, at::kLong);
+        for (size_t i = 0; i < made.places.size(); ++i) {
+          const size_t place = first + made.places[i];
+          const auto row = static_cast<int64_t>(i), whole = static_cast<int64_t>(place);
+          const double cosine = at::cosine_similarity(seen.embeddings[whole], embeddings[row], 0, 1e-8).item<double>();
+          const bool kept = classifier && classes[row].item<int64_t>() == labels[whole].item<int64_t>();
+          Count(result.by_level[k], cosine, kept);
+          if (bins > 1) Count(result.by_bin[k * bins + BinOf(sample[place].ratio)], cosine, kept);
+        }
+      }
+      done += static_cast<int64_t>(count);
+      progress.Update(done);
+    }
+  }
+  for (auto* rows : {&result.by_level, &result.by_bin}) {
+    for (LikenessRow& row : *rows) row.cosine /= static_cast<double>(std::max<int64_t>(1, row.views));
+  }
+  progress.End(Format("{} images at {} levels", result.pictures, config.levels.size()));
+  return result;
+}
+
+Json LikenessToJson(const Likeness& likeness) {
+  Json json = {{"format", 1}, {"pictures", likeness.pictures}};
+  if (likeness.real_kept) json["real_kept"] = 100.0 * static_cast<double>(*likeness.real_kept) / static_cast<double>(std::max<int64_t>(1, likeness.pictures));
+  json["levels"] = Json::array();
+  json["bins"] = Json::array();
+  for (const LikenessRow& row : likeness.by_level) json["levels"].push_back(RowToJson(row, likeness.real_kept.has_value()));
+  for (const LikenessRow& row : likeness.by_bin) json["bins"].push_back(RowToJson(row, likeness.real_kept.has_value()));
+  return json;
+}
+
+}  // namespace genview
