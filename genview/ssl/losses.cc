@@ -1,5 +1,6 @@
 #include "genview/ssl/losses.h"
 
+#include <c10/core/GradMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <limits>
@@ -50,6 +51,53 @@ Tensor NegativeCosine(const Tensor& p, const Tensor& z) {
   ExpectShape(z, {p.size(0), p.size(1)}, "z");
   const NoAutocast full_precision(c10::autocast_dispatch_keyset);
   return -at::cosine_similarity(Full(p), Full(z), /*dim=*/1, /*eps=*/1e-8);
+}
+
+Tensor SinkhornAssignment(const Tensor& scores, double epsilon, int64_t iterations) {
+  ExpectShape(scores, {-1, -1}, "scores");
+  const NoAutocast full_precision(c10::autocast_dispatch_keyset);
+  const c10::AutoGradMode no_grad(false);
+  Tensor logits = Full(scores) * (1 / epsilon);  // [B,K]
+  if (iterations == 0) {
+    return (logits - at::logsumexp(logits.flatten(), {0})).exp_() * static_cast<double>(scores.size(0));
+  }
+  // The first round on logarithms, so that scores of any size stay finite. After it a prototype's share is between 1/K
+  // and B, which later rounds can divide by as it is.
+  logits = logits - at::logsumexp(logits, {0}, /*keepdim=*/true);
+  Tensor shares = at::softmax(logits, 1);
+  for (int64_t round = 1; round < iterations; ++round) {
+    shares.div_(shares.sum(0, /*keepdim=*/true));
+    shares.div_(shares.sum(1, /*keepdim=*/true));
+  }
+  return shares;
+}
+
+Tensor AssignmentCrossEntropy(const Tensor& assignment, const Tensor& scores, double temperature) {
+  ExpectShape(assignment, {-1, -1}, "assignment");
+  ExpectShape(scores, {assignment.size(0), assignment.size(1)}, "scores");
+  const NoAutocast full_precision(c10::autocast_dispatch_keyset);
+  return -(assignment * at::log_softmax(Full(scores) * (1 / temperature), 1)).sum(1);
+}
+
+Tensor SwappedPrediction(const Tensor& scores1, const Tensor& scores2, double temperature, double epsilon, int64_t iterations) {
+  ExpectShape(scores1, {-1, -1}, "scores1");
+  ExpectShape(scores2, {scores1.size(0), scores1.size(1)}, "scores2");
+  const Tensor second = AssignmentCrossEntropy(SinkhornAssignment(scores1, epsilon, iterations), scores2, temperature);
+  const Tensor first = AssignmentCrossEntropy(SinkhornAssignment(scores2, epsilon, iterations), scores1, temperature);
+  return 0.5 * (first + second);
+}
+
+Tensor MocoV3Loss(const Tensor& q1, const Tensor& q2, const Tensor& k1, const Tensor& k2, double temperature) {
+  ExpectShape(q1, {-1, -1}, "q1");
+  ExpectShape(q2, {q1.size(0), q1.size(1)}, "q2");
+  ExpectShape(k1, {q1.size(0), q1.size(1)}, "k1");
+  ExpectShape(k2, {q1.size(0), q1.size(1)}, "k2");
+  const NoAutocast full_precision(c10::autocast_dispatch_keyset);
+  const auto cross_entropy = [&](const Tensor& q, const Tensor& k) {
+    const Tensor logits = at::matmul(UnitRows(q) * (1 / temperature), UnitRows(k).t());  // [N,N]: a pair is on the diagonal
+    return at::logsumexp(logits, {1}) - logits.diagonal();
+  };
+  return 2 * temperature * (cross_entropy(q1, k2) + cross_entropy(q2, k1));
 }
 
 }  // namespace genview

@@ -17,6 +17,22 @@ Tensor NtXent(const Tensor& z1, const Tensor& z2, double temperature);
 // -cos(p, z). p, z: [N,D] -> [N]. Gradients flow to both; SimSiam passes z detached.
 Tensor NegativeCosine(const Tensor& p, const Tensor& z);
 
+// SwAV: the second view's scores are to predict which prototypes the first view's were assigned to, and the other way
+// round; the mean of both. scores: [N,K], cosines of features and prototypes. -> [N]. The assignment is made over the
+// whole batch, knows no weights and lets no gradient through: a pair's weight scales its two cross-entropies alone.
+Tensor SwappedPrediction(const Tensor& scores1, const Tensor& scores2, double temperature, double epsilon, int64_t iterations);
+
+// Its parts. Soft assignments of B features to K prototypes that all prototypes share about equally: `iterations` rounds
+// of Sinkhorn-Knopp on exp(scores / epsilon), prototypes first. Every row sums to 1. [B,K] -> [B,K], without gradient.
+Tensor SinkhornAssignment(const Tensor& scores, double epsilon, int64_t iterations);
+// -sum_k assignment_k log softmax(scores / T)_k. [N,K], [N,K] -> [N].
+Tensor AssignmentCrossEntropy(const Tensor& assignment, const Tensor& scores, double temperature);
+
+// MoCo v3: 2T (CE(q1 -> k2) + CE(q2 -> k1)), each query among the keys of the whole batch; 2T keeps the gradient's size
+// whatever the temperature. q1, q2, k1, k2: [N,D] -> [N]. A pair's weight scales its own two terms; as a negative it
+// counts as it is. Gradients flow to the keys, too; the method passes them detached.
+Tensor MocoV3Loss(const Tensor& q1, const Tensor& q2, const Tensor& k1, const Tensor& k2, double temperature);
+
 // x [N,D] with rows of length 1, in fp32 or better.
 Tensor UnitRows(const Tensor& x);
 

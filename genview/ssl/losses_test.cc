@@ -55,6 +55,82 @@ TEST(NegativeCosine, FollowsTheFormula) {
   for (int64_t i = 0; i < 3; ++i) EXPECT_NEAR(NegativeCosine(p, z)[i].item<double>(), -Dot(p[i], z[i]), 1e-12);
 }
 
+TEST(SinkhornAssignment, FollowsTheLoops) {
+  const int64_t b = 5, k = 4;
+  const Tensor scores = Rows(1, b, k) * 0.1;
+  for (const int64_t iterations : {0, 1, 3}) {
+    std::vector<std::vector<double>> q(k, std::vector<double>(b));
+    double total = 0;
+    for (int64_t i = 0; i < k; ++i) {
+      for (int64_t j = 0; j < b; ++j) total += q[i][j] = std::exp(scores[j][i].item<double>() / 0.05);
+    }
+    for (auto& row : q) {
+      for (double& value : row) value /= total;
+    }
+    for (int64_t round = 0; round < iterations; ++round) {
+      for (auto& row : q) {
+        double sum = 0;
+        for (const double value : row) sum += value;
+        for (double& value : row) value /= sum * static_cast<double>(k);
+      }
+      for (int64_t j = 0; j < b; ++j) {
+        double sum = 0;
+        for (const auto& row : q) sum += row[j];
+        for (auto& row : q) row[j] /= sum * static_cast<double>(b);
+      }
+    }
+    const Tensor shares = SinkhornAssignment(scores, 0.05, iterations);
+    for (int64_t j = 0; j < b; ++j) {
+      for (int64_t i = 0; i < k; ++i) EXPECT_NEAR(shares[j][i].item<double>(), q[i][j] * static_cast<double>(b), 1e-10);
+    }
+  }
+}
+
+TEST(SinkhornAssignment, ScoresOfAnySizeStayFinite) {
+  for (const double scale : {0.0, 1.0, 1e3, 1e6}) {
+    const Tensor shares = SinkhornAssignment((Rows(1, 16, 8) * scale).to(at::kFloat), 0.05, 3);
+    EXPECT_TRUE(at::isfinite(shares).all().item<bool>()) << scale;
+    EXPECT_TRUE(at::allclose(shares.sum(1), at::ones({16}))) << scale;
+  }
+}
+
+TEST(SwappedPrediction, FollowsTheFormula) {
+  const Tensor a = Rows(1, 3, 4) * 0.3, b = Rows(2, 3, 4) * 0.3;
+  const Tensor loss = SwappedPrediction(a, b, 0.1, 0.05, 3);
+  const Tensor qa = SinkhornAssignment(a, 0.05, 3), qb = SinkhornAssignment(b, 0.05, 3);
+  const auto cross_entropy = [](const Tensor& q, const Tensor& scores) {
+    double all = 0, sum = 0;
+    for (int64_t j = 0; j < 4; ++j) all += std::exp(scores[j].item<double>() / 0.1);
+    for (int64_t j = 0; j < 4; ++j) sum -= q[j].item<double>() * (scores[j].item<double>() / 0.1 - std::log(all));
+    return sum;
+  };
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(loss[i].item<double>(), 0.5 * (cross_entropy(qa[i], b[i]) + cross_entropy(qb[i], a[i])), 1e-10);
+  }
+}
+
+TEST(SwappedPrediction, AssignmentsPassNoGradient) {
+  const Tensor a = Rows(1, 3, 4).set_requires_grad(true), b = Rows(2, 3, 4);
+  AssignmentCrossEntropy(SinkhornAssignment(b, 0.05, 3), a, 0.1).sum().backward();
+  const Tensor direct = a.grad().clone();
+  a.mutable_grad() = Tensor();
+  (2 * SwappedPrediction(a, b, 0.1, 0.05, 3)).sum().backward();
+  EXPECT_TRUE(at::allclose(a.grad(), direct, 1e-12, 1e-12));
+}
+
+TEST(MocoV3Loss, FollowsTheFormula) {
+  const Tensor q1 = Rows(1, 3, 4), q2 = Rows(2, 3, 4), k1 = Rows(3, 3, 4), k2 = Rows(4, 3, 4);
+  const Tensor loss = MocoV3Loss(q1, q2, k1, k2, 0.2);
+  const auto cross_entropy = [](const Tensor& q, const Tensor& k, int64_t i) {
+    double all = 0;
+    for (int64_t j = 0; j < 3; ++j) all += std::exp(Dot(q[i], k[j]) / 0.2);
+    return -std::log(std::exp(Dot(q[i], k[i]) / 0.2) / all);
+  };
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(loss[i].item<double>(), 0.4 * (cross_entropy(q1, k2, i) + cross_entropy(q2, k1, i)), 1e-10);
+  }
+}
+
 // d(sum of weight * loss) / dx against central differences, element by element.
 void ExpectGradient(const std::function<Tensor(const Tensor&)>& loss, const Tensor& at) {
   const Tensor weight = at::linspace(0.5, 1.5, at.size(0), at::kDouble);
@@ -77,6 +153,11 @@ TEST(Losses, GradientsMatchFiniteDifferences) {
   ExpectGradient([&](const Tensor& x) { return NtXent(a, x, 0.1); }, b);
   ExpectGradient([&](const Tensor& x) { return NegativeCosine(x, b); }, a);
   ExpectGradient([&](const Tensor& x) { return NegativeCosine(a, x); }, b);
+  const Tensor shares = SinkhornAssignment(b, 0.05, 3);
+  ExpectGradient([&](const Tensor& x) { return AssignmentCrossEntropy(shares, x, 0.3); }, a);
+  ExpectGradient([&](const Tensor& x) { return MocoV3Loss(x, a, b, a, 0.2); }, a);
+  ExpectGradient([&](const Tensor& x) { return MocoV3Loss(a, x, b, a, 0.2); }, b);
+  ExpectGradient([&](const Tensor& x) { return MocoV3Loss(a, b, x, a, 0.2); }, b);
 }
 
 TEST(Losses, HalfPrecisionInputsAreComputedInFull) {
@@ -98,6 +179,8 @@ TEST(Losses, WrongShapesAreNamed) {
   EXPECT_THROW(InfoNce(at::ones({2, 4}), at::ones({2, 5}), at::ones({4, 3}), 1), std::logic_error);
   EXPECT_THROW(InfoNce(at::ones({2, 4}), at::ones({2, 4}), at::ones({3, 4}), 1), std::logic_error);
   EXPECT_THROW(NtXent(at::ones({2, 4}), at::ones({3, 4}), 1), std::logic_error);
+  EXPECT_THROW(SwappedPrediction(at::ones({2, 4}), at::ones({2, 5}), 1, 1, 3), std::logic_error);
+  EXPECT_THROW(MocoV3Loss(at::ones({2, 4}), at::ones({2, 4}), at::ones({3, 4}), at::ones({2, 4}), 1), std::logic_error);
 }
 
 }  // namespace

@@ -1,0 +1,38 @@
+// Against lightly 1.6 and torch 2.11: see tests/golden/make_methods.py.
+#include "genview/ssl/losses.h"
+#include "tests/golden/compare.h"
+
+namespace genview {
+namespace {
+
+Tensor Leaf(const Tensor& tensor) { return tensor.clone().set_requires_grad(true); }
+
+TEST(LossesGolden, SwappedPrediction) {
+  const WeightMap golden = Golden("methods/losses");
+  const Tensor a = Leaf(golden.At("scores1")), b = Leaf(golden.At("scores2"));
+  EXPECT_CLOSE(SinkhornAssignment(a, 0.05, 3), golden.At("assignment"), 1e-5);
+  const Tensor loss = SwappedPrediction(a, b, 0.1, 0.05, 3);
+  EXPECT_CLOSE(loss, golden.At("swapped"), 1e-5);
+  EXPECT_CLOSE(loss.mean(), golden.At("swapped.mean"), 1e-5);
+  loss.mean().backward();
+  EXPECT_CLOSE(a.grad(), golden.At("swapped.grad1"), 1e-4);
+  EXPECT_CLOSE(b.grad(), golden.At("swapped.grad2"), 1e-4);
+  const Tensor again = Leaf(golden.At("scores1"));
+  (SwappedPrediction(again, golden.At("scores2"), 0.1, 0.05, 3) * golden.At("weights")).mean().backward();
+  EXPECT_CLOSE(again.grad(), golden.At("swapped.weighted_grad1"), 1e-4);
+}
+
+TEST(LossesGolden, MocoV3) {
+  const WeightMap golden = Golden("methods/losses");
+  const Tensor q1 = Leaf(golden.At("q1")), q2 = Leaf(golden.At("q2")), k1 = Leaf(golden.At("k1")), k2 = Leaf(golden.At("k2"));
+  const Tensor loss = MocoV3Loss(q1, q2, k1, k2, 0.2);
+  EXPECT_CLOSE(loss, golden.At("moco_v3"), 1e-5);
+  loss.mean().backward();
+  EXPECT_CLOSE(q1.grad(), golden.At("moco_v3.grad_q1"), 1e-4);
+  EXPECT_CLOSE(q2.grad(), golden.At("moco_v3.grad_q2"), 1e-4);
+  EXPECT_CLOSE(k1.grad(), golden.At("moco_v3.grad_k1"), 1e-4);
+  EXPECT_CLOSE(k2.grad(), golden.At("moco_v3.grad_k2"), 1e-4);
+}
+
+}  // namespace
+}  // namespace genview
