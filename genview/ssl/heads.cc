@@ -30,6 +30,28 @@ Head SimSiamPredictor(int64_t in, int64_t hidden) {
   return {{MakeLayer(in, hidden, false, Norm::kAffine, true), MakeLayer(hidden, in, true, Norm::kNone, false)}};
 }
 
+Head ByolHead(int64_t in, int64_t hidden, int64_t out) {
+  return {{MakeLayer(in, hidden, true, Norm::kAffine, true), MakeLayer(hidden, out, false, Norm::kNone, false)}};
+}
+
+Head SwavProjector(int64_t in, int64_t hidden, int64_t out) {
+  return {{MakeLayer(in, hidden, true, Norm::kAffine, true), MakeLayer(hidden, out, true, Norm::kNone, false)}};
+}
+
+Head MocoV3Projector(int64_t in, int64_t hidden, int64_t out, int64_t layers) {
+  Head head;
+  for (int64_t i = 0; i + 1 < layers; ++i) {
+    head.layers.push_back(MakeLayer(i == 0 ? in : hidden, hidden, false, Norm::kAffine, true));
+  }
+  head.layers.push_back(MakeLayer(layers == 1 ? in : hidden, out, false, Norm::kPlain, false));
+  return head;
+}
+
+Head MocoV3Predictor(int64_t in, int64_t hidden, bool last_norm) {
+  return {{MakeLayer(in, hidden, false, Norm::kAffine, true),
+           MakeLayer(hidden, in, false, last_norm ? Norm::kPlain : Norm::kNone, false)}};
+}
+
 WeightList ListWeights(Head& head) {
   WeightList list;
   int64_t place = 0;

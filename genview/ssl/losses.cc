@@ -53,6 +53,12 @@ Tensor NegativeCosine(const Tensor& p, const Tensor& z) {
   return -at::cosine_similarity(Full(p), Full(z), /*dim=*/1, /*eps=*/1e-8);
 }
 
+Tensor PrototypeScores(const Tensor& features, const Tensor& prototypes) {
+  ExpectShape(prototypes, {-1, features.size(-1)}, "prototypes");
+  const NoAutocast full_precision(c10::autocast_dispatch_keyset);
+  return at::matmul(Full(features), Full(prototypes).t());
+}
+
 Tensor SinkhornAssignment(const Tensor& scores, double epsilon, int64_t iterations) {
   ExpectShape(scores, {-1, -1}, "scores");
   const NoAutocast full_precision(c10::autocast_dispatch_keyset);

@@ -22,7 +22,9 @@ Tensor NegativeCosine(const Tensor& p, const Tensor& z);
 // whole batch, knows no weights and lets no gradient through: a pair's weight scales its two cross-entropies alone.
 Tensor SwappedPrediction(const Tensor& scores1, const Tensor& scores2, double temperature, double epsilon, int64_t iterations);
 
-// Its parts. Soft assignments of B features to K prototypes that all prototypes share about equally: `iterations` rounds
+// Its parts. Cosines of features [N,D] and prototypes [K,D], all of length 1 -> [N,K].
+Tensor PrototypeScores(const Tensor& features, const Tensor& prototypes);
+// Soft assignments of B features to K prototypes that all prototypes share about equally: `iterations` rounds
 // of Sinkhorn-Knopp on exp(scores / epsilon), prototypes first. Every row sums to 1. [B,K] -> [B,K], without gradient.
 Tensor SinkhornAssignment(const Tensor& scores, double epsilon, int64_t iterations);
 // -sum_k assignment_k log softmax(scores / T)_k. [N,K], [N,K] -> [N].

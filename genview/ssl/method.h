@@ -11,17 +11,28 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "genview/models/backbone.h"
 
 namespace genview {
 
-enum class MethodKind { kMocoV2, kSimClr, kSimSiam };
+enum class MethodKind { kMocoV2, kSimClr, kSimSiam, kByol, kSwav, kMocoV3 };
 
 template <>
 struct EnumNames<MethodKind> {
   static constexpr std::pair<MethodKind, const char*> kNames[] = {
-      {MethodKind::kMocoV2, "moco-v2"}, {MethodKind::kSimClr, "simclr"}, {MethodKind::kSimSiam, "simsiam"}};
+      {MethodKind::kMocoV2, "moco-v2"}, {MethodKind::kSimClr, "simclr"}, {MethodKind::kSimSiam, "simsiam"},
+      {MethodKind::kByol, "byol"},      {MethodKind::kSwav, "swav"},     {MethodKind::kMocoV3, "moco-v3"}};
+};
+
+struct SwavConfig {
+  int64_t prototypes = 3000;
+  double epsilon = 0.05;          // of the assignment: smaller = harder
+  int64_t iterations = 3;         // of Sinkhorn-Knopp
+  int64_t frozen_steps = 0;       // updates before the prototypes begin to move
+  int64_t queue = 0;              // features of earlier batches kept per view, that take part in the assignment
+  int64_t queue_from_step = 0;
 };
 
 // 0 for a width: what the original has, see the method's header.
@@ -29,9 +40,10 @@ struct MethodConfig {
   MethodKind kind = MethodKind::kMocoV2;
   double temperature = 0.2;
   int64_t queue = 65536;           // moco-v2: negatives kept; a multiple of the batch
-  double momentum = 0.999;         // moco-v2: of the averaged encoder
+  double momentum = 0.999;         // moco-v2, byol, moco-v3: of the averaged encoder
   int64_t hidden = 0, output = 0;  // widths of the projector
-  int64_t predictor = 0;           // simsiam: width of its hidden layer
+  int64_t predictor = 0;           // simsiam, byol, moco-v3: width of its hidden layer
+  SwavConfig swav{};
 };
 
 class Method {
@@ -40,6 +52,8 @@ class Method {
 
   // view1, view2: [N,3,H,W] -> [N]. With gradient accumulation it is called several times before one AfterStep.
   virtual Tensor PairLoss(const Tensor& view1, const Tensor& view2) = 0;
+  // With small crops of the same pictures besides, each [N,3,s,s]: for methods that have a use for them (swav).
+  virtual Tensor MultiCropLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& local);
   // After the optimiser's update number `step` (from 0) of `total_steps`.
   virtual void AfterStep(int64_t /*step*/, int64_t /*total_steps*/) {}
 

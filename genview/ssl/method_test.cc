@@ -9,6 +9,7 @@
 #include "genview/base/error.h"
 #include "genview/ssl/collapse.h"
 #include "genview/ssl/losses.h"
+#include "genview/ssl/momentum_network.h"
 
 namespace genview {
 namespace {
@@ -40,7 +41,7 @@ std::map<std::string, Tensor> Tensors(WeightList list) {
 class EveryMethod : public testing::TestWithParam<MethodKind> {
  protected:
   static std::unique_ptr<Method> Make(uint64_t seed = 0) {
-    return MakeDouble({.kind = GetParam(), .queue = 8, .momentum = 0.9, .output = 6}, seed);
+    return MakeDouble({.kind = GetParam(), .queue = 8, .momentum = 0.9, .hidden = 10, .output = 6, .predictor = 5, .swav = {.prototypes = 7}}, seed);
   }
 };
 
@@ -92,7 +93,8 @@ TEST_P(EveryMethod, AWeightOfZeroTakesAPairOutOfTheGradientOfItsLoss) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, EveryMethod, testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam),
+INSTANTIATE_TEST_SUITE_P(All, EveryMethod, testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam, MethodKind::kByol, MethodKind::kSwav,
+                                         MethodKind::kMocoV3),
                          [](const auto& param) {
                            std::string name = EnumName(param.param);
                            std::erase(name, '-');
@@ -146,6 +148,118 @@ TEST(MocoV2, MomentumNetworkFollowsSlowly) {
   method->PairLoss(Views(1), Views(2));
   method->AfterStep(0, 10);
   EXPECT_TRUE(at::allclose(slow["momentum_encoder.conv1.weight"], now["encoder.conv1.weight"] - 0.9, 1e-5, 1e-6));
+}
+
+TEST(MomentumAt, FollowsTheHalfCosine) {  // 1 - momentum from 0.01 over 100 steps
+  EXPECT_NEAR(MomentumAt(0.99, 1, 0, 100), 0.99, 1e-12);
+  EXPECT_NEAR(MomentumAt(0.99, 1, 1, 100), 0.9900025, 1e-7);
+  EXPECT_NEAR(MomentumAt(0.99, 1, 50, 100), 0.995, 1e-12);
+  EXPECT_NEAR(MomentumAt(0.99, 1, 99, 100), 0.9999975, 1e-7);
+  EXPECT_EQ(MomentumAt(0.99, 0.99, 37, 100), 0.99);
+}
+
+TEST(Byol, LossLiesBetweenNothingAndEight) {
+  auto method = MakeDouble({.kind = MethodKind::kByol, .hidden = 10, .output = 6, .predictor = 5});
+  const Tensor loss = method->PairLoss(Views(1), Views(2));
+  EXPECT_TRUE(((loss >= 0) & (loss <= 8)).all().item<bool>());
+}
+
+TEST(Byol, TargetStandsStillAtTheEnd) {
+  auto method = MakeDouble({.kind = MethodKind::kByol, .momentum = 0.9, .hidden = 10, .output = 6, .predictor = 5});
+  auto now = Tensors(method->Weights()), slow = Tensors(method->Extra());
+  const Tensor before = slow["momentum_encoder.conv1.weight"].clone();
+  now["encoder.conv1.weight"].add_(1);
+  method->AfterStep(10, 10);
+  EXPECT_TRUE(at::equal(slow["momentum_encoder.conv1.weight"], before));
+  method->AfterStep(0, 10);
+  EXPECT_TRUE(at::allclose(slow["momentum_encoder.conv1.weight"], before + 0.1, 1e-5, 1e-6));
+}
+
+MethodConfig SmallSwav() {
+  return {.kind = MethodKind::kSwav, .temperature = 0.1, .hidden = 10, .output = 6, .swav = {.prototypes = 7}};
+}
+
+TEST(Swav, PrototypesStayOnTheSphere) {
+  auto method = MakeDouble(SmallSwav());
+  Tensor prototypes = Tensors(method->Weights())["prototypes.weight"];
+  EXPECT_TRUE(at::allclose(prototypes.norm(2, {1}, false), at::ones({7}, at::kDouble)));
+  prototypes.mul_(3);
+  method->PairLoss(Views(1), Views(2));
+  method->AfterStep(0, 10);
+  EXPECT_TRUE(at::allclose(prototypes.norm(2, {1}, false), at::ones({7}, at::kDouble)));
+}
+
+TEST(Swav, PrototypesAreFrozenAtFirst) {
+  MethodConfig config = SmallSwav();
+  config.swav.frozen_steps = 1;
+  auto method = MakeDouble(config);
+  SetRequiresGrad(method->Weights(), true);
+  const Tensor prototypes = Tensors(method->Weights())["prototypes.weight"];
+  for (int64_t step = 0; step < 2; ++step) {
+    method->PairLoss(Views(1), Views(2)).mean().backward();
+    EXPECT_EQ(prototypes.grad().defined(), step == 1);
+    EXPECT_TRUE(Tensors(method->Weights())["encoder.conv1.weight"].grad().defined());
+    ZeroGrad(method->Weights());
+    method->AfterStep(step, 10);
+  }
+}
+
+TEST(Swav, QueueFillsFromItsStepAndThenTakesPart) {
+  MethodConfig config = SmallSwav();
+  config.swav.queue = 8;
+  config.swav.queue_from_step = 1;
+  auto with = MakeDouble(config), without = MakeDouble(SmallSwav());
+  const Tensor queue = Tensors(with->Extra())["queue"];
+  for (int64_t step = 0; step < 4; ++step) {
+    const auto view = [&](uint64_t seed) { return Views(seed + 10 * static_cast<uint64_t>(step)); };
+    const Tensor a = with->PairLoss(view(1), view(2)), b = without->PairLoss(view(1), view(2));
+    EXPECT_EQ(at::allclose(a, b, 1e-9, 1e-12), step < 3) << step;  // 4 + 4 features fill it
+    const Tensor first = with->projections();
+    with->AfterStep(step, 10);
+    without->AfterStep(step, 10);
+    EXPECT_EQ(queue.any().item<bool>(), step >= 1) << step;
+    EXPECT_EQ(queue[0][-1].any().item<bool>(), step >= 2) << step;
+    EXPECT_EQ(at::equal(queue[0].narrow(0, 0, 4), first), step >= 1) << step;
+  }
+}
+
+TEST(Swav, SmallCropsPredictBothAssignments) {
+  // The definition once more: of V crops each assignment is predicted by all others but its own.
+  auto method = MakeDouble(SmallSwav()), again = MakeDouble(SmallSwav());
+  const std::vector<Tensor> local{Views(3).slice(2, 0, 4).slice(3, 0, 4), Views(4).slice(2, 0, 4).slice(3, 0, 4)};
+  const Tensor loss = method->MultiCropLoss(Views(1), Views(2), local);
+  auto weights = Tensors(again->Weights());
+  const auto pooled = [&](const std::vector<Tensor>& views) { return again->encoder()->Forward(at::cat(views), true).pooled; };
+  Head head = SwavProjector(16, 10, 6);
+  ConvertWeights(ListWeights(head), at::kDouble);
+  for (const WeightRef& ref : ListWeights(head)) ref.tensor->copy_(weights["projector." + ref.name]);
+  const Tensor z = UnitRows(ForwardHead(head, at::cat({pooled({Views(1), Views(2)}), pooled(local)}), true));
+  const auto scores = PrototypeScores(z, weights["prototypes.weight"]).split(4);
+  Tensor sum = at::zeros({4}, at::kDouble);
+  for (const auto& [c, v] : std::vector<std::pair<int, int>>{{0, 1}, {0, 2}, {0, 3}, {1, 0}, {1, 2}, {1, 3}}) {
+    sum += AssignmentCrossEntropy(SinkhornAssignment(scores[static_cast<size_t>(c)], 0.05, 3), scores[static_cast<size_t>(v)], 0.1);
+  }
+  EXPECT_TRUE(at::allclose(loss, sum / 6, 1e-9, 1e-12));
+  EXPECT_TRUE(at::equal(MakeDouble(SmallSwav())->MultiCropLoss(Views(1), Views(2), {}), MakeDouble(SmallSwav())->PairLoss(Views(1), Views(2))));
+}
+
+TEST(MocoV3, HeadsDependOnTheEncoder) {
+  const auto norms = [](const std::string& type) {
+    BackboneConfig backbone;
+    backbone.type = type;
+    backbone.width = 1.0 / 16;
+    backbone.image_size = 8;
+    backbone.patch_size = 4;
+    backbone.layers = 1;
+    std::set<std::string> names;
+    for (const WeightRef& ref : MakeMethod({.kind = MethodKind::kMocoV3, .hidden = 8, .output = 6, .predictor = 8}, backbone, Seed(0))->Weights()) {
+      if (ref.name.ends_with("running_mean") && !ref.name.starts_with("encoder.")) names.insert(ref.name);
+    }
+    return names;
+  };
+  EXPECT_EQ(norms("resnet18"), (std::set<std::string>{"projector.1.running_mean", "projector.4.running_mean", "predictor.1.running_mean"}));
+  EXPECT_EQ(norms("vit-tiny"), (std::set<std::string>{"projector.1.running_mean", "projector.4.running_mean", "projector.7.running_mean",
+                                                      "predictor.1.running_mean", "predictor.4.running_mean"}));
 }
 
 TEST(FeatureSpread, TellsHealthyFromCollapsed) {

@@ -1,6 +1,9 @@
 // Against lightly 1.6 and torch 2.11: see tests/golden/make_methods.py.
+#include "genview/ssl/byol.h"
 #include "genview/ssl/losses.h"
-#include "tests/golden/compare.h"
+#include "genview/ssl/moco_v3.h"
+#include "genview/ssl/swav.h"
+#include "genview/ssl/training_golden.h"
 
 namespace genview {
 namespace {
@@ -32,6 +35,46 @@ TEST(LossesGolden, MocoV3) {
   EXPECT_CLOSE(q2.grad(), golden.At("moco_v3.grad_q2"), 1e-4);
   EXPECT_CLOSE(k1.grad(), golden.At("moco_v3.grad_k1"), 1e-4);
   EXPECT_CLOSE(k2.grad(), golden.At("moco_v3.grad_k2"), 1e-4);
+}
+
+TEST(MethodsGolden, ByolThreeSteps) {
+  Byol method({.kind = MethodKind::kByol, .momentum = 0.9, .hidden = 12, .output = 6, .predictor = 10}, TinyResnet(), Seed(0));
+  Training training("methods/byol", method, "methods/start");
+  training.Run(0.05, 0.05);
+  training.ExpectEnd(1e-5);
+}
+
+TEST(MethodsGolden, MocoV3ThreeSteps) {
+  const MethodConfig config{.kind = MethodKind::kMocoV3, .temperature = 1, .momentum = 0.9, .hidden = 12, .output = 6, .predictor = 10};
+  MocoV3 method(config, TinyResnet(), Seed(0));
+  Training training("methods/moco_v3", method, "methods/start");
+  training.Run(0.05, 0.05);
+  training.ExpectEnd(1e-5);
+}
+
+TEST(MethodsGolden, MocoV3OfAVitThreeSteps) {
+  const MethodConfig config{.kind = MethodKind::kMocoV3, .temperature = 0.2, .momentum = 0.9, .hidden = 12, .output = 6, .predictor = 10};
+  BackboneConfig backbone;
+  backbone.type = "vit-tiny";
+  backbone.width = 1.0 / 16;
+  backbone.image_size = 8;
+  backbone.patch_size = 4;
+  backbone.layers = 2;
+  backbone.positions = VitPositions::kSinCos;
+  backbone.frozen_patch = true;
+  MocoV3 method(config, backbone, Seed(0));
+  Training training("methods/moco_v3_vit", method, "methods/start");
+  training.Run(0.05, 0.05);
+  training.ExpectEnd(1e-5);
+}
+
+TEST(MethodsGolden, SwavThreeSteps) {
+  const MethodConfig config{.kind = MethodKind::kSwav, .temperature = 0.1, .hidden = 12, .output = 6,
+                            .swav = {.prototypes = 7, .frozen_steps = 1, .queue = 16}};
+  Swav method(config, TinyResnet(), Seed(0));
+  Training training("methods/swav", method, "methods/start");
+  training.Run(0.05, 0.05);
+  training.ExpectEnd(1e-5);
 }
 
 }  // namespace

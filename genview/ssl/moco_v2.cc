@@ -8,18 +8,24 @@
 
 namespace genview {
 
+namespace {
+
+Head Projector(const MethodConfig& c, int64_t in) {
+  return MocoV2Projector(in, c.hidden > 0 ? c.hidden : in, c.output > 0 ? c.output : 128);
+}
+
+}  // namespace
+
 MocoV2::MocoV2(const MethodConfig& config, const BackboneConfig& backbone, Seed seed)
-    : config_(config), encoder_(MakeBackbone(backbone)), momentum_encoder_(MakeBackbone(backbone)) {
-  const int64_t in = encoder_->width(), hidden = config.hidden > 0 ? config.hidden : in;
-  const int64_t out = config.output > 0 ? config.output : 128;
-  projector_ = MocoV2Projector(in, hidden, out);
-  momentum_projector_ = MocoV2Projector(in, hidden, out);
+    : config_(config),
+      encoder_(MakeBackbone(backbone)),
+      projector_(Projector(config, encoder_->width())),
+      momentum_(backbone, Projector(config, encoder_->width())) {
   encoder_->Init(seed.With("encoder"));
   InitWeights(ListWeights(projector_), seed.With("projector"));
   UseChannelsLast(Weights());
-  UseChannelsLast(MomentumWeights());
-  CopyWeights(MomentumWeights(), Weights());
-  queue_ = NormalTensor(seed.With("queue"), {out, config.queue});
+  momentum_.Copy(Weights());
+  queue_ = NormalTensor(seed.With("queue"), {projector_.layers.back().fc.weight.size(0), config.queue});
   queue_ /= queue_.norm(2, {0}, /*keepdim=*/true);
   queue_place_ = at::zeros({}, at::kLong);
 }
@@ -31,26 +37,15 @@ WeightList MocoV2::Weights() {
   return list;
 }
 
-WeightList MocoV2::MomentumWeights() {
-  WeightList list;
-  AppendAll(list, "momentum_encoder", momentum_encoder_->Weights());
-  AppendAll(list, "momentum_projector", ListWeights(momentum_projector_));
-  return list;
-}
-
 WeightList MocoV2::Extra() {
-  WeightList list = MomentumWeights();
+  WeightList list = momentum_.Weights();
   Append(list, "queue", queue_, WeightRole::kBuffer);
   Append(list, "queue_ptr", queue_place_, WeightRole::kBuffer);
   return list;
 }
 
 Tensor MocoV2::PairLoss(const Tensor& view1, const Tensor& view2) {
-  Tensor key;
-  {
-    const c10::AutoGradMode no_grad(false);
-    key = UnitRows(ForwardHead(momentum_projector_, momentum_encoder_->Forward(view2, /*training=*/true).pooled, true));
-  }
+  const Tensor key = UnitRows(momentum_.Project(view2));
   fresh_.push_back(key);
   const Tensor query = ForwardHead(projector_, encoder_->Forward(view1, /*training=*/true).pooled, true);
   Keep(query);
@@ -69,7 +64,7 @@ void MocoV2::AfterStep(int64_t, int64_t) {
   }
   queue_.narrow(1, place, keys.size(0)).copy_(keys.t());
   queue_place_.fill_((place + keys.size(0)) % size);
-  AverageWeights(MomentumWeights(), Weights(), config_.momentum);
+  momentum_.Follow(Weights(), config_.momentum);
 }
 
 }  // namespace genview

@@ -6,6 +6,7 @@
 
 #include "genview/ssl/heads.h"
 #include "genview/ssl/method.h"
+#include "genview/ssl/momentum_network.h"
 
 namespace genview {
 
@@ -23,11 +24,10 @@ class MocoV2 final : public Method {
   std::shared_ptr<Backbone> encoder() override { return encoder_; }
 
  private:
-  WeightList MomentumWeights();
-
   MethodConfig config_;
-  std::shared_ptr<Backbone> encoder_, momentum_encoder_;
-  Head projector_, momentum_projector_;
+  std::shared_ptr<Backbone> encoder_;
+  Head projector_;
+  MomentumNetwork momentum_;
   Tensor queue_;                // [D,K], columns of length 1
   Tensor queue_place_;          // [], int64: where the next keys go
   std::vector<Tensor> fresh_;   // keys [N,D] since the last step

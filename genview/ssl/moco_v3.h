@@ -1,0 +1,35 @@
+// MoCo v3 (X. Chen, S. Xie, K. He, 2021): a predictor on each view's projection is to find, among all keys of the batch,
+// the one that a slowly following copy of the network makes of the other view. Both ways, no queue.
+#pragma once
+
+#include "genview/ssl/heads.h"
+#include "genview/ssl/method.h"
+#include "genview/ssl/momentum_network.h"
+
+namespace genview {
+
+class MocoV3 final : public Method {
+ public:
+  // Projector: 4096 inside, 256 out, of two layers for a ResNet and three for a ViT; predictor: 4096 inside, and only a
+  // ViT's ends in a norm. Unless the config says otherwise.
+  MocoV3(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
+
+  // MocoV3Loss: the part of each pair in both directions, times 2T.
+  Tensor PairLoss(const Tensor& view1, const Tensor& view2) override;
+  // The copy follows with a momentum that rises from the config's to 1 along a half cosine. (The original moves it in the
+  // next step, before it makes keys: the same sequence.)
+  void AfterStep(int64_t step, int64_t total_steps) override;
+  WeightList Weights() override;
+  WeightList Extra() override { return momentum_.Weights(); }
+  std::shared_ptr<Backbone> encoder() override { return encoder_; }
+
+ private:
+  WeightList Followed();  // encoder and projector
+
+  MethodConfig config_;
+  std::shared_ptr<Backbone> encoder_;
+  Head projector_, predictor_;
+  MomentumNetwork momentum_;
+};
+
+}  // namespace genview
