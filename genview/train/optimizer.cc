@@ -1,84 +1,28 @@
 #include "genview/train/optimizer.h"
 
-#include <map>
-#include <tuple>
+#include <algorithm>
+#include <cinttypes>
+#include <cmath>
+#include <cstdio>
+#include <string_view>
 
 #include <c10/core/GradMode.h>
 
-#include "genview/base/error.h"
 #include "genview/base/text.h"
+#include "genview/train/optimizer_groups.h"
 
 namespace genview {
 namespace {
 
-struct Slot {  // one trained weight
-  std::string name;
-  Tensor weight;
-  Tensor first, second;  // momentum; or the averages of the gradient and of its square
-};
-
-struct Group {
-  double lr_factor, fixed_lr, weight_decay;
-  std::vector<Slot> slots;
-
-  double Rate(double lr) const { return fixed_lr >= 0 ? fixed_lr : lr * lr_factor; }
-};
-
-// What one call of a fused kernel needs: the weights of a group that have a gradient.
-struct Lists {
-  std::vector<Tensor> weights, gradients, first, second;
-};
-
-// The kernels walk raw memory, so everything must lie in memory as the weight does.
-Tensor ZerosLike(const Tensor& weight) { return at::zeros_like(weight.detach(), at::TensorOptions(), at::MemoryFormat::Preserve); }
-
-Lists Collect(Group& group) {
-  Lists lists;
-  for (Slot& slot : group.slots) {
-    Tensor gradient = slot.weight.grad();
-    if (!gradient.defined()) continue;
-    if (gradient.strides() != slot.weight.strides() || gradient.scalar_type() != slot.weight.scalar_type()) {
-      gradient = at::empty_like(slot.weight.detach()).copy_(gradient);
-    }
-    lists.weights.push_back(slot.weight);
-    lists.gradients.push_back(gradient);
-    if (slot.first.defined()) lists.first.push_back(slot.first);
-    if (slot.second.defined()) lists.second.push_back(slot.second);
-  }
-  return lists;
-}
-
-std::vector<Group> MakeGroups(const WeightList& weights, double weight_decay, const std::vector<GroupRule>& rules, int averages) {
-  std::vector<Group> groups;
-  std::map<std::tuple<double, double, double>, size_t> known;
-  for (const WeightRef& ref : weights) {
-    if (ref.role == WeightRole::kBuffer) continue;
-    double lr_factor = 1, fixed_lr = -1, decay = weight_decay;
-    for (const GroupRule& rule : rules) {
-      if (!rule.matches(ref)) continue;
-      if (rule.lr_factor != 1) lr_factor = rule.lr_factor;
-      if (rule.fixed_lr >= 0) fixed_lr = rule.fixed_lr;
-      if (rule.weight_decay >= 0) decay = rule.weight_decay;
-    }
-    const auto [it, added] = known.try_emplace({lr_factor, fixed_lr, decay}, groups.size());
-    if (added) groups.push_back({lr_factor, fixed_lr, decay, {}});
-    Slot slot{ref.name, *ref.tensor, {}, {}};
-    if (averages >= 1) slot.first = ZerosLike(slot.weight);
-    if (averages >= 2) slot.second = ZerosLike(slot.weight);
-    groups[it->second].slots.push_back(std::move(slot));
-  }
-  return groups;
-}
-
 class Sgd final : public Optimizer {
  public:
   Sgd(const WeightList& weights, const SgdConfig& config, const std::vector<GroupRule>& rules)
-      : config_(config), groups_(MakeGroups(weights, config.weight_decay, rules, config.momentum != 0 ? 1 : 0)) {}
+      : config_(config), groups_(MakeOptimizerGroups(weights, config.weight_decay, rules, config.momentum != 0 ? 1 : 0)) {}
 
   void Step(double lr) override {
     const c10::AutoGradMode no_grad(false);
-    for (Group& group : groups_) {
-      Lists lists = Collect(group);
+    for (const OptimizerGroup& group : groups_) {
+      const OptimizerLists lists = CollectGradients(group);
       if (lists.weights.empty()) continue;
       // The momentum begins at zero, which without dampening is the same as beginning with the first gradient.
       at::_fused_sgd_(lists.weights, lists.gradients, lists.first, group.weight_decay, config_.momentum, group.Rate(lr),
@@ -87,38 +31,25 @@ class Sgd final : public Optimizer {
   }
 
   std::vector<std::pair<std::string, Tensor>> State(const std::string& prefix) const override {
-    std::vector<std::pair<std::string, Tensor>> state;
-    for (const Group& group : groups_) {
-      for (const Slot& slot : group.slots) {
-        if (slot.first.defined()) state.emplace_back(prefix + "momentum." + slot.name, slot.first);
-      }
-    }
-    return state;
+    return MomentumState(groups_, prefix);
   }
-
-  void LoadState(WeightReader& reader, const std::string& prefix) override {
-    for (Group& group : groups_) {
-      for (Slot& slot : group.slots) {
-        if (slot.first.defined()) slot.first.copy_(reader.Take(prefix + "momentum." + slot.name, slot.first.sizes()));
-      }
-    }
-  }
+  void LoadState(WeightReader& reader, const std::string& prefix) override { LoadMomentum(groups_, reader, prefix); }
 
  private:
   SgdConfig config_;
-  std::vector<Group> groups_;
+  std::vector<OptimizerGroup> groups_;
 };
 
 class AdamW final : public Optimizer {
  public:
   AdamW(const WeightList& weights, const AdamWConfig& config, const std::vector<GroupRule>& rules)
-      : config_(config), groups_(MakeGroups(weights, config.weight_decay, rules, 2)) {}
+      : config_(config), groups_(MakeOptimizerGroups(weights, config.weight_decay, rules, 2)) {}
 
   void Step(double lr) override {
     const c10::AutoGradMode no_grad(false);
     ++step_;
-    for (Group& group : groups_) {
-      Lists lists = Collect(group);
+    for (const OptimizerGroup& group : groups_) {
+      const OptimizerLists lists = CollectGradients(group);
       if (lists.weights.empty()) continue;
       // The kernels take one step count a weight; all of ours are the same.
       const Tensor step = at::full({}, static_cast<double>(step_), lists.weights[0].options().dtype(at::kFloat));
@@ -130,8 +61,8 @@ class AdamW final : public Optimizer {
 
   std::vector<std::pair<std::string, Tensor>> State(const std::string& prefix) const override {
     std::vector<std::pair<std::string, Tensor>> state{{prefix + "step", at::full({}, step_, at::kLong)}};
-    for (const Group& group : groups_) {
-      for (const Slot& slot : group.slots) {
+    for (const OptimizerGroup& group : groups_) {
+      for (const OptimizerSlot& slot : group.slots) {
         state.emplace_back(prefix + "mean." + slot.name, slot.first);
         state.emplace_back(prefix + "square." + slot.name, slot.second);
       }
@@ -141,8 +72,8 @@ class AdamW final : public Optimizer {
 
   void LoadState(WeightReader& reader, const std::string& prefix) override {
     step_ = reader.Take(prefix + "step", {}).item<int64_t>();
-    for (Group& group : groups_) {
-      for (Slot& slot : group.slots) {
+    for (OptimizerGroup& group : groups_) {
+      for (OptimizerSlot& slot : group.slots) {
         slot.first.copy_(reader.Take(prefix + "mean." + slot.name, slot.first.sizes()));
         slot.second.copy_(reader.Take(prefix + "square." + slot.name, slot.second.sizes()));
       }
@@ -151,7 +82,7 @@ class AdamW final : public Optimizer {
 
  private:
   AdamWConfig config_;
-  std::vector<Group> groups_;
+  std::vector<OptimizerGroup> groups_;
   int64_t step_ = 0;  // updates done
 };
 
@@ -166,6 +97,54 @@ GroupRule NoDecayForBiasAndNorms() {
 
 std::function<bool(const WeightRef&)> NameBegins(std::string prefix) {
   return [prefix = std::move(prefix)](const WeightRef& ref) { return ref.name.starts_with(prefix); };
+}
+
+namespace {
+
+constexpr int64_t kAboveBlocks = -1, kLastNorm = -2;
+
+// Stem and embeddings 0, block k of the trunk 1 + k.
+int64_t DepthOf(std::string_view name, const std::vector<int64_t>& stage_begins) {
+  if (name.starts_with("encoder.")) name.remove_prefix(8);
+  for (const char* stem : {"cls_token", "pos_embed", "patch_embed.", "conv1.", "bn1."}) {
+    if (name.starts_with(stem)) return 0;
+  }
+  int64_t stage = 0, block = 0;
+  if (std::sscanf(std::string(name).c_str(), "blocks.%" SCNd64 ".", &block) == 1) return 1 + block;
+  if (std::sscanf(std::string(name).c_str(), "layer%" SCNd64 ".%" SCNd64 ".", &stage, &block) == 2 && stage >= 1 && stage <= 4) {
+    return 1 + stage_begins[static_cast<size_t>(stage - 1)] + block;
+  }
+  return name.starts_with("norm.") ? kLastNorm : kAboveBlocks;
+}
+
+// How many blocks come before each of a ResNet's stages.
+std::vector<int64_t> StageBegins(const WeightList& weights) {
+  std::vector<int64_t> begins(5, 0);
+  for (const WeightRef& ref : weights) {
+    const std::string name = ref.name.starts_with("encoder.") ? ref.name.substr(8) : ref.name;
+    int64_t stage = 0, block = 0;
+    if (std::sscanf(name.c_str(), "layer%" SCNd64 ".%" SCNd64 ".", &stage, &block) != 2 || stage < 1 || stage > 4) continue;
+    begins[static_cast<size_t>(stage)] = std::max(begins[static_cast<size_t>(stage)], block + 1);
+  }
+  for (size_t stage = 1; stage < begins.size(); ++stage) begins[stage] += begins[stage - 1];
+  return begins;
+}
+
+}  // namespace
+
+std::vector<GroupRule> LayerDecay(const WeightList& weights, double decay) {
+  const std::vector<int64_t> begins = StageBegins(weights);
+  int64_t blocks = 0;
+  for (const WeightRef& ref : weights) blocks = std::max(blocks, DepthOf(ref.name, begins));
+  std::vector<GroupRule> rules;
+  for (int64_t depth = 0; depth <= blocks; ++depth) {
+    rules.push_back({.matches = [=](const WeightRef& ref) {
+                       const int64_t own = DepthOf(ref.name, begins);
+                       return own == depth || (own == kLastNorm && depth == blocks);
+                     },
+                     .lr_factor = std::pow(decay, static_cast<double>(blocks + 1 - depth))});
+  }
+  return rules;
 }
 
 std::unique_ptr<Optimizer> MakeSgd(const WeightList& weights, const SgdConfig& config, const std::vector<GroupRule>& rules) {

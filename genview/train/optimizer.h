@@ -1,4 +1,4 @@
-// SGD and AdamW over a model's list of weights, computed by LibTorch's fused kernels in fp32.
+// SGD and AdamW over a model's list of weights (LARS: lars.h), computed by LibTorch's fused kernels in fp32.
 //
 //   auto optimizer = MakeSgd(weights, {.momentum = 0.9, .weight_decay = 1e-4},
 //                            {NoDecayForBiasAndNorms(), {.matches = NameBegins("predictor."), .fixed_lr = 0.05}});
@@ -43,6 +43,9 @@ struct GroupRule {
 
 GroupRule NoDecayForBiasAndNorms();                                       // biases, gammas, betas: weight decay 0
 std::function<bool(const WeightRef&)> NameBegins(std::string prefix);
+// Rates that shrink by `decay` from each block of a ResNet or ViT to the one before it, as timm has them: 1 for heads, `decay`
+// for the last block and the norm after it, least for stem and embeddings.
+std::vector<GroupRule> LayerDecay(const WeightList& weights, double decay);
 
 class Optimizer {
  public:

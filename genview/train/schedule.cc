@@ -29,9 +29,4 @@ double Schedule::At(int64_t step) const {
   return lr;
 }
 
-double MomentumAt(double base, double final, int64_t step, int64_t total_steps) {
-  const double progress = static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, total_steps));
-  return final - (final - base) * HalfCosine(progress);
-}
-
 }  // namespace genview

@@ -33,8 +33,4 @@ struct Schedule {
   double At(int64_t step) const;
 };
 
-// The momentum of an averaged network, from `base` at step 0 up to `final` at the last, along a half cosine. With equal
-// ends it is constant.
-double MomentumAt(double base, double final, int64_t step, int64_t total_steps);
-
 }  // namespace genview

@@ -33,13 +33,5 @@ TEST(Schedule, ConstantAndBeyondTheEnd) {
   EXPECT_EQ((Schedule{.lr = 0.2, .warmup_steps = 10, .total_steps = 10}).At(0), 0);
 }
 
-TEST(MomentumAt, FollowsTheHalfCosine) {  // 1 - momentum from 0.01 over 100 steps
-  EXPECT_NEAR(MomentumAt(0.99, 1, 0, 100), 0.99, 1e-12);
-  EXPECT_NEAR(MomentumAt(0.99, 1, 1, 100), 0.9900025, 1e-7);
-  EXPECT_NEAR(MomentumAt(0.99, 1, 50, 100), 0.995, 1e-12);
-  EXPECT_NEAR(MomentumAt(0.99, 1, 99, 100), 0.9999975, 1e-7);
-  EXPECT_EQ(MomentumAt(0.99, 0.99, 37, 100), 0.99);
-}
-
 }  // namespace
 }  // namespace genview
