@@ -44,9 +44,11 @@ AugmentConfig Byol(int view) {
   return c;
 }
 
-AugmentConfig Swav() {
+AugmentConfig Swav(int view) {
   AugmentConfig c = Simclr();
-  c.scale_min = 0.14;
+  c.scale_min = view < 2 ? 0.14 : 0.05;
+  if (view >= 2) c.scale_max = 0.14;
+  if (view >= 2) c.size = 96;
   return c;
 }
 
@@ -69,7 +71,7 @@ AugmentConfig AugmentPreset(std::string_view name, int view) {
   if (name == "simclr") return Simclr();
   if (name == "byol") return Byol(view);
   if (name == "moco-v3") return MocoV3(view);
-  if (name == "swav") return Swav();
+  if (name == "swav") return Swav(view);
   if (name == "linear") return LinearProbe();
   throw UsageError({.what = Format("there are no augmentations called \"{}\"", name),
                     .where = "augmentations",

@@ -54,8 +54,8 @@ void VisitFields(AugmentConfig& c, Visit&& visit) {
   visit("flip-p", c.flip_p, share, "probability of a flip from left to right");
 }
 
-// What the papers use. `view` is 0 or 1; it matters where the two views differ. Names: moco-v2, simsiam, simclr, byol,
-// moco-v3, swav (its two large crops), linear (crop and flip, for training a classifier). Throws UsageError.
+// What the papers use. `view` is 0 or 1, and 2 for swav's small crops; it matters where the views differ. Names: moco-v2, simsiam, simclr, byol,
+// moco-v3, swav, linear (crop and flip, for training a classifier). Throws UsageError.
 AugmentConfig AugmentPreset(std::string_view name, int view = 0);
 const std::vector<std::string>& AugmentPresetNames();
 

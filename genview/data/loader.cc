@@ -162,6 +162,7 @@ struct PairLoader::Work {
     slots.batch.indices = slots.wanted;
     slots.batch.view1 = EmptyPixels(count, config.view1.size);
     slots.batch.view2 = EmptyPixels(count, config.view2.size);
+    for (int64_t k = 0; k < config.local_crops; ++k) slots.batch.local.push_back(EmptyPixels(count, config.local.size));
     slots.batch.generated_view.assign(static_cast<size_t>(count), -1);
     slots.batch.crops1.resize(static_cast<size_t>(count));
     slots.batch.crops2.resize(static_cast<size_t>(count));
@@ -217,17 +218,16 @@ struct PairLoader::Work {
     const Image image = ReadGood(index, slots.skips[at]);
     int replaced = -1;
     const std::optional<Image> generated = ReadGenerated(seed, source->item(index).id, replaced, slots.batch.generated_view[at], slots.skips[at]);
-    for (int v = 0; v < 2; ++v) {
-      const AugmentConfig& augment = v == 0 ? config.view1 : config.view2;
-      const Tensor& out = v == 0 ? slots.batch.view1 : slots.batch.view2;
-      const Image& from = generated && v == replaced ? *generated : image;
+    const auto view = [&](const AugmentConfig& augment, int64_t v, const Image& from, const Tensor& out) {
       const auto params = SampleAugment(augment, seed.With(static_cast<uint64_t>(v)), from.width, from.height);
-      const auto share = [](int64_t pixels, int64_t all) { return static_cast<float>(pixels) / static_cast<float>(all); };
-      (v == 0 ? slots.batch.crops1 : slots.batch.crops2)[at] = {
-          share(params.crop.x, from.width), share(params.crop.y, from.height), share(params.crop.x + params.crop.width, from.width),
-          share(params.crop.y + params.crop.height, from.height), &from != &image};
       NormaliseChannelsLast(ApplyAugment(augment, params, from), config.mean, config.std, PixelsOf(out, slot));
-    }
+      const auto share = [](int64_t pixels, int64_t all) { return static_cast<float>(pixels) / static_cast<float>(all); };
+      return ViewCrop{share(params.crop.x, from.width), share(params.crop.y, from.height), share(params.crop.x + params.crop.width, from.width),
+                      share(params.crop.y + params.crop.height, from.height), &from != &image};
+    };
+    slots.batch.crops1[at] = view(config.view1, 0, generated && replaced == 0 ? *generated : image, slots.batch.view1);
+    slots.batch.crops2[at] = view(config.view2, 1, generated && replaced == 1 ? *generated : image, slots.batch.view2);
+    for (int64_t k = 0; k < config.local_crops; ++k) view(config.local, 2 + k, image, slots.batch.local[static_cast<size_t>(k)]);
   }
 
   void Start(int64_t number) {
@@ -238,7 +238,8 @@ struct PairLoader::Work {
     batches = std::make_unique<OrderedBatches<Slots>>(
         OrderedPlan{.begin = number * config.batch, .end = kEndless / config.batch * config.batch, .batch = config.batch,
                     .threads = ResolveThreads(config.threads),
-                    .ahead = AheadFor(BytesOf(config.batch, config.view1.size) + BytesOf(config.batch, config.view2.size)),
+                    .ahead = AheadFor(BytesOf(config.batch, config.view1.size) + BytesOf(config.batch, config.view2.size) +
+                                      config.local_crops * BytesOf(config.batch, config.local.size)),
                     .grain = GrainFor(std::max(config.view1.size, config.view2.size))},
         [this](int64_t n, int64_t count) { return Make(n, count); },
         [this](Slots& slots, int64_t slot, int64_t) { Fill(slots, slot); });

@@ -52,13 +52,15 @@ struct ViewCrop {
 struct PairBatch {
   std::vector<int64_t> indices;  // into the source: of the picture used, also where it stands in for another
   Tensor view1, view2;           // [N,3,S,S] fp32, normalised, channels last
+  std::vector<Tensor> local;     // small crops of the pictures themselves, each [N,3,s,s]; none unless asked for
   int64_t generated = 0;         // pairs with a generated view
   std::vector<int64_t> generated_view;  // per pair: which of the picture's generated views takes part; -1: none
   std::vector<ViewCrop> crops1, crops2; // per pair
 };
 
 struct PairLoaderConfig {
-  AugmentConfig view1, view2;
+  AugmentConfig view1, view2, local;
+  int64_t local_crops = 0;            // drawn like further views, from the picture itself
   int64_t batch = 256;
   int64_t threads = 0;                // 0: as many as cores
   uint64_t seed = 0;

@@ -166,6 +166,32 @@ TEST(PairLoader, ViewsAreTheAugmentedPicture) {
   }
 }
 
+TEST(PairLoader, SmallCropsAreFurtherViewsAndLeaveTheTwoAsTheyAre) {
+  const auto source = OpenSource("shapes:count=9,size=20,seed=1");
+  SkippedLog skipped;
+  auto config = PairConfig(2);
+  PairLoader without(source, nullptr, config, skipped);
+  config.local = AugmentPreset("swav", 2);
+  config.local.size = 8;
+  config.local_crops = 2;
+  PairLoader loader(source, nullptr, config, skipped);
+  loader.Start(3);
+  without.Start(3);
+  PairBatch batch, plain;
+  ASSERT_TRUE(loader.Next(batch) && without.Next(plain));
+  EXPECT_TRUE(at::equal(batch.view1, plain.view1) && at::equal(batch.view2, plain.view2));
+  EXPECT_TRUE(plain.local.empty());
+  for (size_t slot = 0; slot < 4; ++slot) EXPECT_EQ(batch.crops2[slot].left, plain.crops2[slot].left);
+  ASSERT_EQ(batch.local.size(), 2u);
+  for (size_t k = 0; k < 2; ++k) {
+    const int64_t index = batch.indices[1];
+    const Seed seed = Seed(11).With("augment").With(uint64_t{3}).With(source->item(index).id).With(uint64_t{2 + k});
+    std::vector<float> expected(3 * 8 * 8);
+    Normalise(ApplyAugment(config.local, SampleAugment(config.local, seed, 20, 20), *source->Read(index)), kImagenetMean, kImagenetStd, expected);
+    EXPECT_TRUE(at::equal(batch.local[k][1].contiguous().flatten(), at::tensor(at::ArrayRef<float>(expected))));
+  }
+}
+
 TEST(PairLoader, EveryPictureOnceAnEpochInAnotherOrder) {
   const auto source = OpenSource("shapes:count=12,size=16,seed=1");
   SkippedLog skipped;

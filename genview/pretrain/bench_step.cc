@@ -39,6 +39,8 @@ PretrainConfig AsPretrain(const BenchStepConfig& config) {
   pretrain.size = config.size;
   pretrain.batch = config.batch;
   pretrain.queue = config.queue;
+  pretrain.swav.frozen_epochs = 0;  // the whole step, not that of the first epoch
+  pretrain.swav.queue = 0;
   pretrain.run = config.run;
   return Resolved(pretrain);
 }

@@ -1,24 +1,57 @@
 #include "genview/pretrain/config.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace genview {
 namespace {
 
+bool IsVit(const PretrainConfig& c) { return c.backbone.starts_with("vit-"); }
+
+bool IsLars(OptimizerKind kind) {
+  return kind != OptimizerKind::kAuto && kind != OptimizerKind::kSgd && kind != OptimizerKind::kAdamW;
+}
+
 struct MethodDefaults {
-  double lr_per_256;  // learning rate for a batch of 256
-  double temperature;
+  OptimizerKind optimizer;
+  double sgd_lr, lars_lr, adamw_lr;  // for a batch of 256; AdamW's 0: 1e-3 for any
+  double temperature, ema;
   const char* augmentation;
 };
 
-// Of the papers, for SGD. SimCLR's is for LARS there; this one is what SGD does well with.
-MethodDefaults DefaultsOf(MethodKind method) {
-  switch (method) {
-    case MethodKind::kMocoV2: return {0.03, 0.2, "moco-v2"};
-    case MethodKind::kSimClr: return {0.12, 0.1, "simclr"};
-    case MethodKind::kSimSiam: return {0.05, 0.1, "simsiam"};
+// Of the papers. Where a paper has LARS alone, SGD's rate is what SGD does well with, and the other way round.
+MethodDefaults DefaultsOf(const PretrainConfig& c) {
+  using Kind = OptimizerKind;
+  switch (c.method) {
+    case MethodKind::kMocoV2: return {Kind::kSgd, 0.03, 0.3, 0, 0.2, 0.999, "moco-v2"};
+    case MethodKind::kSimClr: return {Kind::kSgd, 0.12, 0.3, 0, 0.1, 0, "simclr"};
+    case MethodKind::kSimSiam: return {Kind::kSgd, 0.05, 0.3, 0, 0.1, 0, "simsiam"};
+    case MethodKind::kByol: return {Kind::kLars, 0.05, 0.3, 0, 0.1, 0.99, "byol"};
+    case MethodKind::kSwav: return {Kind::kLarc, 0.05, 0.3, 0, 0.1, 0, "swav"};
+    case MethodKind::kMocoV3:
+      if (IsVit(c)) return {Kind::kAdamW, 0.05, 0.3, 1.5e-4, 0.2, 0.99, "moco-v3"};
+      return {Kind::kLars, 0.05, 0.3, 1.5e-4, 1.0, 0.99, "moco-v3"};
   }
-  return {0.03, 0.2, "moco-v2"};
+  return {Kind::kSgd, 0.03, 0.3, 0, 0.2, 0.999, "moco-v2"};
+}
+
+double OwnRate(const PretrainConfig& c, const MethodDefaults& own) {
+  const double batches = static_cast<double>(c.batch) / 256;
+  if (c.optimizer == OptimizerKind::kSgd) return own.sgd_lr * batches;
+  if (IsLars(c.optimizer)) return own.lars_lr * batches;
+  return own.adamw_lr > 0 ? own.adamw_lr * batches : 1e-3;
+}
+
+double OwnWeightDecay(const PretrainConfig& c) {
+  if (IsLars(c.optimizer)) return 1e-6;
+  return c.optimizer == OptimizerKind::kAdamW && c.method == MethodKind::kMocoV3 ? 0.1 : 1e-4;
+}
+
+// 10 epochs of 100, 40 of 300: in shorter runs the same share.
+double OwnWarmup(const PretrainConfig& c) {
+  const double most = static_cast<double>(c.epochs) / 7.5;
+  if (IsLars(c.optimizer) && c.optimizer != OptimizerKind::kLarc) return std::min(10.0, most);
+  return c.optimizer == OptimizerKind::kAdamW && c.method == MethodKind::kMocoV3 ? std::min(40.0, most) : 0;
 }
 
 void Refuse(bool wrong, std::string what, const char* key, std::string next) {
@@ -28,9 +61,15 @@ void Refuse(bool wrong, std::string what, const char* key, std::string next) {
 }  // namespace
 
 PretrainConfig Resolved(PretrainConfig c) {
-  const MethodDefaults own = DefaultsOf(c.method);
-  if (c.lr == 0) c.lr = c.optimizer == OptimizerKind::kSgd ? own.lr_per_256 * static_cast<double>(c.batch) / 256 : 1e-3;
+  const MethodDefaults own = DefaultsOf(c);
+  if (c.optimizer == OptimizerKind::kAuto) c.optimizer = own.optimizer;
+  if (c.lr == 0) c.lr = OwnRate(c, own);
+  if (c.weight_decay < 0) c.weight_decay = OwnWeightDecay(c);
+  if (c.warmup_epochs < 0) c.warmup_epochs = OwnWarmup(c);
+  if (c.final_lr < 0) c.final_lr = c.method == MethodKind::kSwav ? c.lr / 1000 : 0;
   if (c.temperature == 0) c.temperature = own.temperature;
+  if (c.ema == 0) c.ema = own.ema;
+  if (c.swav.queue < 0) c.swav.queue = c.batch <= 512 ? 3840 : 0;
   if (c.augmentation.empty()) c.augmentation = own.augmentation;
   Refuse(c.batch % c.accumulate != 0, Format("a batch of {} cannot be cut into {} equal parts", c.batch, c.accumulate),
          "accumulate", "use a number of parts that divides the batch");
@@ -38,6 +77,10 @@ PretrainConfig Resolved(PretrainConfig c) {
   const int64_t nearest = std::max<int64_t>(1, c.queue / c.batch) * c.batch;
   Refuse(c.method == MethodKind::kMocoV2 && c.queue % c.batch != 0,
          Format("a queue of {} is not a multiple of the batch of {}", c.queue, c.batch), "queue", Format("use {}", nearest));
+  Refuse(c.method == MethodKind::kSwav && c.swav.local_crops > 0 && IsVit(c), "a ViT has positions for pictures of one size, and small crops are of another",
+         "swav.local_crops", "use a ResNet, or no small crops");
+  Refuse(c.method == MethodKind::kSwav && c.swav.queue > 0 && c.swav.queue < c.batch,
+         Format("a queue of {} does not hold a batch of {}", c.swav.queue, c.batch), "swav.queue", Format("use {} or more, or 0 for none", c.batch));
   Refuse(c.pair.source != PairSource::kAugment && c.pair.views.empty(), "generated views are asked for, but no folder of them is named",
          "pair.views", "name the folder that `genview views` wrote");
   Refuse(c.quality.enabled && c.quality.encoder.empty(), "pairs are to be weighed, but no encoder is named", "quality.encoder",
@@ -48,14 +91,21 @@ PretrainConfig Resolved(PretrainConfig c) {
   return c;
 }
 
-MethodConfig MethodOf(const PretrainConfig& c) {
+MethodConfig MethodOf(const PretrainConfig& c, int64_t steps_per_epoch) {
+  const auto steps = [&](double epochs) { return std::llround(epochs * static_cast<double>(steps_per_epoch)); };
   return {.kind = c.method,
           .temperature = c.temperature,
           .queue = c.queue,
           .momentum = c.ema,
           .hidden = c.projector_hidden,
           .output = c.projector_output,
-          .predictor = c.predictor_hidden};
+          .predictor = c.predictor_hidden,
+          .swav = {.prototypes = c.swav.prototypes,
+                   .epsilon = c.swav.epsilon,
+                   .iterations = c.swav.iterations,
+                   .frozen_steps = steps(c.swav.frozen_epochs),
+                   .queue = c.swav.queue,
+                   .queue_from_step = steps(c.swav.queue_from_epoch)}};
 }
 
 BackboneConfig BackboneOf(const PretrainConfig& c) {
@@ -66,13 +116,19 @@ BackboneConfig BackboneOf(const PretrainConfig& c) {
   backbone.small_stem = c.small_stem;
   backbone.zero_init_residual = c.zero_init_residual;
   backbone.patch_size = c.patch_size;
+  if (c.method == MethodKind::kMocoV3 && IsVit(c)) {  // the paper's
+    backbone.positions = VitPositions::kSinCos;
+    backbone.frozen_patch = true;
+    if (c.backbone == "vit-small") backbone.heads = 12;
+  }
   return backbone;
 }
 
 Schedule ScheduleOf(const PretrainConfig& c, int64_t steps_per_epoch) {
-  Schedule schedule{.kind = c.schedule, .lr = c.lr};
+  Schedule schedule{.kind = c.schedule, .lr = c.lr, .final_lr = c.final_lr};
   schedule.total_steps = c.epochs * steps_per_epoch;
   schedule.warmup_steps = std::llround(c.warmup_epochs * static_cast<double>(steps_per_epoch));
+  schedule.warmup_start = c.warmup_start;
   schedule.hold = c.per_epoch ? steps_per_epoch : 1;
   schedule.milestones = {schedule.total_steps * 6 / 10, schedule.total_steps * 8 / 10};
   return schedule;

@@ -14,7 +14,7 @@
 namespace genview {
 
 enum class PairSource { kAugment, kGenerated, kExtraData };
-enum class OptimizerKind { kSgd, kAdamW };
+enum class OptimizerKind { kAuto, kSgd, kAdamW, kLars, kLarsMmpretrain, kLarsSimclr, kLarsSolo, kLarc };
 enum class Normalisation { kImagenet, kClip };
 enum class QualityFeatures { kOnline, kCached };
 
@@ -25,7 +25,11 @@ struct EnumNames<PairSource> {
 };
 template <>
 struct EnumNames<OptimizerKind> {
-  static constexpr std::pair<OptimizerKind, const char*> kNames[] = {{OptimizerKind::kSgd, "sgd"}, {OptimizerKind::kAdamW, "adamw"}};
+  static constexpr std::pair<OptimizerKind, const char*> kNames[] = {
+      {OptimizerKind::kAuto, "auto"},       {OptimizerKind::kSgd, "sgd"},
+      {OptimizerKind::kAdamW, "adamw"},     {OptimizerKind::kLars, "lars"},
+      {OptimizerKind::kLarsMmpretrain, "lars-mmpretrain"}, {OptimizerKind::kLarsSimclr, "lars-simclr"},
+      {OptimizerKind::kLarsSolo, "lars-solo"}, {OptimizerKind::kLarc, "larc"}};
 };
 template <>
 struct EnumNames<Normalisation> {
@@ -70,6 +74,29 @@ void VisitFields(QualityConfig& c, Visit&& visit) {
   visit("cache", c.cache, Any{}, "cached: file of the maps (.safetensors), which runs may share; empty = in the run's folder");
 }
 
+// Of the method swav alone.
+struct SwavSection {
+  int64_t prototypes = 3000;
+  double epsilon = 0.05;
+  int64_t iterations = 3;
+  double frozen_epochs = 1;
+  int64_t queue = -1;
+  double queue_from_epoch = 15;
+  int64_t local_crops = 0;
+  int64_t local_size = 96;
+};
+template <class Visit>
+void VisitFields(SwavSection& c, Visit&& visit) {
+  visit("prototypes", c.prototypes, Range<int64_t>{2, 1 << 20}, "that features are assigned to");
+  visit("epsilon", c.epsilon, Range<double>{1e-3, 100}, "of the assignment: smaller = harder");
+  visit("iterations", c.iterations, Range<int64_t>{1, 1000}, "rounds of the assignment");
+  visit("frozen_epochs", c.frozen_epochs, Range<double>{0, 1e6}, "epochs before the prototypes begin to move");
+  visit("queue", c.queue, Range<int64_t>{-1, 1 << 24}, "features of earlier batches that take part in the assignment; -1 = 3840 for batches up to 512, else none");
+  visit("local_crops", c.local_crops, Range<int64_t>{0, 64}, "small crops besides the two views, with a ResNet");
+  visit("local_size", c.local_size, Range<int64_t>{8, 1024}, "their side in pixels");
+  visit("queue_from_epoch", c.queue_from_epoch, Range<double>{0, 1e6}, "epochs before the queue begins to fill");
+}
+
 struct PretrainConfig {
   std::string data;
   std::string out;
@@ -88,18 +115,22 @@ struct PretrainConfig {
   int64_t epochs = 200;
   int64_t batch = 256;
   int64_t accumulate = 1;
-  OptimizerKind optimizer = OptimizerKind::kSgd;
+  OptimizerKind optimizer = OptimizerKind::kAuto;
   double lr = 0;
   double momentum = 0.9;
-  double weight_decay = 1e-4;
+  double weight_decay = -1;
   bool decay_norms = true;
   ScheduleKind schedule = ScheduleKind::kCosine;
-  double warmup_epochs = 0;
+  double warmup_epochs = -1;
+  double warmup_start = 0;
+  double final_lr = -1;
   bool per_epoch = false;
+  double gradient_clip = 0;
+  double layer_decay = 1;
 
   double temperature = 0;
   int64_t queue = 65536;
-  double ema = 0.999;
+  double ema = 0;
   int64_t projector_hidden = 0, projector_output = 0, predictor_hidden = 0;
 
   int64_t log_steps = 10;
@@ -110,6 +141,7 @@ struct PretrainConfig {
   int64_t checkpoint_epochs = 1;
   int64_t keep = 2;
 
+  SwavSection swav;
   PairConfig pair;
   QualityConfig quality;
   RunOptions run;
@@ -134,20 +166,24 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("epochs", c.epochs, Count{1, 1'000'000}, "passes over the pictures");
   visit("batch", c.batch, Count{2, 1 << 20}, "pairs per update");
   visit("accumulate", c.accumulate, Count{1, 4096}, "parts that a batch is computed in, to save memory; norms see one part");
-  visit("optimizer", c.optimizer, Any{}, "how weights are updated");
+  visit("optimizer", c.optimizer, Any{}, "how weights are updated; auto = sgd for moco-v2, simclr and simsiam, larc for swav, lars for byol and moco-v3, adamw for moco-v3 with a ViT");
   visit("lr", c.lr, Range<double>{0, 1000}, "learning rate; 0 = the method's own, in proportion to the batch");
-  visit("momentum", c.momentum, Range<double>{0, 0.9999}, "of sgd");
-  visit("weight_decay", c.weight_decay, Range<double>{0, 10}, "pull of the weights towards 0");
-  visit("decay_norms", c.decay_norms, Any{}, "whether biases and norms are pulled, too");
+  visit("momentum", c.momentum, Range<double>{0, 0.9999}, "of sgd and the kinds of lars");
+  visit("weight_decay", c.weight_decay, Range<double>{-1, 10}, "pull of the weights towards 0; -1 = 1e-4, with the kinds of lars 1e-6, for moco-v3 with adamw 0.1");
+  visit("decay_norms", c.decay_norms, Any{}, "whether biases and norms are pulled, too; the kinds of lars but larc never do");
   visit("schedule", c.schedule, Any{}, "how the learning rate falls");
-  visit("warmup_epochs", c.warmup_epochs, Range<double>{0, 1000}, "epochs during which the rate rises from 0");
+  visit("warmup_epochs", c.warmup_epochs, Range<double>{-1, 1000}, "epochs during which the rate rises; -1 = 10 with lars, 40 for moco-v3 with adamw, in short runs less, else 0");
+  visit("warmup_start", c.warmup_start, Range<double>{0, 1}, "share of the rate that it rises from");
+  visit("final_lr", c.final_lr, Range<double>{-1, 1000}, "rate at the end of the cosine; -1 = for swav a thousandth of lr, else 0");
   visit("per_epoch", c.per_epoch, Any{}, "change the rate at each epoch instead of each update");
+  visit("gradient_clip", c.gradient_clip, Range<double>{0, 1e6}, "largest length of all gradients together; 0 = any");
+  visit("layer_decay", c.layer_decay, Range<double>{0.01, 1}, "factor on the rate from each block of the encoder to the one before it");
   visit("temperature", c.temperature, Range<double>{0, 100}, "of the contrastive loss; 0 = the method's own");
   visit("queue", c.queue, Count{1, int64_t{1} << 30}, "moco-v2: negatives kept; a multiple of the batch");
-  visit("ema", c.ema, Range<double>{0, 1}, "moco-v2: how slowly the averaged encoder follows");
-  visit("projector_hidden", c.projector_hidden, Count{0, 1 << 20}, "width inside the projector; 0 = the encoder's");
+  visit("ema", c.ema, Range<double>{0, 1}, "moco-v2, byol, moco-v3: how slowly the averaged encoder follows, in the last two ever slower; 0 = 0.999, 0.99 and 0.99");
+  visit("projector_hidden", c.projector_hidden, Count{0, 1 << 20}, "width inside the projector; 0 = the method's own");
   visit("projector_output", c.projector_output, Count{0, 1 << 20}, "width of the projections; 0 = the method's own");
-  visit("predictor_hidden", c.predictor_hidden, Count{0, 1 << 20}, "simsiam: width inside the predictor; 0 = a quarter");
+  visit("predictor_hidden", c.predictor_hidden, Count{0, 1 << 20}, "simsiam, byol, moco-v3: width inside the predictor; 0 = the method's own");
   visit("log_steps", c.log_steps, Count{1, 1 << 30}, "updates between two rows of the log");
   visit("knn_epochs", c.knn_epochs, Count{0, 1'000'000}, "epochs between two looks at nearest neighbours of labelled pictures; 0 = never");
   visit("knn_images", c.knn_images, Count{10, 1 << 30}, "pictures used for that");
@@ -155,6 +191,7 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("checkpoint_minutes", c.checkpoint_minutes, Range<double>{0, 100000}, "minutes between two checkpoints; 0 = not by time");
   visit("checkpoint_epochs", c.checkpoint_epochs, Count{0, 1'000'000}, "epochs between two checkpoints; 0 = not by epoch");
   visit("keep", c.keep, Count{1, 1000}, "checkpoints kept");
+  visit("swav", c.swav, Section{}, "prototypes and queue of the method swav");
   visit("pair", c.pair, Section{}, "where the two views of a pair come from");
   visit("quality", c.quality, Section{}, "weights of the pairs");
   visit("run", c.run, Section{}, "device, precision, seed and the like");
@@ -163,7 +200,7 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
 // Fills in the method's own values, and the batch-dependent ones. Throws UsageError for values that do not go together.
 PretrainConfig Resolved(PretrainConfig config);
 
-MethodConfig MethodOf(const PretrainConfig& resolved);
+MethodConfig MethodOf(const PretrainConfig& resolved, int64_t steps_per_epoch);
 BackboneConfig BackboneOf(const PretrainConfig& resolved);
 Schedule ScheduleOf(const PretrainConfig& resolved, int64_t steps_per_epoch);
 

@@ -206,7 +206,7 @@ void Run::TrainEpoch(int64_t epoch) {
 void Run::TrainStep(PairBatch& batch) {
   for (int64_t part = 0; part < config_.accumulate; ++part) {
     GENVIEW_CHECK(loader_->Next(batch), "the loader ended before the epoch");
-    trainer_->Accumulate(batch.view1, batch.view2, weigher_ ? weigher_->Weigh(batch) : Tensor());
+    trainer_->Accumulate(batch.view1, batch.view2, weigher_ ? weigher_->Weigh(batch) : Tensor(), batch.local);
     window_.generated += batch.generated;
   }
   const StepReport report = trainer_->Step();
@@ -327,6 +327,9 @@ PairLoaderConfig LoaderOf(const PretrainConfig& config) {
   PairLoaderConfig loader;
   loader.view1 = AugmentOf(config, 0);
   loader.view2 = AugmentOf(config, 1);
+  loader.local_crops = config.method == MethodKind::kSwav ? config.swav.local_crops : 0;
+  loader.local = AugmentPreset(config.augmentation, 2);
+  loader.local.size = config.swav.local_size;
   loader.batch = config.batch / config.accumulate;
   loader.threads = config.run.threads;
   loader.seed = config.run.seed;

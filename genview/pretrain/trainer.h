@@ -27,7 +27,7 @@ class Trainer {
   Trainer(const PretrainConfig& config, int64_t steps_per_epoch, at::Device device, at::ScalarType compute);
 
   // Forward and backward of one of `config.accumulate` equal parts. weights: [N] with mean 1, or undefined.
-  void Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights);
+  void Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& local = {});
   StepReport Step();  // optimiser, then the method's own update
 
   int64_t steps() const { return steps_; }  // done so far

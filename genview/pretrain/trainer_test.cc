@@ -20,6 +20,8 @@ PretrainConfig Tiny(MethodKind method = MethodKind::kMocoV2) {
   config.batch = 8;
   config.queue = 16;
   config.projector_output = 8;
+  config.projector_hidden = config.predictor_hidden = 12;
+  config.swav = {.prototypes = 7, .frozen_epochs = 1, .queue = 16, .queue_from_epoch = 1};
   config.epochs = 4;
   config.run.precision = Precision::kFp32;
   return Resolved(config);
@@ -68,6 +70,9 @@ TEST_P(TrainerOfEveryMethod, LossFallsOnOnePairOfBatches) {
   if (GetParam() == MethodKind::kMocoV2) return;
   PretrainConfig config = Tiny(GetParam());
   config.lr = 0.05;
+  config.optimizer = OptimizerKind::kSgd;
+  config.warmup_epochs = config.swav.frozen_epochs = 0;
+  config.swav.queue = 0;
   Trainer trainer(config, 20, at::kCPU, at::kFloat);
   std::vector<double> losses;
   for (int64_t step = 0; step < 20; ++step) {
@@ -78,7 +83,8 @@ TEST_P(TrainerOfEveryMethod, LossFallsOnOnePairOfBatches) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TrainerOfEveryMethod,
-                         testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam),
+                         testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam, MethodKind::kByol,
+                                         MethodKind::kSwav, MethodKind::kMocoV3),
                          [](const auto& param) {
                            std::string name = EnumName(param.param);
                            std::erase(name, '-');
@@ -132,6 +138,63 @@ TEST(PretrainConfig, MethodsHaveValuesOfTheirOwn) {
   EXPECT_EQ(Resolved(config).lr, 0.7);
 }
 
+TEST(PretrainConfig, OptimisersComeWithTheMethod) {
+  PretrainConfig config;
+  config.epochs = 300;
+  config.batch = 4096;
+  config.swav.queue = 0;
+  const auto of = [&](MethodKind method, const std::string& backbone) {
+    config.method = method;
+    config.backbone = backbone;
+    return Resolved(config);
+  };
+  const PretrainConfig moco = of(MethodKind::kMocoV2, "resnet50"), byol = of(MethodKind::kByol, "resnet50");
+  EXPECT_EQ(moco.optimizer, OptimizerKind::kSgd);
+  EXPECT_EQ(moco.weight_decay, 1e-4);
+  EXPECT_EQ(moco.warmup_epochs, 0);
+  EXPECT_EQ(moco.ema, 0.999);
+  EXPECT_EQ(byol.optimizer, OptimizerKind::kLars);
+  EXPECT_EQ(byol.weight_decay, 1e-6);
+  EXPECT_DOUBLE_EQ(byol.lr, 4.8);
+  EXPECT_EQ(byol.warmup_epochs, 10);
+  EXPECT_EQ(byol.ema, 0.99);
+  const PretrainConfig swav = of(MethodKind::kSwav, "resnet50"), vit = of(MethodKind::kMocoV3, "vit-small");
+  EXPECT_EQ(swav.optimizer, OptimizerKind::kLarc);
+  EXPECT_DOUBLE_EQ(swav.final_lr, 0.0048);
+  EXPECT_EQ(vit.optimizer, OptimizerKind::kAdamW);
+  EXPECT_DOUBLE_EQ(vit.lr, 2.4e-3);
+  EXPECT_EQ(vit.weight_decay, 0.1);
+  EXPECT_EQ(vit.warmup_epochs, 40);
+  EXPECT_EQ(vit.temperature, 0.2);
+  EXPECT_EQ(BackboneOf(vit).heads, 12);
+  EXPECT_TRUE(BackboneOf(vit).frozen_patch);
+  EXPECT_EQ(of(MethodKind::kMocoV3, "resnet50").temperature, 1.0);
+}
+
+TEST(Trainer, ClippedGradientsMakeSmallSteps) {
+  PretrainConfig config = Tiny();
+  config.weight_decay = 0;
+  config.gradient_clip = 1e-6;
+  Trainer trainer(config, 2, at::kCPU, at::kFloat);
+  const auto before = Copy(trainer);
+  Advance(trainer, 0, 1);
+  const auto after = Copy(trainer);
+  EXPECT_TRUE(at::allclose(before.at("encoder.conv1.weight"), after.at("encoder.conv1.weight"), 0, 1e-6));
+}
+
+TEST(Trainer, LayerDecayHoldsTheStemBack) {
+  PretrainConfig config = Tiny();
+  config.weight_decay = 0;
+  const auto moved = [&](double decay) {
+    config.layer_decay = decay;
+    Trainer trainer(config, 2, at::kCPU, at::kFloat);
+    const auto before = Copy(trainer);
+    Advance(trainer, 0, 1);
+    return (Copy(trainer).at("encoder.conv1.weight") - before.at("encoder.conv1.weight")).norm().item<double>();
+  };
+  EXPECT_NEAR(moved(0.5) / moved(1), std::pow(0.5, 9), 1e-4);  // eight blocks
+}
+
 template <class Change>
 std::string Next(Change&& change) {
   PretrainConfig config;
@@ -147,6 +210,9 @@ std::string Next(Change&& change) {
 TEST(PretrainConfig, RefusesWhatDoesNotGoTogether) {
   EXPECT_EQ(Next([](PretrainConfig&) {}), "accepted");
   EXPECT_EQ(Next([](PretrainConfig& c) { c.queue = 1000; }), "use 768");
+  EXPECT_EQ(Next([](PretrainConfig& c) { c.method = MethodKind::kSwav; c.swav.queue = 100; }), "use 256 or more, or 0 for none");
+  EXPECT_EQ(Next([](PretrainConfig& c) { c.method = MethodKind::kSwav; c.backbone = "vit-tiny"; c.swav.local_crops = 6; }),
+            "use a ResNet, or no small crops");
   EXPECT_EQ(Next([](PretrainConfig& c) { c.accumulate = 3; }), "use a number of parts that divides the batch");
   EXPECT_EQ(Next([](PretrainConfig& c) { c.accumulate = 256; }), "use fewer parts");
   EXPECT_EQ(Next([](PretrainConfig& c) { c.pair.source = PairSource::kGenerated; }), "name the folder that `genview views` wrote");
@@ -179,6 +245,22 @@ TEST(BenchStep, MeasuresARealStep) {
   EXPECT_GT(result.peak_bytes, 0u);
   EXPECT_GT(result.peak_share, 0);
   EXPECT_TRUE(BenchStepToJson(result).contains("images_per_second"));
+}
+
+TEST(BenchStep, TakesEveryMethod) {
+  for (const auto& [method, name] : EnumNames<MethodKind>::kNames) {
+    BenchStepConfig config;
+    config.method = method;
+    config.width = 2.0 / 64;
+    config.size = 8;
+    config.batch = 4;
+    config.queue = 16;
+    config.steps = 1;
+    Progress silent;
+    const BenchStepResult result = BenchStep(config, silent);
+    EXPECT_TRUE(std::isfinite(result.loss)) << name;
+    EXPECT_GT(result.gflop_per_step, 0) << name;
+  }
 }
 
 TEST(CountFlops, CountsProductsAndConvolutionsBothWays) {
