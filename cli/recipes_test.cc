@@ -1,10 +1,13 @@
 // Every ready recipe is read by the command that it is for.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "cli/run_plan.h"
 #include "genview/generator/faithfulness.h"
 #include "genview/generator/tower.h"
 #include "genview/generator/train.h"
+#include "genview/pretrain/pretrain.h"
 #include "tests/source_dir.h"
 
 namespace genview {
@@ -21,7 +24,8 @@ void ExpectConfig(const std::string& name) {
 
 TEST(Recipes, AllAreRead) {
   int runs = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(kRecipes)) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(kRecipes)) {
+    if (entry.path().extension() != ".toml") continue;
     const std::string name = entry.path().filename().string();
     if (name == "models-tower.toml") ExpectConfig<TowerConfig>(name);
     else if (name == "models-unclip.toml") ExpectConfig<GeneratorConfig>(name);
@@ -34,6 +38,44 @@ TEST(Recipes, AllAreRead) {
     }
   }
   EXPECT_GE(runs, 3);
+}
+
+// The pretrainings of the papers, at a size that takes no time: two updates of each.
+TEST(Recipes, PretrainingsOfThePapersTrain) {
+  int trained = 0;
+  const Path out = Path(testing::TempDir()) / "genview-papers";
+  std::filesystem::remove_all(out);
+  for (const auto& entry : std::filesystem::directory_iterator(kRecipes / "imagenet")) {
+    if (entry.path().filename() == "common.toml") continue;
+    const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(entry.path()), {});
+    ASSERT_EQ(plan.arms.size(), 2u) << plan.name;
+    EXPECT_TRUE(plan.arms[1].recipe.pretrain.config.quality.enabled) << plan.name;
+    PretrainConfig config = plan.arms[0].recipe.pretrain.config;
+    EXPECT_GE(config.epochs, 100) << plan.name;
+    config.data = "shapes:count=18,size=16";
+    config.out = (out / plan.name).string();
+    config.width = config.backbone.starts_with("vit") ? 1.0 / 16 : 1.0 / 32;
+    config.small_stem = true;
+    config.size = 16;
+    config.patch_size = 8;
+    config.epochs = 1;
+    config.batch = 8;
+    config.queue = 16;
+    config.projector_hidden = config.projector_output = config.predictor_hidden = 8;
+    config.warmup_epochs = 0;
+    config.swav.prototypes = 5;
+    config.swav.local_size = 8;
+    config.swav.queue = std::min<int64_t>(config.swav.queue, 8);
+    config.run.threads = 1;
+    config.run.precision = Precision::kFp32;
+    Progress silent;
+    const PretrainSummary summary = Pretrain(config, silent);
+    EXPECT_EQ(summary.steps, 2) << plan.name;
+    EXPECT_TRUE(std::isfinite(summary.loss)) << plan.name;
+    ++trained;
+  }
+  EXPECT_GE(trained, 12);
+  std::filesystem::remove_all(out);
 }
 
 TEST(Recipes, ModelsAreFoundFromAnywhere) {
