@@ -10,6 +10,7 @@ int RunViews(const Args& args, Progress& progress) {
   const auto config = ParseFields<ViewsConfig>(args);
   const ViewsSummary done = GenerateViews(config, progress);
   fmt::print("{}: {} views of {} asked for ({} images skipped)\n", done.folder.string(), done.written, done.asked, done.skipped);
+  for (const std::string& lost : done.lost) fmt::print("  {}\n", lost);
   return kOk;
 }
 

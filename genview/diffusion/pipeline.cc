@@ -137,8 +137,9 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, a
   if (!IsNullComponent(index, "text_encoder")) {
     CheckComponent(index, "text_encoder", {"CLIPTextModel"}, where);
     CheckComponent(index, "tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"}, where);
-    p->text_.emplace(TextEncoder{ClipTokenizer::Open(folder / "tokenizer"), ReadClipTextFolder(folder / "text_encoder")});
-    Place(ListWeights(p->text_->tower), device, compute);
+    ClipText tower = ReadClipTextFolder(folder / "text_encoder");
+    Place(ListWeights(tower), device, compute);
+    p->text_.reset(new TextEncoder{ClipTokenizer::Open(folder / "tokenizer"), std::move(tower), {}, {}});
   }
   CheckFit(p->unet_.config, p->vae_.config, p->embedding_width(), p->text_ ? p->text_->tower.config.width : 0, folder);
   Place(ListWeights(p->unet_), device, compute);
@@ -155,14 +156,16 @@ UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace)
   ExpectShape(r.embedding_noise, {n, embedding_width()}, "embedding noise");
   ExpectShape(r.latents, {n, unet_.config.in_channels, -1, -1}, "latents");
   GENVIEW_CHECK(static_cast<int64_t>(r.levels.size()) == n && static_cast<int64_t>(r.guidance.size()) == n, "one level and one scale per image");
+  GENVIEW_CHECK(r.prompts.empty() || static_cast<int64_t>(r.prompts.size()) == n, "one prompt per image, or none");
   for (const int64_t level : r.levels) GENVIEW_CHECK(level >= 0 && level < levels(), "a noise level is out of range");
 
   Conditions all;
   all.labels = noiser_.ClassVectors(r.embeddings.to(device_, at::kFloat), at::tensor(r.levels), r.embedding_noise.to(device_, at::kFloat));
   all.guidance = at::tensor(r.guidance, at::kFloat).to(device_).view({n, 1, 1, 1});
   all.guided = std::any_of(r.guidance.begin(), r.guidance.end(), [](double g) { return g > 1; });
-  all.prompt = EncodePrompt(r.prompt, n);
-  if (all.guided) all.unprompted = EncodePrompt("", n);
+  const std::vector<std::string> none(static_cast<size_t>(n));
+  all.prompt = EncodePrompts(r.prompts.empty() ? none : r.prompts);
+  if (all.guided && all.prompt.defined()) all.unprompted = EncodePrompt(r.negative_prompt).expand_as(all.prompt);
   const int64_t group = RowsAtOnce(r.latents);
   const auto groups = static_cast<size_t>(GroupCount(n, group));
   std::vector<Tensor> latents_of(groups), decoded_of(groups), first_of(groups);
@@ -200,8 +203,17 @@ UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace)
   return views;
 }
 
-Tensor UnclipPipeline::EncodePrompt(const std::string& prompt, int64_t rows) const {
-  if (!text_) return {};
+Tensor UnclipPipeline::EncodePrompts(const std::vector<std::string>& prompts) const {
+  if (text_ == nullptr) return {};
+  std::vector<Tensor> rows;
+  for (const std::string& prompt : prompts) rows.push_back(EncodePrompt(prompt));
+  return at::stack(rows);
+}
+
+Tensor UnclipPipeline::EncodePrompt(const std::string& prompt) const {
+  const std::lock_guard lock(text_->mutex);
+  constexpr size_t kMostKnown = 1024;
+  if (const auto found = text_->known.find(prompt); found != text_->known.end()) return found->second;
   const int64_t length = std::min(text_->tokenizer.max_length(), text_->tower.config.positions);
   const std::vector<int64_t> ids = text_->tokenizer.Encode(prompt, length);
   for (const int64_t id : ids) {
@@ -210,7 +222,8 @@ Tensor UnclipPipeline::EncodePrompt(const std::string& prompt, int64_t rows) con
                  .where = "tokenizer and text_encoder of the pipeline",
                  .next = "check that all components come from one pipeline"});
   }
-  return ForwardClipText(text_->tower, at::tensor(ids).to(device_).unsqueeze(0)).expand({rows, -1, -1});
+  if (text_->known.size() >= kMostKnown) text_->known.clear();
+  return text_->known[prompt] = ForwardClipText(text_->tower, at::tensor(ids).to(device_).unsqueeze(0))[0];
 }
 
 UnclipPipeline::Conditions UnclipPipeline::Conditions::Rows(int64_t first, int64_t last) const {
@@ -225,7 +238,7 @@ Tensor UnclipPipeline::Denoise(const UnclipRequest& r, const Conditions& c, cons
   const Tensor prompt = c.guided && c.prompt.defined() ? at::cat({c.unprompted, c.prompt}) : c.prompt;
   const auto scheduler = MakeScheduler(r.scheduler.empty() ? scheduler_ : ParseSchedulerConfig(scheduler_json_, r.scheduler, "scheduler"), r.steps);
 
-  Tensor x = latents.to(device_, at::kFloat) * scheduler->initial_sigma();
+  Tensor x = latents.to(device_, at::kFloat) * (r.latents_as_given ? 1.0 : scheduler->initial_sigma());
   for (size_t call = 0; call < scheduler->times().size(); ++call) {
     const Tensor both = twice(scheduler->ScaleInput(x));
     const Tensor times = at::full({both.size(0)}, scheduler->times()[call], both.options().dtype(at::kFloat));

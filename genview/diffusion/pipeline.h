@@ -8,8 +8,9 @@
 //   UnclipViews views = pipeline->Generate(request);                                 // uint8 [N,H,W,3]
 #pragma once
 
+#include <map>
 #include <memory>
-#include <optional>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,12 @@ struct UnclipRequest {
   std::vector<double> guidance;    // N scales; 1 or less: without guidance
   Tensor embedding_noise;          // [N,D] N(0, 1)
   Tensor latents;                  // [N,4,h,w] N(0, 1); h and w give the size of the picture
+  bool latents_as_given = false;   // true: not multiplied by the scheduler's initial sigma, as diffusers' `latents=`
   int64_t steps = 20;
   std::string scheduler;           // a class name of diffusers; empty: the folder's own
-  std::string prompt;              // for pipelines with a text encoder; guidance leads away from the empty one
+  // For pipelines with a text encoder: N texts, or none for all empty, and one that guidance leads away from.
+  std::vector<std::string> prompts;
+  std::string negative_prompt;
 };
 
 struct UnclipTrace {      // what lies between, for comparisons; fp32
@@ -59,7 +63,7 @@ class UnclipPipeline {
   int64_t native_size() const { return unet_.config.sample_size * picture_scale(); }  // pixels
   std::vector<int64_t> latent_shape() const { return {unet_.config.in_channels, unet_.config.sample_size, unet_.config.sample_size}; }
   std::string scheduler_name() const { return SchedulerName(scheduler_.kind); }
-  bool has_text() const { return text_.has_value(); }
+  bool has_text() const { return text_ != nullptr; }
   const std::string& fingerprint() const { return fingerprint_; }             // of all configs and weights
   at::Device device() const { return device_; }
 
@@ -70,7 +74,8 @@ class UnclipPipeline {
 
  private:
   UnclipPipeline() = default;
-  Tensor EncodePrompt(const std::string& prompt, int64_t rows) const;         // [rows,T,C], undefined without text encoder
+  Tensor EncodePrompts(const std::vector<std::string>& prompts) const;        // [N,T,C], undefined without text encoder
+  Tensor EncodePrompt(const std::string& prompt) const;                       // [T,C], each text once
   struct Conditions {
     Tensor labels;              // [N,2D]
     Tensor guidance;            // [N,1,1,1]
@@ -86,8 +91,11 @@ class UnclipPipeline {
   struct TextEncoder {
     ClipTokenizer tokenizer;
     ClipText tower;
+    // Of texts seen before, the empty one above all. A class name is a text, so there are few.
+    mutable std::mutex mutex;
+    mutable std::map<std::string, Tensor> known;
   };
-  std::optional<TextEncoder> text_;
+  std::unique_ptr<const TextEncoder> text_;  // null without
   EmbeddingNoiser noiser_;
   Json scheduler_json_;          // for another class with the folder's values
   SchedulerConfig scheduler_;

@@ -29,13 +29,13 @@ struct Case {
   double guidance;
   const char* scheduler;
 };
-constexpr Case kCases[] = {{"a", 20, 10, ""}, {"b", 4, 1, ""}, {"c", 6, 3, "DPMSolverMultistepScheduler"}};
+constexpr Case kCases[] = {{"a", 20, 10, ""}, {"b", 4, 1, ""}, {"c", 6, 3, "DPMSolverMultistepScheduler"}, {"d", 5, 3, "EulerDiscreteScheduler"}};
 
 UnclipRequest RequestOf(const WeightMap& io, const Case& one, const Tensor& embeddings) {
   const Tensor levels = io.At("levels");
   const auto n = static_cast<size_t>(levels.size(0));
   UnclipRequest request{.embeddings = embeddings, .levels = {}, .guidance = std::vector<double>(n, one.guidance),
-                        .embedding_noise = io.At("embedding_noise"), .latents = io.At("latents_in"), .steps = one.steps, .scheduler = one.scheduler, .prompt = ""};
+                        .embedding_noise = io.At("embedding_noise"), .latents = io.At("latents_in"), .latents_as_given = true, .steps = one.steps, .scheduler = one.scheduler, .prompts = {}, .negative_prompt = ""};
   for (size_t i = 0; i < n; ++i) request.levels.push_back(levels[static_cast<int64_t>(i)].item<int64_t>());
   return request;
 }

@@ -119,7 +119,8 @@ Faithfulness MeasureFaithfulness(const FaithfulnessConfig& config, Progress& pro
                                             .latents = NormalTensor(own.With("latents"), {count, shape[0], shape[1], shape[2]}),
                                             .steps = config.steps,
                                             .scheduler = config.scheduler,
-                                            .prompt = {}});
+                                            .prompts = {},
+                                           .negative_prompt = {}});
       views.push_back(PicturesOf(made.pictures));
       Tally& tally = tallies[k];
       tally.kept += JudgeClasses(judge, FromImages(views.back()).to(device)).cpu().eq(labels).sum().item<int64_t>();

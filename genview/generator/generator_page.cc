@@ -40,7 +40,8 @@ void WriteSamples(const GeneratorPage& page, const std::vector<Image>& originals
                                            .latents = NormalTensor(own.With("latents"), {count, shape[0], shape[1], shape[2]}),
                                            .steps = 20,
                                            .scheduler = {},
-                                           .prompt = {}});
+                                           .prompts = {},
+                                           .negative_prompt = {}});
     columns.push_back(PicturesOf(views.pictures));
   }
   std::vector<Image> sheet;

@@ -45,6 +45,10 @@ struct ViewRow {
   std::string generator;  // fingerprint
   std::string scheduler;
   int64_t retried = 0;  // 1: made again in fp32 after a NaN or black picture
+  std::string prompt;     // "" for none
+  uint64_t bytes = 0;     // size of the file; 0: not known (a manifest of an older version)
+  std::string hash;       // fingerprint of the file's contents; "" likewise
+  std::string fault;      // in lost.jsonl: why there is no picture
 };
 Json ViewRowToJson(const ViewRow& row);
 std::vector<ViewRow> ReadViewTable(const Path& manifest);  // a torn last line is left out; throws Error with the line

@@ -10,12 +10,12 @@ namespace {
   throw Error({.what = what, .where = where, .next = "make the views again, or take this line out of the manifest"});
 }
 
-uint64_t SeedOf(const Json& json, const std::string& where) {
-  const auto found = json.find("seed");
+uint64_t UnsignedOf(const Json& json, const char* key, const std::string& where) {
+  const auto found = json.find(key);
   if (found == json.end()) return 0;
   if (found->is_number_unsigned()) return found->get<uint64_t>();
   if (found->is_number_integer() && found->get<int64_t>() >= 0) return found->get<uint64_t>();
-  Fail("`seed` is not a whole number of at least 0", where);
+  Fail(Format("`{}` is not a whole number of at least 0", key), where);
 }
 
 // A manifest from elsewhere must not make anything outside of its folder be read.
@@ -34,12 +34,16 @@ ViewRow ViewRowFromJson(const Json& json, const std::string& where) {
   row.index = JsonInt(json, "index", 0, where);
   row.file = JsonString(json, "file", "", where);
   row.noise_level = JsonInt(json, "noise_level", 0, where);
-  row.seed = SeedOf(json, where);
+  row.seed = UnsignedOf(json, "seed", where);
   row.steps = JsonInt(json, "steps", 0, where);
   row.guidance = JsonDouble(json, "guidance", 0, where);
   row.generator = JsonString(json, "generator", "", where);
   row.scheduler = JsonString(json, "scheduler", "", where);
   row.retried = JsonInt(json, "retried", 0, where);
+  row.prompt = JsonString(json, "prompt", "", where);
+  row.bytes = UnsignedOf(json, "bytes", where);
+  row.hash = JsonString(json, "hash", "", where);
+  row.fault = JsonString(json, "fault", "", where);
   if (row.id.empty()) Fail("a view without the `id` of its image", where);
   if (row.index < 0) Fail(Format("the view index {} is below 0", row.index), where);
   if (!StaysInside(row.file))
@@ -50,16 +54,23 @@ ViewRow ViewRowFromJson(const Json& json, const std::string& where) {
 }  // namespace
 
 Json ViewRowToJson(const ViewRow& row) {
-  return {{"id", row.id},
-          {"index", row.index},
-          {"file", row.file},
-          {"noise_level", row.noise_level},
-          {"seed", row.seed},
-          {"steps", row.steps},
-          {"guidance", row.guidance},
-          {"generator", row.generator},
-          {"scheduler", row.scheduler},
-          {"retried", row.retried}};
+  Json json = {{"id", row.id},
+               {"index", row.index},
+               {"file", row.file},
+               {"noise_level", row.noise_level},
+               {"seed", row.seed},
+               {"steps", row.steps},
+               {"guidance", row.guidance},
+               {"generator", row.generator},
+               {"scheduler", row.scheduler},
+               {"retried", row.retried}};
+  if (!row.prompt.empty()) json["prompt"] = row.prompt;
+  if (!row.hash.empty()) {
+    json["bytes"] = row.bytes;
+    json["hash"] = row.hash;
+  }
+  if (!row.fault.empty()) json["fault"] = row.fault;
+  return json;
 }
 
 std::vector<ViewRow> ReadViewTable(const Path& manifest) {

@@ -17,6 +17,13 @@ struct EnumNames<NoisePolicy> {
       {NoisePolicy::kAdaptive, "adaptive"}, {NoisePolicy::kConstant, "constant"}, {NoisePolicy::kRandom, "random"}};
 };
 
+enum class ViewFormat { kPng, kJpeg, kWebp };
+
+template <>
+struct EnumNames<ViewFormat> {
+  static constexpr std::pair<ViewFormat, const char*> kNames[] = {{ViewFormat::kPng, "png"}, {ViewFormat::kJpeg, "jpeg"}, {ViewFormat::kWebp, "webp"}};
+};
+
 struct ViewsConfig {
   std::string images;             // IMAGES, see OpenSource
   Path generator;                 // diffusers pipeline folder
@@ -29,8 +36,11 @@ struct ViewsConfig {
   int64_t steps = 20;
   double guidance = 10;
   int64_t size = 0;               // px; 0: as the generator makes them
+  ViewFormat format = ViewFormat::kPng;
+  int64_t quality = 95;           // of jpeg and webp
   std::string scheduler;
-  std::string prompt;
+  std::string prompt;             // {class}: the name of the picture's class
+  std::string negative_prompt;
   Path noise, dump;
   RunOptions run;
 };
@@ -48,8 +58,11 @@ void VisitFields(ViewsConfig& c, Visit&& visit) {
   visit("steps", c.steps, Range<int64_t>{1, 1000}, "denoising steps per view");
   visit("guidance", c.guidance, Range<double>{0, 100}, "classifier-free guidance scale; 1 turns it off");
   visit("size", c.size, Range<int64_t>{0, 16384}, "pixels per side of the written views; 0: as the generator makes them");
+  visit("format", c.format, Any{}, "of the written pictures: png, jpeg or webp");
+  visit("quality", c.quality, Range<int64_t>{1, 100}, "of jpeg and webp");
   visit("scheduler", c.scheduler, Any{}, "PNDM, DDIM, DPMSolverMultistep or EulerDiscrete; empty: the generator's own");
-  visit("prompt", c.prompt, Any{}, "text, for generators with a text encoder");
+  visit("prompt", c.prompt, Any{}, "text, for generators with a text encoder; {class} stands for the picture's class");
+  visit("negative_prompt", c.negative_prompt, Any{}, "text that guidance leads away from");
   visit("noise", c.noise, Any{}, "file with latents [N,4,h,w] and embedding_noise [N,D] in place of the seed's");
   visit("dump", c.dump, Any{}, "file for the tensors in between");
   visit("run", c.run, Section{}, "");

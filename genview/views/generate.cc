@@ -41,8 +41,13 @@ class ViewsRun {
   UnclipViews Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings, UnclipTrace* trace) const;
   void MakeAgainInFp32(const Batch& batch, UnclipViews& views, std::vector<bool>& retried);
   void WriteBatch(const Batch& batch, const UnclipViews& views, const std::vector<bool>& retried);
+  std::string Encoded(const Image& image) const;
   void LeaveOut(int64_t view, const std::string& reason);
+  void LeaveOutLost(int64_t view);
+  void CheckPrompts() const;
+  std::string PromptOf(const SourceItem& item) const;
   int64_t ImageOf(int64_t view) const { return view / config_.per_image; }
+  bool IsToMake(int64_t view) const { return !folder_->Has(view) && !folder_->IsLost(view); }
   const SourceItem& ItemOf(int64_t view) const { return source_->item(ImageOf(view)); }
 
   ViewsConfig config_;
@@ -85,27 +90,65 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress)
   noise_.emplace(config_.noise, summary_.asked, pipeline_->latent_shape(), pipeline_->embedding_width());
   if (config_.run.batch == 0) config_.run.batch = AutoBatch(device_, noise_->latent_shape());
   if (!config_.dump.empty()) dump_.emplace();
+  CheckPrompts();
   folder_.emplace(config_.out, Settings(), WantedRows(), /*redo=*/dump_.has_value());
 }
 
+constexpr std::string_view kClassMark = "{class}";
+
+void ViewsRun::CheckPrompts() const {
+  const auto refuse = [](const std::string& what, const std::string& next) { throw UsageError({.what = what, .where = "prompt, negative_prompt", .next = next}); };
+  if (config_.prompt.empty() && config_.negative_prompt.empty()) return;
+  if (!pipeline_->has_text()) refuse("the generator has no text encoder", "leave the prompts away, or give a generator that reads text");
+  if (config_.prompt.find(kClassMark) == std::string::npos) return;
+  for (int64_t i = 0; i < source_->size(); ++i) {
+    if (source_->item(i).label < 0) {
+      refuse(Format("the prompt asks for the class of {}, which has none", source_->item(i).id), "give pictures in folders by class, or a prompt without {class}");
+    }
+  }
+}
+
+std::string ViewsRun::PromptOf(const SourceItem& item) const {
+  std::string prompt = config_.prompt;
+  size_t at = prompt.find(kClassMark);
+  while (at != std::string::npos) {
+    const std::string& name = source_->classes()[static_cast<size_t>(item.label)];
+    prompt.replace(at, kClassMark.size(), name);
+    at = prompt.find(kClassMark, at + name.size());
+  }
+  return prompt;
+}
+
 std::vector<ViewRow> ViewsRun::WantedRows() const {
-  const auto names = ViewFileNames(*source_, config_.per_image);
+  const auto names = ViewFileNames(*source_, config_.per_image, ViewEnding(config_.format));
   const std::string scheduler = config_.scheduler.empty() ? pipeline_->scheduler_name() : SchedulerName(ParseSchedulerKind(config_.scheduler, "--scheduler"));
   std::vector<ViewRow> rows;
   for (int64_t view = 0; view < summary_.asked; ++view) {
     const SourceItem& item = ItemOf(view);
     const int64_t k = view % config_.per_image;
-    rows.push_back({.id = item.id, .index = k, .file = names[static_cast<size_t>(view)], .noise_level = levels_.For(item, k).value_or(-1),
-                    .seed = ViewSeed(config_.run.seed, item.id, k), .steps = config_.steps, .guidance = config_.guidance,
-                    .generator = pipeline_->fingerprint(), .scheduler = scheduler});
+    ViewRow row;
+    row.id = item.id;
+    row.index = k;
+    row.file = names[static_cast<size_t>(view)];
+    row.noise_level = levels_.For(item, k).value_or(-1);
+    row.seed = ViewSeed(config_.run.seed, item.id, k);
+    row.steps = config_.steps;
+    row.guidance = config_.guidance;
+    row.generator = pipeline_->fingerprint();
+    row.scheduler = scheduler;
+    row.prompt = PromptOf(item);
+    rows.push_back(std::move(row));
   }
   return rows;
 }
 
 // What a picture depends on and its row does not say. The batch size changes pictures to rounding only.
 Json ViewsRun::Settings() const {
-  return {{"format", 1}, {"size", config_.size}, {"prompt", config_.prompt}, {"noise", noise_->fingerprint()},
-          {"precision", compute_ == at::kFloat ? "fp32" : compute_ == at::kHalf ? "fp16" : "bf16"}};
+  Json settings = {{"format", 1}, {"size", config_.size}, {"prompt", config_.prompt}, {"noise", noise_->fingerprint()},
+                   {"precision", compute_ == at::kFloat ? "fp32" : compute_ == at::kHalf ? "fp16" : "bf16"}};
+  if (!config_.negative_prompt.empty()) settings["negative_prompt"] = config_.negative_prompt;
+  if (config_.format != ViewFormat::kPng) settings["quality"] = config_.quality;
+  return settings;
 }
 
 // All views of every batch that has one to make, in order: a batch is computed whole or not at all.
@@ -114,7 +157,7 @@ std::vector<int64_t> ViewsRun::ViewsToCompute() const {
   for (int64_t begin = 0; begin < summary_.asked; begin += config_.run.batch) {
     const int64_t end = std::min(begin + config_.run.batch, summary_.asked);
     bool missing = false;
-    for (int64_t view = begin; view < end; ++view) missing = missing || !folder_->Has(view);
+    for (int64_t view = begin; view < end; ++view) missing = missing || IsToMake(view);
     for (int64_t view = begin; missing && view < end; ++view) views.push_back(view);
   }
   return views;
@@ -145,10 +188,18 @@ void ViewsRun::LeaveOut(int64_t view, const std::string& reason) {
   skipped_.Add(id, reason);
 }
 
+void ViewsRun::LeaveOutLost(int64_t view) {
+  const ViewRow& row = folder_->wanted(view);
+  const std::string reason = config_.per_image == 1 ? Format("the view is {}, in fp32 too", row.fault) : Format("view {} is {}, in fp32 too", row.index, row.fault);
+  LeaveOut(view, reason);
+  summary_.lost.push_back(Format("{}: {}", row.id, reason));
+}
+
 UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings, UnclipTrace* trace) const {
   std::vector<Tensor> pixels, latents, noises;
   UnclipRequest request{.embeddings = {}, .levels = {}, .guidance = std::vector<double>(batch.size(), config_.guidance), .embedding_noise = {},
-                        .latents = {}, .steps = config_.steps, .scheduler = config_.scheduler, .prompt = config_.prompt};
+                        .latents = {}, .latents_as_given = !config_.noise.empty(), .steps = config_.steps, .scheduler = config_.scheduler,
+                        .prompts = {}, .negative_prompt = config_.negative_prompt};
   for (const Slot& slot : batch) {
     const ViewRow& row = folder_->wanted(slot.view);
     const ViewNoise noise = noise_->For(slot.view, row.seed);
@@ -156,6 +207,7 @@ UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batc
     latents.push_back(noise.latents);
     noises.push_back(noise.embedding);
     request.levels.push_back(row.noise_level);
+    request.prompts.push_back(row.prompt);
   }
   request.embeddings = pipeline.EncodeImages(at::stack(pixels));
   request.latents = at::stack(latents);
@@ -188,18 +240,29 @@ Image ToImage(const Tensor& picture, int64_t size) {  // uint8 [H,W,3]
   return size == 0 || (image.width == size && image.height == size) ? image : Resize(image, size, size, Filter::kBicubic);
 }
 
+std::string ViewsRun::Encoded(const Image& image) const {
+  const auto quality = static_cast<int>(config_.quality);
+  switch (config_.format) {
+    case ViewFormat::kJpeg: return EncodeJpeg(image, quality);
+    case ViewFormat::kWebp: return EncodeWebp(image, quality);
+    case ViewFormat::kPng: break;
+  }
+  return EncodePng(image);
+}
+
 void ViewsRun::WriteBatch(const Batch& batch, const UnclipViews& views, const std::vector<bool>& retried) {
-  const auto needed = [&](size_t i) { return views.faults[i].empty() && !folder_->Has(batch[i].view); };
+  const auto needed = [&](size_t i) { return views.faults[i].empty() && IsToMake(batch[i].view); };
   // Pictures on all threads; their rows, which vouch for them, afterwards and in order.
   at::parallel_for(0, static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto at = static_cast<size_t>(i);
-      if (needed(at)) folder_->WritePicture(batch[at].view, ToImage(views.pictures[i], config_.size));
+      if (needed(at)) folder_->WritePicture(batch[at].view, Encoded(ToImage(views.pictures[i], config_.size)));
     }
   });
   for (size_t i = 0; i < batch.size(); ++i) {
-    if (!views.faults[i].empty()) {
-      LeaveOut(batch[i].view, Format("the view is {}, in fp32 too", views.faults[i]));
+    if (!views.faults[i].empty() && IsToMake(batch[i].view)) {
+      folder_->AddLost(batch[i].view, views.faults[i]);
+      LeaveOutLost(batch[i].view);
     } else if (needed(i)) {
       folder_->AddRow(batch[i].view, retried[i]);
       ++summary_.made;
@@ -213,7 +276,7 @@ void ViewsRun::MakeBatch(Batch& batch) {
     if (!slot.fault.empty()) LeaveOut(slot.view, slot.fault);
   }
   std::erase_if(batch, [](const Slot& slot) { return !slot.fault.empty(); });
-  const bool needed = std::any_of(batch.begin(), batch.end(), [&](const Slot& slot) { return !folder_->Has(slot.view); });
+  const bool needed = std::any_of(batch.begin(), batch.end(), [&](const Slot& slot) { return IsToMake(slot.view); });
   if (!needed) return;  // what is missing cannot be made
   Tensor embeddings;
   UnclipTrace trace;
@@ -235,6 +298,9 @@ void ViewsRun::MakeBatch(Batch& batch) {
 ViewsSummary ViewsRun::Run() {
   const c10::InferenceMode guard;
   const std::vector<int64_t> views = ViewsToCompute();
+  for (int64_t view = 0; view < summary_.asked; ++view) {
+    if (folder_->IsLost(view)) LeaveOutLost(view);
+  }
   progress_.Begin("views", summary_.asked, "views");
   OrderedBatches<Batch> batches({.begin = 0, .end = static_cast<int64_t>(views.size()), .batch = config_.run.batch,
                                  .threads = std::min<int64_t>(ResolveThreads(config_.run.threads), config_.run.batch), .ahead = 2},
@@ -259,6 +325,10 @@ ViewsSummary ViewsRun::Run() {
   if (summary_.made < summary_.written) text += Format(", {} of them before", summary_.written - summary_.made);
   if (summary_.skipped > 0) text += Format(", {} pictures left out (skipped.tsv)", summary_.skipped);
   if (summary_.retried > 0) text += Format(", {} made again in fp32", summary_.retried);
+  if (!summary_.lost.empty()) {
+    std::sort(summary_.lost.begin(), summary_.lost.end());
+    text += Format("; {} unusable: {}{}", summary_.lost.size(), summary_.lost.front(), summary_.lost.size() > 1 ? ", ..." : "");
+  }
   progress_.End(text);
   return summary_;
 }

@@ -4,7 +4,7 @@
 //   ViewsSummary done = GenerateViews(config, progress);
 //
 // Files under `out`: FILE.png for each picture, manifest.jsonl (ViewRow), settings.json, skipped.tsv where pictures were left
-// out. Resumes by itself. Pictures are computed in batches whose members depend on the list of pictures and the batch size
+// out, lost.jsonl where views came out as not a number or black even in fp32. Resumes by itself. Pictures are computed in batches whose members depend on the list of pictures and the batch size
 // alone, so a run that was stopped and begun again ends with the same bytes; another batch size changes them to rounding.
 #pragma once
 
@@ -19,6 +19,7 @@ struct ViewsSummary {
   int64_t made = 0;     // of them, in this run
   int64_t skipped = 0;  // pictures left out, see skipped.tsv
   int64_t retried = 0;  // views made again in fp32 in this run
+  std::vector<std::string> lost;  // views that were unusable in fp32, too: "ID: why", sorted; not tried again by the next run
   Path folder;
 };
 

@@ -3,6 +3,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "genview/base/hash.h"
 #include "genview/base/text.h"
 
 namespace genview {
@@ -16,11 +17,13 @@ std::string WithoutEnding(const std::string& id) {
   return has ? id.substr(0, dot) : id;
 }
 
-std::string Named(const std::string& stem, int64_t k) { return k == 0 ? stem + ".png" : Format("{}_{}.png", stem, k); }
+std::string Named(const std::string& stem, int64_t k, const std::string& ending) {
+  return k == 0 ? stem + ending : Format("{}_{}{}", stem, k, ending);
+}
 
 bool Agrees(const ViewRow& a, const ViewRow& b) {
   return a.file == b.file && a.noise_level == b.noise_level && a.seed == b.seed && a.steps == b.steps && a.guidance == b.guidance &&
-         a.generator == b.generator && a.scheduler == b.scheduler;
+         a.generator == b.generator && a.scheduler == b.scheduler && a.prompt == b.prompt;
 }
 
 std::string Lines(const std::vector<ViewRow>& rows, const std::vector<bool>& chosen) {
@@ -33,12 +36,14 @@ std::string Lines(const std::vector<ViewRow>& rows, const std::vector<bool>& cho
 
 }  // namespace
 
-std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_image) {
+std::string ViewEnding(ViewFormat format) { return format == ViewFormat::kPng ? ".png" : format == ViewFormat::kJpeg ? ".jpg" : ".webp"; }
+
+std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_image, const std::string& ending) {
   std::vector<std::string> names;
   std::unordered_map<std::string, int64_t> uses;
   for (int64_t i = 0; i < source.size(); ++i) {
     for (int64_t k = 0; k < per_image; ++k) {
-      names.push_back(Named(WithoutEnding(source.item(i).id), k));
+      names.push_back(Named(WithoutEnding(source.item(i).id), k, ending));
       ++uses[names.back()];
     }
   }
@@ -46,7 +51,7 @@ std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_im
   for (size_t view = 0; view < names.size(); ++view) {
     const std::string& id = source.item(static_cast<int64_t>(view) / per_image).id;
     const int64_t k = static_cast<int64_t>(view) % per_image;
-    if (uses[names[view]] > 1) names[view] = Named(id, k);
+    if (uses[names[view]] > 1) names[view] = Named(id, k, ending);
     if (!taken.insert(names[view]).second) {
       throw Error({.what = Format("two views would be written to {}", names[view]), .where = id, .next = "rename one of the pictures"});
     }
@@ -62,10 +67,11 @@ ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<Vie
     if (fs::is_directory(each)) SweepPartFiles(each);
   }
   // The old rows go before the new settings come: whatever happens between, no row stands under settings it was not made with.
-  const Path file = folder_ / "settings.json", manifest = folder_ / "manifest.jsonl";
+  const Path file = folder_ / "settings.json", manifest = folder_ / "manifest.jsonl", lost = folder_ / "lost.jsonl";
   if (!fs::exists(file) || ReadFile(file) != settings.dump(2) + "\n") {
     std::error_code code;
     fs::remove(manifest, code);
+    fs::remove(lost, code);
     WriteFile(file, settings.dump(2) + "\n");
   }
   DropForeignRows(redo);
@@ -73,42 +79,74 @@ ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<Vie
 }
 
 void ViewFolder::DropForeignRows(bool redo) {
-  const Path manifest = folder_ / "manifest.jsonl";
-  if (!fs::exists(manifest)) return;
+  const Path manifest = folder_ / "manifest.jsonl", lost = folder_ / "lost.jsonl";
   std::unordered_map<std::string, size_t> views;
   for (size_t i = 0; i < rows_.size(); ++i) views.emplace(Format("{}\t{}", rows_[i].index, rows_[i].id), i);
-  bool foreign = redo;
-  for (const ViewRow& row : ReadViewTable(manifest)) {
-    const auto found = views.find(Format("{}\t{}", row.index, row.id));
-    std::error_code code;
-    const bool good = !redo && found != views.end() && Agrees(row, rows_[found->second]) && fs::file_size(folder_ / row.file, code) > 0 && !code;
-    if (!good) {
-      foreign = true;
-      continue;
+  // Takes the rows of a table that `fits` finds good; true when it left any.
+  const auto take = [&](const Path& table, auto&& fits) {
+    bool foreign = false;
+    for (const ViewRow& row : fs::exists(table) ? ReadViewTable(table) : std::vector<ViewRow>{}) {
+      const auto found = views.find(Format("{}\t{}", row.index, row.id));
+      const bool good = !redo && found != views.end() && Agrees(row, rows_[found->second]) && fits(row, found->second);
+      foreign = foreign || !good;
+      if (good) rows_[found->second] = row;
     }
-    done_[found->second] = true;
+    return foreign;
+  };
+  const bool foreign_row = take(manifest, [&](const ViewRow& row, size_t view) {
+    std::error_code code;
+    const uint64_t size = fs::file_size(folder_ / row.file, code);
+    if (code || size == 0 || (row.bytes != 0 && row.bytes != size)) return false;
+    done_[view] = true;
     ++count_;
-    rows_[found->second].retried = row.retried;
-  }
-  if (foreign) WriteFile(manifest, Lines(rows_, done_));
+    return true;
+  });
+  const bool foreign_lost = take(lost, [&](const ViewRow& row, size_t view) { return !done_[view] && !row.fault.empty(); });
+  if (foreign_row) WriteFile(manifest, Lines(rows_, done_));
+  if (foreign_lost) WriteLost();
 }
 
-void ViewFolder::WritePicture(int64_t view, const Image& image) const { WriteFile(folder_ / wanted(view).file, EncodePng(image)); }
+void ViewFolder::WriteLost() const {
+  std::vector<bool> lost;
+  for (const ViewRow& row : rows_) lost.push_back(!row.fault.empty());
+  const std::string text = Lines(rows_, lost);
+  const Path file = folder_ / "lost.jsonl";
+  std::error_code code;
+  if (text.empty()) fs::remove(file, code);
+  else if (!fs::exists(file) || ReadFile(file, UINT64_MAX) != text) WriteFile(file, text);
+}
+
+void ViewFolder::WritePicture(int64_t view, std::string_view bytes) {
+  ViewRow& row = rows_[static_cast<size_t>(view)];
+  WriteFile(folder_ / row.file, bytes);
+  row.bytes = bytes.size();
+  row.hash = Fingerprint(bytes);
+}
 
 void ViewFolder::AddRow(int64_t view, bool retried) {
   const auto i = static_cast<size_t>(view);
   rows_[i].retried = retried ? 1 : 0;
+  rows_[i].fault.clear();
   done_[i] = true;
   ++count_;
   log_->Append(ViewRowToJson(rows_[i]).dump());
 }
 
+void ViewFolder::AddLost(int64_t view, const std::string& fault) {
+  const auto i = static_cast<size_t>(view);
+  rows_[i].fault = fault;
+  if (lost_log_ == nullptr) lost_log_ = std::make_unique<LineLog>(folder_ / "lost.jsonl");
+  lost_log_->Append(ViewRowToJson(rows_[i]).dump());
+}
+
 void ViewFolder::Finish() {
   log_->Sync();
   log_.reset();
+  lost_log_.reset();
   const std::string text = Lines(rows_, done_);
   const Path manifest = folder_ / "manifest.jsonl";
   if (!fs::exists(manifest) || ReadFile(manifest, UINT64_MAX) != text) WriteFile(manifest, text);
+  WriteLost();
 }
 
 }  // namespace genview

@@ -2,7 +2,7 @@
 // Killed at any point, it holds whole pictures and whole rows; what it holds can be told from what is missing.
 //
 //   ViewFolder folder(config.out, settings, wanted);         // wanted: the row of every view, in order, as it will be
-//   if (!folder.Has(view)) folder.Write(view, image, row);
+//   if (!folder.Has(view)) folder.WritePicture(view, bytes), folder.AddRow(view, false);
 //   folder.Finish();                                          // the manifest in the order of the sources
 #pragma once
 
@@ -11,14 +11,17 @@
 #include <vector>
 
 #include "genview/data/source.h"
-#include "genview/image/image.h"
 #include "genview/records/records.h"
+#include "genview/views/config.h"
 
 namespace genview {
 
-// File names of all views, image by image: the id with .png in place of its ending, "_k" before it for k > 0. Where two
-// views would share one, both keep the ending ("a.jpg.png").
-std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_image);
+// Ending of the files of a format: ".png", ".jpg", ".webp".
+std::string ViewEnding(ViewFormat format);
+
+// File names of all views, image by image: the id with `ending` in place of its own, "_k" before it for k > 0. Where two
+// views would share one, both keep the id's ending ("a.jpg.png").
+std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_image, const std::string& ending = ".png");
 
 class ViewFolder {
  public:
@@ -27,21 +30,25 @@ class ViewFolder {
   ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo);
 
   bool Has(int64_t view) const { return done_[static_cast<size_t>(view)]; }
+  // A view that came out unusable in fp32, too, in this run or one before: it would be no better the next time.
+  bool IsLost(int64_t view) const { return !rows_[static_cast<size_t>(view)].fault.empty(); }
   int64_t count() const { return count_; }                    // views that are there
   const ViewRow& wanted(int64_t view) const { return rows_[static_cast<size_t>(view)]; }
-  // The picture and then its row. Not thread-safe; WritePicture is.
-  void WritePicture(int64_t view, const Image& image) const;
+  // The picture's file. Thread-safe for different views; its row, which vouches for it, comes after it.
+  void WritePicture(int64_t view, std::string_view bytes);
   void AddRow(int64_t view, bool retried);
+  void AddLost(int64_t view, const std::string& fault);       // into lost.jsonl
   void Finish();
 
  private:
   void DropForeignRows(bool redo);
+  void WriteLost() const;
 
   Path folder_;
   std::vector<ViewRow> rows_;
   std::vector<bool> done_;
   int64_t count_ = 0;
-  std::unique_ptr<LineLog> log_;
+  std::unique_ptr<LineLog> log_, lost_log_;
 };
 
 }  // namespace genview

@@ -1,6 +1,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include "genview/base/hash.h"
 #include "genview/tensor/safetensors.h"
 #include "genview/views/generate.h"
 #include "genview/views/likeness.h"
@@ -191,6 +192,74 @@ TEST_F(Views, APictureThatIsNotANumberIsNamedAndItsNeighboursAreMade) {
   const ViewsSummary done = GenerateViews(c, quiet_);
   EXPECT_EQ(done.written, 4);
   EXPECT_NE(ReadFile(c.out / "skipped.tsv").find("not a number"), std::string::npos);
+  const std::string id = OpenSource(c.images)->item(3).id;
+  EXPECT_EQ(done.lost, std::vector<std::string>{id + ": the view is not a number, in fp32 too"});
+  // It would come out the same: nothing is computed again, and all files stay.
+  const auto before = Files(c.out);
+  struct CountsUpdates : Progress {
+    void Update(int64_t, double, std::string_view) override { ++updates; }
+    int updates = 0;
+  } counts;
+  const ViewsSummary again = GenerateViews(c, counts);
+  EXPECT_EQ(counts.updates, 0);
+  EXPECT_EQ(again.lost, done.lost);
+  EXPECT_EQ(again.skipped, 1);
+  EXPECT_EQ(Files(c.out), before);
+  c.steps = 3;  // another view: tried
+  GenerateViews(c, counts);
+  EXPECT_EQ(counts.updates, 3);
+}
+
+TEST_F(Views, FormatsAreWrittenUnderTheirEndings) {
+  ViewsConfig c = Config();
+  GenerateViews(c, quiet_);
+  const auto png = DecodeImage(ReadFile(c.out / ReadViewTable(c.out / "manifest.jsonl")[0].file));
+  for (const auto& [format, ending] : {std::pair{ViewFormat::kJpeg, ".jpg"}, std::pair{ViewFormat::kWebp, ".webp"}}) {
+    c.format = format;
+    c.out = folder_ / ending;
+    GenerateViews(c, quiet_);
+    const ViewRow row = ReadViewTable(c.out / "manifest.jsonl")[0];
+    EXPECT_TRUE(row.file.ends_with(ending));
+    const std::string bytes = ReadFile(c.out / row.file);
+    EXPECT_EQ(row.bytes, bytes.size());
+    EXPECT_EQ(row.hash, Fingerprint(bytes));
+    const auto image = DecodeImage(bytes);
+    ASSERT_TRUE(image);
+    double sum = 0;
+    for (size_t i = 0; i < image->pixels.size(); ++i) sum += std::abs(image->pixels[i] - png->pixels[i]);
+    EXPECT_LT(sum / static_cast<double>(image->pixels.size()), 40) << ending;  // noise of few pixels
+  }
+  c.quality = 30;
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 5);
+}
+
+TEST_F(Views, APromptIsMadeForEachClass) {
+  ViewsConfig c = Config();
+  c.generator = kGolden / "pipeline_text";
+  c.prompt = "a {class}, {class}!";
+  c.negative_prompt = "the hat";
+  GenerateViews(c, quiet_);
+  const auto source = OpenSource(c.images);
+  const auto rows = ReadViewTable(c.out / "manifest.jsonl");
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const std::string& name = source->classes()[static_cast<size_t>(source->item(static_cast<int64_t>(i)).label)];
+    EXPECT_EQ(rows[i].prompt, "a " + name + ", " + name + "!");
+  }
+  // A row is what it is with its own prompt for all.
+  ViewsConfig one = c;
+  one.out = folder_ / "one";
+  one.prompt = rows[2].prompt;
+  GenerateViews(one, quiet_);
+  EXPECT_EQ(ReadFile(one.out / rows[2].file), ReadFile(c.out / rows[2].file));
+  EXPECT_NE(ReadFile(one.out / rows[1].file), ReadFile(c.out / rows[1].file));
+  one.negative_prompt.clear();
+  EXPECT_EQ(GenerateViews(one, quiet_).made, 5);
+  EXPECT_NE(ReadFile(one.out / rows[2].file), ReadFile(c.out / rows[2].file));
+  c.images = (kGolden / "pipeline_text").string();  // pictures without classes
+  EXPECT_THROW(GenerateViews(c, quiet_), UsageError);
+  c = Config();  // a generator without text
+  c.prompt = "a cat";
+  EXPECT_THROW(GenerateViews(c, quiet_), UsageError);
 }
 
 // The whole stage against diffusers: pictures, levels and noise from files, every tensor in between.
@@ -210,7 +279,7 @@ TEST_F(Views, DumpEqualsDiffusers) {
     c.dump = folder_ / "dump.safetensors";
     c.out = folder_ / name / "views";
     struct Case { const char* name; int64_t steps; double guidance; const char* scheduler; };
-    for (const Case& one : {Case{"a", 20, 10, ""}, Case{"c", 6, 3, "DPMSolverMultistep"}}) {
+    for (const Case& one : {Case{"a", 20, 10, ""}, Case{"c", 6, 3, "DPMSolverMultistep"}, Case{"d", 5, 3, "EulerDiscrete"}}) {
       c.steps = one.steps;
       c.guidance = one.guidance;
       c.scheduler = one.scheduler;
