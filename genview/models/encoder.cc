@@ -8,6 +8,7 @@
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
+#include "genview/models/convnext.h"
 #include "genview/models/weight_files.h"
 #include "genview/tensor/device.h"
 #include "genview/tensor/row_groups.h"
@@ -63,6 +64,35 @@ class ClipEncoder : public Encoder {
     return {.embeddings = out.embedding, .tokens = out.tokens};
   }
   ClipVision tower_;
+};
+
+class ConvNextEncoder : public Encoder {
+ public:
+  ConvNextEncoder(const ConvNextConfig& config, const WeightMap& weights, const Preprocess& preprocess, const std::string& config_where,
+                  std::string fingerprint, at::Device device, at::ScalarType compute) {
+    CheckSize(CountConvNextParameters(config), weights, config_where);
+    tower_ = MakeConvNext(config);
+    WeightReader reader(weights);
+    LoadConvNext(tower_, reader);
+    reader.Finish(ClipIgnored(ClipLayout::kOpenClip));
+    FuseConvNext(tower_);
+    Place(ListWeights(tower_), device, compute);
+    embedding_width_ = config.embedding_width;
+    token_width_ = config.widths.back();
+    grid_ = config.grid();
+    preprocess_ = preprocess;
+    name_ = Format("open_clip ConvNeXt, {} blocks up to {}", config.depths[0] + config.depths[1] + config.depths[2] + config.depths[3], config.widths.back());
+    fingerprint_ = std::move(fingerprint);
+    device_ = device;
+    compute_ = compute;
+  }
+
+ private:
+  Output Forward(const Tensor& pixels, bool) const override {
+    const ConvNextOutput out = ForwardConvNext(tower_, pixels);
+    return {.embeddings = out.embedding, .tokens = out.tokens};
+  }
+  ConvNext tower_;
 };
 
 class BackboneEncoder : public Encoder {
@@ -135,9 +165,16 @@ std::string FingerprintOf(std::vector<Path> files, const Json& config, const Pre
 std::shared_ptr<Encoder> OpenOpenClip(const Path& folder, at::Device device, at::ScalarType compute) {
   const Path path = folder / "open_clip_config.json";
   const Json json = ReadJson(path);
-  const ClipVisionConfig config = ClipConfigFromOpenClip(json, path.string());
-  const Preprocess preprocess = PreprocessFromOpenClip(json.value("preprocess_cfg", Json::object()), config.image_size, path.string());
+  const Json rules = json.value("preprocess_cfg", Json::object());
   std::vector<Path> files;
+  if (IsConvNext(json)) {
+    const ConvNextConfig config = ConvNextConfigFromOpenClip(json, path.string());
+    const Preprocess preprocess = PreprocessFromOpenClip(rules, config.image_size, path.string());
+    const WeightMap weights = ReadWeights(folder, {"open_clip_model", "model"}, files);
+    return std::make_shared<ConvNextEncoder>(config, weights, preprocess, path.string(), FingerprintOf(files, json, preprocess), device, compute);
+  }
+  const ClipVisionConfig config = ClipConfigFromOpenClip(json, path.string());
+  const Preprocess preprocess = PreprocessFromOpenClip(rules, config.image_size, path.string());
   const WeightMap weights = ReadWeights(folder, {"open_clip_model", "model"}, files);
   auto encoder = std::make_shared<ClipEncoder>(config, weights, ClipLayout::kOpenClip, preprocess, path.string(), device, compute);
   encoder->set_fingerprint(FingerprintOf(files, json, preprocess));
