@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "genview/dist/group.h"
 
 namespace genview {
 
@@ -32,6 +33,7 @@ struct Args {
   const Command* command = nullptr;
   Json values = Json::object();  // of the command's config, nested
   ProgramOptions program;
+  Group* group = &Alone();       // the processes that share this command's work
 };
 
 // `words` without the program's and the command's name.

@@ -1,5 +1,6 @@
 // genview features: what an encoder makes of every picture.
 #include "cli/commands.h"
+#include "cli/tasks.h"
 #include "genview/eval/features.h"
 
 namespace genview {
@@ -8,7 +9,7 @@ std::vector<FieldInfo> FeaturesFields() { return DescribeFields<FeaturesConfig>(
 
 int RunFeatures(const Args& args, Progress& progress) {
   const auto config = ParseFields<FeaturesConfig>(args);
-  const FeaturesSummary done = ExtractFeatures(config, progress);
+  const FeaturesSummary done = Shared(*args.group, progress, config);
   fmt::print("{}: {} images, {} numbers each ({} skipped)\n", config.out.string(), done.images, done.embedding_width, done.skipped);
   return kOk;
 }

@@ -1,5 +1,6 @@
 // genview foreground fit|score: where the foreground of pictures is, and how much of it there is.
 #include "cli/commands.h"
+#include "cli/tasks.h"
 #include "genview/foreground/fit.h"
 #include "genview/foreground/score.h"
 
@@ -19,7 +20,7 @@ std::vector<FieldInfo> ForegroundScoreFields() { return DescribeFields<ScoreConf
 
 int RunForegroundScore(const Args& args, Progress& progress) {
   const auto config = ParseFields<ScoreConfig>(args);
-  const ScoreSummary done = ScoreForeground(config, progress);
+  const ScoreSummary done = Shared(*args.group, progress, config);
   fmt::print("{}: {} images ({} skipped), {:.1f}% foreground on the mean\n", config.out.string(), done.images, done.skipped, 100 * done.mean_ratio);
   for (const auto& [level, images] : done.per_level) fmt::print("  level {:<4} {} images\n", level, images);
   if (done.truth_overlap) fmt::print("  overlap with the true masks {:.3f} (mean IoU of {} images)\n", *done.truth_overlap, done.with_truth);

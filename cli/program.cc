@@ -1,11 +1,15 @@
 #include "cli/program.h"
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "cli/args.h"
 #include "cli/error_report.h"
 #include "cli/help.h"
+#include "cli/launcher.h"
+#include "cli/tasks.h"
 #include "cli/terminal_progress.h"
 
 namespace genview {
@@ -41,6 +45,59 @@ void CheckStdout() {
                .next = "check where the output goes, then run the command again"});
 }
 
+// What a command is to write, as far as one flag says it.
+Path OutOf(const Args& args) {
+  const auto out = args.values.find("out");
+  return out != args.values.end() && out->is_string() ? Path(out->get<std::string>()) : Path();
+}
+
+// Joins the processes that a launcher has started, each with a GPU of its own where there are several.
+std::unique_ptr<Group> JoinOthers(const LauncherPlace& place, const Args& args, const Progress& progress) {
+  if (place.size == 1) return nullptr;
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (const auto gpu = VisibleGpu(place.local_rank, visible == nullptr ? "" : visible, CountGpus())) ::setenv("CUDA_VISIBLE_DEVICES", gpu->c_str(), 1);
+  return JoinGroup(MeetingPlace(place, OutOf(args)), progress);
+}
+
+// Process 0 runs the command; the others do their share of its work and end with its code.
+int RunCommand(const Command& command, const Args& args, TerminalProgress& progress) {
+  Group& group = *args.group;
+  if (group.rank() != 0) {
+    const int code = ServeTasks(group, progress);
+    group.Leave();
+    return code;
+  }
+  const int code = command.run(args, progress);
+  progress.Clear();
+  CheckStdout();
+  EndTasks(group, code);
+  group.Leave();
+  return code;
+}
+
+// What this process says and ends with. The others are told; what they know from each other, only process 0 says.
+int End(const std::exception_ptr& thrown, const std::string& where, Group* group) {
+  std::fflush(stdout);
+  const PeerFailed* peer = nullptr;
+  Failure failure;
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const Interrupted&) {
+    failure = {{"interrupted", where, "run the same command again"}, kInterrupted};
+  } catch (const PeerFailed& other) {
+    peer = &other;
+    failure = {other.text(), other.code()};
+  } catch (...) {
+    failure = DescribeFailure(thrown, where);
+  }
+  if (group != nullptr) group->Fail(failure.exit_code, failure.text);
+  const bool silent = group != nullptr && group->rank() != 0 && !(peer != nullptr && peer->without_a_word());
+  if (silent) return failure.exit_code;
+  if (failure.exit_code == kInterrupted) fmt::print(stderr, "interrupted; what is finished is kept, and the same command goes on from there\n");
+  else fmt::print(stderr, "{}", ThreeLines(failure.text));
+  return failure.exit_code;
+}
+
 }  // namespace
 
 int RunProgram(const std::vector<std::string>& words) {
@@ -49,29 +106,24 @@ int RunProgram(const std::vector<std::string>& words) {
     return kOk;
   }
   std::string where = kCommandLine;
+  std::unique_ptr<Group> group;  // null: this process is alone
   try {
     size_t taken = 0;
     const Command& command = CommandOf(words, &taken);
-    const Args args = ParseArgs(command, {words.begin() + static_cast<std::ptrdiff_t>(taken), words.end()});
+    Args args = ParseArgs(command, {words.begin() + static_cast<std::ptrdiff_t>(taken), words.end()});
     where = Format("genview {}", command.name);
-    TerminalProgress progress(args.program.log_level);
+    const LauncherPlace place = ReadLauncher(ProcessEnvironment());
+    TerminalProgress progress(place.rank == 0 ? args.program.log_level : LogLevel::kError);
     try {
-      const int code = command.run(args, progress);
-      progress.Clear();
-      CheckStdout();
-      return code;
+      group = JoinOthers(place, args, progress);
+      if (group != nullptr) args.group = group.get();
+      return RunCommand(command, args, progress);
     } catch (...) {
       if (const std::string stage = progress.Where(); !stage.empty()) where += ": " + stage;
       throw;
     }
-  } catch (const Interrupted&) {
-    fmt::print(stderr, "interrupted; what is finished is kept, and the same command goes on from there\n");
-    return kInterrupted;
   } catch (...) {
-    std::fflush(stdout);
-    const Failure failure = DescribeFailure(std::current_exception(), where);
-    fmt::print(stderr, "{}", ThreeLines(failure.text));
-    return failure.exit_code;
+    return End(std::current_exception(), where, group.get());
   }
 }
 

@@ -69,7 +69,7 @@ int RunRun(const Args& args, Progress& progress) {
     fmt::print("{}", PlanToToml(plan));
     return kOk;
   }
-  Runner runner(std::move(plan), config.only, progress);
+  Runner runner(std::move(plan), config.only, progress, *args.group);
   runner.Go();
   PrintScores(runner.scores());
   fmt::print("{}\n{}\n", runner.headline(), runner.report().string());

@@ -4,6 +4,7 @@
 
 #include "cli/environment.h"
 #include "cli/gallery.h"
+#include "cli/tasks.h"
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/data/source.h"
@@ -28,8 +29,8 @@ RunOptions WithSeed(RunOptions run, uint64_t seed) {
 
 }  // namespace
 
-Runner::Runner(RunPlan plan, std::vector<std::string> only, Progress& progress)
-    : plan_(std::move(plan)), only_(std::move(only)), progress_(progress), book_(plan_.folder / "state", only_) {}
+Runner::Runner(RunPlan plan, std::vector<std::string> only, Progress& progress, Group& group)
+    : plan_(std::move(plan)), only_(std::move(only)), progress_(progress), group_(group), book_(plan_.folder / "state", only_) {}
 
 bool Runner::Allowed(std::string_view stage) const {
   return only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end();
@@ -126,7 +127,7 @@ Path Runner::Ratios() {
                          {"model", book_.FingerprintOf(config.model)}},
               .outputs = {out, config.masks}, .owned = {}},
              progress_, [&] {
-               const ScoreSummary done = ScoreForeground(config, progress_);
+               const ScoreSummary done = Shared(group_, progress_, config);
                return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
              });
   return out;
@@ -166,7 +167,7 @@ Path Runner::Views(const ArmPlan& arm) {
   book_.Make({.name = name, .version = kViewsVersion, .settings = Settings(FieldsToJson(arm.recipe.views), config.run), .inputs = inputs,
               .outputs = {out / "manifest.jsonl"}, .owned = {out}},
              progress_, [&] {
-               const ViewsSummary done = GenerateViews(config, progress_);
+               const ViewsSummary done = Shared(group_, progress_, config);
                return StageCounts{"views", done.asked, done.written, done.asked - done.written};
              });
   return out;

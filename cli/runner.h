@@ -12,6 +12,7 @@
 
 #include "cli/run_plan.h"
 #include "cli/stage_book.h"
+#include "genview/dist/group.h"
 #include "genview/report/scores.h"
 
 namespace genview {
@@ -19,7 +20,7 @@ namespace genview {
 class Runner {
  public:
   // `only`: foreground, generator, views, pretrain, eval, gallery, report; empty = all.
-  Runner(RunPlan plan, std::vector<std::string> only, Progress& progress);
+  Runner(RunPlan plan, std::vector<std::string> only, Progress& progress, Group& group = Alone());
 
   void Go();
   const std::vector<ArmScore>& scores() const { return scores_; }
@@ -49,6 +50,7 @@ class Runner {
   RunPlan plan_;
   std::vector<std::string> only_;
   Progress& progress_;
+  Group& group_;                                    // shares the stages that can be shared
   StageBook book_;
   std::set<std::string> making_;                    // arms whose encoder is being asked for, to find circles
   std::map<std::string, Path> made_;                // by stage name

@@ -133,6 +133,15 @@ void FeatureFile::Save(const SkippedLog& skipped) {
   parts_->saved = indices_.size();
 }
 
+void FeatureFile::Take(const FeatureFile& part) {
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    const MappedFile column(PartOf(part.path_, i));
+    const uint64_t room = i == 0 ? part.room_ : 0;
+    parts_->columns[i]->Append(column.text().substr(room, part.PartSize(i) - room));
+  }
+  EndBatch(part.indices_, part.next_);
+}
+
 void FeatureFile::Finish(const std::map<std::string, std::string>& metadata) {
   std::string header = HeaderText(columns_, static_cast<int64_t>(indices_.size()), metadata);
   GENVIEW_CHECK(header.size() + 8 <= room_, "the header has outgrown its room");
@@ -147,12 +156,26 @@ void FeatureFile::Finish(const std::map<std::string, std::string>& metadata) {
   }
   whole.MoveTo(path_);
   RemoveParts(path_);
+  RemoveShares(path_);
 }
 
 void FeatureFile::RemoveParts(const Path& path) {
   std::error_code ignored;
   std::filesystem::remove(JournalOf(path), ignored);
   for (size_t i = 0; i < 2; ++i) std::filesystem::remove(PartOf(path, i), ignored);
+}
+
+Path FeatureFile::PartOfShare(const Path& path, int64_t begin, int64_t end) {
+  return path.parent_path() / Format(".{}.share.{}-{}", path.filename().string(), begin, end);
+}
+
+void FeatureFile::RemoveShares(const Path& path) {
+  std::error_code code;
+  const Path folder = path.has_parent_path() ? path.parent_path() : Path(".");
+  const std::string beginning = Format("..{}.share.", path.filename().string());  // journals and columns lie beside a share's name
+  for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
+    if (entry.path().filename().string().starts_with(beginning)) std::filesystem::remove(entry.path(), code);
+  }
 }
 
 std::optional<int64_t> FinishedFeatures(const Path& path, const std::string& request) {
@@ -164,7 +187,8 @@ std::optional<int64_t> FinishedFeatures(const Path& path, const std::string& req
     if (origin == header.metadata.end()) return std::nullopt;
     const Json json = ParseJson(origin->second, path.string());
     if (JsonString(json, "request", "", path.string()) != request) return std::nullopt;
-    FeatureFile::RemoveParts(path);  // a kill may have come between the last two steps
+    FeatureFile::RemoveParts(path);
+    FeatureFile::RemoveShares(path);  // a kill may have come between the last two steps
     return JsonInt(json, "images", 0, path.string());
   } catch (const Error&) {
     return std::nullopt;  // some other file: it is written anew

@@ -36,8 +36,12 @@ class FeatureFile {
   void Append(size_t column, const Tensor& rows);  // [n, row_shape...]
   void EndBatch(const std::vector<int64_t>& indices, int64_t next);
   void Save(const SkippedLog& skipped);            // to the disk
+  void Take(const FeatureFile& part);              // its rows after those that are here; the part stays
   void Finish(const std::map<std::string, std::string>& metadata);  // puts the file under its name
   static void RemoveParts(const Path& path);
+  // Aside name of the rows [begin, end), which one process of several makes, and the removal of all such files.
+  static Path PartOfShare(const Path& path, int64_t begin, int64_t end);
+  static void RemoveShares(const Path& path);
 
  private:
   bool Read();

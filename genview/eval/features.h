@@ -11,6 +11,7 @@
 
 #include "genview/base/fields.h"
 #include "genview/base/progress.h"
+#include "genview/dist/group.h"
 #include "genview/tensor/run_options.h"
 
 namespace genview {
@@ -38,7 +39,8 @@ struct FeaturesSummary {
   bool up_to_date = false;  // nothing was to be done
 };
 
-// Writes `out`, and skipped.tsv beside it when there were bad pictures.
-FeaturesSummary ExtractFeatures(const FeaturesConfig& config, Progress& progress);
+// Writes `out`, and skipped.tsv beside it when there were bad pictures. The processes of a group share the pictures and end
+// with the bytes of one; only process 0 knows the sums.
+FeaturesSummary ExtractFeatures(const FeaturesConfig& config, Progress& progress, Group& group = Alone());
 
 }  // namespace genview

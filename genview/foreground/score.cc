@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 #include <set>
 
@@ -194,7 +195,7 @@ std::vector<std::string> MaskNames(const std::vector<std::string>& ids) {
   return names;
 }
 
-ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress) {
+ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress, Group& group) {
   if (config.levels.empty()) {
     throw UsageError({.what = "`levels` is empty", .where = "key `levels`", .next = "give at least one noise level"});
   }
@@ -214,37 +215,68 @@ ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress) {
 
   const std::string request = RequestOf(config, scorer);
   const ScoreFiles files(config.out, request);
-  if (const auto summary_json = files.Finished(); summary_json && MasksAreThere(scorer, *summary_json)) {
+  const std::string rows_of = request + MasksPlace(config);
+  // Process 0 says what is to be done: its machine may have another natural batch than the others'.
+  SkippedLog skipped;
+  std::optional<ScoreJournal> journal;
+  Json plan = {{"batch", EncodeBatchSize(*scorer.encoder, config.run.batch)}, {"finished", false}};
+  if (group.rank() == 0) {
+    if (const auto summary_json = files.Finished(); summary_json && MasksAreThere(scorer, *summary_json)) {
+      plan["finished"] = true;
+    } else {
+      journal.emplace(files.journal_path(), rows_of, skipped);
+      plan["first"] = journal->next();
+    }
+  }
+  plan = ParseJson(group.Broadcast(plan.dump()), "plan of process 0");
+  if (plan["finished"] == true) {
+    if (group.rank() != 0) return {};
     if (!config.lists.empty()) WriteOriginalLists(config.lists, ReadForegroundTable(config.out), config.levels);
-    ScoreSummary summary = SummaryFromJson(*summary_json, files.summary_path().string());
+    ScoreSummary summary = SummaryFromJson(*files.Finished(), files.summary_path().string());
     summary.up_to_date = true;
     return summary;
   }
-
-  SkippedLog skipped;
-  ScoreJournal journal(files.journal_path(), request + MasksPlace(config), skipped);
-  const int64_t batch_size = EncodeBatchSize(*scorer.encoder, config.run.batch);
+  const auto batch_size = plan["batch"].get<int64_t>();
   // Batches are cut by position. To get those of an undisturbed run, go on where a batch begins.
-  const int64_t first = journal.next() >= total ? total : journal.next() / batch_size * batch_size;
-  std::vector<ScoredImage> images = journal.images();
-  std::erase_if(images, [&](const ScoredImage& image) { return image.index >= first; });
-  std::vector<int64_t> indices(static_cast<size_t>(total - first));
-  std::iota(indices.begin(), indices.end(), first);
-  progress.Begin("foreground score", total, "images");
+  const auto aligned = [&](int64_t next) { return next >= total ? total : next / batch_size * batch_size; };
+  const int64_t first = aligned(plan["first"].get<int64_t>());
+  // What is left is shared; a share has a journal of its own. Alone, it is the journal.
+  const auto journal_of = [&](const Share& s, SkippedLog& bad) { return std::make_unique<ScoreJournal>(files.journal_path(s.begin, s.end), rows_of, bad); };
+  const Share share = ShareOf(group, first, total, batch_size);
+  const std::unique_ptr<ScoreJournal> part = group.size() > 1 ? journal_of(share, skipped) : nullptr;
+  ScoreJournal& own = part ? *part : *journal;
+  const int64_t begin = std::max(share.begin, aligned(own.next()));
+  std::vector<ScoredImage> images = own.images();
+  std::erase_if(images, [&](const ScoredImage& image) { return image.index >= begin; });
+  std::vector<int64_t> indices(static_cast<size_t>(std::max<int64_t>(0, share.end - begin)));
+  std::iota(indices.begin(), indices.end(), begin);
+  const int64_t shown = part ? share.begin : 0;  // where the bar begins
+  progress.Begin("foreground score", share.end - shown, "images");
   {
     const c10::InferenceMode inference;
     EncodeLoader loader(scorer.source, indices, scorer.encoder->preprocess(), batch_size, config.run.threads, skipped,
                         config.run.strict);
     for (EncodeBatch batch; loader.Next(batch);) {
       const std::vector<ScoredImage> rows = scorer.Score(batch);
-      journal.Append(rows, (rows.back().index / batch_size + 1) * batch_size, skipped);
+      own.Append(rows, (rows.back().index / batch_size + 1) * batch_size, skipped);
       images.insert(images.end(), rows.begin(), rows.end());
-      progress.Update(rows.back().index + 1, loader.WaitShare());
+      progress.Update(rows.back().index + 1 - shown, loader.WaitShare());
       progress.ThrowIfStopped();
+      group.Check();
     }
   }
 
   if (!config.masks.empty()) SyncFileSystem(config.masks);  // before the table says that all is there
+  const std::vector<std::string> bad = group.Gather(SkippedToText(skipped));
+  if (group.rank() != 0) return {};
+  for (const std::string& one : bad) AddSkipped(one, skipped);
+  if (part) images = journal->images();
+  std::erase_if(images, [&](const ScoredImage& image) { return part && image.index >= first; });
+  for (int64_t r = 0; part && r < group.size(); ++r) {
+    SkippedLog ignored;
+    const auto one = journal_of(ShareOf(r, group.size(), first, total, batch_size), ignored);
+    images.insert(images.end(), one->images().begin(), one->images().end());
+  }
   const std::vector<ForegroundRow> rows = RowsOf(scorer, images);
   const ScoreSummary summary = Summarise(rows, images, config.levels, skipped.count());
   WriteForegroundTable(config.out, rows);

@@ -14,6 +14,7 @@
 
 #include "genview/base/fields.h"
 #include "genview/base/progress.h"
+#include "genview/dist/group.h"
 #include "genview/tensor/run_options.h"
 
 namespace genview {
@@ -53,8 +54,9 @@ struct ScoreSummary {
 };
 
 // Writes `out`, a summary of the same name with the ending .json, skipped.tsv beside it when there were bad pictures, and
-// masks and lists if asked for.
-ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress);
+// masks and lists if asked for. The processes of a group share the pictures and end with the bytes of one; only process 0
+// knows the sums.
+ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress, Group& group = Alone());
 
 // Spearman's rank correlation, equal values sharing their mean rank; 0 where one side has one value alone. Sizes are equal.
 double Spearman(const std::vector<double>& a, const std::vector<double>& b);

@@ -37,7 +37,11 @@ bool ScoreJournal::Read(const Path& path, const std::string& request, SkippedLog
     if (JsonString(ParseJson(lines[0], path.string()), "request", "", path.string()) != request) return false;
     for (size_t i = 1; i < lines.size(); ++i) {
       const Json line = ParseJson(lines[i], path.string());
-      for (const Json& row : line.at("rows")) {
+      const Json& rows = line.at("rows");
+      // Rows that were made again, with batches cut elsewhere, take the place of those before.
+      const int64_t from = rows.empty() ? INT64_MAX : rows.at(0).at(0).get<int64_t>();
+      while (!images_.empty() && images_.back().index >= from) images_.pop_back();
+      for (const Json& row : rows) {
         ScoredImage image;
         image.index = row.at(0).get<int64_t>();
         image.tokens = row.at(1).get<int64_t>();
@@ -80,6 +84,8 @@ ScoreFiles::ScoreFiles(const Path& table, std::string request) : table_(table), 
 Path ScoreFiles::summary_path() const { return Path(table_).replace_extension(".json"); }
 Path ScoreFiles::journal_path() const { return table_.parent_path() / Format(".{}.journal", table_.filename().string()); }
 
+Path ScoreFiles::journal_path(int64_t begin, int64_t end) const { return Path(Format("{}.share.{}-{}", journal_path().string(), begin, end)); }
+
 std::optional<Json> ScoreFiles::Finished() const {
   std::error_code code;
   if (!std::filesystem::exists(table_, code) || !std::filesystem::exists(summary_path(), code)) return std::nullopt;
@@ -94,8 +100,11 @@ void ScoreFiles::Finish(Json summary) const {
   summary["request"] = request_;
   summary["table"] = FingerprintFile(table_);
   WriteJson(summary_path(), summary);
-  std::error_code ignored;
-  std::filesystem::remove(journal_path(), ignored);
+  std::error_code code;
+  const Path folder = table_.has_parent_path() ? table_.parent_path() : Path(".");
+  for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {  // the journal and its shares
+    if (entry.path().filename().string().starts_with(journal_path().filename().string())) std::filesystem::remove(entry.path(), code);
+  }
 }
 
 void WriteOriginalLists(const Path& folder, const std::vector<ForegroundRow>& rows, const std::vector<int64_t>& levels) {

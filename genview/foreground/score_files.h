@@ -49,6 +49,7 @@ class ScoreFiles {
   void Finish(Json summary) const;         // after the table; removes the journal
   Path summary_path() const;
   Path journal_path() const;
+  Path journal_path(int64_t begin, int64_t end) const;  // of the share that one process of several has
 
  private:
   Path table_;

@@ -67,6 +67,10 @@ class SkippedLog {
   std::shared_ptr<Shared> shared_;
 };
 
+// The rows of a log as one line of text, and back: what processes tell each other.
+std::string SkippedToText(const SkippedLog& log);
+void AddSkipped(const std::string& text, SkippedLog& log);
+
 // One score file of an arm: `linear.json`, `knn.json`.
 struct EvalResult {
   std::string kind;                    // "linear", "knn"

@@ -41,4 +41,15 @@ void SkippedLog::Write(const Path& path) const {
   WriteFile(path, text);
 }
 
+std::string SkippedToText(const SkippedLog& log) {
+  Json rows = Json::array();
+  for (const auto& [id, reason] : log.rows()) rows.push_back({id, reason});
+  return rows.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void AddSkipped(const std::string& text, SkippedLog& log) {
+  const Json rows = ParseJson(text, "pictures left out by another process");
+  for (const Json& row : rows) log.Add(row.at(0).get<std::string>(), row.at(1).get<std::string>());
+}
+
 }  // namespace genview

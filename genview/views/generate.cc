@@ -29,7 +29,7 @@ using Batch = std::vector<Slot>;
 
 class ViewsRun {
  public:
-  ViewsRun(const ViewsConfig& config, Progress& progress);
+  ViewsRun(const ViewsConfig& config, Progress& progress, Group& group);
   ViewsSummary Run();
 
  private:
@@ -44,6 +44,8 @@ class ViewsRun {
   std::string Encoded(const Image& image) const;
   void LeaveOut(int64_t view, const std::string& reason);
   void LeaveOutLost(int64_t view);
+  std::string LostReason(const ViewRow& row) const;
+  bool Gathered();
   void CheckPrompts() const;
   std::string PromptOf(const SourceItem& item) const;
   int64_t ImageOf(int64_t view) const { return view / config_.per_image; }
@@ -52,6 +54,7 @@ class ViewsRun {
 
   ViewsConfig config_;
   Progress& progress_;
+  Group& group_;
   std::shared_ptr<const ImageSource> source_;
   NoiseLevels levels_;
   at::Device device_;
@@ -76,8 +79,8 @@ int64_t AutoBatch(at::Device device, const std::vector<int64_t>& latent_shape) {
   return std::clamp<int64_t>((device.is_cuda() ? 16 * 96 * 96 : 8 * 64 * 64) / pixels, 1, 64);
 }
 
-ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress)
-    : config_(config), progress_(progress), levels_(NoiseLevels::Open(config)), device_(ChooseDevice(config.run.device)), compute_(ComputeOf(config, device_)) {
+ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
+    : config_(config), progress_(progress), group_(group), levels_(NoiseLevels::Open(config)), device_(ChooseDevice(config.run.device)), compute_(ComputeOf(config, device_)) {
   source_ = OpenSource(config_.images);
   pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_);
   if (levels_.highest() >= pipeline_->levels()) {
@@ -89,9 +92,15 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress)
   summary_.folder = config_.out;
   noise_.emplace(config_.noise, summary_.asked, pipeline_->latent_shape(), pipeline_->embedding_width());
   if (config_.run.batch == 0) config_.run.batch = AutoBatch(device_, noise_->latent_shape());
+  // Which pictures are computed together is the same in all processes: process 0 says it, whatever machines the others have.
+  if (!ParseInt(group_.Broadcast(std::to_string(config_.run.batch)), config_.run.batch)) GENVIEW_CHECK(false, "no batch size");
   if (!config_.dump.empty()) dump_.emplace();
   CheckPrompts();
-  folder_.emplace(config_.out, Settings(), WantedRows(), /*redo=*/dump_.has_value());
+  std::vector<ViewRow> wanted = WantedRows();
+  if (group_.rank() == 0) folder_.emplace(config_.out, Settings(), std::move(wanted), /*redo=*/dump_.has_value());
+  group_.Broadcast("");  // the folder is as it should be
+  if (group_.rank() != 0) folder_.emplace(config_.out, std::move(wanted), group_.rank());
+  group_.Barrier();  // nothing is added before all have seen what is there, so that all count the same turns
 }
 
 constexpr std::string_view kClassMark = "{class}";
@@ -151,14 +160,18 @@ Json ViewsRun::Settings() const {
   return settings;
 }
 
-// All views of every batch that has one to make, in order: a batch is computed whole or not at all.
+// All views of every batch that has one to make, in order: a batch is computed whole or not at all. Of several processes each
+// takes its turn; the tensors of --dump lie in one process.
 std::vector<int64_t> ViewsRun::ViewsToCompute() const {
   std::vector<int64_t> views;
+  int64_t turn = 0;
+  const auto is_mine = [&] { return dump_ ? group_.rank() == 0 : turn++ % group_.size() == group_.rank(); };
   for (int64_t begin = 0; begin < summary_.asked; begin += config_.run.batch) {
     const int64_t end = std::min(begin + config_.run.batch, summary_.asked);
     bool missing = false;
     for (int64_t view = begin; view < end; ++view) missing = missing || IsToMake(view);
-    for (int64_t view = begin; missing && view < end; ++view) views.push_back(view);
+    if (!missing || !is_mine()) continue;
+    for (int64_t view = begin; view < end; ++view) views.push_back(view);
   }
   return views;
 }
@@ -189,10 +202,27 @@ void ViewsRun::LeaveOut(int64_t view, const std::string& reason) {
 }
 
 void ViewsRun::LeaveOutLost(int64_t view) {
-  const ViewRow& row = folder_->wanted(view);
-  const std::string reason = config_.per_image == 1 ? Format("the view is {}, in fp32 too", row.fault) : Format("view {} is {}, in fp32 too", row.index, row.fault);
-  LeaveOut(view, reason);
-  summary_.lost.push_back(Format("{}: {}", row.id, reason));
+  LeaveOut(view, LostReason(folder_->wanted(view)));
+}
+
+std::string ViewsRun::LostReason(const ViewRow& row) const {
+  return config_.per_image == 1 ? Format("the view is {}, in fp32 too", row.fault) : Format("view {} is {}, in fp32 too", row.index, row.fault);
+}
+
+// Process 0 gets what the others have counted, once all rows are on the disk. False in the others.
+bool ViewsRun::Gathered() {
+  folder_->Close();
+  const Json mine = {{"made", summary_.made}, {"retried", summary_.retried}, {"skipped", SkippedToText(skipped_)}};
+  const std::vector<std::string> all = group_.Gather(mine.dump());
+  if (group_.rank() != 0) return false;
+  summary_.made = summary_.retried = 0;
+  for (const std::string& text : all) {
+    const Json one = ParseJson(text, "counts of a process");
+    summary_.made += one.at("made").get<int64_t>();
+    summary_.retried += one.at("retried").get<int64_t>();
+    AddSkipped(one.at("skipped").get<std::string>(), skipped_);
+  }
+  return true;
 }
 
 UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings, UnclipTrace* trace) const {
@@ -301,7 +331,9 @@ ViewsSummary ViewsRun::Run() {
   for (int64_t view = 0; view < summary_.asked; ++view) {
     if (folder_->IsLost(view)) LeaveOutLost(view);
   }
-  progress_.Begin("views", summary_.asked, "views");
+  // With several processes each shows what it makes itself.
+  const int64_t before = group_.size() > 1 ? folder_->count() : 0;
+  progress_.Begin("views", group_.size() > 1 ? static_cast<int64_t>(views.size()) : summary_.asked, "views");
   OrderedBatches<Batch> batches({.begin = 0, .end = static_cast<int64_t>(views.size()), .batch = config_.run.batch,
                                  .threads = std::min<int64_t>(ResolveThreads(config_.run.threads), config_.run.batch), .ahead = 2},
                                 [](int64_t, int64_t count) { return Batch(static_cast<size_t>(count)); },
@@ -310,10 +342,16 @@ ViewsSummary ViewsRun::Run() {
                                 });
   for (Batch batch; batches.Next(batch);) {
     progress_.ThrowIfStopped();
+    group_.Check();
     MakeBatch(batch);
-    progress_.Update(folder_->count(), batches.WaitShare());
+    progress_.Update(folder_->count() - before, batches.WaitShare());
   }
+  if (!Gathered()) return summary_;
   folder_->Finish();
+  for (int64_t view = 0; view < summary_.asked; ++view) {
+    const ViewRow& row = folder_->wanted(view);
+    if (folder_->IsLost(view)) summary_.lost.push_back(Format("{}: {}", row.id, LostReason(row)));
+  }
   skipped_.Write(config_.out / "skipped.tsv");
   if (dump_) dump_->Write(config_.dump);
   summary_.written = folder_->count();
@@ -326,7 +364,6 @@ ViewsSummary ViewsRun::Run() {
   if (summary_.skipped > 0) text += Format(", {} pictures left out (skipped.tsv)", summary_.skipped);
   if (summary_.retried > 0) text += Format(", {} made again in fp32", summary_.retried);
   if (!summary_.lost.empty()) {
-    std::sort(summary_.lost.begin(), summary_.lost.end());
     text += Format("; {} unusable: {}{}", summary_.lost.size(), summary_.lost.front(), summary_.lost.size() > 1 ? ", ..." : "");
   }
   progress_.End(text);
@@ -335,9 +372,9 @@ ViewsSummary ViewsRun::Run() {
 
 }  // namespace
 
-ViewsSummary GenerateViews(const ViewsConfig& config, Progress& progress) {
+ViewsSummary GenerateViews(const ViewsConfig& config, Progress& progress, Group& group) {
   CheckRequired(config, {"views", "", nullptr});
-  return ViewsRun(config, progress).Run();
+  return ViewsRun(config, progress, group).Run();
 }
 
 }  // namespace genview

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "genview/base/progress.h"
+#include "genview/dist/group.h"
 #include "genview/views/config.h"
 
 namespace genview {
@@ -19,11 +20,12 @@ struct ViewsSummary {
   int64_t made = 0;     // of them, in this run
   int64_t skipped = 0;  // pictures left out, see skipped.tsv
   int64_t retried = 0;  // views made again in fp32 in this run
-  std::vector<std::string> lost;  // views that were unusable in fp32, too: "ID: why", sorted; not tried again by the next run
+  std::vector<std::string> lost;  // views that were unusable in fp32, too: "ID: why"; not tried again by the next run
   Path folder;
 };
 
-// Throws Error (strict: also for the first picture that must be left out), UsageError, Interrupted.
-ViewsSummary GenerateViews(const ViewsConfig& config, Progress& progress);
+// Throws Error (strict: also for the first picture that must be left out), UsageError, Interrupted. The processes of a group
+// share the batches and end with the bytes of one; only process 0 knows the sums.
+ViewsSummary GenerateViews(const ViewsConfig& config, Progress& progress, Group& group = Alone());
 
 }  // namespace genview

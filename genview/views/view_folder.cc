@@ -1,7 +1,6 @@
 #include "genview/views/view_folder.h"
 
 #include <set>
-#include <unordered_map>
 
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
@@ -59,61 +58,92 @@ std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_im
   return names;
 }
 
-ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo)
-    : folder_(folder), rows_(std::move(wanted)), done_(rows_.size(), false) {
+static std::string PlaceKey(const ViewRow& row) { return Format("{}\t{}", row.index, row.id); }
+
+ViewFolder::ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank)
+    : folder_(folder), rows_(std::move(wanted)), done_(rows_.size(), false), rank_(rank) {
+  for (size_t i = 0; i < rows_.size(); ++i) places_.emplace(PlaceKey(rows_[i]), i);
+  if (rank == 0) return;
+  TakeRows(TablesOf(0), /*redo=*/false);
+  log_ = std::make_unique<LineLog>(TablesOf(rank_).manifest);
+}
+
+ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo) : ViewFolder(folder, std::move(wanted), 0) {
   std::set<Path> folders{folder_};
   for (const ViewRow& row : rows_) folders.insert((folder_ / row.file).parent_path());
   for (const Path& each : folders) {
     if (fs::is_directory(each)) SweepPartFiles(each);
   }
   // The old rows go before the new settings come: whatever happens between, no row stands under settings it was not made with.
-  const Path file = folder_ / "settings.json", manifest = folder_ / "manifest.jsonl", lost = folder_ / "lost.jsonl";
+  const Path file = folder_ / "settings.json";
+  std::vector<Tables> others = TablesOfOthers();
   if (!fs::exists(file) || ReadFile(file) != settings.dump(2) + "\n") {
     std::error_code code;
-    fs::remove(manifest, code);
-    fs::remove(lost, code);
+    others.push_back(TablesOf(0));
+    for (const Tables& tables : others) fs::remove(tables.manifest, code), fs::remove(tables.lost, code);
+    others.clear();
     WriteFile(file, settings.dump(2) + "\n");
   }
-  DropForeignRows(redo);
-  log_ = std::make_unique<LineLog>(manifest);
+  bool foreign = TakeRows(TablesOf(0), redo);
+  for (const Tables& tables : others) foreign = TakeRows(tables, redo) || foreign;
+  if (foreign || !others.empty()) WriteTables();
+  std::error_code code;
+  for (const Tables& tables : others) fs::remove(tables.manifest, code), fs::remove(tables.lost, code);
+  log_ = std::make_unique<LineLog>(TablesOf(0).manifest);
 }
 
-void ViewFolder::DropForeignRows(bool redo) {
-  const Path manifest = folder_ / "manifest.jsonl", lost = folder_ / "lost.jsonl";
-  std::unordered_map<std::string, size_t> views;
-  for (size_t i = 0; i < rows_.size(); ++i) views.emplace(Format("{}\t{}", rows_[i].index, rows_[i].id), i);
-  // Takes the rows of a table that `fits` finds good; true when it left any.
+ViewFolder::Tables ViewFolder::TablesOf(int64_t rank) const {
+  if (rank == 0) return {folder_ / "manifest.jsonl", folder_ / "lost.jsonl"};
+  return {folder_ / Format(".manifest.{}.jsonl", rank), folder_ / Format(".lost.{}.jsonl", rank)};
+}
+
+std::vector<ViewFolder::Tables> ViewFolder::TablesOfOthers() const {
+  std::set<int64_t> ranks;
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(folder_, code)) {
+    const auto parts = Split(entry.path().filename().string(), '.');  // "", manifest, RANK, jsonl
+    int64_t rank = 0;
+    if (parts.size() == 4 && parts[0].empty() && (parts[1] == "manifest" || parts[1] == "lost") && ParseInt(parts[2], rank) && rank > 0) ranks.insert(rank);
+  }
+  std::vector<Tables> tables;
+  for (const int64_t rank : ranks) tables.push_back(TablesOf(rank));
+  return tables;
+}
+
+bool ViewFolder::TakeRows(const Tables& tables, bool redo) {
+  bool foreign = false;
   const auto take = [&](const Path& table, auto&& fits) {
-    bool foreign = false;
     for (const ViewRow& row : fs::exists(table) ? ReadViewTable(table) : std::vector<ViewRow>{}) {
-      const auto found = views.find(Format("{}\t{}", row.index, row.id));
-      const bool good = !redo && found != views.end() && Agrees(row, rows_[found->second]) && fits(row, found->second);
+      const auto found = places_.find(PlaceKey(row));
+      const bool good = !redo && found != places_.end() && Agrees(row, rows_[found->second]) && fits(row, found->second);
       foreign = foreign || !good;
       if (good) rows_[found->second] = row;
     }
-    return foreign;
   };
-  const bool foreign_row = take(manifest, [&](const ViewRow& row, size_t view) {
+  take(tables.manifest, [&](const ViewRow& row, size_t view) {
     std::error_code code;
     const uint64_t size = fs::file_size(folder_ / row.file, code);
     if (code || size == 0 || (row.bytes != 0 && row.bytes != size)) return false;
+    count_ += done_[view] ? 0 : 1;
     done_[view] = true;
-    ++count_;
     return true;
   });
-  const bool foreign_lost = take(lost, [&](const ViewRow& row, size_t view) { return !done_[view] && !row.fault.empty(); });
-  if (foreign_row) WriteFile(manifest, Lines(rows_, done_));
-  if (foreign_lost) WriteLost();
+  take(tables.lost, [&](const ViewRow& row, size_t view) { return !done_[view] && !row.fault.empty(); });
+  return foreign;
 }
 
-void ViewFolder::WriteLost() const {
+// Both tables in the order of the sources; what is as it should be is left alone.
+void ViewFolder::WriteTables() const {
   std::vector<bool> lost;
-  for (const ViewRow& row : rows_) lost.push_back(!row.fault.empty());
-  const std::string text = Lines(rows_, lost);
-  const Path file = folder_ / "lost.jsonl";
+  for (size_t i = 0; i < rows_.size(); ++i) lost.push_back(!done_[i] && !rows_[i].fault.empty());
+  const Tables tables = TablesOf(0);
+  const auto write = [](const Path& file, const std::string& text) {
+    if (!fs::exists(file) || ReadFile(file, UINT64_MAX) != text) WriteFile(file, text);
+  };
+  write(tables.manifest, Lines(rows_, done_));
   std::error_code code;
-  if (text.empty()) fs::remove(file, code);
-  else if (!fs::exists(file) || ReadFile(file, UINT64_MAX) != text) WriteFile(file, text);
+  if (const std::string text = Lines(rows_, lost); !text.empty()) write(tables.lost, text);
+  else fs::remove(tables.lost, code);
 }
 
 void ViewFolder::WritePicture(int64_t view, std::string_view bytes) {
@@ -135,18 +165,24 @@ void ViewFolder::AddRow(int64_t view, bool retried) {
 void ViewFolder::AddLost(int64_t view, const std::string& fault) {
   const auto i = static_cast<size_t>(view);
   rows_[i].fault = fault;
-  if (lost_log_ == nullptr) lost_log_ = std::make_unique<LineLog>(folder_ / "lost.jsonl");
+  if (lost_log_ == nullptr) lost_log_ = std::make_unique<LineLog>(TablesOf(rank_).lost);
   lost_log_->Append(ViewRowToJson(rows_[i]).dump());
 }
 
-void ViewFolder::Finish() {
-  log_->Sync();
+void ViewFolder::Close() {
+  if (log_ != nullptr) log_->Sync();
+  if (lost_log_ != nullptr) lost_log_->Sync();
   log_.reset();
   lost_log_.reset();
-  const std::string text = Lines(rows_, done_);
-  const Path manifest = folder_ / "manifest.jsonl";
-  if (!fs::exists(manifest) || ReadFile(manifest, UINT64_MAX) != text) WriteFile(manifest, text);
-  WriteLost();
+}
+
+void ViewFolder::Finish() {
+  Close();
+  const std::vector<Tables> others = TablesOfOthers();
+  for (const Tables& tables : others) TakeRows(tables, /*redo=*/false);
+  WriteTables();
+  std::error_code code;
+  for (const Tables& tables : others) fs::remove(tables.manifest, code), fs::remove(tables.lost, code);
 }
 
 }  // namespace genview

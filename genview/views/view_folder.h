@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "genview/data/source.h"
@@ -28,6 +29,9 @@ class ViewFolder {
   // Rows that are there, agree with `wanted` and have their file are kept, if the folder was made with the same `settings`
   // (everything a picture depends on that no row names); all others are dropped. `redo`: nothing is kept.
   ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo);
+  // The same folder in process `rank` of several, once process 0 has opened it as above. Its rows go into files of its own,
+  // which process 0 takes over at the end, or when the same command is run again.
+  ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank);
 
   bool Has(int64_t view) const { return done_[static_cast<size_t>(view)]; }
   // A view that came out unusable in fp32, too, in this run or one before: it would be no better the next time.
@@ -38,16 +42,23 @@ class ViewFolder {
   void WritePicture(int64_t view, std::string_view bytes);
   void AddRow(int64_t view, bool retried);
   void AddLost(int64_t view, const std::string& fault);       // into lost.jsonl
-  void Finish();
+  void Close();   // rows are on the disk; none can be added
+  void Finish();  // process 0, after all have closed: the tables in the order of the sources
 
  private:
-  void DropForeignRows(bool redo);
-  void WriteLost() const;
+  struct Tables {
+    Path manifest, lost;
+  };
+  Tables TablesOf(int64_t rank) const;
+  std::vector<Tables> TablesOfOthers() const;
+  bool TakeRows(const Tables& tables, bool redo);  // true when some were of no use
+  void WriteTables() const;
 
   Path folder_;
   std::vector<ViewRow> rows_;
   std::vector<bool> done_;
-  int64_t count_ = 0;
+  std::unordered_map<std::string, size_t> places_;  // by id and index
+  int64_t count_ = 0, rank_ = 0;
   std::unique_ptr<LineLog> log_, lost_log_;
 };
 

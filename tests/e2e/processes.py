@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Two and three processes, started as launchers start them: the bytes of one, no process left behind by another that dies.
+
+    processes.py GENVIEW"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from run_folder import differences, genview, snapshot
+
+GENVIEW = ""
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "diffusion", "pipeline_ddim")
+RECIPE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny.toml")
+IMAGES = "shapes:count=23,size=32,seed=3"
+
+
+def variables(launcher, rank, size):
+    names = {"torchrun": ("RANK", "WORLD_SIZE"), "mpirun": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), "mpich": ("PMI_RANK", "PMI_SIZE"),
+             "srun": ("SLURM_PROCID", "SLURM_NTASKS")}[launcher]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("RANK", "WORLD_SIZE", "OMPI_", "PMI_", "SLURM_"))}
+    return {**clean, names[0]: str(rank), names[1]: str(size), "OMP_NUM_THREADS": "1"}
+
+
+def start(words, rank, size, launcher="torchrun"):
+    return subprocess.Popen([GENVIEW, *map(str, words)], env=variables(launcher, rank, size), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def together(words, size, launcher="torchrun"):
+    """Runs `size` processes; (codes, stdouts, stderrs) by rank. The last starts first: they wait for each other."""
+    processes = [start(words, rank, size, launcher) for rank in reversed(range(size))][::-1]
+    texts = [process.communicate(timeout=240) for process in processes]
+    return [p.returncode for p in processes], [t[0] for t in texts], [t[1] for t in texts]
+
+
+class Processes(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="genview-processes-")
+        self.addCleanup(self.folder.cleanup)
+
+    def path(self, *parts):
+        return os.path.join(self.folder.name, *parts)
+
+    def same(self, first, second):
+        self.assertEqual(differences(snapshot(first), snapshot(second)), [])
+
+    def good(self, words, size, launcher="torchrun"):
+        codes, outs, errors = together(words, size, launcher)
+        self.assertEqual(codes, [0] * size, errors)
+        self.assertEqual(outs[1:], [""] * (size - 1))
+        self.assertEqual(errors[1:], [""] * (size - 1))
+        return outs[0]
+
+    def alone(self, words):
+        done = genview(GENVIEW, *words, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return done.stdout
+
+    def views(self, out, *more):
+        return ["views", IMAGES, "--generator", GOLDEN, "--out", out, "--policy", "random", "--steps", 2, "--batch", 2, "--precision", "fp32", "--device", "cpu", *more]
+
+    def test_views(self):
+        said = self.alone(self.views(self.path("1", "views")))
+        for size, launcher in ((2, "torchrun"), (3, "srun")):
+            out = self.path(str(size), "views")
+            self.assertEqual(self.good(self.views(out), size, launcher).replace(out, ""), said.replace(self.path("1", "views"), ""))
+            self.same(self.path("1"), self.path(str(size)))
+        # More processes than batches, and nothing left to do.
+        self.good(self.views(self.path("2", "views")), 3, "mpirun")
+        self.same(self.path("1"), self.path("2"))
+
+    def test_features(self):
+        words = ["features", IMAGES, "--encoder", GOLDEN, "--tokens", "--batch", 4, "--device", "cpu", "--precision", "fp32", "--out"]
+        self.alone([*words, self.path("1", "f.safetensors")])
+        for size, launcher in ((2, "mpich"), (3, "torchrun")):
+            self.good([*words, self.path(str(size), "f.safetensors")], size, launcher)
+            self.same(self.path("1"), self.path(str(size)))
+
+    def test_foreground(self):
+        model = self.path("fg.safetensors")
+        self.good(["foreground", "fit", IMAGES, "--encoder", GOLDEN, "--out", model, "--device", "cpu", "--precision", "fp32"], 2)  # process 0 alone
+        words = ["foreground", "score", IMAGES, "--model", model, "--encoder", GOLDEN, "--batch", 4, "--device", "cpu", "--precision", "fp32"]
+        for size in (1, 2, 3):
+            more = ["--out", self.path(str(size), "ratios.tsv"), "--masks", self.path(str(size), "masks"), "--lists", self.path(str(size))]
+            self.alone([*words, *more]) if size == 1 else self.good([*words, *more], size)
+            self.same(self.path("1"), self.path(str(size)))
+
+    def test_a_whole_run(self):
+        self.alone(["run", RECIPE, "--out", self.path("1")])
+        self.good(["run", RECIPE, "--out", self.path("2")], 2)
+        first, second = snapshot(self.path("1")), snapshot(self.path("2"))
+        for files in (first, second):
+            del files["recipe.toml"]
+        self.assertEqual(differences(first, second), [])
+
+    def test_other_commands_and_errors(self):
+        self.assertIn("version", self.good(["doctor"], 2))
+        codes, outs, errors = together(self.views(self.path("v"), "--noise-level", 5000), 2)
+        self.assertEqual(codes, [2, 2], errors)
+        self.assertEqual([len(errors[0].splitlines()), errors[1]], [3, ""])
+        codes, _, errors = together(["views", "nowhere", *self.views(self.path("v"))[2:]], 3)
+        self.assertEqual(codes, [1, 1, 1], errors)
+        self.assertEqual([line.split(":")[0] for line in errors[0].splitlines()], ["error", "where", "try"])
+
+    def kill_one(self, killed):
+        words = self.views(self.path("k", "views"), "--steps", 40, "--per-image", 3)
+        processes = [start(words, rank, 3) for rank in range(3)]
+        manifest = self.path("k", "views", "manifest.jsonl")
+        deadline = time.time() + 120
+        while not (os.path.exists(manifest) and os.path.getsize(manifest)) and time.time() < deadline:
+            time.sleep(0.02)
+        processes[killed].send_signal(signal.SIGKILL)
+        began = time.time()
+        for rank, process in enumerate(processes):
+            _, error = process.communicate(timeout=60)
+            if rank != killed:
+                self.assertEqual(process.returncode, 1, error)
+                self.assertIn(f"process {killed} of 3 has ended without a word", error)
+        self.assertLess(time.time() - began, 45)
+
+    def test_a_killed_process_ends_the_others_and_the_command_goes_on(self):
+        words = self.views(self.path("w", "views"), "--steps", 40, "--per-image", 3)
+        self.alone(words)
+        for killed in (1, 0):
+            self.kill_one(killed)
+        self.good(self.views(self.path("k", "views"), "--steps", 40, "--per-image", 3), 2)
+        self.same(self.path("w", "views"), self.path("k", "views"))
+        rows = [json.loads(line) for line in open(self.path("k", "views", "manifest.jsonl"))]
+        self.assertEqual(len({(row["id"], row["index"]) for row in rows}), 69)
+
+
+if __name__ == "__main__":
+    GENVIEW = sys.argv.pop(1)
+    unittest.main()
