@@ -5,6 +5,7 @@
 
 #include "genview/base/fields.h"
 #include "genview/base/files.h"
+#include "genview/base/hash.h"
 #include "genview/base/random.h"
 #include "genview/base/text.h"
 #include "genview/base/toml.h"
@@ -154,6 +155,15 @@ TEST(Text, NearestNameAndUtf8) {
   EXPECT_TRUE(IsUtf8("h\xc3\xa9"));
   EXPECT_FALSE(IsUtf8("\xc0\x80"));
   EXPECT_FALSE(IsUtf8("\xed\xa0\x80"));
+}
+
+TEST(Fingerprint, OfALargeFileIsThatOfItsBytes) {
+  const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "genview-large";
+  std::string bytes((size_t{16} << 20) + 4097, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 2654435761U >> 13);
+  WriteFileUnsynced(path, bytes);
+  EXPECT_EQ(FingerprintFile(path), Fingerprint(bytes));
+  std::filesystem::remove(path);
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 
 #include <ATen/Parallel.h>
 
-#include "genview/pretrain/flop_count.h"
 #include "genview/pretrain/trainer.h"
+#include "genview/tensor/flop_count.h"
 
 namespace genview {
 
@@ -14,21 +14,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 double Seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
-
-// The best of several products of two square matrices: what the machine can do, in GFLOP/s.
-double MatmulGflops(at::Device device, at::ScalarType compute) {
-  const int64_t n = device.is_cuda() ? 8192 : 1024;
-  const auto options = at::TensorOptions().device(device).dtype(compute);
-  const Tensor a = at::ones({n, n}, options), b = at::ones({n, n}, options);
-  double best = 0;
-  for (int i = 0; i < 8; ++i) {
-    const auto start = Clock::now();
-    const Tensor product = at::mm(a, b);
-    (void)product[0][0].item();  // waits for the device
-    best = std::max(best, 2.0 * static_cast<double>(n * n * n) / Seconds(Clock::now() - start) / 1e9);
-  }
-  return best;
-}
 
 PretrainConfig AsPretrain(const BenchStepConfig& config) {
   PretrainConfig pretrain;

@@ -2,11 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include "genview/tensor/flop_count.h"
+
 #include <map>
 
 #include "genview/base/error.h"
 #include "genview/pretrain/bench_step.h"
-#include "genview/pretrain/flop_count.h"
 
 namespace genview {
 namespace {

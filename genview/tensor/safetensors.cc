@@ -8,6 +8,7 @@
 #include "genview/base/error.h"
 #include "genview/base/json.h"
 #include "genview/base/text.h"
+#include "genview/tensor/mapped_tensor.h"
 
 namespace genview {
 namespace {
@@ -177,7 +178,7 @@ WeightMap ReadSafetensors(const Path& path) {
     const uint8_t* data = mapped->data() + header.data_begin + entry.begin;
     const auto alignment = static_cast<uintptr_t>(std::max<int64_t>(1, dtype->bits / 8));
     if (reinterpret_cast<uintptr_t>(data) % alignment == 0) {
-      weights.Add(entry.name, at::from_blob(const_cast<uint8_t*>(data), entry.shape, options));
+      weights.Add(entry.name, MappedTensor(data, entry.shape, *dtype->scalar));
     } else {
       Tensor copy = at::empty(entry.shape, options);
       std::memcpy(copy.data_ptr(), data, entry.end - entry.begin);

@@ -5,6 +5,7 @@
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
+#include "genview/tensor/mapped_tensor.h"
 
 namespace genview {
 
@@ -68,6 +69,7 @@ Tensor WeightReader::Take(const std::string& name, at::IntArrayRef shape) {
   if (tensor.numel() > 0 && !at::isfinite(tensor.sum(at::kDouble)).item<bool>()) {
     wrong_.push_back(Format("{}: holds NaN or infinity", name));
   }
+  ReleaseMapped(stored);
   return tensor;
 }
 

@@ -1,9 +1,10 @@
-#include "genview/pretrain/flop_count.h"
+#include "genview/tensor/flop_count.h"
 
 #include <ATen/record_function.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,11 @@ std::vector<int64_t> PlacesOf(c10::ArrayRef<const c10::IValue> in) {
   return places;
 }
 
+// Scores and their product with the values: q [..,T,E] over k [..,S,E].
+double AttentionProduct(const Tensor& q, const Tensor& k) {
+  return 4.0 * static_cast<double>(q.numel()) * static_cast<double>(k.size(-2));
+}
+
 double FlopsOf(std::string_view name, c10::ArrayRef<const c10::IValue> in) {
   if (name == "aten::convolution") return Convolution(in[1].toTensor(), in[0].toTensor().size(0), PlacesOf(in));
   if (name == "aten::convolution_backward") {  // (grad_output, input, weight, ..., output_mask)
@@ -49,10 +55,28 @@ double FlopsOf(std::string_view name, c10::ArrayRef<const c10::IValue> in) {
   }
   if (name == "aten::mm" || name == "aten::bmm") return Product(in[0].toTensor(), in[1].toTensor());
   if (name == "aten::addmm" || name == "aten::baddbmm") return Product(in[1].toTensor(), in[2].toTensor());
+  // The plain form of attention is matrix products, which are counted above.
+  const bool fused = name.starts_with("aten::_scaled_dot_product_") && !name.ends_with("math") && !name.ends_with("backward");
+  if (fused) return AttentionProduct(in[0].toTensor(), in[1].toTensor());
   return 0;
 }
 
 }  // namespace
+
+double MatmulGflops(at::Device device, at::ScalarType compute) {
+  using Clock = std::chrono::steady_clock;
+  const int64_t n = device.is_cuda() ? 8192 : 1024;
+  const auto options = at::TensorOptions().device(device).dtype(compute);
+  const Tensor a = at::ones({n, n}, options), b = at::ones({n, n}, options);
+  double best = 0;
+  for (int i = 0; i < 8; ++i) {
+    const auto start = Clock::now();
+    const Tensor product = at::mm(a, b);
+    (void)product[0][0].item();  // waits for the device
+    best = std::max(best, 2.0 * static_cast<double>(n * n * n) / std::chrono::duration<double>(Clock::now() - start).count() / 1e9);
+  }
+  return best;
+}
 
 double CountFlops(const std::function<void()>& work) {
   total = 0;
