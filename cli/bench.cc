@@ -1,31 +1,29 @@
 // genview bench ...: this machine on real work.
 #include "cli/commands.h"
 #include "genview/data/bench.h"
+#include "genview/eval/bench_features.h"
 #include "genview/pretrain/bench_step.h"
 #include "genview/tensor/device.h"
+#include "genview/views/bench_views.h"
 
 namespace genview {
 namespace {
 
-struct StepArgs {
-  BenchStepConfig bench;
+template <class Config>
+struct BenchArgs {
+  Config bench;
   bool json = false;
 };
-template <class Visit>
-void VisitFields(StepArgs& c, Visit&& visit) {
+template <class Config, class Visit>
+void VisitFields(BenchArgs<Config>& c, Visit&& visit) {
   VisitFields(c.bench, visit);
   visit("json", c.json, Any{}, "print the figures as JSON");
 }
 
-struct LoaderArgs {
-  LoaderBenchConfig bench;
-  bool json = false;
-};
-template <class Visit>
-void VisitFields(LoaderArgs& c, Visit&& visit) {
-  VisitFields(c.bench, visit);
-  visit("json", c.json, Any{}, "print the figures as JSON");
-}
+using LoaderArgs = BenchArgs<LoaderBenchConfig>;
+using StepArgs = BenchArgs<BenchStepConfig>;
+using FeaturesArgs = BenchArgs<BenchFeaturesConfig>;
+using ViewsArgs = BenchArgs<BenchViewsConfig>;
 
 }  // namespace
 
@@ -56,6 +54,28 @@ int RunBenchStep(const Args& args, Progress& progress) {
     fmt::print("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", result.pairs_per_second, result.median_ms,
                result.min_ms, result.max_ms, result.precision, result.device, HumanBytes(result.peak_bytes));
   }
+  return kOk;
+}
+
+std::vector<FieldInfo> BenchFeaturesFields() { return DescribeFields<FeaturesArgs>(); }
+
+int RunBenchFeatures(const Args& args, Progress& progress) {
+  const auto config = ParseFields<FeaturesArgs>(args);
+  const BenchFeaturesResult result = BenchFeatures(config.bench, progress);
+  Json json = BenchFiguresToJson(result.figures);
+  json["wait_share"] = result.wait_share;
+  if (config.json) fmt::print("{}\n", json.dump());
+  else fmt::print("{}", BenchFiguresToText(result.figures, "images"));
+  return kOk;
+}
+
+std::vector<FieldInfo> BenchViewsFields() { return DescribeFields<ViewsArgs>(); }
+
+int RunBenchViews(const Args& args, Progress& progress) {
+  const auto config = ParseFields<ViewsArgs>(args);
+  const BenchFigures figures = BenchViews(config.bench, progress);
+  if (config.json) fmt::print("{}\n", BenchFiguresToJson(figures).dump());
+  else fmt::print("{}", BenchFiguresToText(figures, "views"));
   return kOk;
 }
 

@@ -31,6 +31,9 @@ int RunGeneratorMeasure(const Args& args, Progress& progress);
 std::vector<FieldInfo> ViewsFields();
 int RunViews(const Args& args, Progress& progress);
 
+std::vector<FieldInfo> ViewsVerifyFields();
+int RunViewsVerify(const Args& args, Progress& progress);
+
 std::vector<FieldInfo> PretrainFields();
 int RunPretrain(const Args& args, Progress& progress);
 
@@ -51,6 +54,12 @@ int RunBenchLoader(const Args& args, Progress& progress);
 
 std::vector<FieldInfo> BenchStepFields();
 int RunBenchStep(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> BenchFeaturesFields();
+int RunBenchFeatures(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> BenchViewsFields();
+int RunBenchViews(const Args& args, Progress& progress);
 
 std::vector<FieldInfo> ReportFields();
 int RunReport(const Args& args, Progress& progress);

@@ -8,6 +8,7 @@
 #include "genview/data/source.h"
 #include "genview/data/tar_index.h"
 #include "genview/tensor/npy.h"
+#include "cli/inspect_model.h"
 #include "genview/tensor/safetensors.h"
 
 namespace genview {
@@ -264,24 +265,8 @@ FolderSums Walk(const Path& folder) {
   return sums;
 }
 
-void InspectPipeline(const Path& folder) {
-  const Json index = ReadJson(folder / "model_index.json");
-  fmt::print("{}: pipeline folder, {}\n", folder.string(), Printable(JsonString(index, "_class_name", "unknown class", folder.string())));
-  for (const auto& [part, value] : index.items()) {
-    if (part.starts_with("_")) continue;
-    const Path place = folder / part;
-    std::error_code code;
-    uint64_t bytes = 0;
-    if (std::filesystem::is_directory(place, code)) {
-      for (const auto& [extension, sums] : Walk(place).by_extension) bytes += sums.second;
-    }
-    const std::string type = value.is_array() && value.size() == 2 && value[1].is_string() ? value[1].get<std::string>() : "none";
-    fmt::print("  {:<22} {:<32} {}\n", Printable(part), Printable(type), bytes == 0 ? "missing" : HumanBytes(bytes));
-  }
-}
-
 void InspectFolder(const Path& folder) {
-  if (std::filesystem::exists(folder / "model_index.json")) return InspectPipeline(folder);
+  if (InspectModelFolder(folder)) return;
   const FolderSums sums = Walk(folder);
   fmt::print("{}: folder, {} folders inside\n", folder.string(), sums.folders);
   for (const auto& [extension, sum] : sums.by_extension) {

@@ -1,18 +1,48 @@
-// genview views: for every picture one or several others that mean the same.
+// genview views: for every picture one or several others that mean the same; what they will cost; whether they are whole.
 #include "cli/commands.h"
 #include "cli/tasks.h"
-#include "genview/views/generate.h"
+#include "genview/views/plan.h"
+#include "genview/views/verify.h"
 
 namespace genview {
+namespace {
 
-std::vector<FieldInfo> ViewsFields() { return DescribeFields<ViewsConfig>(); }
+struct ViewsArgs {
+  ViewsConfig views;
+  bool plan = false;
+};
+template <class Visit>
+void VisitFields(ViewsArgs& c, Visit&& visit) {
+  VisitFields(c.views, visit);
+  visit("plan", c.plan, Any{}, "make a few views for a minute, say what all will cost, and write nothing");
+}
+
+}  // namespace
+
+std::vector<FieldInfo> ViewsFields() { return DescribeFields<ViewsArgs>(); }
 
 int RunViews(const Args& args, Progress& progress) {
-  const auto config = ParseFields<ViewsConfig>(args);
-  const ViewsSummary done = Shared(*args.group, progress, config);
+  const auto config = ParseFields<ViewsArgs>(args);
+  if (config.plan) {
+    fmt::print("{}", PlanToText(config.views, PlanViews(config.views, {}, progress)));
+    return kOk;
+  }
+  const ViewsSummary done = Shared(*args.group, progress, config.views);
   fmt::print("{}: {} views of {} asked for ({} images skipped)\n", done.folder.string(), done.written, done.asked, done.skipped);
   for (const std::string& lost : done.lost) fmt::print("  {}\n", lost);
   return kOk;
+}
+
+std::vector<FieldInfo> ViewsVerifyFields() { return DescribeFields<VerifyConfig>(); }
+
+int RunViewsVerify(const Args& args, Progress& progress) {
+  const auto config = ParseFields<VerifyConfig>(args);
+  const VerifyReport report = VerifyViews(config, progress);
+  for (const std::string& problem : report.problems) fmt::print("{}\n", problem);
+  fmt::print("{}: {} good views, {} problems, {} views missing", config.folder.string(), report.rows, report.problems.size(), report.missing);
+  if (config.repair) fmt::print("; {} made again", report.made);
+  fmt::print("\n");
+  return config.repair || (report.problems.empty() && report.missing == 0) ? kOk : kFailed;
 }
 
 }  // namespace genview

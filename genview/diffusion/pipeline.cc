@@ -139,7 +139,13 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, a
     CheckComponent(index, "tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"}, where);
     ClipText tower = ReadClipTextFolder(folder / "text_encoder");
     Place(ListWeights(tower), device, compute);
-    p->text_.reset(new TextEncoder{ClipTokenizer::Open(folder / "tokenizer"), std::move(tower), {}, {}});
+    ClipTokenizer tokenizer = ClipTokenizer::Open(folder / "tokenizer");
+    if (tokenizer.highest_id() >= tower.config.vocabulary) {
+      throw Error({.what = Format("the tokenizer gives tokens up to {}, the text encoder has {}", tokenizer.highest_id(), tower.config.vocabulary),
+                   .where = Format("{} and {}", (folder / "tokenizer").string(), (folder / "text_encoder" / "config.json").string()),
+                   .next = "check that all components come from one pipeline"});
+    }
+    p->text_.reset(new TextEncoder{std::move(tokenizer), std::move(tower), {}, {}});
   }
   CheckFit(p->unet_.config, p->vae_.config, p->embedding_width(), p->text_ ? p->text_->tower.config.width : 0, folder);
   Place(ListWeights(p->unet_), device, compute);
@@ -216,12 +222,6 @@ Tensor UnclipPipeline::EncodePrompt(const std::string& prompt) const {
   if (const auto found = text_->known.find(prompt); found != text_->known.end()) return found->second;
   const int64_t length = std::min(text_->tokenizer.max_length(), text_->tower.config.positions);
   const std::vector<int64_t> ids = text_->tokenizer.Encode(prompt, length);
-  for (const int64_t id : ids) {
-    if (id < text_->tower.config.vocabulary) continue;
-    throw Error({.what = Format("the tokenizer gives token {}, the text encoder has {}", id, text_->tower.config.vocabulary),
-                 .where = "tokenizer and text_encoder of the pipeline",
-                 .next = "check that all components come from one pipeline"});
-  }
   if (text_->known.size() >= kMostKnown) text_->known.clear();
   return text_->known[prompt] = ForwardClipText(text_->tower, at::tensor(ids).to(device_).unsqueeze(0))[0];
 }

@@ -282,6 +282,12 @@ std::vector<int64_t> ClipTokenizer::Words(std::string_view text) const {
   return ids;
 }
 
+int64_t ClipTokenizer::highest_id() const {
+  int64_t highest = std::max({begin_, end_, pad_, unknown_});
+  for (const auto& [text, id] : vocabulary_) highest = std::max(highest, id);
+  return highest;
+}
+
 std::vector<int64_t> ClipTokenizer::Encode(std::string_view text, int64_t length) const {
   GENVIEW_CHECK(length >= 2, "a sequence has at least its begin and end");
   std::vector<int64_t> words = Words(text), ids{begin_};

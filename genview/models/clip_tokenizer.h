@@ -29,6 +29,7 @@ class ClipTokenizer {
   int64_t begin_id() const { return begin_; }
   int64_t end_id() const { return end_; }
   int64_t pad_id() const { return pad_; }
+  int64_t highest_id() const;                               // that a text can have
   int64_t max_length() const { return max_length_; }        // of the file, 77 where it does not say
 
  private:

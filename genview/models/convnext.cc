@@ -181,7 +181,7 @@ void FuseConvNext(ConvNext& m) {
       block.norm = {};
       block.fc2.weight = block.fc2.weight * block.gamma.unsqueeze(1);
       block.fc2.bias = block.fc2.bias * block.gamma;
-      block.gamma = {};
+      block.gamma = Tensor();
     }
   }
 }

@@ -51,6 +51,7 @@ struct ViewRow {
   std::string fault;      // in lost.jsonl: why there is no picture
 };
 Json ViewRowToJson(const ViewRow& row);
+ViewRow ViewRowFromJson(const Json& json, const std::string& where);  // throws Error
 std::vector<ViewRow> ReadViewTable(const Path& manifest);  // a torn last line is left out; throws Error with the line
 
 // id -> reason, sorted by id when read or written, whatever the order of the threads that added. Copies share the rows.

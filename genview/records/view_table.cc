@@ -27,6 +27,8 @@ bool StaysInside(const Path& file) {
   return true;
 }
 
+}  // namespace
+
 ViewRow ViewRowFromJson(const Json& json, const std::string& where) {
   if (!json.is_object()) Fail("a line that is not a JSON object", where);
   ViewRow row;
@@ -50,8 +52,6 @@ ViewRow ViewRowFromJson(const Json& json, const std::string& where) {
     Fail(Format("`file` (\"{}\") is not a path inside the manifest's folder", row.file), where);
   return row;
 }
-
-}  // namespace
 
 Json ViewRowToJson(const ViewRow& row) {
   Json json = {{"id", row.id},

@@ -11,10 +11,13 @@
 #include "genview/data/source.h"
 #include "genview/diffusion/pipeline.h"
 #include "genview/records/records.h"
+#include "genview/views/batch_size.h"
 #include "genview/views/noise_levels.h"
+#include "genview/views/request.h"
 #include "genview/views/view_dump.h"
 #include "genview/views/view_folder.h"
 #include "genview/views/view_noise.h"
+#include "genview/views/view_picture.h"
 
 namespace genview {
 namespace {
@@ -41,7 +44,6 @@ class ViewsRun {
   UnclipViews Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings, UnclipTrace* trace) const;
   void MakeAgainInFp32(const Batch& batch, UnclipViews& views, std::vector<bool>& retried);
   void WriteBatch(const Batch& batch, const UnclipViews& views, const std::vector<bool>& retried);
-  std::string Encoded(const Image& image) const;
   void LeaveOut(int64_t view, const std::string& reason);
   void LeaveOutLost(int64_t view);
   std::string LostReason(const ViewRow& row) const;
@@ -73,14 +75,9 @@ at::ScalarType ComputeOf(const ViewsConfig& c, at::Device device) {
   return compared && c.run.precision == Precision::kAuto ? at::kFloat : ChooseCompute(c.run.precision, device);
 }
 
-// As many as keep the machine busy without filling its memory: activations grow with the latent pixels.
-int64_t AutoBatch(at::Device device, const std::vector<int64_t>& latent_shape) {
-  const int64_t pixels = latent_shape[1] * latent_shape[2];
-  return std::clamp<int64_t>((device.is_cuda() ? 16 * 96 * 96 : 8 * 64 * 64) / pixels, 1, 64);
-}
-
 ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
     : config_(config), progress_(progress), group_(group), levels_(NoiseLevels::Open(config)), device_(ChooseDevice(config.run.device)), compute_(ComputeOf(config, device_)) {
+  const Json request = ViewsRequest(config_);
   source_ = OpenSource(config_.images);
   pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_);
   if (levels_.highest() >= pipeline_->levels()) {
@@ -91,13 +88,16 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   summary_.asked = source_->size() * config_.per_image;
   summary_.folder = config_.out;
   noise_.emplace(config_.noise, summary_.asked, pipeline_->latent_shape(), pipeline_->embedding_width());
-  if (config_.run.batch == 0) config_.run.batch = AutoBatch(device_, noise_->latent_shape());
+  if (config_.run.batch == 0) config_.run.batch = AutoViewBatch(device_, noise_->latent_shape());
   // Which pictures are computed together is the same in all processes: process 0 says it, whatever machines the others have.
   if (!ParseInt(group_.Broadcast(std::to_string(config_.run.batch)), config_.run.batch)) GENVIEW_CHECK(false, "no batch size");
   if (!config_.dump.empty()) dump_.emplace();
   CheckPrompts();
   std::vector<ViewRow> wanted = WantedRows();
-  if (group_.rank() == 0) folder_.emplace(config_.out, Settings(), std::move(wanted), /*redo=*/dump_.has_value());
+  if (group_.rank() == 0) {
+    folder_.emplace(config_.out, Settings(), std::move(wanted), /*redo=*/dump_.has_value());
+    WriteJson(config_.out / "request.json", request);
+  }
   group_.Broadcast("");  // the folder is as it should be
   if (group_.rank() != 0) folder_.emplace(config_.out, std::move(wanted), group_.rank());
   group_.Barrier();  // nothing is added before all have seen what is there, so that all count the same turns
@@ -187,10 +187,7 @@ void ViewsRun::FillSlot(Slot& slot, int64_t view) const {
     slot.fault = image.reason();
     return;
   }
-  const Preprocess& rules = pipeline_->preprocess();
-  const Image seen = ApplyGeometry(rules, *image);
-  slot.pixels = at::empty({3, seen.height, seen.width});
-  Normalise(seen, rules.mean, rules.std, {slot.pixels.data_ptr<float>(), static_cast<size_t>(slot.pixels.numel())});
+  slot.pixels = PixelsForEncoder(pipeline_->preprocess(), *image);
 }
 
 void ViewsRun::LeaveOut(int64_t view, const std::string& reason) {
@@ -264,29 +261,13 @@ void ViewsRun::MakeAgainInFp32(const Batch& batch, UnclipViews& views, std::vect
   }
 }
 
-Image ToImage(const Tensor& picture, int64_t size) {  // uint8 [H,W,3]
-  Image image(picture.size(1), picture.size(0));
-  std::copy_n(picture.contiguous().data_ptr<uint8_t>(), image.pixels.size(), image.pixels.begin());
-  return size == 0 || (image.width == size && image.height == size) ? image : Resize(image, size, size, Filter::kBicubic);
-}
-
-std::string ViewsRun::Encoded(const Image& image) const {
-  const auto quality = static_cast<int>(config_.quality);
-  switch (config_.format) {
-    case ViewFormat::kJpeg: return EncodeJpeg(image, quality);
-    case ViewFormat::kWebp: return EncodeWebp(image, quality);
-    case ViewFormat::kPng: break;
-  }
-  return EncodePng(image);
-}
-
 void ViewsRun::WriteBatch(const Batch& batch, const UnclipViews& views, const std::vector<bool>& retried) {
   const auto needed = [&](size_t i) { return views.faults[i].empty() && IsToMake(batch[i].view); };
   // Pictures on all threads; their rows, which vouch for them, afterwards and in order.
   at::parallel_for(0, static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto at = static_cast<size_t>(i);
-      if (needed(at)) folder_->WritePicture(batch[at].view, Encoded(ToImage(views.pictures[i], config_.size)));
+      if (needed(at)) folder_->WritePicture(batch[at].view, EncodeView(config_, ViewImage(views.pictures[i], config_.size)));
     }
   });
   for (size_t i = 0; i < batch.size(); ++i) {

@@ -3,6 +3,7 @@
 
 #include "genview/base/hash.h"
 #include "genview/tensor/safetensors.h"
+#include "genview/views/bench_views.h"
 #include "genview/views/generate.h"
 #include "genview/views/likeness.h"
 #include "genview/views/noise_levels.h"
@@ -325,6 +326,24 @@ TEST_F(Views, WrongUseIsRefusedBeforeAnythingIsMade) {
   refused([](ViewsConfig& c) { c.scheduler = "Heun"; });
   refused([](ViewsConfig& c) { c.generator.clear(); });
   refused([](ViewsConfig& c) { c.levels.clear(); });
+}
+
+TEST_F(Views, BenchMeasuresAndCounts) {
+  BenchViewsConfig c;
+  c.generator = kGolden / "pipeline_pndm";
+  c.steps = 3;
+  c.rounds = 1;
+  c.run.batch = 2;
+  c.run.device = DeviceChoice::kCpu;
+  const Json three = BenchFiguresToJson(BenchViews(c, quiet_));
+  c.steps = 8;  // counted from fewer steps
+  const Json eight = BenchFiguresToJson(BenchViews(c, quiet_));
+  c.steps = 7;
+  const Json seven = BenchFiguresToJson(BenchViews(c, quiet_));
+  for (const char* key : {"images_per_second", "peak_memory_bytes", "median_ms", "gflop_per_step", "matmul_gflops", "peak_share"}) EXPECT_GT(eight[key].get<double>(), 0) << key;
+  EXPECT_EQ(eight["images_per_step"], 2);
+  const double step = eight["gflop_per_step"].get<double>() - seven["gflop_per_step"].get<double>();
+  EXPECT_NEAR(eight["gflop_per_step"].get<double>() - three["gflop_per_step"].get<double>(), 5 * step, 1e-6 * step + 1e-12);
 }
 
 TEST(ViewSeed, DependsOnRunPictureAndView) {

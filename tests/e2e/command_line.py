@@ -201,6 +201,13 @@ class CommandLine(unittest.TestCase):
             self.assertIn("standard output", done.stderr)
             self.assertEqual(subprocess.run([GENVIEW, "--help"], stdout=full).returncode, 1)
 
+    def test_inspect_of_model_folders(self):
+        golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "diffusion", "pipeline_text")
+        text = genview("inspect", golden).stdout
+        for part in ("StableUnCLIPImg2ImgPipeline", "image_encoder", "text_encoder", "UNet2DConditionModel", "AutoencoderKL", " parameters  F16", "memory, estimated"):
+            self.assertIn(part, text)
+        self.assertIn("tokens 2 x 2 of 16", genview("inspect", os.path.join(golden, "image_encoder")).stdout)
+
     def test_doctor(self):
         done = genview("doctor")
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)

@@ -1,0 +1,160 @@
+#include "cli/inspect_model.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "genview/base/json.h"
+#include "genview/base/text.h"
+#include "genview/diffusion/python_json.h"
+#include "genview/models/clip_vision.h"
+#include "genview/models/convnext.h"
+#include "genview/models/unet.h"
+#include "genview/models/vae.h"
+#include "genview/models/weight_files.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Weights {
+  int64_t parameters = 0;
+  uint64_t bytes = 0;
+  std::map<std::string, int64_t> by_type;  // dtype -> parameters
+  std::vector<std::string> files;
+
+  std::string Precision() const {
+    std::vector<std::string> names;
+    for (const auto& [type, count] : by_type) names.push_back(by_type.size() == 1 ? type : Format("{} {:.0f}%", type, 100.0 * static_cast<double>(count) / static_cast<double>(parameters)));
+    return Format("{}", fmt::join(names, ", "));
+  }
+};
+
+// The file that is loaded, or its shards; any other .safetensors file where there is no other.
+std::vector<Path> WeightFiles(const Path& folder) {
+  std::error_code code;
+  std::set<Path> shards, others;
+  for (const auto& entry : fs::directory_iterator(folder, code)) {
+    if (entry.path().extension() == ".safetensors") others.insert(entry.path());
+  }
+  if (others.size() == 1) return {*others.begin()};
+  const Path path = FindFolderWeights(folder, {"diffusion_pytorch_model", "model", "open_clip_model", "encoder"});
+  if (path.extension() != ".json") return {path};
+  const Json index = ReadJson(path);
+  const Json map = index.is_object() ? index.value("weight_map", Json::object()) : Json::object();
+  for (const auto& [tensor, file] : map.items()) shards.insert(folder / (file.is_string() ? file.get<std::string>() : ""));
+  return {shards.begin(), shards.end()};
+}
+
+Weights WeightsOf(const Path& folder) {
+  Weights weights;
+  for (const Path& file : WeightFiles(folder)) {
+    weights.files.push_back(file.filename().string());
+    const MappedFile mapped(file);
+    weights.bytes += mapped.size();
+    for (const SafetensorsEntry& entry : ParseSafetensorsHeader(mapped.text(), file.string()).entries) {
+      int64_t count = 1;
+      for (const int64_t extent : entry.shape) count *= extent;
+      weights.parameters += count;
+      weights.by_type[entry.dtype] += count;
+    }
+  }
+  return weights;
+}
+
+std::string Millions(int64_t count) { return count < 10'000'000 ? Format("{:.2f} million", static_cast<double>(count) / 1e6) : Format("{:.0f} million", static_cast<double>(count) / 1e6); }
+
+void PrintComponent(const std::string& name, const std::string& what, const Weights& weights) {
+  fmt::print("  {:<24} {:<32} {:>14} parameters  {:<6} {:>8}  {}\n", name, what, Millions(weights.parameters), weights.Precision(), HumanBytes(weights.bytes),
+             weights.files.size() == 1 ? weights.files[0] : Format("{} shards", weights.files.size()));
+}
+
+// The autoencoder's last but one resolution at full size is the largest thing there is: a layer's input, its output, and
+// what the norm between makes of it.
+double DecoderBytes(const VaeConfig& vae, int64_t side) {
+  const int64_t widest = vae.channels[std::min<size_t>(1, vae.channels.size() - 1)];
+  return 3.0 * static_cast<double>(widest * side * side) * 4;
+}
+
+// Skips of all levels and a few activations of the finest, for a row and its unconditional twin.
+double UnetBytes(const UnetConfig& unet, int64_t latent_side) {
+  double values = 0;
+  for (size_t i = 0; i < unet.channels.size(); ++i) {
+    const auto side = static_cast<double>(latent_side >> i);
+    values += static_cast<double>(unet.channels[i] * (unet.layers_per_block[i] + 1)) * side * side;
+  }
+  values += 12.0 * static_cast<double>(unet.channels[0]) * static_cast<double>(latent_side * latent_side);
+  return 2 * values * 4;
+}
+
+bool InspectPipelineFolder(const Path& folder) {
+  const Json index = ReadPythonJson(folder / "model_index.json");
+  fmt::print("{}: pipeline folder, {}\n", folder.string(), JsonString(index, "_class_name", "unknown class", folder.string()));
+  int64_t parameters = 0;
+  bool complete = true;
+  for (const auto& [part, value] : index.items()) {
+    if (part.starts_with("_") || !value.is_array() || value.size() != 2) continue;
+    const std::string type = value[1].is_string() ? value[1].get<std::string>() : "none";
+    const Path place = folder / part;
+    if (type == "none") continue;
+    if (!fs::is_directory(place)) {
+      fmt::print("  {:<24} {:<32} missing\n", part, type);
+      complete = false;
+      continue;
+    }
+    if (fs::exists(place / "encoder.safetensors") || fs::exists(place / "config.json")) {
+      const Weights weights = WeightsOf(place);
+      PrintComponent(part, type, weights);
+      parameters += weights.parameters;
+    } else {
+      fmt::print("  {:<24} {}\n", part, type);
+    }
+  }
+  fmt::print("{} parameters in all\n", Millions(parameters));
+  if (!complete || !fs::exists(folder / "unet" / "config.json") || !fs::exists(folder / "vae" / "config.json")) return true;
+  const UnetConfig unet = ParseUnetConfig(ReadJson(folder / "unet" / "config.json"), (folder / "unet" / "config.json").string());
+  const VaeConfig vae = ParseVaeConfig(ReadJson(folder / "vae" / "config.json"), (folder / "vae" / "config.json").string());
+  const int64_t side = unet.sample_size * vae.scale();
+  const double work = std::max(DecoderBytes(vae, side), UnetBytes(unet, unet.sample_size));
+  fmt::print("views of {} x {} px; memory, estimated: {} in fp32, {} in bf16 or fp16 for the weights, and {} in fp32 for a view's activations\n", side, side,
+             HumanBytes(static_cast<uint64_t>(parameters) * 4), HumanBytes(static_cast<uint64_t>(parameters) * 2), HumanBytes(static_cast<uint64_t>(work)));
+  return true;
+}
+
+bool InspectEncoderFolder(const Path& folder) {
+  const bool open_clip = fs::exists(folder / "open_clip_config.json");
+  const Path file = folder / (open_clip ? "open_clip_config.json" : "config.json");
+  const Json json = ReadJson(file);
+  std::string what;
+  double parameters = 0;
+  if (open_clip && IsConvNext(json)) {
+    const ConvNextConfig c = ConvNextConfigFromOpenClip(json, file.string());
+    what = Format("open_clip ConvNeXt, {} px, tokens {} x {} of {}, embedding {}", c.image_size, c.grid(), c.grid(), c.widths[3], c.embedding_width);
+    parameters = CountConvNextParameters(c);
+  } else {
+    const ClipVisionConfig c = open_clip ? ClipConfigFromOpenClip(json, file.string()) : ClipConfigFromHuggingFace(json, file.string());
+    what = Format("{} ViT, {} layers of {}, {} px, tokens {} x {} of {}, embedding {}", open_clip ? "open_clip" : "CLIP", c.layers, c.width, c.image_size, c.grid(),
+                  c.grid(), c.width, c.embedding_width);
+    parameters = CountClipParameters(c);
+  }
+  const Weights weights = WeightsOf(folder);
+  fmt::print("{}: encoder folder, {}\n", folder.string(), what);
+  PrintComponent("weights", "", weights);
+  fmt::print("image tower {}; memory, estimated: {} in fp32 for its weights\n", Millions(static_cast<int64_t>(parameters)), HumanBytes(static_cast<uint64_t>(parameters * 4)));
+  return true;
+}
+
+}  // namespace
+
+bool InspectModelFolder(const Path& folder) {
+  if (fs::exists(folder / "model_index.json")) return InspectPipelineFolder(folder);
+  if (fs::exists(folder / "open_clip_config.json")) return InspectEncoderFolder(folder);
+  if (!fs::exists(folder / "config.json")) return false;
+  const Json json = ReadJson(folder / "config.json");
+  const std::string type = json.is_object() ? JsonString(json, "model_type", "", folder.string()) : "";
+  return (type == "clip" || type == "clip_vision_model") && InspectEncoderFolder(folder);
+}
+
+}  // namespace genview

@@ -1,0 +1,60 @@
+#include "genview/views/bench_views.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include "genview/base/text.h"
+#include "genview/diffusion/pipeline.h"
+#include "genview/tensor/flop_count.h"
+#include "genview/views/batch_size.h"
+
+namespace genview {
+namespace {
+
+struct Work {
+  std::shared_ptr<const UnclipPipeline> pipeline;
+  Tensor pixels;
+  UnclipRequest request;
+
+  void Generate(int64_t steps) {
+    request.steps = steps;
+    request.embeddings = pipeline->EncodeImages(pixels);
+    for (const std::string& fault : pipeline->Generate(request).faults) {
+      if (fault == "not a number") throw Error({.what = Format("a view is {}", fault), .where = "bench views", .next = "measure with --precision fp32"});
+    }
+  }
+};
+
+}  // namespace
+
+BenchFigures BenchViews(const BenchViewsConfig& config, Progress& progress) {
+  const c10::InferenceMode guard;
+  const at::Device device = ChooseDevice(config.run.device);
+  const at::ScalarType compute = ChooseCompute(config.run.precision, device);
+  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
+  const auto pipeline = UnclipPipeline::Open(config.generator, device, compute);
+  const int64_t batch = config.run.batch > 0 ? config.run.batch : AutoViewBatch(device, pipeline->latent_shape());
+  const Seed seed = Seed(config.run.seed).With("bench");
+  const int64_t size = pipeline->preprocess().size;
+  std::vector<int64_t> shape = pipeline->latent_shape(), levels;
+  shape.insert(shape.begin(), batch);
+  for (int64_t i = 0; i < batch; ++i) levels.push_back(i * 100 % std::min<int64_t>(500, pipeline->levels()));
+  Work work{pipeline, NormalTensor(seed.With("pixels"), {batch, 3, size, size}),
+            {.embeddings = {}, .levels = levels, .guidance = std::vector<double>(static_cast<size_t>(batch), config.guidance),
+             .embedding_noise = NormalTensor(seed.With("embedding"), {batch, pipeline->embedding_width()}), .latents = NormalTensor(seed.With("latents"), shape),
+             .latents_as_given = false, .steps = config.steps, .scheduler = config.scheduler, .prompts = {}, .negative_prompt = {}}};
+  progress.Begin("bench views", config.seconds > 0 ? 0 : config.rounds, "batches");
+  BenchFigures figures{.images = batch, .device = device.str(), .precision = at::toString(compute)};
+  // Operations grow by the same with every step. Counting a few says it for all, and warms the machine up.
+  const int64_t few = std::min<int64_t>(config.steps, 5);
+  const double of_few = CountFlops([&] { work.Generate(few); });
+  const double of_fewer = config.steps > few ? CountFlops([&] { work.Generate(few - 1); }) : 0;
+  figures.gflop_per_step = (of_few + static_cast<double>(config.steps - few) * (of_few - of_fewer)) / 1e9;
+  figures.times = MeasureTimes({.rounds = config.rounds, .seconds = config.seconds}, progress, [&] { work.Generate(config.steps); });
+  progress.End();
+  figures.peak_bytes = PeakMemoryBytes();
+  figures.matmul_gflops = MatmulGflops(device, compute);
+  return figures;
+}
+
+}  // namespace genview

@@ -1,0 +1,38 @@
+// Whether a folder of views is what its manifest says, row by row and byte by byte: `genview views verify`.
+//
+//   const VerifyReport report = VerifyViews({.folder = "views/", .repair = true}, progress);
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "genview/base/fields.h"
+#include "genview/base/progress.h"
+
+namespace genview {
+
+struct VerifyConfig {
+  Path folder;
+  bool repair = false;
+};
+
+template <class Visit>
+void VisitFields(VerifyConfig& c, Visit&& visit) {
+  visit("folder", c.folder, Required{}, "folder of views");
+  visit("repair", c.repair, Any{}, "make what is wrong again");
+}
+
+struct VerifyReport {
+  int64_t rows = 0;                   // that are good
+  std::vector<std::string> problems;  // one line each, in the order of the manifest, then files without a row
+  int64_t missing = 0;                // views that were asked for and have neither a good row nor a place in lost.jsonl
+  int64_t made = 0;                   // by the repair
+};
+
+// Problems are: lines that are no rows, rows of one view twice, files that are not there, of another size, with other contents,
+// that are no picture, black, of another size in pixels than asked for, the same as another row's; rows that do not fit the
+// folder's request; pictures without a row. With `repair` bad rows and their files, and pictures without a row, are removed and
+// the views made again from request.json. Throws Error where there is no manifest, or nothing to repair from.
+VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress);
+
+}  // namespace genview
