@@ -5,11 +5,12 @@
 #include <set>
 
 #include "cli/commands.h"
+#include "cli/inspect_model.h"
 #include "genview/data/source.h"
 #include "genview/data/tar_index.h"
 #include "genview/tensor/npy.h"
-#include "cli/inspect_model.h"
 #include "genview/tensor/safetensors.h"
+#include "genview/tensor/torch_file.h"
 
 namespace genview {
 namespace {
@@ -78,6 +79,22 @@ void InspectSafetensors(const Path& path, std::string_view bytes) {
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   for (const auto& entry : entries) {
     fmt::print("  {:<{}}  {:<5} {}\n", Printable(entry.name), widest, entry.dtype, ShapeText(entry.shape));
+  }
+}
+
+void InspectTorchFile(const Path& path, std::string_view bytes) {
+  const WeightMap weights = ParseTorchFile(bytes, path.string());
+  int64_t values = 0;
+  size_t widest = 4;
+  for (const auto& [name, tensor] : weights.tensors()) {
+    values += tensor.numel();
+    widest = std::max(widest, std::min<size_t>(name.size(), 70));
+  }
+  fmt::print("{}: PyTorch checkpoint, {} tensors, {} values, {}\n", path.string(), weights.tensors().size(), values, HumanBytes(bytes.size()));
+  for (const auto& [key, value] : weights.metadata()) fmt::print("  {:<22} {}\n", Printable(key), Printable(value));
+  fmt::print("tensors\n");
+  for (const auto& [name, tensor] : weights.tensors()) {
+    fmt::print("  {:<{}}  {:<8} {}\n", Printable(name), widest, c10::toString(tensor.scalar_type()), ShapeText(tensor.sizes().vec()));
   }
 }
 
@@ -241,10 +258,11 @@ void InspectFile(const Path& path) {
   if (bytes.starts_with("\x93NUMPY")) return InspectNpy(path, bytes);
   if (bytes.substr(0, 512).substr(std::min<size_t>(bytes.size(), 257)).starts_with("ustar") || Lower(path.extension().string()) == ".tar") return InspectTar(path, bytes);
   if (bytes.starts_with("\xff\xd8\xff") || bytes.starts_with("\x89PNG") || (bytes.starts_with("RIFF") && bytes.substr(8, 4) == "WEBP")) return InspectPicture(path, bytes);
+  if (bytes.starts_with("PK")) return InspectTorchFile(path, bytes);
   if (LooksLikeText(bytes)) return InspectText(path, bytes);
   throw Error({.what = Format("a file of {} whose kind is not known", HumanBytes(bytes.size())),
                .where = path.string(),
-               .next = "give a .safetensors file, a list, a .tsv, .json, .jsonl or .npy file, a picture, a tar shard or a folder"});
+               .next = "give a .safetensors or .pth file, a list, a .tsv, .json, .jsonl or .npy file, a picture, a tar shard or a folder"});
 }
 
 struct FolderSums {
