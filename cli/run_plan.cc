@@ -5,6 +5,7 @@
 #include <set>
 
 #include "genview/base/error.h"
+#include "genview/models/backbone.h"
 
 namespace genview {
 namespace {
@@ -39,8 +40,9 @@ void CheckArm(const Arm& arm, const Path& file) {
   }
 }
 
-// Lists that a stage would refuse when it comes to it, said before the first one begins.
-void CheckLists(const ArmPlan& arm, const std::string& file) {
+// What a stage would refuse when it comes to it, said before the first one begins.
+void CheckValues(const ArmPlan& arm, const std::string& file) {
+  CheckBackboneName(arm.recipe.pretrain.config.backbone, Format("{}, arm `{}`, key `pretrain.backbone`", file, arm.name));
   const auto check = [&](const char* key, bool empty) {
     if (empty) throw UsageError({.what = Format("`{}` is empty", key), .where = Format("{}, arm `{}`", file, arm.name), .next = "give at least one value"});
   };
@@ -117,7 +119,7 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
     ResolveSources(arm.set, file.files);
     plan.arms.push_back({arm.name, arm.set, RecipeOf<Recipe>(WithSet(values, arm.set)), ""});
   }
-  for (const ArmPlan& arm : plan.arms) CheckLists(arm, recipe_name);
+  for (const ArmPlan& arm : plan.arms) CheckValues(arm, recipe_name);
   NameViews(plan);
   return plan;
 }

@@ -211,6 +211,7 @@ ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress, Grou
     std::vector<std::string> ids;
     for (int64_t i = 0; i < total; ++i) ids.push_back(scorer.source->item(i).id);
     scorer.masks = MaskNames(ids);
+    std::filesystem::create_directories(config.masks);  // also where this process has no mask to write
   }
 
   const std::string request = RequestOf(config, scorer);

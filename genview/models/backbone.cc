@@ -1,5 +1,6 @@
 #include "genview/models/backbone.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -72,6 +73,12 @@ std::vector<std::string> BackboneNames() {
   return names;
 }
 
+void CheckBackboneName(const std::string& name, std::string_view where) {
+  const std::vector<std::string> names = BackboneNames();
+  if (std::find(names.begin(), names.end(), name) != names.end()) return;
+  throw UsageError({.what = Format("there is no backbone \"{}\"", name), .where = std::string(where), .next = SuggestName(name, names)});
+}
+
 std::unique_ptr<Backbone> MakeBackbone(const BackboneConfig& config) {
   if (const auto found = kResnets.find(config.type); found != kResnets.end()) {
     return std::make_unique<ResnetBackbone>(config, found->second);
@@ -79,9 +86,8 @@ std::unique_ptr<Backbone> MakeBackbone(const BackboneConfig& config) {
   if (const auto found = kVits.find(config.type); found != kVits.end()) {
     return std::make_unique<VitBackbone>(config, found->second);
   }
-  throw UsageError({.what = Format("there is no backbone \"{}\"", config.type),
-                    .where = "key `type` of the backbone",
-                    .next = SuggestName(config.type, BackboneNames())});
+  CheckBackboneName(config.type, "key `type` of the backbone");
+  throw std::logic_error("a backbone of BackboneNames is not made");
 }
 
 std::unique_ptr<Backbone> MakeBackbone(const Json& config, std::string_view where) {

@@ -43,6 +43,7 @@ void VisitFields(BackboneConfig& c, Visit&& visit) {
 }
 
 std::vector<std::string> BackboneNames();
+void CheckBackboneName(const std::string& name, std::string_view where);  // throws UsageError with the nearest one
 
 struct BackboneOutput {
   Tensor pooled;  // [N,D]

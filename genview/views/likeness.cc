@@ -102,7 +102,7 @@ Made MakeViews(const UnclipPipeline& pipeline, const LikenessConfig& config, con
                int64_t level) {
   UnclipRequest request{.embeddings = embeddings, .levels = std::vector<int64_t>(ids.size(), level),
                         .guidance = std::vector<double>(ids.size(), config.guidance), .embedding_noise = {}, .latents = {},
-                        .steps = config.steps, .scheduler = config.scheduler, .prompt = {}};
+                        .steps = config.steps, .scheduler = config.scheduler, .prompts = {}, .negative_prompt = {}};
   std::vector<Tensor> noise, latents;
   for (const std::string& id : ids) {
     const Seed seed = Seed(config.run.seed).With("likeness").With(id);

@@ -422,7 +422,7 @@ TEST(RidgeClassifier, TellsDirectionsApart) {
 TEST_F(Views, LikenessHasARowForEveryLevelAndBin) {
   const auto source = OpenSource("shapes:count=40,size=24,seed=1");
   std::vector<ForegroundRow> table;
-  for (int64_t i = 0; i < 40; ++i) table.push_back({source->item(i).id, source->item(i).path, static_cast<double>(i) / 40, 0});
+  for (int64_t i = 0; i < 40; ++i) table.push_back({source->item(i).id, source->item(i).path, (static_cast<double>(i) + 0.5) / 40, 0});
   WriteForegroundTable(folder_ / "ratios.tsv", table);
   LikenessConfig config{.images = "shapes:count=40,size=24,seed=1", .encoder = kGolden / "pipeline_ddim", .generator = kGolden / "pipeline_ddim",
                         .ratios = folder_ / "ratios.tsv", .levels = {0, 400}, .pictures = 10, .steps = 2, .guidance = 2, .scheduler = "", .run = Config().run};
@@ -436,7 +436,7 @@ TEST_F(Views, LikenessHasARowForEveryLevelAndBin) {
     double cosine = 0;
     for (const LikenessRow& row : likeness.by_bin) {
       if (row.level != level.level) continue;
-      EXPECT_EQ(row.views, 2);  // every fourth of 40 images whose ratios are even over [0, 1)
+      EXPECT_EQ(row.views, 2) << row.from;  // every fourth of 40 images whose ratios are even over (0, 1)
       views += row.views;
       kept += row.kept;
       cosine += row.cosine * static_cast<double>(row.views);
