@@ -56,7 +56,7 @@ Group& Alone();
 struct GroupPlace {
   int64_t rank = 0, size = 1;
   Path folder;                 // that all processes see; theirs alone, made and removed by the group
-  double join_seconds = 600;   // that a process waits for the others to start
+  double join_seconds = 300;   // that a process waits for the others to start
   double silence_seconds = 60; // without a sign of life, after which a process counts as dead
 };
 

@@ -267,7 +267,8 @@ ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress, Grou
     }
   }
 
-  if (!config.masks.empty()) SyncFileSystem(config.masks);  // before the table says that all is there
+  // Before the table says that all is there. A process without a share has made no mask, nor their folder.
+  if (!config.masks.empty() && std::filesystem::exists(config.masks)) SyncFileSystem(config.masks);
   const std::vector<std::string> bad = group.Gather(SkippedToText(skipped));
   if (group.rank() != 0) return {};
   for (const std::string& one : bad) AddSkipped(one, skipped);

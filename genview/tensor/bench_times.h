@@ -31,7 +31,7 @@ struct BenchFigures {
   int64_t images = 0;           // of one step
   double gflop_per_step = 0;    // of convolutions, matrix products and attention
   double matmul_gflops = 0;     // what this machine gives for one large product
-  uint64_t peak_bytes = 0;      // of the process, on the GPU where one computes
+  uint64_t peak_bytes = 0;      // of the process, in main memory
   std::string device, precision;
 
   double images_per_second() const { return static_cast<double>(images) * 1000 / times.median_ms; }

@@ -107,28 +107,31 @@ class Processes(unittest.TestCase):
 
     def kill_one(self, killed):
         words = self.views(self.path("k", "views"), "--steps", 40, "--per-image", 3)
-        processes = [start(words, rank, 3) for rank in range(3)]
         manifest = self.path("k", "views", "manifest.jsonl")
-        deadline = time.time() + 120
-        while not (os.path.exists(manifest) and os.path.getsize(manifest)) and time.time() < deadline:
+        size = lambda: os.path.getsize(manifest) if os.path.exists(manifest) else 0
+        before, deadline = size(), time.time() + 120
+        processes = [start(words, rank, 3) for rank in range(3)]
+        while size() <= before and time.time() < deadline:  # all have met, and at least one row is new
             time.sleep(0.02)
         processes[killed].send_signal(signal.SIGKILL)
-        began = time.time()
+        began, said = time.time(), ""
         for rank, process in enumerate(processes):
-            _, error = process.communicate(timeout=60)
+            _, error = process.communicate(timeout=120)
+            said += error
             if rank != killed:
                 self.assertEqual(process.returncode, 1, error)
-                self.assertIn(f"process {killed} of 3 has ended without a word", error)
-        self.assertLess(time.time() - began, 45)
+        self.assertIn(f"process {killed} of 3 has ended without a word", said)  # who hears it from another does not repeat it
+        self.assertLess(time.time() - began, 100)
 
     def test_a_killed_process_ends_the_others_and_the_command_goes_on(self):
         words = self.views(self.path("w", "views"), "--steps", 40, "--per-image", 3)
         self.alone(words)
-        for killed in (1, 0):
+        for killed in (0, 1):
             self.kill_one(killed)
         self.good(self.views(self.path("k", "views"), "--steps", 40, "--per-image", 3), 2)
         self.same(self.path("w", "views"), self.path("k", "views"))
-        rows = [json.loads(line) for line in open(self.path("k", "views", "manifest.jsonl"))]
+        with open(self.path("k", "views", "manifest.jsonl"), encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
         self.assertEqual(len({(row["id"], row["index"]) for row in rows}), 69)
 
 
