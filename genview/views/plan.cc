@@ -36,6 +36,7 @@ class Probe {
   std::vector<Tensor> ReadPixels(int64_t count);
   double Once(int64_t batch, int64_t steps);
   PlannedBatch Measure(int64_t batch, double seconds);
+  PlannedBatch Reckoned(const PlannedBatch& measured, int64_t batch) const;
   std::vector<int64_t> Candidates() const;
 
   ViewsConfig config_;
@@ -49,6 +50,7 @@ class Probe {
   double read_seconds_ = 0;           // per picture, on all threads
   int64_t samples_ = 0;
   double sample_bytes_ = 0, sample_seconds_ = 0;
+  double short_seconds_ = 0;          // of the short probes before the whole ones, per view
   int64_t chosen_ = 0;
   ViewsPlan plan_;
 };
@@ -125,11 +127,15 @@ double Probe::Once(int64_t batch, int64_t steps) {
 PlannedBatch Probe::Measure(int64_t batch, double seconds) {
   const auto start = Clock::now();
   PlannedBatch result{.batch = batch, .chosen = batch == chosen_};
-  const int64_t few = std::min<int64_t>(config_.steps, 4), fewer = std::max<int64_t>(1, few / 2);
+  // Not one step: some schedulers make a call less of it than of all others.
+  const int64_t fewer = std::min<int64_t>(config_.steps, 2);
   std::vector<double> times;
-  (void)Once(batch, fewer);  // the first touches memory for the first time
-  const double of_fewer = Once(batch, fewer);
+  const double first = Once(batch, fewer);
+  const bool slow = first > seconds / 4;  // then touching memory for the first time does not show
+  const int64_t few = std::min<int64_t>(config_.steps, slow ? 3 : 5);
+  const double of_fewer = slow ? first : Once(batch, fewer);
   const double of_few = few > fewer ? Once(batch, few) : of_fewer;
+  short_seconds_ = (first + of_fewer + of_few) / static_cast<double>(batch);
   const double per_step = few > fewer ? std::max(0.0, of_few - of_fewer) / static_cast<double>(few - fewer) : 0;
   const double reckoned = of_few + static_cast<double>(config_.steps - few) * per_step;
   while (times.size() < 5 && SecondsSince(start) + reckoned < seconds) {
@@ -147,6 +153,15 @@ PlannedBatch Probe::Measure(int64_t batch, double seconds) {
   result.most = whole_job(*std::max_element(times.begin(), times.end()));
   result.views_per_second = static_cast<double>(std::min(batch, plan_.views)) / (Median(times) + reading);
   result.peak_bytes = PeakMemoryBytes();
+  return result;
+}
+
+// As fast for each view as a batch that was measured.
+PlannedBatch Probe::Reckoned(const PlannedBatch& measured, int64_t batch) const {
+  PlannedBatch result = measured;
+  result.batch = batch;
+  result.chosen = true;
+  result.whole = false;
   return result;
 }
 
@@ -175,7 +190,10 @@ ViewsPlan Probe::Run(double seconds) {
     // What is to be run gets half of the time that is left, the others their part of it.
     const double left = seconds - SecondsSince(start);
     const bool chosen = batches[i] == chosen_;
-    if (left <= 0 && !chosen) continue;
+    if (i > 0 && short_seconds_ * static_cast<double>(batches[i]) > left) {
+      if (chosen) plan_.batches.push_back(Reckoned(plan_.batches.back(), batches[i]));
+      continue;
+    }
     plan_.batches.push_back(Measure(batches[i], chosen ? left * 0.6 : left / static_cast<double>(batches.size() - i + 1)));
   }
   plan_.bytes_per_view = samples_ > 0 ? sample_bytes_ / static_cast<double>(samples_) : 0;
@@ -195,7 +213,7 @@ std::string PlanToText(const ViewsConfig& config, const ViewsPlan& p) {
   text += Format("{:<8} {:<10} {:<34} {}\n", "batch", "views/s", "time (fastest to slowest probe)", "memory");
   for (const PlannedBatch& b : p.batches) {
     const std::string time = b.whole ? Format("{} ({} to {})", HumanSeconds(b.seconds), HumanSeconds(b.least), HumanSeconds(b.most))
-                                     : Format("{} (reckoned from few steps)", HumanSeconds(b.seconds));
+                                     : Format("{} (reckoned from less)", HumanSeconds(b.seconds));
     text += Format("{:<8} {:<10.3g} {:<34} {}\n", Format("{}{}", b.batch, b.chosen ? " *" : ""), b.views_per_second, time, HumanBytes(b.peak_bytes));
   }
   text += Format("* what this command takes; disk: {} ({} a view)\n", HumanBytes(static_cast<uint64_t>(p.disk_bytes())), HumanBytes(static_cast<uint64_t>(p.bytes_per_view)));

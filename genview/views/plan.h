@@ -11,7 +11,7 @@
 namespace genview {
 
 struct ViewsPlanOptions {
-  double seconds = 60;  // of probing, about
+  double seconds = 55;  // of probing, about; more where the shortest probe takes longer
 };
 
 struct PlannedBatch {
@@ -19,7 +19,7 @@ struct PlannedBatch {
   double views_per_second = 0;             // at the median
   double seconds = 0, least = 0, most = 0; // of the whole job: at the median, the fastest and the slowest probe
   uint64_t peak_bytes = 0;                 // of memory
-  bool whole = false;                      // all steps were made; otherwise reckoned from fewer
+  bool whole = false;                      // all steps were made; otherwise reckoned from fewer, or from a smaller batch
   bool chosen = false;                     // what the job takes as it is asked for
 };
 

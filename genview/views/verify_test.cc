@@ -155,7 +155,7 @@ TEST_F(Verify, TheRequestIsTheConfigAndMovesWithItsFolder) {
 TEST_F(Verify, APlanSaysWhatAJobCostsAndWritesNothing) {
   config_.steps = 6;
   config_.format = ViewFormat::kJpeg;
-  const ViewsPlan plan = PlanViews(config_, {.seconds = 2}, quiet_);
+  const ViewsPlan plan = PlanViews(config_, {.seconds = 20}, quiet_);
   EXPECT_FALSE(fs::exists(config_.out));
   EXPECT_EQ(plan.views, 6);
   EXPECT_EQ(plan.width, 16);
