@@ -43,6 +43,12 @@ int RunEvalLinear(const Args& args, Progress& progress);
 std::vector<FieldInfo> EvalKnnFields();
 int RunEvalKnn(const Args& args, Progress& progress);
 
+std::vector<FieldInfo> ExportFields();
+int RunExport(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> ImportFields();
+int RunImport(const Args& args, Progress& progress);
+
 std::vector<FieldInfo> DatasetPackFields();
 int RunDatasetPack(const Args& args, Progress& progress);
 

@@ -9,6 +9,7 @@
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/models/convnext.h"
+#include "genview/models/backbone_file.h"
 #include "genview/models/weight_files.h"
 #include "genview/tensor/device.h"
 #include "genview/tensor/row_groups.h"
@@ -203,32 +204,12 @@ std::shared_ptr<Encoder> OpenHuggingFace(const Path& folder, at::Device device, 
 }
 
 std::shared_ptr<Encoder> OpenCheckpoint(const Path& path, at::Device device, at::ScalarType compute) {
-  const WeightMap file = ReadSafetensors(path);
-  const std::string text = file.Metadata("genview");
-  if (text.empty()) {
-    throw Error({.what = "the file is not a checkpoint of this program: it has no metadata `genview`",
-                 .where = path.string(),
-                 .next = "name the folder that holds the encoder's config and weights, or a checkpoint that `genview pretrain` wrote"});
-  }
-  const Json meta = ParseJson(text, path.string());
-  if (!meta.is_object() || !meta.contains("backbone")) {
-    throw Error({.what = Format("the checkpoint holds no backbone (it is of kind \"{}\")",
-                                meta.is_object() ? JsonString(meta, "kind", "unknown", path.string()) : "unknown"),
-                 .where = path.string(),
-                 .next = "name a checkpoint that `genview pretrain` wrote"});
-  }
-  std::shared_ptr<Backbone> backbone = MakeBackbone(meta["backbone"], path.string());
-  Preprocess preprocess{.size = backbone->config().image_size, .resize_shortest = backbone->config().image_size};
-  if (meta.contains("preprocess")) preprocess = Preprocess::FromJson(meta["preprocess"], path.string());
-  const WeightMap weights = file.WithPrefixRemoved("encoder.");
+  BackboneFile file = ReadBackboneFile(path);
+  std::shared_ptr<Backbone> backbone = std::move(file.encoder.backbone);
   const WeightList list = backbone->Weights();
-  CheckSize(static_cast<double>(CountParameters(list)), weights, path.string());
-  WeightReader reader(weights);
-  LoadWeights(list, reader);
-  reader.Finish();
   Place(list, device, compute);
   UseChannelsLast(list);
-  return std::make_shared<BackboneEncoder>(backbone, preprocess, FingerprintFile(path), device, compute);
+  return std::make_shared<BackboneEncoder>(backbone, file.preprocess, FingerprintFile(path), device, compute);
 }
 
 }  // namespace

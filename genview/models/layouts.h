@@ -1,0 +1,89 @@
+// An encoder's weights under the names other libraries give them, both ways.
+//
+//   ForeignEncoder found = FromLayout(ReadWeightsFile("moco_v2_800ep_pretrain.pth.tar"), {});   // found.layout ==
+//   "moco" auto tensors = ToLayout(*backbone, ExportLayout::kTransformers);                            // for
+//   WriteSafetensors
+//
+// A foreign file says neither how many heads its attention has nor how pictures are prepared: the first comes from the
+// layout, the width or the caller, the second from the caller.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "genview/models/backbone.h"
+#include "genview/tensor/weights.h"
+
+namespace genview {
+
+enum class ImportLayout {
+  kAuto,
+  kTorchvision,
+  kTimm,
+  kMmpretrain,
+  kMoco,
+  kMocoV3,
+  kSimsiam,
+  kByol,
+  kSwav,
+  kDino,
+  kTransformers
+};
+enum class ExportLayout { kTorchvision, kTimm, kMmpretrain, kMoco, kTransformers, kTransformers4 };
+
+template <>
+struct EnumNames<ImportLayout> {
+  static constexpr std::pair<ImportLayout, const char*> kNames[] = {{ImportLayout::kAuto, "auto"},
+                                                                    {ImportLayout::kTorchvision, "torchvision"},
+                                                                    {ImportLayout::kTimm, "timm"},
+                                                                    {ImportLayout::kMmpretrain, "mmpretrain"},
+                                                                    {ImportLayout::kMoco, "moco"},
+                                                                    {ImportLayout::kMocoV3, "moco-v3"},
+                                                                    {ImportLayout::kSimsiam, "simsiam"},
+                                                                    {ImportLayout::kByol, "byol"},
+                                                                    {ImportLayout::kSwav, "swav"},
+                                                                    {ImportLayout::kDino, "dino"},
+                                                                    {ImportLayout::kTransformers, "transformers"}};
+};
+template <>
+struct EnumNames<ExportLayout> {
+  static constexpr std::pair<ExportLayout, const char*> kNames[] = {
+      {ExportLayout::kTorchvision, "torchvision"},   {ExportLayout::kTimm, "timm"},
+      {ExportLayout::kMmpretrain, "mmpretrain"},     {ExportLayout::kMoco, "moco"},
+      {ExportLayout::kTransformers, "transformers"}, {ExportLayout::kTransformers4, "transformers-4"}};
+};
+
+struct ForeignOptions {
+  ImportLayout layout = ImportLayout::kAuto;
+  std::string prefix{};    // of the encoder's names; empty: found
+  int64_t heads = 0;       // ViT; 0: by layout and width
+  int64_t image_size = 0;  // px; 0: a ViT's positions say, 224 for a ResNet, 32 for one with the small stem
+  std::optional<BackboneConfig> backbone{};  // where the network is known; its other members are then not looked at
+};
+
+struct ForeignEncoder {
+  std::unique_ptr<Backbone> backbone;  // loaded
+  std::string layout;                  // "moco"
+  std::string prefix;                  // "state_dict.module.encoder_q."
+  int64_t left_out = 0;                // tensors of the file that are not the encoder's: heads, queues, optimiser
+};
+
+// Finds the encoder among the tensors, by its first layer; of several (a student and its teacher, an encoder and its
+// average) the one that the layout's own evaluation takes. Throws one Error that names all missing, misshapen and
+// surplus tensors.
+ForeignEncoder FromLayout(const WeightMap& weights, const ForeignOptions& options);
+
+// Throws UsageError where the layout has no such network.
+std::vector<std::pair<std::string, Tensor>> ToLayout(Backbone& backbone, ExportLayout layout);
+
+// Throws Error where the file holds far less than such a network: one wide tensor must not ask for the rest of its
+// width.
+void CheckBackboneSize(const BackboneConfig& config, const WeightMap& weights);
+
+// config.json for transformers' ResNetModel or ViTModel.
+Json TransformersConfig(Backbone& backbone);
+
+}  // namespace genview

@@ -1,0 +1,205 @@
+// Encoders that torchvision, timm, transformers and training programs saved, and what they compute; see
+// tests/golden/make_layouts.py, which also loads what this program exports into those libraries.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "genview/base/error.h"
+#include "genview/models/backbone_file.h"
+#include "genview/models/encoder.h"
+#include "genview/tensor/torch_file.h"
+#include "tests/golden/compare.h"
+
+namespace genview {
+namespace {
+
+Path GoldenFile(const std::string& name) { return SourceDir() / "tests" / "golden" / "layouts" / name; }
+
+ErrorText Complaint(const WeightMap& weights, const ForeignOptions& options = {}) {
+  try {
+    FromLayout(weights, options);
+  } catch (const Error& error) {
+    return error.text();
+  }
+  ADD_FAILURE() << "no error";
+  return {};
+}
+
+WeightMap Renamed(const Path& file, const std::string& prefix, const std::string& to) {
+  const WeightMap read = ReadWeightsFile(file);
+  WeightMap result("renamed");
+  const WeightMap own = read.WithPrefixRemoved(prefix);
+  for (const auto& [name, tensor] : own.tensors()) result.Add(to + name, tensor.clone());
+  return result;
+}
+
+TEST(LayoutsGolden, FilesOfOthersComeInAndComputeTheSame) {
+  struct Case {
+    const char *file, *expected, *layout, *prefix;
+    int64_t heads;
+  };
+  const Case cases[] = {{"moco.pth.tar", "moco", "moco", "state_dict.module.encoder_q.", 0},
+                        {"moco-v3.pth", "moco-v3", "moco-v3", "state_dict.module.base_encoder.", 3},
+                        {"dino.pth", "dino", "dino", "teacher.backbone.", 3},
+                        {"mmpretrain.pth", "mmpretrain", "mmpretrain", "state_dict.backbone.", 3},
+                        {"transformers_resnet", "transformers_resnet", "transformers", "", 0},
+                        {"transformers_vit", "transformers_vit", "transformers", "", 0}};  // heads: of config.json
+  const WeightMap golden = Golden("layouts/expected");
+  for (const Case& c : cases) {
+    const BackboneFile file = ReadBackboneFile(GoldenFile(c.file), {.heads = c.heads});
+    EXPECT_EQ(file.encoder.layout, c.layout) << c.file;
+    EXPECT_EQ(file.encoder.prefix, c.prefix) << c.file;
+    EXPECT_FALSE(file.preprocess_known);
+    const bool vit = file.encoder.backbone->config().type.starts_with("vit");
+    const Tensor pooled =
+        file.encoder.backbone->Forward(golden.At(vit ? "pixels" : "pixels32"), /*training=*/false).pooled;
+    EXPECT_CLOSE(pooled, golden.At(c.expected), 1e-4) << c.file;
+  }
+}
+
+TEST(LayoutsGolden, ReleasesWithOtherPrefixesAreTold) {
+  struct Case {
+    const char *to, *layout;
+    std::vector<std::string> beside;
+  };
+  const Case cases[] = {
+      {"", "torchvision", {"fc.weight", "fc.bias"}},
+      {"state_dict.module.encoder.", "simsiam", {"state_dict.module.predictor.0.weight"}},
+      {"module.", "swav", {"module.projection_head.0.weight", "module.prototypes.weight"}},
+      {"online_network.", "byol", {"target_network.conv1.weight", "target_network.layer1.0.conv1.weight"}},
+      {"state_dict.backbone.",
+       "mmpretrain",
+       {"state_dict.neck.mlp.0.weight", "state_dict.target_net.module.0.conv1.weight"}}};
+  for (const Case& c : cases) {
+    WeightMap weights = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", c.to);
+    for (const std::string& name : c.beside) weights.Add(name, at::zeros({2, 2}));
+    const ForeignEncoder found = FromLayout(weights, {});
+    EXPECT_EQ(found.layout, c.layout);
+    EXPECT_EQ(found.prefix, c.to);
+    EXPECT_GE(found.left_out, static_cast<int64_t>(c.beside.size()));
+  }
+}
+
+// What `export` writes has transformers' own names and shapes, at full size.
+TEST(LayoutsGolden, NamesAreTransformersOwn) {
+  std::map<std::string, std::map<std::string, std::string>> expected;  // network, then name and shape
+  std::string network;
+  for (const std::string& line : ReadLines(GoldenFile("names.txt"))) {
+    const auto words = Split(line, ' ');
+    if (words.size() == 1) network = line;
+    else expected[network][words[0]] = words[1];
+  }
+  ASSERT_EQ(expected.size(), 2u);
+  for (const auto& [type, names] : expected) {
+    const auto backbone = MakeBackbone(BackboneConfig{.type = type, .layers = type == "vit-tiny" ? 2 : 0});
+    std::map<std::string, std::string> written;
+    for (const auto& [name, tensor] : ToLayout(*backbone, ExportLayout::kTransformers))
+      written[name] = Format("{}", fmt::join(tensor.sizes(), ","));
+    EXPECT_EQ(written, names) << type;
+  }
+}
+
+TEST(LayoutsGolden, EveryLayoutComesBackAsItWent) {
+  const BackboneConfig configs[] = {
+      {.type = "resnet18", .width = 1.0 / 32},
+      {.type = "resnet50", .width = 1.0 / 64},
+      {.type = "resnet18", .image_size = 32, .width = 1.0 / 64, .small_stem = true},
+      {.type = "vit-tiny", .image_size = 16, .width = 0.125, .patch_size = 8, .layers = 2}};
+  for (const BackboneConfig& config : configs) {
+    const auto backbone = MakeBackbone(config);
+    backbone->Init(Seed(3));
+    const bool vit = config.type.starts_with("vit");
+    for (const auto& [layout, name] : EnumNames<ExportLayout>::kNames) {
+      if (vit && layout == ExportLayout::kTorchvision) continue;
+      if (config.small_stem && std::string_view(name).starts_with("transformers")) continue;
+      WeightMap weights(name);
+      for (const auto& [key, tensor] : ToLayout(*backbone, layout)) weights.Add(key, tensor);
+      const ForeignEncoder back = FromLayout(weights, {.heads = vit ? 3 : 0});
+      const WeightList ours = backbone->Weights(), theirs = back.backbone->Weights();
+      ASSERT_EQ(ours.size(), theirs.size());
+      for (size_t i = 0; i < ours.size(); ++i)
+        EXPECT_TRUE(at::equal(*ours[i].tensor, *theirs[i].tensor)) << name << " " << ours[i].name;
+      EXPECT_EQ(back.left_out, 0);
+      EXPECT_EQ(back.backbone->config().image_size, config.small_stem || vit ? config.image_size : 224);
+    }
+  }
+}
+
+TEST(Layouts, ExportedFilesKnowTheirPictures) {
+  const Path file = Path(testing::TempDir()) / "layouts_exported.safetensors";
+  const BackboneConfig config{
+      .type = "vit-tiny", .image_size = 16, .width = 0.125, .patch_size = 8, .layers = 1, .heads = 6};
+  const auto backbone = MakeBackbone(config);
+  backbone->Init(Seed(3));
+  const Json meta = {{"format", 1},
+                     {"kind", "export"},
+                     {"backbone", FieldsToJson(config)},
+                     {"preprocess", Preprocess{.size = 16, .resize_shortest = 18, .mean = {0.1, 0.2, 0.3}}.ToJson()}};
+  WriteSafetensors(file, ToLayout(*backbone, ExportLayout::kTransformers4), {{"genview", meta.dump()}});
+  const BackboneFile back = ReadBackboneFile(file);
+  EXPECT_TRUE(back.preprocess_known);
+  EXPECT_EQ(back.preprocess.mean[1], 0.2);
+  EXPECT_EQ(back.preprocess.resize_shortest, 18);
+  EXPECT_EQ(back.encoder.backbone->config().heads, 6);
+  EXPECT_EQ(back.encoder.layout, "transformers");
+}
+
+TEST(Layouts, WrongFilesAreRefusedWithEveryName) {
+  WeightMap weights = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", "");
+  weights.Add("layer1.0.conv1.weight", at::zeros({9, 9, 3, 3}));
+  weights.Add("layer5.surprise", at::zeros({1}));
+  WeightMap missing("missing");
+  for (const auto& [name, tensor] : weights.tensors()) {
+    if (!name.starts_with("layer4.1.bn2")) missing.Add(name, tensor);
+  }
+  const std::string what = Complaint(missing).what;
+  for (const char* part : {"layer1.0.conv1.weight: has [9,9,3,3], wanted [1,1,3,3]", "layer4.1.bn2.weight: missing",
+                           "layer5.surprise: not part"}) {
+    EXPECT_NE(what.find(part), std::string::npos) << what;
+  }
+
+  WeightMap unknown("unknown");
+  unknown.Add("weight", at::zeros({2}));
+  EXPECT_NE(Complaint(unknown).what.find("none of the file's 1 tensors"), std::string::npos);
+
+  const WeightMap moco = ReadWeightsFile(GoldenFile("moco.pth.tar"));
+  EXPECT_NE(Complaint(moco, {.layout = ImportLayout::kTransformers}).what.find("no encoder in the layout transformers"),
+            std::string::npos);
+  EXPECT_NE(Complaint(moco, {.prefix = "nowhere."}).what.find("under \"nowhere.\""), std::string::npos);
+
+  const WeightMap dino = ReadWeightsFile(GoldenFile("dino.pth"));
+  EXPECT_NE(Complaint(dino).next.find("--heads"), std::string::npos);
+  EXPECT_NE(Complaint(dino, {.heads = 3, .image_size = 224}).what.find("positions for pictures of 16 px"),
+            std::string::npos);
+
+  WeightMap deep("resnet101");
+  for (int block = 0; block < 23; ++block) deep.Add(Format("layer3.{}.conv1.weight", block), at::zeros({1}));
+  for (const char* name : {"conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv3.weight"})
+    deep.Add(name, at::zeros({64, 3, 7, 7}));
+  EXPECT_NE(Complaint(deep).what.find("1+0+23+0 bottleneck blocks"), std::string::npos);
+
+  WeightMap wide("wide");
+  for (int stage = 1; stage <= 4; ++stage) {
+    for (int block = 0; block < 2; ++block) wide.Add(Format("layer{}.{}.conv1.weight", stage, block), at::zeros({1}));
+  }
+  wide.Add("conv1.weight", at::zeros({1 << 16, 3, 3, 3}));
+  EXPECT_NE(Complaint(wide).what.find("describes a model of"), std::string::npos);
+
+  WeightMap two("two");
+  for (const char* prefix : {"a.", "b."}) {
+    for (const char* name : {"conv1.weight", "layer1.0.conv1.weight"})
+      two.Add(std::string(prefix) + name, at::zeros({1}));
+  }
+  EXPECT_NE(Complaint(two).what.find("holds 2 encoders: \"a.\" (torchvision), \"b.\" (torchvision)"),
+            std::string::npos);
+}
+
+TEST(Layouts, WhatALayoutCannotHoldIsRefused) {
+  const auto vit = MakeBackbone(BackboneConfig{.type = "vit-tiny"});
+  EXPECT_THROW(ToLayout(*vit, ExportLayout::kTorchvision), UsageError);
+  const auto small = MakeBackbone(BackboneConfig{.type = "resnet18", .small_stem = true});
+  EXPECT_THROW(ToLayout(*small, ExportLayout::kTransformers), UsageError);
+}
+
+}  // namespace
+}  // namespace genview
