@@ -10,6 +10,7 @@ struct PretrainArgs {
   Path recipe;
   std::string arm;
   Path out;
+  std::string init;
   std::vector<std::string> set;
   RunOptions run;
 };
@@ -18,6 +19,7 @@ void VisitFields(PretrainArgs& c, Visit&& visit) {
   visit("recipe", c.recipe, Required{}, "recipe file");
   visit("arm", c.arm, Any{}, "arm whose settings are taken; empty = the first");
   visit("out", c.out, Any{}, "folder of the run; empty = runs/NAME/ARM/pretrain");
+  visit("init", c.init, Any{}, "weights the encoder begins with, in place of the recipe's");
   visit("set", c.set, Any{}, "KEY=VALUE instead of the recipe's; may be given several times");
   visit("run", c.run, Section{}, "device, precision, seed and the like");
 }
@@ -46,6 +48,7 @@ int RunPretrain(const Args& args, Progress& progress) {
   config.data = plan.recipe.data.train;
   config.out = options.out.empty() ? (plan.folder / arm.name / "pretrain").string() : options.out.string();
   config.run = plan.recipe.run;
+  if (!options.init.empty()) config.init = options.init;
   if (!arm.views.empty()) config.pair.views = (plan.folder / arm.views).string();
   if (config.quality.enabled && config.quality.encoder.empty()) config.quality.encoder = plan.recipe.foreground.encoder;
   if (config.quality.enabled && config.quality.foreground.empty()) config.quality.foreground = (plan.folder / "foreground" / "model.safetensors").string();

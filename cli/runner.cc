@@ -184,6 +184,7 @@ PretrainConfig Runner::PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<st
     const Path views = config.pair.views;
     inputs["views"] = book_.FingerprintOf(std::filesystem::is_directory(views) ? views / "manifest.jsonl" : views);
   }
+  if (!config.init.empty()) inputs["init"] = book_.FingerprintOf(config.init);
   if (config.quality.enabled) {
     const std::string encoder = config.quality.encoder.empty() ? plan_.recipe.foreground.encoder : config.quality.encoder;
     if (config.quality.foreground.empty()) config.quality.foreground = QualityModel(arm, encoder).string();

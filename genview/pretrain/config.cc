@@ -156,10 +156,11 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   c.run.threads = blank.run.threads;
   c.run.batch = blank.run.batch;
   // What these name is in the fingerprint of its contents.
-  for (std::string* path : {&c.data, &c.pair.views, &c.quality.encoder, &c.quality.foreground, &c.quality.cache}) path->clear();
+  for (std::string* path : {&c.data, &c.init, &c.pair.views, &c.quality.encoder, &c.quality.foreground, &c.quality.cache}) path->clear();
   Json json = FieldsToJson(c);
   if (c.quality.features != QualityFeatures::kCached) json["quality"].erase("grid");
   json["quality"].erase("cache");
+  json.erase("init");
   return json;
 }
 

@@ -100,6 +100,7 @@ void VisitFields(SwavSection& c, Visit&& visit) {
 struct PretrainConfig {
   std::string data;
   std::string out;
+  std::string init;
   MethodKind method = MethodKind::kMocoV2;
   std::string backbone = "resnet18";
   double width = 1;
@@ -152,6 +153,7 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   using Count = Range<int64_t>;
   visit("data", c.data, Required{}, "pictures to learn from");
   visit("out", c.out, Required{}, "folder of the run");
+  visit("init", c.init, Any{}, "weights the encoder begins with: a checkpoint, or a file of another library; empty = random");
   visit("method", c.method, Any{}, "self-supervised method");
   visit("backbone", c.backbone, Any{}, "encoder: resnet18, resnet34, resnet50, vit-tiny, vit-small or vit-base");
   visit("width", c.width, Range<double>{1.0 / 64, 8}, "factor on the encoder's channel counts");

@@ -7,6 +7,7 @@
 #include "genview/base/hash.h"
 #include "genview/data/generated_views.h"
 #include "genview/data/loader.h"
+#include "genview/pretrain/begin.h"
 #include "genview/pretrain/online_knn.h"
 #include "genview/pretrain/pair_weigher.h"
 #include "genview/pretrain/trainer.h"
@@ -109,6 +110,7 @@ Run::Run(const PretrainConfig& config, Progress& progress)
   loader_ = std::make_unique<PairLoader>(data_.training, data_.views, LoaderOf(config), skipped_);
   steps_per_epoch_ = loader_->batches_per_epoch() / config.accumulate;
   std::string inputs = WhatIsComputed(config).dump() + data_.fingerprint;
+  if (!config.init.empty()) inputs += FingerprintFile(config.init);
   if (config.quality.enabled) {
     weigher_ = MakePairWeigher(config, data_.training, data_.views, device_, compute_);
     inputs += weigher_->fingerprint();
@@ -184,6 +186,7 @@ PretrainSummary Run::Go() {
   MoveForeignCheckpointsAside();
   trainer_ = std::make_unique<Trainer>(config_, steps_per_epoch_, device_, compute_);
   const int64_t done = Resume();
+  if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
   log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
   progress_.Begin("pretrain", trainer_->total_steps(), "steps");
   row_start_ = saved_ = Clock::now();
