@@ -37,6 +37,8 @@ constexpr Command kCommands[] = {
      {"checkpoint"}, ExportFields, RunExport},
     {"import", "FILE [--layout auto] --out FILE.safetensors [options]", "an encoder out of another library's weights file", {"file"}, ImportFields,
      RunImport},
+    {"eval finetune", "--checkpoint FILE --train IMAGES --test IMAGES [--fraction 0.01 | --list FILE] [options]",
+     "scores the whole network after training on few labels", {}, EvalFinetuneFields, RunEvalFinetune},
     {"report", "DIR... [--out report.html]", "one self-contained HTML page of one or several runs", {"runs"}, ReportFields, RunReport},
     {"bench loader", "IMAGES [options]", "how many pictures a second are read and changed on this machine", {"images"}, BenchLoaderFields,
      RunBenchLoader},

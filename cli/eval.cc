@@ -1,5 +1,6 @@
-// genview eval linear|knn: how well frozen features tell classes apart.
+// genview eval linear|knn|finetune: how well an encoder, frozen or trained on, tells classes apart.
 #include "cli/commands.h"
+#include "genview/eval/finetune.h"
 #include "genview/eval/knn.h"
 #include "genview/eval/linear.h"
 
@@ -21,6 +22,13 @@ std::vector<FieldInfo> EvalLinearFields() { return DescribeFields<LinearConfig>(
 int RunEvalLinear(const Args& args, Progress& progress) {
   const auto config = ParseFields<LinearConfig>(args);
   return PrintResult(EvalLinear(config, progress), config.inputs.out);
+}
+
+std::vector<FieldInfo> EvalFinetuneFields() { return DescribeFields<FinetuneConfig>(); }
+
+int RunEvalFinetune(const Args& args, Progress& progress) {
+  const auto config = ParseFields<FinetuneConfig>(args);
+  return PrintResult(EvalFinetune(config, progress), config.inputs.out);
 }
 
 std::vector<FieldInfo> EvalKnnFields() { return DescribeFields<KnnConfig>(); }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "genview/eval/finetune.h"
 #include "genview/eval/knn.h"
 #include "genview/eval/linear.h"
 #include "genview/foreground/fit.h"
@@ -85,11 +86,13 @@ void VisitFields(EvalPart<Config>& c, Visit&& visit) {
 struct EvalSection {
   EvalPart<LinearConfig> linear;
   EvalPart<KnnConfig> knn;
+  EvalPart<FinetuneConfig> finetune{.enabled = false, .config = {}};  // takes long: only where it is asked for
 };
 template <class Visit>
 void VisitFields(EvalSection& c, Visit&& visit) {
   visit("linear", c.linear, Section{}, "linear classifier on frozen features");
   visit("knn", c.knn, Section{}, "nearest neighbours by frozen features");
+  visit("finetune", c.finetune, Section{}, "whole network, trained on few labels; made where `enabled` is set");
 }
 
 struct ReportSection {

@@ -92,8 +92,16 @@ std::string ResolveSource(const std::string& text, const std::vector<Path>& reci
   return text;
 }
 
+// A table that says how to fine-tune asks for it; without one it is not made, since it takes long.
+static void AskForFinetune(Json& values) {
+  if (!values.contains("eval") || !values["eval"].is_object() || !values["eval"].contains("finetune")) return;
+  Json& table = values["eval"]["finetune"];
+  if (table.is_object() && !table.contains("enabled")) table["enabled"] = true;
+}
+
 RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
   Json values = file.values;
+  AskForFinetune(values);
   ResolveSources(values, file.files);
   if (!options.run.empty()) MergeJson(values["run"], options.run);
   RunPlan plan;
@@ -117,6 +125,7 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
   for (Arm& arm : arms) {
     CheckArm(arm, recipe_name);
     ResolveSources(arm.set, file.files);
+    AskForFinetune(arm.set);
     plan.arms.push_back({arm.name, arm.set, RecipeOf<Recipe>(WithSet(values, arm.set)), ""});
   }
   for (const ArmPlan& arm : plan.arms) CheckValues(arm, recipe_name);

@@ -246,6 +246,7 @@ void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
   };
   make("linear", arm.recipe.eval.linear, [&](const LinearConfig& config) { return EvalLinear(config, progress_); });
   make("knn", arm.recipe.eval.knn, [&](const KnnConfig& config) { return EvalKnn(config, progress_); });
+  make("finetune", arm.recipe.eval.finetune, [&](const FinetuneConfig& config) { return EvalFinetune(config, progress_); });
   std::filesystem::remove_all(cache);  // features of one checkpoint are of no use to the next
 }
 

@@ -142,14 +142,22 @@ bool Evaluation::Known(EvalResult& result) const {
 
 int64_t Evaluation::classes() const { return static_cast<int64_t>(opened_->train->classes().size()); }
 
-FeatureRows Evaluation::Train(Progress& progress) {
+std::shared_ptr<const ImageSource> Evaluation::train_source() const { return opened_->train; }
+std::shared_ptr<const ImageSource> Evaluation::test_source() const { return opened_->test; }
+
+std::vector<int64_t> Evaluation::TrainIndices() const {
   if (classes() == 1) {
     throw Error({.what = Format("all training pictures are of one class, \"{}\"", opened_->train->classes()[0]),
                  .where = inputs_.train,
                  .next = "a score says how well classes are told apart: give pictures of two or more"});
   }
-  Request request{.source = opened_->train, .indices = Labelled(opened_->train, inputs_.train), .places = {}, .what = "training"};
-  request.indices = ShareOfEachClass(request.source, request.indices, inputs_.fraction, Seed(inputs_.run.seed).With("fraction"));
+  return ShareOfEachClass(opened_->train, Labelled(opened_->train, inputs_.train), inputs_.fraction, Seed(inputs_.run.seed).With("fraction"));
+}
+std::vector<int64_t> Evaluation::TestIndices() const { return Labelled(opened_->test, inputs_.test); }
+std::vector<int64_t> Evaluation::TestPlaces() const { return PlacesAmong(*opened_->test, opened_->train->classes(), inputs_.test); }
+
+FeatureRows Evaluation::Train(Progress& progress) {
+  Request request{.source = opened_->train, .indices = TrainIndices(), .places = {}, .what = "training"};
   request.places = PlacesAmong(*request.source, opened_->train->classes(), inputs_.train);
   const std::string key = Format("{} {} {} {} {}", opened_->encoder->fingerprint(), opened_->train->Fingerprint(),
                                  opened_->precision, inputs_.fraction, inputs_.fraction < 1 ? inputs_.run.seed : 0);
@@ -157,8 +165,7 @@ FeatureRows Evaluation::Train(Progress& progress) {
 }
 
 FeatureRows Evaluation::Test(Progress& progress) {
-  Request request{.source = opened_->test, .indices = Labelled(opened_->test, inputs_.test), .places = {}, .what = "test"};
-  request.places = PlacesAmong(*request.source, opened_->train->classes(), inputs_.test);
+  Request request{.source = opened_->test, .indices = TestIndices(), .places = TestPlaces(), .what = "test"};
   const std::string key = Format("{} {} {} {}", opened_->encoder->fingerprint(), opened_->test->Fingerprint(), opened_->precision,
                                  fmt::join(opened_->train->classes(), "/"));
   return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, progress);

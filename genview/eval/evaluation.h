@@ -6,6 +6,7 @@
 
 #include "genview/base/fields.h"
 #include "genview/base/progress.h"
+#include "genview/data/source.h"
 #include "genview/models/encoder.h"
 #include "genview/records/records.h"
 #include "genview/tensor/run_options.h"
@@ -51,6 +52,12 @@ class Evaluation {
   FeatureRows Train(Progress& progress);  // `fraction` of each class, at least one picture
   FeatureRows Test(Progress& progress);
   int64_t classes() const;
+
+  // For evaluations that train on the pictures themselves: those that Train and Test encode.
+  std::shared_ptr<const ImageSource> train_source() const, test_source() const;
+  std::vector<int64_t> TrainIndices() const;  // with labels, `fraction` of each class
+  std::vector<int64_t> TestIndices() const;   // with labels
+  std::vector<int64_t> TestPlaces() const;    // for each class of the test pictures its place among the training pictures'
   Seed seed() const { return Seed(inputs_.run.seed).With(kind_); }
 
   // Fills in what every result has, writes `out` and returns the result. hits: of the test pictures.

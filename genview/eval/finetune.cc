@@ -1,0 +1,244 @@
+#include "genview/eval/finetune.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "genview/base/hash.h"
+#include "genview/data/loader.h"
+#include "genview/eval/knn_votes.h"
+#include "genview/models/backbone_file.h"
+#include "genview/train/optimizer.h"
+#include "genview/train/schedule.h"
+
+namespace genview {
+namespace {
+
+// Some pictures of a source, as a source of their own.
+class Chosen : public ImageSource {
+ public:
+  Chosen(std::shared_ptr<const ImageSource> all, std::vector<int64_t> indices)
+      : all_(std::move(all)), indices_(std::move(indices)) {
+    classes_ = all_->classes();
+  }
+  int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
+  const SourceItem& item(int64_t i) const override { return all_->item(indices_[static_cast<size_t>(i)]); }
+  Outcome<Image> Read(int64_t i) const override { return all_->Read(indices_[static_cast<size_t>(i)]); }
+  Outcome<std::string> ReadBytes(int64_t i) const override { return all_->ReadBytes(indices_[static_cast<size_t>(i)]); }
+  std::string Fingerprint() const override {
+    std::string ids = all_->Fingerprint();
+    for (const int64_t i : indices_) ids += all_->item(i).id + "\n";
+    return genview::Fingerprint(ids);
+  }
+
+ private:
+  std::shared_ptr<const ImageSource> all_;
+  std::vector<int64_t> indices_;
+};
+
+std::string FileName(const std::string& id) { return id.substr(id.rfind('/') + 1); }
+
+// The pictures that a list names by id or by file name. All names must be there, and every picture must have a class.
+std::vector<int64_t> Listed(const ImageSource& source, const Path& list) {
+  std::map<std::string, int64_t> by_id;
+  std::map<std::string, std::vector<int64_t>> by_name;
+  for (int64_t i = 0; i < source.size(); ++i) {
+    by_id.emplace(source.item(i).id, i);
+    by_name[FileName(source.item(i).id)].push_back(i);
+  }
+  std::set<int64_t> chosen;
+  std::vector<std::string> missing, without_class;
+  for (const std::string& line : ReadLines(list)) {
+    const std::string name = line.substr(0, line.find_first_of("\t\r"));
+    if (name.empty()) continue;
+    const auto id = by_id.find(name);
+    const auto same = by_name.find(FileName(name));
+    int64_t found = -1;
+    if (id != by_id.end()) found = id->second;
+    else if (same != by_name.end() && same->second.size() == 1) found = same->second[0];
+    if (found < 0) missing.push_back(name);
+    else if (source.item(found).label < 0) without_class.push_back(name);
+    else chosen.insert(found);
+  }
+  if (!missing.empty()) {
+    throw Error(
+        {.what = Format(
+             "{} of the list's pictures are not among the training pictures, or several have the name; the first is {}",
+             missing.size(), missing[0]),
+         .where = list.string(),
+         .next = "check that list and pictures belong together"});
+  }
+  if (!without_class.empty()) {
+    throw Error({.what = Format("{} of the list's pictures have no class; the first is {}", without_class.size(),
+                                without_class[0]),
+                 .where = list.string(),
+                 .next = "put the pictures into one folder per class"});
+  }
+  if (chosen.empty())
+    throw Error(
+        {.what = "the list names no picture", .where = list.string(), .next = "give a list with one file name a line"});
+  return {chosen.begin(), chosen.end()};
+}
+
+// The encoder, a fresh classifier on top of it, and what trains both.
+class Network {
+ public:
+  Network(const FinetuneConfig& config, BackboneFile file, int64_t classes, Seed seed, at::Device device,
+          at::ScalarType compute)
+      : backbone_(std::move(file.encoder.backbone)), device_(device), compute_(compute) {
+    head_ = MakeLinear(backbone_->width(), classes);
+    head_.weight = NormalTensor(seed.With("head"), head_.weight.sizes()).mul_(0.01);
+    head_.bias = at::zeros({classes});
+    AppendAll(weights_, "encoder", backbone_->Weights());
+    Append(weights_, "head", head_);
+    MoveWeights(weights_, device);
+    UseChannelsLast(weights_);
+    SetRequiresGrad(weights_, true);
+    optimizer_ = MakeSgd(weights_, {.momentum = config.momentum, .weight_decay = config.weight_decay},
+                         {{.matches = NameBegins("encoder."), .lr_factor = config.lr},
+                          {.matches = NameBegins("head."), .lr_factor = config.head_lr}});
+  }
+
+  Tensor Scores(const Tensor& pixels, bool training) const {  // [N,classes] fp32
+    const ComputeScope scope(device_, compute_);
+    const Tensor x = pixels.to(device_).contiguous(at::MemoryFormat::ChannelsLast);
+    return Linear(head_, backbone_->Forward(x, training).pooled).to(at::kFloat);
+  }
+
+  double Step(const Tensor& pixels, const Tensor& labels, double factor) {
+    const Tensor loss = at::cross_entropy_loss(Scores(pixels, /*training=*/true), labels.to(device_));
+    loss.backward();
+    optimizer_->Step(factor);
+    ZeroGrad(weights_);
+    return loss.item<double>();
+  }
+
+ private:
+  std::unique_ptr<Backbone> backbone_;
+  LinearWeights head_;
+  WeightList weights_;
+  std::unique_ptr<Optimizer> optimizer_;
+  at::Device device_;
+  at::ScalarType compute_;
+};
+
+Hits TestNetwork(const Network& network, const Evaluation& evaluation, const Preprocess& preprocess,
+                 const RunOptions& run, Progress& progress) {
+  const c10::InferenceMode guard;
+  const auto source = evaluation.test_source();
+  const std::vector<int64_t> places = evaluation.TestPlaces();
+  SkippedLog skipped;
+  EncodeLoader loader(source, evaluation.TestIndices(), preprocess, run.batch > 0 ? run.batch : 128, run.threads,
+                      skipped, run.strict);
+  Hits all;
+  for (EncodeBatch batch; loader.Next(batch);) {
+    progress.ThrowIfStopped();
+    std::vector<int64_t> labels;
+    for (const int64_t i : batch.indices) labels.push_back(places[static_cast<size_t>(source->item(i).label)]);
+    const Hits hits = CountHits(network.Scores(batch.pixels, /*training=*/false).cpu(), at::tensor(labels, at::kLong));
+    all.top1 += hits.top1;
+    all.top5 += hits.top5;
+    all.total += hits.total;
+  }
+  if (all.total == 0) {
+    throw Error({.what = "none of the test pictures could be read",
+                 .where = skipped.rows().empty() ? "" : skipped.rows().front().first,
+                 .next = "check the files"});
+  }
+  if (skipped.count() > 0) progress.Warn(Format("{} test pictures could not be read", skipped.count()));
+  return all;
+}
+
+// One name a line, so that another program can train on the same pictures.
+void WriteImageList(const Path& out, const ImageSource& labelled) {
+  std::string text;
+  for (int64_t i = 0; i < labelled.size(); ++i) text += Format("{}\n", labelled.item(i).id);
+  WriteFile(out.parent_path() / (out.stem().string() + "-images.txt"), text);
+}
+
+}  // namespace
+
+EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
+  CheckRequired(given, {"command line", "eval.finetune"});
+  FinetuneConfig config = given;
+  if (!config.list.empty() && config.inputs.fraction < 1) {
+    throw UsageError({.what = "both a list and a share of the pictures are given",
+                      .where = "eval.finetune.list",
+                      .next = "leave one of them away"});
+  }
+  Json settings = FieldsToJson(config);
+  for (const char* input : {"train", "test", "checkpoint", "out", "cache", "fraction", "run", "list"})
+    settings.erase(input);
+  if (!config.list.empty()) settings["list"] = FingerprintFile(config.list);
+  Evaluation evaluation("finetune", config.inputs, settings);
+  EvalResult result;
+  if (evaluation.Known(result)) return result;
+
+  const auto source = evaluation.train_source();
+  const auto labelled =
+      std::make_shared<Chosen>(source, config.list.empty() ? evaluation.TrainIndices() : Listed(*source, config.list));
+  const bool few = labelled->size() < source->size() / 20;
+  if (config.lr == 0) config.lr = few ? 0.02 : 0.01;
+  if (config.head_lr == 0) config.head_lr = few ? 5 : 0.2;
+  config.batch = std::min(config.batch, labelled->size());
+
+  const at::Device device = ChooseDevice(config.inputs.run.device);
+  BackboneFile file = ReadBackboneFile(config.inputs.checkpoint);
+  const Preprocess preprocess = file.preprocess;
+  SkippedLog skipped;
+  PairLoaderConfig pairs;
+  pairs.view1 = AugmentPreset("linear");
+  pairs.view1.size = preprocess.size;
+  pairs.view2 = pairs.view1;
+  pairs.batch = config.batch;
+  pairs.threads = config.inputs.run.threads;
+  pairs.seed = evaluation.seed().key();
+  pairs.strict = config.inputs.run.strict;
+  pairs.mean = preprocess.mean;
+  pairs.std = preprocess.std;
+  PairLoader loader(labelled, nullptr, pairs, skipped);
+  Network network(config, std::move(file), evaluation.classes(), evaluation.seed(), device,
+                  ChooseCompute(config.inputs.run.precision, device));
+
+  const int64_t per_epoch = loader.batches_per_epoch(), steps = per_epoch * config.epochs;
+  const Schedule schedule{.kind = ScheduleKind::kStep,
+                          .lr = 1,
+                          .total_steps = steps,
+                          .milestones = {per_epoch * (config.epochs * 3 / 5), per_epoch * (config.epochs * 4 / 5)},
+                          .decay = 0.2};
+  progress.Begin("fine-tuning", steps, "steps");
+  int64_t step = 0;
+  double loss = 0;
+  for (int64_t epoch = 0; epoch < config.epochs; ++epoch) {
+    loader.Start(epoch);
+    for (PairBatch batch; loader.Next(batch);) {
+      progress.ThrowIfStopped();
+      std::vector<int64_t> labels;
+      for (const int64_t i : batch.indices) labels.push_back(labelled->item(i).label);
+      loss = network.Step(batch.view1, at::tensor(labels, at::kLong), schedule.At(step));
+      if (!std::isfinite(loss)) {
+        throw Error({.what = Format("the loss is no longer a number at step {}", step),
+                     .where = "eval.finetune",
+                     .next = Format("use smaller rates than `lr` {:g} and `head_lr` {:g}", config.lr, config.head_lr)});
+      }
+      progress.Update(++step, loader.WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, loss));
+    }
+  }
+  progress.End();
+  const Hits hits = TestNetwork(network, evaluation, preprocess, config.inputs.run, progress);
+
+  settings["lr"] = config.lr;
+  settings["head_lr"] = config.head_lr;
+  settings["batch"] = config.batch;
+  settings["train_images"] = labelled->size();
+  settings["skipped"] = skipped.count();
+  settings["loss"] = loss;
+  settings["protocol"] = "whole network, SGD on cross-entropy, rates / 5 at 3/5 and 4/5 of the epochs, crop and flip";
+  if (!config.inputs.out.empty()) WriteImageList(config.inputs.out, *labelled);
+  return evaluation.Finish(hits.top1, hits.top5, hits.total, std::move(settings));
+}
+
+}  // namespace genview

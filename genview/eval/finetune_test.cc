@@ -1,0 +1,114 @@
+#include "genview/eval/finetune.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "genview/base/error.h"
+#include "genview/data/source.h"
+#include "genview/tensor/safetensors.h"
+
+namespace genview {
+namespace {
+
+class FinetuneTest : public testing::Test {
+ protected:
+  FinetuneTest()
+      : folder_(std::filesystem::temp_directory_path() /
+                Format("genview-finetune-{}-{}", testing::UnitTest::GetInstance()->current_test_info()->name(),
+                       ::getpid())) {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    BackboneConfig backbone;
+    backbone.width = 4.0 / 64;
+    backbone.small_stem = true;
+    backbone.image_size = 8;
+    auto net = MakeBackbone(backbone);
+    net->Init(Seed(0));
+    const Json meta = {{"format", 1},
+                       {"kind", "pretrain"},
+                       {"backbone", FieldsToJson(backbone)},
+                       {"preprocess", Preprocess{.size = 8, .resize_shortest = 8}.ToJson()}};
+    WriteSafetensors(folder_ / "encoder.safetensors", NamedTensors(net->Weights(), "encoder."),
+                     {{"genview", meta.dump()}});
+    for (const char* part : {"train", "test"}) {
+      for (const auto& [label, colour] : std::map<std::string, int>{{"dark", 30}, {"light", 200}}) {
+        for (uint64_t i = 0; i < 10; ++i) {
+          Image image(8, 8);
+          Random random(Seed(9).With(part).With(label).With(i));
+          for (uint8_t& value : image.pixels) value = static_cast<uint8_t>(colour + random.Below(40));
+          WriteFile(folder_ / part / label / Format("{}_{}.png", label, i), EncodePng(image));
+        }
+      }
+    }
+    config_.inputs.train = (folder_ / "train").string();
+    config_.inputs.test = (folder_ / "test").string();
+    config_.inputs.checkpoint = folder_ / "encoder.safetensors";
+    config_.inputs.out = folder_ / "finetune.json";
+    config_.inputs.run.precision = Precision::kFp32;
+    config_.epochs = 8;
+    config_.batch = 4;
+    config_.lr = 0.02;
+    config_.head_lr = 0.5;
+  }
+  ~FinetuneTest() override { std::filesystem::remove_all(folder_); }
+
+  Path folder_;
+  FinetuneConfig config_;
+  Progress silent_;
+};
+
+TEST_F(FinetuneTest, LearnsFromAFewLabelsAndSaysWhich) {
+  config_.inputs.fraction = 0.4;
+  const EvalResult result = EvalFinetune(config_, silent_);
+  EXPECT_EQ(result.kind, "finetune");
+  EXPECT_EQ(result.top1, 100);
+  EXPECT_EQ(result.images, 20);
+  EXPECT_EQ(result.settings["train_images"], 8);
+  const auto images = ReadLines(folder_ / "finetune-images.txt");
+  ASSERT_EQ(images.size(), 8u);
+  EXPECT_EQ(std::count_if(images.begin(), images.end(), [](const auto& id) { return id.starts_with("dark/"); }), 4);
+
+  // Again, from nothing and with other threads: the same bytes. Then the same labels as a list: the same score.
+  const std::string first = ReadFile(config_.inputs.out);
+  std::filesystem::remove(config_.inputs.out);
+  config_.inputs.run.threads = 3;
+  EvalFinetune(config_, silent_);
+  EXPECT_EQ(ReadFile(config_.inputs.out), first);
+  config_.inputs.fraction = 1;
+  config_.list = folder_ / "finetune-images.txt";
+  config_.inputs.out = folder_ / "listed.json";
+  const EvalResult listed = EvalFinetune(config_, silent_);
+  EXPECT_EQ(listed.settings["loss"], result.settings["loss"]);
+  EXPECT_EQ(ReadFile(folder_ / "listed-images.txt"), ReadFile(folder_ / "finetune-images.txt"));
+}
+
+TEST_F(FinetuneTest, FileNamesAloneWillDo) {
+  WriteFile(folder_ / "one-percent.txt", "light_3.png\ndark_1.png\nlight_4.png\ndark_9.png\n");
+  config_.list = folder_ / "one-percent.txt";
+  config_.epochs = 1;
+  const EvalResult result = EvalFinetune(config_, silent_);
+  EXPECT_EQ(result.settings["train_images"], 4);
+  EXPECT_EQ(ReadLines(folder_ / "finetune-images.txt")[0], "dark/dark_1.png");
+}
+
+TEST_F(FinetuneTest, WrongListsAreRefusedBeforeTraining) {
+  const auto complaint = [&](const std::string& text) -> std::string {
+    WriteFile(folder_ / "list.txt", text);
+    config_.list = folder_ / "list.txt";
+    try {
+      EvalFinetune(config_, silent_);
+    } catch (const Error& error) {
+      return error.text().what;
+    }
+    return "";
+  };
+  EXPECT_NE(
+      complaint("n01440764_10.JPEG\nlight_3.png\nn01440764_11.JPEG\n").find("2 of the list's pictures are not among"),
+      std::string::npos);
+  EXPECT_NE(complaint("\n").find("names no picture"), std::string::npos);
+  config_.inputs.fraction = 0.5;
+  EXPECT_NE(complaint("light_3.png\n").find("both a list and a share"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace genview
