@@ -16,14 +16,6 @@ struct PlainFp32 {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast{c10::autocast_dispatch_keyset};
 };
 
-// [N,T] in [0, 1], stretched by the tokens that are seen; others may lie outside. seen: [N,T], or undefined for all.
-Tensor SoftForeground(const Tensor& tokens, const Tensor& component, const Tensor& seen = {}) {
-  const Tensor s = at::matmul(tokens, component);  // [N,T]
-  const Tensor low = (seen.defined() ? s.masked_fill(seen.logical_not(), INFINITY) : s).amin(1, /*keepdim=*/true);
-  const Tensor high = (seen.defined() ? s.masked_fill(seen.logical_not(), -INFINITY) : s).amax(1, /*keepdim=*/true);
-  return (s - low) / (high - low + kEps);
-}
-
 // Mean of the tokens by a map, z = sum_j m_j T_j / (sum_j m_j + eps). [N,C]
 Tensor WeightedMean(const Tensor& map, const Tensor& tokens) {
   const Tensor share = map / (map.sum(1, /*keepdim=*/true) + kEps);  // [N,T]
@@ -31,6 +23,13 @@ Tensor WeightedMean(const Tensor& map, const Tensor& tokens) {
 }
 
 }  // namespace
+
+Tensor SoftForeground(const Tensor& tokens, const Tensor& component, const Tensor& seen) {
+  const Tensor s = at::matmul(tokens, component);  // [N,T]
+  const Tensor low = (seen.defined() ? s.masked_fill(seen.logical_not(), INFINITY) : s).amin(1, /*keepdim=*/true);
+  const Tensor high = (seen.defined() ? s.masked_fill(seen.logical_not(), -INFINITY) : s).amax(1, /*keepdim=*/true);
+  return (s - low) / (high - low + kEps);
+}
 
 Tensor ForegroundMap(const Tensor& features, const Tensor& component) {
   ExpectShape(features, {-1, component.size(0), -1, -1}, "features");

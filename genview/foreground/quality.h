@@ -14,6 +14,10 @@ namespace genview {
 // features: [N,C,H,W], component: [C] -> [N,H,W]. A picture of equal features gives 0 everywhere.
 Tensor ForegroundMap(const Tensor& features, const Tensor& component);
 
+// The same of tokens [N,T,C], in their own precision and with gradients -> [N,T]. seen: [N,T], the tokens that stretch the
+// map, undefined for all; the others may lie outside [0, 1].
+Tensor SoftForeground(const Tensor& tokens, const Tensor& component, const Tensor& seen = {});
+
 struct PairSimilarity {
   Tensor foreground;  // [N] cosine of the two pictures' foreground features, S^f
   Tensor background;  // [N] of their background features, S^b
