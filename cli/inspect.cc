@@ -299,7 +299,7 @@ std::vector<FieldInfo> InspectFields() { return DescribeFields<InspectConfig>();
 int RunInspect(const Args& args, Progress&) {
   const auto config = ParseFields<InspectConfig>(args);
   const std::string spec = config.file.string();
-  if (spec.starts_with("shapes:") || (spec.find('{') != std::string::npos && !std::filesystem::exists(config.file))) InspectSource(spec);
+  if (spec.starts_with("shapes:") || spec.starts_with("subset:") || (spec.find('{') != std::string::npos && !std::filesystem::exists(config.file))) InspectSource(spec);
   else if (std::filesystem::is_directory(config.file)) InspectFolder(config.file);
   else InspectFile(config.file);
   return kOk;

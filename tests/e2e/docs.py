@@ -16,7 +16,7 @@ import tempfile
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILLED_IN = {"PHOTOS": "photos/images", "ENCODER": "models/demo/tower", "GENERATOR": "models/demo/unclip", "my.toml": "recipes/smoke.toml"}
-HOURS = ("generator train", "generator tower", "generator measure", "run recipes/demo")
+HOURS = ("generator train", "generator tower", "generator measure", "run recipes/demo", "run recipes/cifar10")
 
 
 def commands(path):
@@ -47,6 +47,8 @@ def outside(path):
         for number, line in enumerate(file, 1):
             if line.lstrip().startswith("```"):
                 fence = line.strip()[3:].strip() if fence is None else None
+            elif fence is None and line.startswith(("    genview ", "    make ")):
+                yield number, line.strip(), True
             elif fence is None:
                 for text in re.findall(r"`(genview [^`]+)`", line):
                     yield number, text, False
