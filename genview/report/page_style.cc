@@ -122,6 +122,7 @@ pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; bac
   .number small { display: block; }
   caption { display: block; }
 }
+@media (max-width: 76rem) { .likeness th, .likeness .number { white-space: normal; padding-left: .3rem; padding-right: .3rem; font-size: .82rem; } }
 @media (max-width: 30rem) { .contact { gap: 1rem .35rem; } .contact figcaption { font-size: .7rem; } }
 @media print {
   :root { --paper: #fff; --ink: #000; --soft: #555; --rule: #ccc; --wash: #f6f6f6;
