@@ -1,0 +1,11 @@
+#include "genview/base/error.h"
+#include "genview/tensor/torch_file.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  try {
+    const genview::WeightMap weights = genview::ParseTorchFile({reinterpret_cast<const char*>(data), size}, "fuzz");
+    for (const auto& [name, tensor] : weights.tensors()) (void)tensor.contiguous().clone();
+  } catch (const genview::Error&) {
+  }
+  return 0;
+}
