@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "genview/base/json.h"
 #include "genview/base/text.h"
@@ -13,6 +12,7 @@
 #include "genview/models/vae.h"
 #include "genview/models/weight_files.h"
 #include "genview/tensor/safetensors.h"
+#include "genview/tensor/torch_file.h"
 
 namespace genview {
 namespace {
@@ -32,28 +32,21 @@ struct Weights {
   }
 };
 
-// The file that is loaded, or its shards; any other .safetensors file where there is no other.
-std::vector<Path> WeightFiles(const Path& folder) {
-  std::error_code code;
-  std::set<Path> shards, others;
-  for (const auto& entry : fs::directory_iterator(folder, code)) {
-    if (entry.path().extension() == ".safetensors") others.insert(entry.path());
-  }
-  if (others.size() == 1) return {*others.begin()};
-  const Path path = FindFolderWeights(folder, {"diffusion_pytorch_model", "model", "open_clip_model", "encoder"});
-  if (path.extension() != ".json") return {path};
-  const Json index = ReadJson(path);
-  const Json map = index.is_object() ? index.value("weight_map", Json::object()) : Json::object();
-  for (const auto& [tensor, file] : map.items()) shards.insert(folder / (file.is_string() ? file.get<std::string>() : ""));
-  return {shards.begin(), shards.end()};
-}
-
 Weights WeightsOf(const Path& folder) {
   Weights weights;
-  for (const Path& file : WeightFiles(folder)) {
+  const std::vector<std::string> names{"diffusion_pytorch_model", "model", "open_clip_model", "encoder"};
+  for (const Path& file : FolderWeightFiles(folder, names)) {
     weights.files.push_back(file.filename().string());
     const MappedFile mapped(file);
     weights.bytes += mapped.size();
+    if (file.extension() != ".safetensors") {  // PyTorch's own: mapped, so that no tensor is read
+      const WeightMap tensors = ReadWeightsFile(file);
+      for (const auto& [name, tensor] : tensors.tensors()) {
+        weights.parameters += tensor.numel();
+        weights.by_type[at::toString(tensor.scalar_type())] += tensor.numel();
+      }
+      continue;
+    }
     for (const SafetensorsEntry& entry : ParseSafetensorsHeader(mapped.text(), file.string()).entries) {
       int64_t count = 1;
       for (const int64_t extent : entry.shape) count *= extent;

@@ -77,14 +77,7 @@ std::string FingerprintOf(const Path& folder) {
       continue;
     }
     files.push_back(folder / part / "config.json");
-    const Path weights = FindFolderWeights(folder / part, {"diffusion_pytorch_model", "model"});
-    if (weights.extension() != ".json") {
-      files.push_back(weights);
-    } else {  // shards
-      for (const auto& entry : std::filesystem::directory_iterator(folder / part)) {
-        if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
-      }
-    }
+    for (const Path& file : FolderWeightFiles(folder / part, {"diffusion_pytorch_model", "model"})) files.push_back(file);
   }
   for (const char* part : {"feature_extractor/preprocessor_config.json", "image_noising_scheduler/scheduler_config.json", "scheduler/scheduler_config.json"}) {
     if (std::filesystem::exists(folder / part)) files.push_back(folder / part);

@@ -133,24 +133,8 @@ std::string Listing(const Path& folder) {
   return Format("{}{}", fmt::join(names, ", "), more > 0 ? Format(" and {} more", more) : "");
 }
 
-// The file `names` ask for, or the only .safetensors of the folder whatever its name.
 WeightMap ReadWeights(const Path& folder, const std::vector<std::string>& names, std::vector<Path>& files) {
-  std::error_code code;
-  std::vector<Path> others;
-  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
-    if (it->path().extension() == ".safetensors") others.push_back(it->path());
-  }
-  std::sort(others.begin(), others.end());
-  const bool named = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-    return fs::exists(folder / (name + ".safetensors"), code) || fs::exists(folder / (name + ".safetensors.index.json"), code);
-  });
-  if (!named && others.size() == 1) {
-    files = others;
-    return ReadSafetensors(others[0]);
-  }
-  const Path first = FindFolderWeights(folder, names);  // throws Error when there is none
-  if (first.extension() == ".json") files = others;     // the shards
-  files.push_back(first);
+  files = FolderWeightFiles(folder, names);
   return ReadFolderWeights(folder, names);
 }
 

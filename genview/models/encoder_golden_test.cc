@@ -57,6 +57,17 @@ TEST(EncoderGolden, OpenClipFolder) {
   EXPECT_EQ(encoder->preprocess().size, 32);
 }
 
+// PyTorch's own file, with the wrappers of a training program around the weights.
+TEST(EncoderGolden, OpenClipFolderOfATraining) {
+  const WeightMap golden = Golden("models/open_clip_quick");
+  const Path folder = EmptyFolder("open_clip_pt");
+  WriteJson(folder / "open_clip_config.json", {{"model_cfg", ConfigOf(golden)}});
+  std::filesystem::copy(SourceDir() / "tests/golden/models/open_clip_quick.pt", folder / "epoch_3.pt");
+  ExpectGoldenOutput(*Encoder::Open(folder), golden);
+  WriteSafetensors(folder / "open_clip_model.safetensors", {{"x", at::ones({1})}});  // is preferred, and does not fit
+  EXPECT_THROW(Encoder::Open(folder), Error);
+}
+
 TEST(EncoderGolden, HuggingFaceFolderAndItsShards) {
   const WeightMap golden = Golden("models/transformers_gelu");
   const Path whole = EmptyFolder("whole"), sharded = EmptyFolder("sharded");

@@ -1,12 +1,47 @@
 #include "genview/models/weight_files.h"
 
+#include <algorithm>
 #include <set>
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
-#include "genview/tensor/safetensors.h"
+#include "genview/tensor/torch_file.h"
 
 namespace genview {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What PyTorch's own files of a safetensors name are called.
+std::string TorchNameOf(const std::string& name) {
+  if (name == "open_clip_model") return "open_clip_pytorch_model";
+  return name == "model" ? "pytorch_model" : name;
+}
+
+bool IsTorchFile(const Path& path) {
+  const std::string ending = path.extension().string();
+  return ending == ".bin" || ending == ".pt" || ending == ".pth" || ending == ".ckpt";
+}
+
+// The only file of the folder that `fits`, if there is just one.
+Path OnlyFile(const Path& folder, bool (*fits)(const Path&)) {
+  std::error_code code;
+  std::vector<Path> found;
+  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    if (fits(it->path()) && it->is_regular_file(code)) found.push_back(it->path());
+  }
+  return found.size() == 1 ? found[0] : Path();
+}
+
+// Training programs wrap names: {"state_dict": {"module.visual...": ...}}.
+WeightMap Unwrapped(WeightMap weights) {
+  if (const WeightMap inner = weights.WithPrefixRemoved("state_dict."); !inner.empty()) weights = inner;  // beside it: the optimiser's
+  const auto& tensors = weights.tensors();
+  const bool all = !tensors.empty() && std::all_of(tensors.begin(), tensors.end(), [](const auto& pair) { return pair.first.starts_with("module."); });
+  return all ? weights.WithPrefixRemoved("module.") : weights;
+}
+
+}  // namespace
 
 Path FindFolderWeights(const Path& folder, const std::vector<std::string>& names) {
   std::error_code ignored;
@@ -14,24 +49,25 @@ Path FindFolderWeights(const Path& folder, const std::vector<std::string>& names
                              ".fp16.safetensors.index.json"}) {
     for (const std::string& name : names) {
       const Path path = folder / (name + ending);
-      if (std::filesystem::is_regular_file(path, ignored)) return path;
+      if (fs::is_regular_file(path, ignored)) return path;
     }
   }
-  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-    if (entry.path().extension() == ".bin" || entry.path().extension() == ".pth") {
-      throw Error({.what = "the folder has only a PyTorch pickle",
-                   .where = entry.path().string(),
-                   .next = Format("`genview import {} --out {}`", entry.path().string(), (folder / (names[0] + ".safetensors")).string())});
+  if (const Path only = OnlyFile(folder, [](const Path& path) { return path.extension() == ".safetensors"; }); !only.empty()) return only;
+  for (const char* ending : {".bin", ".bin.index.json", ".fp16.bin", ".pt"}) {
+    for (const std::string& name : names) {
+      const Path path = folder / (TorchNameOf(name) + ending);
+      if (fs::is_regular_file(path, ignored)) return path;
     }
   }
-  throw Error({.what = Format("no weights: neither {}.safetensors nor its shards", names[0]),
+  if (const Path only = OnlyFile(folder, IsTorchFile); !only.empty()) return only;
+  throw Error({.what = Format("no weights: neither {}.safetensors nor its shards, nor {}.bin", names[0], TorchNameOf(names[0])),
                .where = folder.string(),
                .next = "give the whole model folder"});
 }
 
-WeightMap ReadFolderWeights(const Path& folder, const std::vector<std::string>& names) {
+std::vector<Path> FolderWeightFiles(const Path& folder, const std::vector<std::string>& names) {
   const Path path = FindFolderWeights(folder, names);
-  if (path.extension() != ".json") return ReadSafetensors(path);
+  if (path.extension() != ".json") return {path};
   const Json index = ReadJson(path);
   const auto map = index.find("weight_map");
   if (map == index.end() || !map->is_object()) {
@@ -45,9 +81,17 @@ WeightMap ReadFolderWeights(const Path& folder, const std::vector<std::string>& 
     }
     shards.insert(name);
   }
-  WeightMap all(path.string());
-  for (const std::string& shard : shards) all.Merge(ReadSafetensors(folder / shard));
-  return all;
+  std::vector<Path> files;
+  for (const std::string& shard : shards) files.push_back(folder / shard);
+  return files;
+}
+
+WeightMap ReadFolderWeights(const Path& folder, const std::vector<std::string>& names) {
+  const std::vector<Path> files = FolderWeightFiles(folder, names);
+  if (files.size() == 1) return Unwrapped(ReadWeightsFile(files[0]));
+  WeightMap all(FindFolderWeights(folder, names).string());
+  for (const Path& file : files) all.Merge(ReadWeightsFile(file));
+  return Unwrapped(all);
 }
 
 }  // namespace genview

@@ -1,5 +1,6 @@
-// The weights of one model folder as diffusers and transformers write it: NAME.safetensors, NAME.fp16.safetensors, or
-// shards with NAME.safetensors.index.json.
+// The weights of one model folder as open_clip, diffusers and transformers write it: NAME.safetensors, NAME.fp16.safetensors,
+// or shards with NAME.safetensors.index.json; without these the only .safetensors file whatever its name, then PyTorch's own
+// files (.bin, .pt), read without running anything.
 //
 //   WeightMap weights = ReadFolderWeights(folder, {"diffusion_pytorch_model", "model"});
 #pragma once
@@ -9,9 +10,12 @@
 
 namespace genview {
 
-// The full-precision file where there is one. Throws Error that says what the folder has instead (an old pickle, nothing).
+// The full-precision file where there is one. Throws Error that says what the folder lacks. Of files
+// that training programs write, `state_dict` is taken, and `module.` before all names is dropped.
 WeightMap ReadFolderWeights(const Path& folder, const std::vector<std::string>& names);
-// Path of the first of `names` that the folder holds, for fingerprints.
+// The file that is read, or the index of the shards.
 Path FindFolderWeights(const Path& folder, const std::vector<std::string>& names);
+// All files that are read, by name; for fingerprints.
+std::vector<Path> FolderWeightFiles(const Path& folder, const std::vector<std::string>& names);
 
 }  // namespace genview

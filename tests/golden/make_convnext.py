@@ -9,7 +9,7 @@ import pathlib
 import open_clip
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.models.convnext import _create_convnext
 
 OUT = pathlib.Path(__file__).parent / "models"
@@ -52,7 +52,16 @@ def make(name, trunk, vision, width):
     print(name, sum(t.numel() * t.element_size() for t in tensors.values()) // 1000, "kB")
 
 
+def as_training_programs_write_it():
+    """The tower of open_clip_quick in a .pt file, wrapped twice, beside what only a training goes on from."""
+    tensors = load_file(OUT / "open_clip_quick.safetensors")
+    state = {"module." + k[len("weights."):]: v for k, v in tensors.items() if k.startswith("weights.")}
+    torch.save({"epoch": 3, "name": "run", "state_dict": state, "optimizer": {"state": {0: {"step": torch.tensor(7.0)}}, "param_groups": [{"lr": 0.1}]}},
+               OUT / "open_clip_quick.pt")
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     for name, (trunk, vision, width) in TOWERS.items():
         make(name, trunk, vision, width)
+    as_training_programs_write_it()
