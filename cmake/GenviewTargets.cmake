@@ -53,7 +53,7 @@ function(genview_test name)
   endif()
   include(GoogleTest)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
-    PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ENVIRONMENT "GOMP_SPINCOUNT=0")  # tests share the cores
+    PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "unit;${arg_LABELS}" ENVIRONMENT "GOMP_SPINCOUNT=0")  # tests share the cores
 endfunction()
 
 # genview_program(NAME SOURCES ... DEPENDS folder ...)

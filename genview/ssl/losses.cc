@@ -15,6 +15,11 @@ Tensor Full(const Tensor& x) {
   return x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x;
 }
 
+// at::logsumexp, which from C++ cannot be asked for a shape alone (tensors without values).
+Tensor LogSumExp(const Tensor& x, at::IntArrayRef dim, bool keepdim = false) {
+  return x.is_meta() ? x.sum(dim, keepdim) : at::logsumexp(x, dim, keepdim);
+}
+
 }  // namespace
 
 Tensor UnitRows(const Tensor& x) {
@@ -30,7 +35,7 @@ Tensor InfoNce(const Tensor& q, const Tensor& k, const Tensor& queue, double tem
   const Tensor anchor = UnitRows(q) * (1 / temperature);
   const Tensor positive = (anchor * UnitRows(k)).sum(1);              // [N]
   const Tensor negatives = at::matmul(anchor, Full(queue));           // [N,K]
-  return at::logaddexp(positive, at::logsumexp(negatives, {1})) - positive;
+  return at::logaddexp(positive, LogSumExp(negatives, {1})) - positive;
 }
 
 Tensor NtXent(const Tensor& z1, const Tensor& z2, double temperature) {
@@ -42,7 +47,7 @@ Tensor NtXent(const Tensor& z1, const Tensor& z2, double temperature) {
   const Tensor own = at::eye(2 * n, z.options().dtype(at::kBool));
   const Tensor logits = (at::matmul(z, z.t()) * (1 / temperature)).masked_fill(own, -std::numeric_limits<double>::infinity());
   const Tensor positive = (z.narrow(0, 0, n) * z.narrow(0, n, n)).sum(1) * (1 / temperature);  // [N]
-  const Tensor all = at::logsumexp(logits, {1});                      // [2N]
+  const Tensor all = LogSumExp(logits, {1});                      // [2N]
   return 0.5 * (all.narrow(0, 0, n) + all.narrow(0, n, n)) - positive;
 }
 
@@ -65,11 +70,11 @@ Tensor SinkhornAssignment(const Tensor& scores, double epsilon, int64_t iteratio
   const c10::AutoGradMode no_grad(false);
   Tensor logits = Full(scores) * (1 / epsilon);  // [B,K]
   if (iterations == 0) {
-    return (logits - at::logsumexp(logits.flatten(), {0})).exp_() * static_cast<double>(scores.size(0));
+    return (logits - LogSumExp(logits.flatten(), {0})).exp_() * static_cast<double>(scores.size(0));
   }
   // The first round on logarithms, so that scores of any size stay finite. After it a prototype's share is between 1/K
   // and B, which later rounds can divide by as it is.
-  logits = logits - at::logsumexp(logits, {0}, /*keepdim=*/true);
+  logits = logits - LogSumExp(logits, {0}, /*keepdim=*/true);
   Tensor shares = at::softmax(logits, 1);
   for (int64_t round = 1; round < iterations; ++round) {
     shares.div_(shares.sum(0, /*keepdim=*/true));
@@ -101,7 +106,7 @@ Tensor MocoV3Loss(const Tensor& q1, const Tensor& q2, const Tensor& k1, const Te
   const NoAutocast full_precision(c10::autocast_dispatch_keyset);
   const auto cross_entropy = [&](const Tensor& q, const Tensor& k) {
     const Tensor logits = at::matmul(UnitRows(q) * (1 / temperature), UnitRows(k).t());  // [N,N]: a pair is on the diagonal
-    return at::logsumexp(logits, {1}) - logits.diagonal();
+    return LogSumExp(logits, {1}) - logits.diagonal();
   };
   return 2 * temperature * (cross_entropy(q1, k2) + cross_entropy(q2, k1));
 }
