@@ -12,15 +12,17 @@ all: build
 deps:
 	@tools/deps.sh
 
+# The program and the operators for PyTorch; the tests, which are as much again, are built by `make test`.
 build: deps
 	@[ -f build/build.ninja ] || cmake --preset release > build-configure.log 2>&1 || { cat build-configure.log; exit 1; }
 	@rm -f build-configure.log
-	@cmake --build build -j $(JOBS)
+	@cmake --build build -j $(JOBS) --target genview genview_operators
 
 demo: build
 	@build/bin/genview run recipes/demo.toml
 
 test: build
+	@cmake --build build -j $(JOBS)
 	@ctest --test-dir build --output-on-failure -j $(JOBS)
 
 bench: build
