@@ -51,8 +51,9 @@ int RunBenchStep(const Args& args, Progress& progress) {
   if (config.json) {
     fmt::print("{}\n", BenchStepToJson(result).dump());
   } else {
-    fmt::print("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", result.pairs_per_second, result.median_ms,
-               result.min_ms, result.max_ms, result.precision, result.device, HumanBytes(result.peak_bytes));
+    const BenchFigures& f = result.figures;
+    fmt::print("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", f.images_per_second(), f.times.median_ms,
+               f.times.min_ms, f.times.max_ms, f.precision, f.device, HumanBytes(f.peak_bytes));
   }
   return kOk;
 }

@@ -3,6 +3,7 @@
 
 #include "genview/base/progress.h"
 #include "genview/pretrain/config.h"
+#include "genview/tensor/bench_times.h"
 
 namespace genview {
 
@@ -34,16 +35,9 @@ void VisitFields(BenchStepConfig& c, Visit&& visit) {
 }
 
 struct BenchStepResult {
-  double median_ms = 0, min_ms = 0, max_ms = 0;  // of one update
-  double pairs_per_second = 0;                   // at the median
-  double loss = 0;                               // of the last step: finite, or the figures mean nothing
-  double gflop_per_step = 0;                     // of convolutions and matrix products, forward and backward
-  double matmul_gflops = 0;                      // what this machine gives for one large product in this precision
-  double peak_share = 0;                         // of that, reached by the step at the median
-  uint64_t peak_bytes = 0;                       // of the process
-  std::string device, precision;
+  BenchFigures figures;  // of one update; its images are pairs
+  double loss = 0;       // of the last step: finite, or the figures mean nothing
 };
-// With the members images_per_second (pairs) and peak_memory_bytes, which `make bench` compares.
 Json BenchStepToJson(const BenchStepResult& result);
 
 BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress);

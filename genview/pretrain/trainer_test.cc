@@ -240,11 +240,11 @@ TEST(BenchStep, MeasuresARealStep) {
   config.steps = 3;
   Progress silent;
   const BenchStepResult result = BenchStep(config, silent);
-  EXPECT_GT(result.pairs_per_second, 0);
-  EXPECT_LE(result.min_ms, result.median_ms);
+  EXPECT_GT(result.figures.images_per_second(), 0);
+  EXPECT_LE(result.figures.times.min_ms, result.figures.times.median_ms);
   EXPECT_TRUE(std::isfinite(result.loss));
-  EXPECT_GT(result.peak_bytes, 0u);
-  EXPECT_GT(result.peak_share, 0);
+  EXPECT_GT(result.figures.peak_bytes, 0u);
+  EXPECT_GT(result.figures.peak_share(), 0);
   EXPECT_TRUE(BenchStepToJson(result).contains("images_per_second"));
 }
 
@@ -260,7 +260,7 @@ TEST(BenchStep, TakesEveryMethod) {
     Progress silent;
     const BenchStepResult result = BenchStep(config, silent);
     EXPECT_TRUE(std::isfinite(result.loss)) << name;
-    EXPECT_GT(result.gflop_per_step, 0) << name;
+    EXPECT_GT(result.figures.gflop_per_step, 0) << name;
   }
 }
 
