@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "genview/base/error.h"
@@ -109,25 +108,15 @@ std::vector<std::string> Differences(const Json& before, const Json& after, cons
   return result;
 }
 
-StageBook::StageBook(Path folder, std::vector<std::string> only) : folder_(std::move(folder)), only_(std::move(only)) {
+StageBook::StageBook(Path folder, std::vector<std::string> only)
+    : folder_(std::move(folder)), only_(std::move(only)), lock_(folder_.parent_path()) {
   std::filesystem::create_directories(folder_);
-  lock_ = ::open((folder_ / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    ::close(lock_);
-    throw Error({.what = "another genview is working on this run",
-                 .where = folder_.parent_path().string(),
-                 .next = "wait for it, or give another --out"});
-  }
   SweepPartFiles(folder_);
   known_files_ = ReadState(folder_ / kKnownFiles);
   for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
     if (entry.path().extension() != ".json" || entry.path().filename() == kKnownFiles) continue;
     order_ = std::max(order_, JsonInt(ReadState(entry.path()), "order", -1, entry.path().string()) + 1);
   }
-}
-
-StageBook::~StageBook() {
-  if (lock_ >= 0) ::close(lock_);
 }
 
 Path StageBook::FileOf(const std::string& name) const {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "genview/base/folder_lock.h"
 #include "genview/base/json.h"
 #include "genview/base/progress.h"
 
@@ -37,12 +38,9 @@ struct StageRequest {
 
 class StageBook {
  public:
-  // Locks the folder: a second process is refused with an Error that says so. `only`: the stages that may be made (empty:
+  // Locks the run, the folder above: a second process is refused with an Error that says so. `only`: the stages that may be made (empty:
   // all), by the first word of their names.
   StageBook(Path folder, std::vector<std::string> only);
-  ~StageBook();
-  StageBook(const StageBook&) = delete;
-  StageBook& operator=(const StageBook&) = delete;
 
   // Calls `work` unless the stage is done. Work that was cut short with the same request is called again and goes on from
   // its own files; with another request its `owned` files are removed first. Returns true when something was made.
@@ -58,7 +56,7 @@ class StageBook {
 
   Path folder_;
   std::vector<std::string> only_;
-  int lock_ = -1;
+  FolderLock lock_;
   int64_t order_ = 0;  // of the next stage that has not been made before
   Json known_files_ = Json::object();
 };

@@ -7,6 +7,8 @@
 
 namespace genview {
 
+std::string FormatValues(fmt::string_view format, fmt::format_args values) { return fmt::vformat(format, values); }
+
 std::vector<std::string> Split(std::string_view text, char separator) {
   std::vector<std::string> parts;
   size_t begin = 0;

@@ -1,9 +1,6 @@
 // For the tests of this folder.
 #pragma once
 
-#include <unistd.h>
-
-#include <atomic>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -11,24 +8,9 @@
 
 #include "genview/base/files.h"
 #include "genview/base/progress.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    static std::atomic<int> count{0};
-    path_ = std::filesystem::temp_directory_path() / ("genview-generator-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const Path& path() const { return path_; }
-
- private:
-  Path path_;
-};
 
 // Relative path -> contents; files whose name begins with one of `left_out` (they hold times) are left out.
 inline std::map<std::string, std::string> FolderBytes(const Path& folder, const std::vector<std::string>& left_out = {}) {

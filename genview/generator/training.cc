@@ -9,6 +9,7 @@
 #include <c10/core/GradMode.h>
 
 #include "genview/base/error.h"
+#include "genview/base/folder_lock.h"
 #include "genview/base/text.h"
 #include "genview/train/checkpoint.h"
 #include "genview/train/event_log.h"
@@ -155,6 +156,7 @@ int64_t LoadNewest(const Path& folder, const WeightList& averaged) {
 
 void RunTraining(const TrainingTask& task, Progress& progress) {
   if (LoadFinished(task)) return;
+  const FolderLock lock(task.folder);
   const TrainingOptions& o = task.options;
   const Schedule schedule{.kind = ScheduleKind::kCosine, .lr = o.lr, .final_lr = o.final_lr, .warmup_steps = o.warmup,
                           .total_steps = o.steps};

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <optional>
 
+#include "genview/base/folder_lock.h"
 #include "genview/base/hash.h"
 #include "genview/data/generated_views.h"
 #include "genview/data/loader.h"
@@ -179,6 +180,7 @@ int64_t Run::Resume() {
 }
 
 PretrainSummary Run::Go() {
+  const FolderLock lock(folder_);
   SweepPartFiles(folder_);
   SweepPartFiles(checkpoints_);
   if (Finished()) return summary_;

@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
+#include "genview/base/folder_lock.h"
 #include "genview/data/ordered_batches.h"
 #include "genview/data/source.h"
 #include "genview/diffusion/pipeline.h"
@@ -355,6 +356,8 @@ ViewsSummary ViewsRun::Run() {
 
 ViewsSummary GenerateViews(const ViewsConfig& config, Progress& progress, Group& group) {
   CheckRequired(config, {"views", "", nullptr});
+  std::optional<FolderLock> lock;
+  if (group.rank() == 0) lock.emplace(config.out);  // for the whole group
   return ViewsRun(config, progress, group).Run();
 }
 
