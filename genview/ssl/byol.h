@@ -2,32 +2,23 @@
 // network makes of the other view. Both ways; no negatives: watch the spread of the projections.
 #pragma once
 
-#include "genview/ssl/heads.h"
-#include "genview/ssl/method.h"
-#include "genview/ssl/momentum_network.h"
+#include "genview/ssl/predicting_method.h"
 
 namespace genview {
 
-class Byol final : public Method {
+class Byol final : public PredictingMethod {
  public:
   // Projector: 4096 inside, 256 out; predictor the same on 256, unless the config says otherwise.
   Byol(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
 
-  // 2 - 2 cos(p1, t2) + 2 - 2 cos(p2, t1). A weight scales the constants, too: they carry no gradient.
-  Tensor PairLoss(const Tensor& view1, const Tensor& view2) override;
   // The copy follows after the optimiser's update, with a momentum that rises from the config's to 1 along a half cosine.
   void AfterStep(int64_t step, int64_t total_steps) override;
-  WeightList Weights() override;
-  WeightList Extra() override { return momentum_.Weights(); }
-  std::shared_ptr<Backbone> encoder() override { return encoder_; }
 
  private:
-  WeightList Followed();  // encoder and projector
+  // 2 - 2 cos(p1, t2) + 2 - 2 cos(p2, t1). A weight scales the constants, too: they carry no gradient.
+  Tensor Compare(const Tensor& p1, const Tensor& p2, const Tensor& t1, const Tensor& t2) const override;
 
-  MethodConfig config_;
-  std::shared_ptr<Backbone> encoder_;
-  Head projector_, predictor_;
-  MomentumNetwork momentum_;
+  double start_;  // momentum at the first step
 };
 
 }  // namespace genview

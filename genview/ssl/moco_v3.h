@@ -2,34 +2,26 @@
 // the one that a slowly following copy of the network makes of the other view. Both ways, no queue.
 #pragma once
 
-#include "genview/ssl/heads.h"
-#include "genview/ssl/method.h"
-#include "genview/ssl/momentum_network.h"
+#include "genview/ssl/predicting_method.h"
 
 namespace genview {
 
-class MocoV3 final : public Method {
+class MocoV3 final : public PredictingMethod {
  public:
   // Projector: 4096 inside, 256 out, of two layers for a ResNet and three for a ViT; predictor: 4096 inside, and only a
   // ViT's ends in a norm. Unless the config says otherwise.
   MocoV3(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
 
-  // MocoV3Loss: the part of each pair in both directions, times 2T.
-  Tensor PairLoss(const Tensor& view1, const Tensor& view2) override;
   // The copy follows with a momentum that rises from the config's to 1 along a half cosine. (The original moves it in the
   // next step, before it makes keys: the same sequence.)
   void AfterStep(int64_t step, int64_t total_steps) override;
-  WeightList Weights() override;
-  WeightList Extra() override { return momentum_.Weights(); }
-  std::shared_ptr<Backbone> encoder() override { return encoder_; }
 
  private:
-  WeightList Followed();  // encoder and projector
+  // MocoV3Loss: the part of each pair in both directions, times 2T.
+  Tensor Compare(const Tensor& p1, const Tensor& p2, const Tensor& t1, const Tensor& t2) const override;
 
-  MethodConfig config_;
-  std::shared_ptr<Backbone> encoder_;
-  Head projector_, predictor_;
-  MomentumNetwork momentum_;
+  double temperature_;
+  double start_;  // momentum at the first step
 };
 
 }  // namespace genview
