@@ -37,9 +37,14 @@ class VitBackbone : public Backbone {
  public:
   VitBackbone(const BackboneConfig& c, const VitType& type) : Backbone(c), vit_(MakeVit(Config(c, type))) {}
 
-  BackboneOutput Forward(const Tensor& pixels, bool) const override {
-    const VitOutput out = ForwardVit(vit_, pixels);
+  BackboneOutput Forward(const Tensor& pixels, bool training) const override {
+    const DropPath drop = training && config_.drop_path > 0 ? DropPath{config_.drop_path, NextPass()} : DropPath{};
+    const VitOutput out = ForwardVit(vit_, pixels, drop);
     return {.pooled = out.pooled, .tokens = out.tokens};
+  }
+  bool UseDropPath(double rate) override {
+    config_.drop_path = rate;
+    return true;
   }
   WeightList Weights() override { return ListWeights(vit_); }
   void Init(Seed seed) override { InitVit(vit_, seed); }

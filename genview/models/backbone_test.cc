@@ -79,5 +79,45 @@ TEST(Vit, FixedPositionsAndFrozenPatchAreNotTrained) {
   }
 }
 
+BackboneConfig DroppingVit(double rate) {
+  BackboneConfig config;
+  config.type = "vit-tiny";
+  config.width = 0.125;
+  config.layers = 3;
+  config.patch_size = 4;
+  config.image_size = 8;
+  config.drop_path = rate;
+  return config;
+}
+
+TEST(DropPath, FactorsKeepTheMeanAndDependOnTheSeedAlone) {
+  const Tensor factors = KeepFactors(0.25, Seed(1), 4000);
+  EXPECT_EQ(factors.sizes(), (at::IntArrayRef{2, 4000, 1, 1}));
+  EXPECT_NEAR(factors.mean().item<double>(), 1, 0.05);
+  const float kept = static_cast<float>(1 / 0.75);
+  EXPECT_TRUE(((factors == 0) | (factors == kept)).all().item<bool>());
+  EXPECT_FALSE(at::equal(factors[0], factors[1]));
+  EXPECT_TRUE(at::equal(factors, KeepFactors(0.25, Seed(1), 4000)));
+  EXPECT_FALSE(at::equal(factors, KeepFactors(0.25, Seed(2), 4000)));
+}
+
+TEST(DropPath, IsOnInTrainingAloneAndComesAgainWithTheSeed) {
+  const auto net = MakeBackbone(DroppingVit(0.5)), whole = MakeBackbone(DroppingVit(0));
+  net->Init(Seed(0));
+  whole->Init(Seed(0));
+  const Tensor x = NormalTensor(Seed(1), {6, 3, 8, 8});
+  const Tensor plain = whole->Forward(x, true).pooled;
+  EXPECT_TRUE(at::equal(net->Forward(x, false).pooled, plain));
+  net->Reseed(Seed(7));
+  const Tensor first = net->Forward(x, true).pooled, second = net->Forward(x, true).pooled;
+  EXPECT_FALSE(at::allclose(first, plain));
+  EXPECT_FALSE(at::allclose(first, second));
+  EXPECT_TRUE(at::equal(net->Forward(x, false).pooled, plain));  // takes no draw
+  net->Reseed(Seed(7));
+  EXPECT_TRUE(at::equal(net->Forward(x, true).pooled, first));
+  EXPECT_TRUE(at::equal(net->Forward(x, true).pooled, second));
+  EXPECT_FALSE(FieldsToJson(net->config()).contains("drop_path"));  // a checkpoint describes what is left after training
+}
+
 }  // namespace
 }  // namespace genview

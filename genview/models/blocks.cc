@@ -70,8 +70,9 @@ EncoderBlock MakeEncoderBlock(int64_t width, int64_t mlp_width, bool qkv_bias) {
 
 Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, Tensor x) {
   const auto qkv = Linear(w.qkv, LayerNorm(w.norm1, x, o.eps)).chunk(3, -1);  // 3 x [N,T,C]
-  x = x + Linear(w.proj, Attention(qkv[0], qkv[1], qkv[2], o.heads, o.causal));
-  return x + Linear(w.fc2, Activate(o.activation, Linear(w.fc1, LayerNorm(w.norm2, x, o.eps))));
+  const auto kept = [](const Tensor& branch, const Tensor& factors) { return factors.defined() ? branch * factors.to(branch.scalar_type()) : branch; };
+  x = x + kept(Linear(w.proj, Attention(qkv[0], qkv[1], qkv[2], o.heads, o.causal)), o.keep1);
+  return x + kept(Linear(w.fc2, Activate(o.activation, Linear(w.fc1, LayerNorm(w.norm2, x, o.eps)))), o.keep2);
 }
 
 }  // namespace genview

@@ -30,6 +30,7 @@ struct EncoderBlockOptions {
   Activation activation = Activation::kGelu;
   double eps = 1e-5;  // of both norms
   bool causal = false;  // a token sees itself and those before it
+  Tensor keep1{}, keep2{};  // [N,1,1] factors on what attention and perceptron add (drop path); undefined: 1
 };
 EncoderBlock MakeEncoderBlock(int64_t width, int64_t mlp_width, bool qkv_bias = true);
 Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, Tensor x);  // [N,T,C] -> [N,T,C]

@@ -90,14 +90,31 @@ Tensor SinCosPositions(int64_t grid, int64_t width) {
   return at::cat({at::zeros({1, width}, options), patches}).to(at::kFloat);
 }
 
-VitOutput ForwardVit(const Vit& w, const Tensor& pixels) {
+Tensor KeepFactors(double rate, Seed seed, int64_t pictures) {
+  std::vector<float> factors;
+  for (uint64_t branch = 0; branch < 2; ++branch) {
+    Random random(seed.With(branch));
+    for (int64_t i = 0; i < pictures; ++i) factors.push_back(random.Chance(rate) ? 0.0F : static_cast<float>(1 / (1 - rate)));
+  }
+  return at::tensor(at::ArrayRef<float>(factors)).view({2, pictures, 1, 1});
+}
+
+VitOutput ForwardVit(const Vit& w, const Tensor& pixels, const DropPath& drop) {
   const VitConfig& c = w.config;
   ExpectShape(pixels, {-1, 3, c.image_size, c.image_size}, "pixels");
   const int64_t n = pixels.size(0);
   const Tensor patches = Conv(w.patch, pixels, c.patch_size).flatten(2).transpose(1, 2);  // [N,T,C]
   Tensor x = at::cat({w.class_token.to(patches.scalar_type()).expand({n, 1, c.width}), patches}, 1) + w.positions;
-  const EncoderBlockOptions options{.heads = c.heads, .activation = Activation::kGelu, .eps = kEps};
-  for (const EncoderBlock& block : w.blocks) x = ForwardEncoderBlock(block, options, x);
+  EncoderBlockOptions options{.heads = c.heads, .activation = Activation::kGelu, .eps = kEps};
+  for (size_t i = 0; i < w.blocks.size(); ++i) {
+    const double rate = i == 0 ? 0 : drop.rate * static_cast<double>(i) / static_cast<double>(w.blocks.size() - 1);
+    if (rate > 0) {
+      const Tensor keep = KeepFactors(rate, drop.seed.With(i), n).to(x.device());
+      options.keep1 = keep[0];
+      options.keep2 = keep[1];
+    }
+    x = ForwardEncoderBlock(w.blocks[i], options, x);
+  }
   x = LayerNorm(w.norm, x, kEps);  // [N,1+T,C]
   return {.pooled = x.select(1, 0), .tokens = x.narrow(1, 1, c.tokens())};
 }

@@ -57,6 +57,16 @@ struct VitOutput {
   Tensor pooled;  // [N,C] class token after the last norm
   Tensor tokens;  // [N,T,C] patches after the last norm, row-major grid
 };
-VitOutput ForwardVit(const Vit& w, const Tensor& pixels);  // pixels: [N,3,S,S]
+// Drop path (G. Huang et al., 2016, "stochastic depth"), as in timm: in training a picture passes over a branch of a block by
+// chance, and what the branches of the others add is divided by the share that is kept. The chance rises evenly from 0 in the
+// first block to `rate` in the last.
+struct DropPath {
+  double rate = 0;
+  Seed seed{0};
+};
+// [2,N,1,1] fp32: of both branches of a block, a factor of 0 or 1 / (1 - rate) per picture.
+Tensor KeepFactors(double rate, Seed seed, int64_t pictures);
+
+VitOutput ForwardVit(const Vit& w, const Tensor& pixels, const DropPath& drop = {});  // pixels: [N,3,S,S]
 
 }  // namespace genview

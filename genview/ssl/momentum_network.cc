@@ -9,7 +9,10 @@
 namespace genview {
 
 MomentumNetwork::MomentumNetwork(const BackboneConfig& backbone, Head projector)
-    : encoder_(MakeBackbone(backbone)), projector_(std::move(projector)) {
+    : projector_(std::move(projector)) {
+  BackboneConfig whole = backbone;
+  whole.drop_path = 0;
+  encoder_ = MakeBackbone(whole);
   UseChannelsLast(Weights());
 }
 

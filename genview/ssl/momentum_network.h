@@ -1,5 +1,6 @@
 // A copy of encoder and projector that is never trained but follows them slowly: it makes the keys of MoCo and the targets
-// of BYOL. Its norms see its own batches, so its running statistics are its own.
+// of BYOL. Its norms see its own batches, so its running statistics are its own; what it makes is of the whole network, without
+// drop path.
 //
 //   MomentumNetwork slow(backbone, projector);      // the projector's shape; values come with Copy
 //   slow.Copy(online);                              // online: encoder and projector, in this order

@@ -4,6 +4,7 @@ random weights. Run with the versions of tests/golden/requirements.txt:  python 
 Each file: `weights.<name in that library's file>`, inputs, outputs, and gradients `grad.<name>` of sum(output * factor).
 Weights are rounded to half precision, so that they can be stored as such without changing anything.
 """
+import functools
 import json
 import pathlib
 import tempfile
@@ -158,6 +159,21 @@ def preprocess():
     save("preprocess", tensors, {"open_clip": open_clip_cases, "hugging_face": hugging_face_cases})
 
 
+def timm_drop_path():
+    """A block of timm's in training, and the factors that its drop path drew."""
+    keep = 0.6
+    block = timm.models.vision_transformer.Block(8, 2, mlp_ratio=2, qkv_bias=True, norm_layer=functools.partial(nn.LayerNorm, eps=1e-6),
+                                                drop_path=1 - keep).train()
+    factors = {}
+    for name, module in (("keep1", block.drop_path1), ("keep2", block.drop_path2)):
+        module.register_forward_hook(lambda _, x, y, name=name: factors.__setitem__(name, (y.flatten(1).abs().sum(1) > 0).float() / keep))
+    x = torch.randn(7, 3, 8, requires_grad=True)
+    out = block(x)
+    factor = torch.randn_like(out)
+    (out * factor).sum().backward()
+    save("timm_drop_path", {**block.state_dict(), **factors, "x": x, "out": out, "factor": factor, "grad": x.grad}, {})
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     torch.manual_seed(0)
@@ -183,6 +199,7 @@ def main():
     resnet("resnet50", tv.Bottleneck, [3, 4, 6, 3], 2, False, 50, 50)
     timm_vit()
     preprocess()
+    timm_drop_path()
 
 
 if __name__ == "__main__":
