@@ -51,6 +51,19 @@ Tensor NtXent(const Tensor& z1, const Tensor& z2, double temperature) {
   return 0.5 * (all.narrow(0, 0, n) + all.narrow(0, n, n)) - positive;
 }
 
+Tensor MultiPositiveLoss(const Tensor& views, double temperature) {
+  ExpectShape(views, {-1, -1, -1}, "z");
+  const NoAutocast full_precision(c10::autocast_dispatch_keyset);
+  const int64_t v = views.size(0), n = views.size(1);
+  const Tensor z = UnitRows(views.flatten(0, 1));                     // [VN,D]: row u N + i is view u of picture i
+  const Tensor own = at::eye(v * n, z.options().dtype(at::kBool));
+  const Tensor all = LogSumExp((at::matmul(z, z.t()) * (1 / temperature)).masked_fill(own, -std::numeric_limits<double>::infinity()), {1});
+  // Mean over ordered pairs of different views of their cosine: (|sum of the views|^2 - V) / (V (V - 1)).
+  const Tensor together = z.view({v, n, -1}).sum(0).square().sum(1);  // [N]
+  const Tensor positive = (together - static_cast<double>(v)) * (1 / (temperature * static_cast<double>(v * (v - 1))));
+  return all.view({v, n}).mean(0) - positive;
+}
+
 Tensor NegativeCosine(const Tensor& p, const Tensor& z) {
   ExpectShape(p, {-1, -1}, "p");
   ExpectShape(z, {p.size(0), p.size(1)}, "z");

@@ -14,6 +14,10 @@ Tensor InfoNce(const Tensor& q, const Tensor& k, const Tensor& queue, double tem
 // scales both and leaves its part as a negative alone. z1, z2: [N,D] -> [N].
 Tensor NtXent(const Tensor& z1, const Tensor& z2, double temperature);
 
+// Multi-positive: each of the V views of a picture is to give its V - 1 others, and no other of the batch's VN - 1 rows, equal
+// shares of a softmax; the loss of a picture is the mean over its views. With V = 2: NtXent. z: [V,N,D] -> [N].
+Tensor MultiPositiveLoss(const Tensor& z, double temperature);
+
 // -cos(p, z). p, z: [N,D] -> [N]. Gradients flow to both; SimSiam passes z detached.
 Tensor NegativeCosine(const Tensor& p, const Tensor& z);
 

@@ -50,6 +50,28 @@ TEST(NtXent, FollowsTheFormula) {
   }
 }
 
+TEST(MultiPositiveLoss, FollowsTheFormula) {
+  constexpr int64_t kViews = 3, kPictures = 4;
+  const Tensor z = NormalTensor(Seed(5), {kViews, kPictures, 6}).to(at::kDouble), rows = z.flatten(0, 1);
+  const Tensor loss = MultiPositiveLoss(z, 0.3);
+  ASSERT_EQ(loss.sizes(), (std::vector<int64_t>{kPictures}));
+  for (int64_t i = 0; i < kPictures; ++i) {
+    double sum = 0;
+    for (int64_t u = 0; u < kViews; ++u) {
+      const int64_t anchor = u * kPictures + i;
+      double all = 0;
+      for (int64_t j = 0; j < kViews * kPictures; ++j) all += j == anchor ? 0 : std::exp(Dot(rows[anchor], rows[j]) / 0.3);
+      for (int64_t v = 0; v < kViews; ++v) sum += v == u ? 0 : -std::log(std::exp(Dot(rows[anchor], z[v][i]) / 0.3) / all) / (kViews - 1);
+    }
+    EXPECT_NEAR(loss[i].item<double>(), sum / kViews, 1e-10);
+  }
+}
+
+TEST(MultiPositiveLoss, OfTwoViewsIsNtXent) {
+  const Tensor z1 = Rows(1, 3, 4), z2 = Rows(2, 3, 4);
+  EXPECT_TRUE(at::allclose(MultiPositiveLoss(at::stack({z1, z2}), 0.3), NtXent(z1, z2, 0.3), 1e-10));
+}
+
 TEST(NegativeCosine, FollowsTheFormula) {
   const Tensor p = Rows(1, 3, 4), z = Rows(2, 3, 4);
   for (int64_t i = 0; i < 3; ++i) EXPECT_NEAR(NegativeCosine(p, z)[i].item<double>(), -Dot(p[i], z[i]), 1e-12);

@@ -4,6 +4,7 @@
 #include "genview/ssl/byol.h"
 #include "genview/ssl/moco_v2.h"
 #include "genview/ssl/moco_v3.h"
+#include "genview/ssl/multi_positive.h"
 #include "genview/ssl/simclr.h"
 #include "genview/ssl/simsiam.h"
 #include "genview/ssl/swav.h"
@@ -11,7 +12,7 @@
 namespace genview {
 
 Tensor Method::MultiCropLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& local) {
-  GENVIEW_CHECK(local.empty(), "the method has no use for small crops");
+  GENVIEW_CHECK(local.empty(), "the method has no use for further views");
   return PairLoss(view1, view2);
 }
 
@@ -23,6 +24,7 @@ std::unique_ptr<Method> MakeMethod(const MethodConfig& config, const BackboneCon
     case MethodKind::kByol: return std::make_unique<Byol>(config, backbone, seed);
     case MethodKind::kSwav: return std::make_unique<Swav>(config, backbone, seed);
     case MethodKind::kMocoV3: return std::make_unique<MocoV3>(config, backbone, seed);
+    case MethodKind::kMultiPositive: return std::make_unique<MultiPositive>(config, backbone, seed);
   }
   return nullptr;
 }

@@ -17,13 +17,14 @@
 
 namespace genview {
 
-enum class MethodKind { kMocoV2, kSimClr, kSimSiam, kByol, kSwav, kMocoV3 };
+enum class MethodKind { kMocoV2, kSimClr, kSimSiam, kByol, kSwav, kMocoV3, kMultiPositive };
 
 template <>
 struct EnumNames<MethodKind> {
   static constexpr std::pair<MethodKind, const char*> kNames[] = {
       {MethodKind::kMocoV2, "moco-v2"}, {MethodKind::kSimClr, "simclr"}, {MethodKind::kSimSiam, "simsiam"},
-      {MethodKind::kByol, "byol"},      {MethodKind::kSwav, "swav"},     {MethodKind::kMocoV3, "moco-v3"}};
+      {MethodKind::kByol, "byol"},      {MethodKind::kSwav, "swav"},     {MethodKind::kMocoV3, "moco-v3"},
+      {MethodKind::kMultiPositive, "multi-positive"}};
 };
 
 struct SwavConfig {
@@ -52,7 +53,8 @@ class Method {
 
   // view1, view2: [N,3,H,W] -> [N]. With gradient accumulation it is called several times before one AfterStep.
   virtual Tensor PairLoss(const Tensor& view1, const Tensor& view2) = 0;
-  // With small crops of the same pictures besides, each [N,3,s,s]: for methods that have a use for them (swav).
+  // With further views of the same pictures, each [N,3,s,s]: for methods that have a use for them (small crops: swav; of the
+  // size of the two: multi-positive).
   virtual Tensor MultiCropLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& local);
   // After the optimiser's update number `step` (from 0) of `total_steps`.
   virtual void AfterStep(int64_t /*step*/, int64_t /*total_steps*/) {}

@@ -94,7 +94,7 @@ TEST_P(EveryMethod, AWeightOfZeroTakesAPairOutOfTheGradientOfItsLoss) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EveryMethod, testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam, MethodKind::kByol, MethodKind::kSwav,
-                                         MethodKind::kMocoV3),
+                                         MethodKind::kMocoV3, MethodKind::kMultiPositive),
                          [](const auto& param) {
                            std::string name = EnumName(param.param);
                            std::erase(name, '-');
@@ -275,6 +275,43 @@ TEST(FeatureSpread, TellsHealthyFromCollapsed) {
   EXPECT_NEAR(line.effective_rank, 1, 1e-3);
   EXPECT_TRUE(line.collapsed());
   EXPECT_EQ(MeasureSpread(at::ones({4, 8})).effective_rank, 0);
+}
+
+TEST(MultiPositive, WithTwoViewsIsSimClr) {
+  const MethodConfig config{.temperature = 0.2, .hidden = 10, .output = 6};
+  MethodConfig several = config, two = config;
+  several.kind = MethodKind::kMultiPositive;
+  two.kind = MethodKind::kSimClr;
+  EXPECT_TRUE(at::allclose(MakeDouble(several)->PairLoss(Views(1), Views(2)), MakeDouble(two)->PairLoss(Views(1), Views(2)), 1e-10));
+}
+
+TEST(MultiPositive, FurtherViewsTakePart) {
+  auto method = MakeDouble({.kind = MethodKind::kMultiPositive, .temperature = 0.2, .hidden = 10, .output = 6});
+  SetRequiresGrad(method->Weights(), true);
+  const Tensor loss = method->MultiCropLoss(Views(1), Views(2), {Views(3), Views(4)});
+  ASSERT_EQ(loss.sizes(), (std::vector<int64_t>{4}));
+  EXPECT_EQ(method->projections().size(0), 4);
+  auto again = MakeDouble({.kind = MethodKind::kMultiPositive, .temperature = 0.2, .hidden = 10, .output = 6});
+  EXPECT_FALSE(at::allclose(again->MultiCropLoss(Views(1), Views(2), {Views(3), Views(5)}), loss));
+}
+
+TEST(MomentumNetwork, KnowsNoDropPath) {
+  BackboneConfig config = Tiny("vit-tiny");
+  config.width = 1.0 / 16;
+  config.image_size = 8;
+  config.patch_size = 4;
+  config.drop_path = 0.8;
+  auto online = MakeBackbone(config);
+  online->Init(Seed(0));
+  MomentumNetwork slow(config, {});
+  slow.Copy([&] {
+    WeightList list;
+    AppendAll(list, "encoder", online->Weights());
+    return list;
+  }());
+  const Tensor views = Views(1).to(at::kFloat);
+  EXPECT_TRUE(at::equal(slow.Project(views), online->Forward(views, /*training=*/false).pooled));
+  EXPECT_FALSE(at::equal(slow.Project(views), online->Forward(views, /*training=*/true).pooled));
 }
 
 }  // namespace

@@ -77,5 +77,16 @@ TEST(MethodsGolden, SwavThreeSteps) {
   training.ExpectEnd(1e-5);
 }
 
+TEST(LossesGolden, MultiPositive) {
+  const WeightMap golden = Golden("methods/multi_positive");
+  const Tensor z = Leaf(golden.At("z")), again = Leaf(golden.At("z"));
+  const Tensor loss = MultiPositiveLoss(z, 0.2);
+  EXPECT_CLOSE(loss, golden.At("loss"), 1e-5);
+  loss.mean().backward();
+  EXPECT_CLOSE(z.grad(), golden.At("grad"), 1e-4);
+  (MultiPositiveLoss(again, 0.2) * golden.At("weights")).mean().backward();
+  EXPECT_CLOSE(again.grad(), golden.At("weighted_grad"), 1e-4);
+}
+
 }  // namespace
 }  // namespace genview

@@ -55,6 +55,30 @@ def losses():
     save("losses", t)
 
 
+def multi_positive():
+    """StableRep's loss: cross-entropy against equal shares for an anchor's other views, itself left out."""
+    v, n, d, temperature = 3, 5, 8, 0.2
+    t = {"z": torch.randn(v, n, d) * 2, "weights": torch.rand(n) + 0.5}
+    picture = torch.arange(n).repeat(v)
+    own = torch.eye(v * n, dtype=torch.bool)
+    target = ((picture[:, None] == picture[None]) & ~own).float()
+    target = target / target.sum(1, keepdim=True)
+
+    def each(z):
+        unit = F.normalize(z.flatten(0, 1), dim=1)
+        logits = (unit @ unit.t() / temperature).masked_fill(own, -1e9)
+        return F.cross_entropy(logits, target, reduction="none").view(v, n).mean(0)
+
+    z = t["z"].clone().requires_grad_()
+    t["loss"] = each(z)
+    t["loss"].mean().backward()
+    t["grad"] = z.grad
+    z = t["z"].clone().requires_grad_()
+    (each(z) * t["weights"]).mean().backward()
+    t["weighted_grad"] = z.grad
+    save("multi_positive", t)
+
+
 def mlp(widths, biases, norms):
     """Linear layers with norms ("affine", "plain" or None) and ReLU between them; `layers.N` as lightly has it."""
     layers = []
@@ -275,3 +299,4 @@ if __name__ == "__main__":
     swav()
     layer_decay()
     lars()
+    multi_positive()
