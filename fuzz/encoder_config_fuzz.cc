@@ -1,19 +1,7 @@
 // The configs of open_clip and Hugging Face: towers and preprocessing. Whatever the JSON, the answer is a config within
 // bounds or an Error.
-#include "genview/base/error.h"
+#include "fuzz/try.h"
 #include "genview/models/encoder.h"
-
-namespace {
-
-template <class Read>
-void Try(Read&& read) {
-  try {
-    read();
-  } catch (const genview::Error&) {
-  }
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace genview;

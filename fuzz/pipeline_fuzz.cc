@@ -3,25 +3,13 @@
 #include <cstdint>
 #include <string_view>
 
-#include "genview/base/error.h"
+#include "fuzz/try.h"
 #include "genview/diffusion/python_json.h"
 #include "genview/diffusion/scheduler.h"
 #include "genview/models/clip_text.h"
 #include "genview/models/clip_tokenizer.h"
 #include "genview/models/unet.h"
 #include "genview/models/vae.h"
-
-namespace {
-
-template <class Read>
-void Try(Read&& read) {
-  try {
-    read();
-  } catch (const genview::Error&) {
-  }
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace genview;
