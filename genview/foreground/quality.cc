@@ -78,14 +78,18 @@ PairSimilarity ComparePairs(const Tensor& tokens1, const Tensor& tokens2, const 
           .background = at::cosine_similarity(WeightedMean(1 - f1, t1), WeightedMean(1 - f2, t2), 1)};
 }
 
-Tensor QualityWeights(const PairSimilarity& similarity, double gamma) {
+Tensor QualityWeights(const PairSimilarity& similarity, double gamma, double floor) {
   const PlainFp32 guard;
   const Tensor q = similarity.foreground - similarity.background;
-  return at::softmax(gamma * q, 0) * static_cast<double>(q.size(0));
+  const auto pairs = static_cast<double>(q.size(0));
+  if (floor <= kNoFloor) return at::softmax(gamma * q, 0) * pairs;
+  // Where all are below the floor a softmax of -inf alone is not a number: 0 is what is meant.
+  const Tensor below = q < floor;
+  return at::softmax((gamma * q).masked_fill(below, -INFINITY), 0).masked_fill(below, 0) * pairs;
 }
 
-Tensor PairQuality(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component, double gamma) {
-  return QualityWeights(ComparePairs(tokens1, tokens2, component), gamma);
+Tensor PairQuality(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component, double gamma, double floor) {
+  return QualityWeights(ComparePairs(tokens1, tokens2, component), gamma, floor);
 }
 
 }  // namespace genview

@@ -32,9 +32,11 @@ PairSimilarity CompareCrops(const Tensor& tokens1, const Tensor& cover1, const T
 // boxes: [N,4], left, top, right, bottom as shares of the picture -> [N,grid*grid], row-major.
 Tensor CellCover(const Tensor& boxes, int64_t grid);
 
-// w_i = N exp(gamma q_i) / sum_k exp(gamma q_k) with q = S^f - S^b. [N], mean 1.
-Tensor QualityWeights(const PairSimilarity& similarity, double gamma);
+// w_i = N exp(gamma q_i) / sum_k exp(gamma q_k) with q = S^f - S^b. [N], mean 1. Pairs with a q below `floor` weigh 0, and the
+// others share the N among themselves; when none is left, all weigh 0. q is in [-2, 2].
+inline constexpr double kNoFloor = -2;
+Tensor QualityWeights(const PairSimilarity& similarity, double gamma, double floor = kNoFloor);
 
-Tensor PairQuality(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component, double gamma);
+Tensor PairQuality(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component, double gamma, double floor = kNoFloor);
 
 }  // namespace genview

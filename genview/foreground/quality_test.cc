@@ -49,6 +49,18 @@ TEST(QualityWeights, GivesTheWorkedValues) {
   EXPECT_TRUE(at::allclose(QualityWeights(s, 0), at::ones({4})));
 }
 
+TEST(QualityWeights, PairsBelowTheFloorLeaveTheirShareToTheOthers) {
+  const PairSimilarity s{at::tensor({.9, .8, .3, .5}).to(at::kFloat), at::tensor({.2, .7, .6, .5}).to(at::kFloat)};  // q: .7, .1, -.3, 0
+  EXPECT_TRUE(at::equal(QualityWeights(s, 1, kNoFloor), QualityWeights(s, 1)));
+  EXPECT_TRUE(at::allclose(QualityWeights(s, 1, -0.4), QualityWeights(s, 1)));
+  const Tensor some = QualityWeights(s, 1, 0.05);
+  const double high = std::exp(0.7), low = std::exp(0.1);
+  EXPECT_TRUE(at::allclose(some, at::tensor({4 * high / (high + low), 4 * low / (high + low), 0.0, 0.0}).to(at::kFloat)));
+  EXPECT_NEAR(some.mean().item<double>(), 1, 1e-6);
+  EXPECT_TRUE(at::equal(QualityWeights(s, 0, 0.05), at::tensor({2.0, 2.0, 0.0, 0.0}).to(at::kFloat)));  // a floor alone
+  EXPECT_TRUE(at::equal(QualityWeights(s, 1, 1.5), at::zeros({4})));
+}
+
 // The same again as loops over three pairs.
 TEST(PairQuality, AgreesWithPlainLoops) {
   constexpr int64_t kPairs = 3, kTokens = 5, kWidth = 4;
