@@ -8,6 +8,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "genview/data/generated_views.h"
+#include "genview/data/masks.h"
 #include "genview/diffusion/pipeline.h"
 #include "genview/foreground/pca.h"
 #include "genview/foreground/quality.h"

@@ -1,5 +1,6 @@
 #include "genview/data/augment.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -95,18 +96,76 @@ Box MiddleCrop(int64_t width, int64_t height) {
   return box;
 }
 
-// torchvision's RandomResizedCrop: ten tries of an area share and a log-uniform aspect.
-Box SampleCrop(const AugmentConfig& config, Random& random, int64_t width, int64_t height) {
+// torchvision's RandomResizedCrop: ten tries of an area share and a log-uniform aspect. `place(width, height)`: where a box of
+// this size goes, {x, y}.
+template <class Place>
+Box SampleCrop(const AugmentConfig& config, Random& random, int64_t width, int64_t height, Place&& place) {
   const double area = static_cast<double>(width * height);
   for (int attempt = 0; attempt < 10; ++attempt) {
     const double target = area * random.Uniform(config.scale_min, config.scale_max);
     const double aspect = std::exp(random.Uniform(std::log(kAspectMin), std::log(kAspectMax)));
     const int64_t w = RoundHalfToEven(std::sqrt(target * aspect)), h = RoundHalfToEven(std::sqrt(target / aspect));
     if (w <= 0 || w > width || h <= 0 || h > height) continue;
-    const int64_t y = random.Below(height - h + 1), x = random.Below(width - w + 1);
+    const auto [x, y] = place(w, h);
     return {x, y, w, h};
   }
   return MiddleCrop(width, height);
+}
+
+Box SampleCropAnywhere(const AugmentConfig& config, Seed seed, int64_t width, int64_t height) {
+  Random random(seed);
+  return SampleCrop(config, random, width, height, [&](int64_t w, int64_t h) {
+    const int64_t y = random.Below(height - h + 1), x = random.Below(width - w + 1);
+    return std::pair(x, y);
+  });
+}
+
+// Beta(alpha, alpha) by Joehnk's rejection, which is quick for the small alphas that push towards 0 and 1.
+double SampleBeta(Random& random, double alpha) {
+  while (true) {
+    const double x = std::pow(random.Uniform(), 1 / alpha), y = std::pow(random.Uniform(), 1 / alpha);
+    if (x + y > 0 && x + y <= 1) return x / (x + y);
+  }
+}
+
+Box SampleCropInBox(const AugmentConfig& config, Seed seed, int64_t width, int64_t height, double alpha, const Box& box) {
+  Random random(seed);
+  const auto along = [&](int64_t from, int64_t extent, int64_t size, int64_t side) {
+    const int64_t low = std::clamp<int64_t>(from - size / 2, 0, side - size);
+    const int64_t high = std::clamp<int64_t>(from + extent - size / 2, 0, side - size);
+    const auto step = static_cast<int64_t>(SampleBeta(random, alpha) * static_cast<double>(high - low + 1));
+    return std::min(low + step, high);
+  };
+  return SampleCrop(config, random, width, height, [&](int64_t w, int64_t h) {
+    const int64_t y = along(box.y, box.height, h, height), x = along(box.x, box.width, w, width);
+    return std::pair(x, y);
+  });
+}
+
+Box SampleCropWithShare(const AugmentConfig& config, Seed seed, int64_t width, int64_t height, double share,
+                        const ForegroundArea& area) {
+  constexpr uint64_t kTries = 20;
+  Box best;
+  double most = -1;
+  for (uint64_t k = 0; k < kTries && most < share; ++k) {
+    const Box box = SampleCropAnywhere(config, k == 0 ? seed : seed.With(k), width, height);
+    const double held = area.ShareIn(box, width, height);
+    if (held <= most) continue;
+    most = held;
+    best = box;
+  }
+  return best;
+}
+
+Box SampleCropByForeground(const AugmentConfig& config, Seed seed, int64_t width, int64_t height, const ForegroundCrop& rule,
+                           const ForegroundArea& area) {
+  if (area.empty()) return SampleCropAnywhere(config, seed, width, height);
+  switch (rule.draw) {
+    case CropDraw::kAnywhere: break;
+    case CropDraw::kBox: return SampleCropInBox(config, seed, width, height, rule.alpha, area.Around(width, height));
+    case CropDraw::kShare: return SampleCropWithShare(config, seed, width, height, rule.share, area);
+  }
+  return SampleCropAnywhere(config, seed, width, height);
 }
 
 double SampleFactor(Random& random, double spread) {
@@ -122,13 +181,9 @@ void Jitter(const AugmentConfig& config, const AugmentParams& params, Image& ima
   }
 }
 
-}  // namespace
-
-AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t width, int64_t height) {
+AugmentParams SampleRest(const AugmentConfig& config, Seed seed, const Box& crop) {
   AugmentParams params;
-  Random crop(seed.With("crop"));
-  params.crop = SampleCrop(config, crop, width, height);
-
+  params.crop = crop;
   // Everything is drawn whether it is used or not: a probability changes what happens, not what is drawn after it.
   Random colour(seed.With("colour"));
   params.jitter = colour.Chance(config.jitter_p);
@@ -146,6 +201,17 @@ AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t widt
   params.solarize = colour.Chance(config.solarize_p);
   params.flip = colour.Chance(config.flip_p);
   return params;
+}
+
+}  // namespace
+
+AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t width, int64_t height) {
+  return SampleRest(config, seed, SampleCropAnywhere(config, seed.With("crop"), width, height));
+}
+
+AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t width, int64_t height, const ForegroundCrop& rule,
+                            const ForegroundArea& area) {
+  return SampleRest(config, seed, SampleCropByForeground(config, seed.With("crop"), width, height, rule, area));
 }
 
 Image ApplyAugment(const AugmentConfig& config, const AugmentParams& params, const Image& image) {

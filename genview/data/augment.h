@@ -12,6 +12,7 @@
 
 #include "genview/base/fields.h"
 #include "genview/base/random.h"
+#include "genview/data/foreground_crop.h"
 #include "genview/image/image.h"
 
 namespace genview {
@@ -72,6 +73,13 @@ struct AugmentParams {
 
 // width, height: of the picture. A function of its arguments alone.
 AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t width, int64_t height);
+
+// The same, where the crop is to keep to the foreground. Sizes and aspects of boxes are drawn as ever.
+// kBox: the crop's centre lies in the box around the foreground, nearer to its rims the smaller alpha is, as far as the
+// picture's edges allow. kShare: the first of 20 crops that holds the share, or else the one that holds most; one that
+// holds it at once is the crop that would have been drawn anyway. Without any foreground: as ever.
+AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t width, int64_t height, const ForegroundCrop& rule,
+                            const ForegroundArea& area);
 
 // Crop and resize, jitter, gray, blur, solarize, flip, in this order. The methods that flip before the colours get the
 // same bytes: none of the changes knows left from right.

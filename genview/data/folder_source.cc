@@ -3,6 +3,7 @@
 
 #include "genview/base/text.h"
 #include "genview/data/file_source.h"
+#include "genview/data/masks.h"
 #include "genview/data/source_parts.h"
 
 namespace genview {
@@ -44,11 +45,7 @@ class FolderSource : public FileSource {
     if (masks_.empty()) return ImageSource::ReadMask(i);
     const Outcome<std::string> bytes = ReadFileBytes((masks_ / Name(i)).replace_extension(".png"));
     if (!bytes) return Outcome<GrayImage>::Failed(bytes.reason());
-    const Outcome<Image> rgb = DecodeImage(*bytes);
-    if (!rgb) return Outcome<GrayImage>::Failed(rgb.reason());
-    GrayImage mask(rgb->width, rgb->height);
-    for (size_t p = 0; p < mask.pixels.size(); ++p) mask.pixels[p] = rgb->pixels[p * 3] >= 128 ? 255 : 0;
-    return mask;
+    return DecodeMask(*bytes);
   }
 
  protected:

@@ -163,6 +163,7 @@ struct PairLoader::Work {
     slots.batch.view1 = EmptyPixels(count, config.view1.size);
     slots.batch.view2 = EmptyPixels(count, config.view2.size);
     for (int64_t k = 0; k < config.local_crops; ++k) slots.batch.local.push_back(EmptyPixels(count, config.local.size));
+    for (int64_t k = 0; k < config.more_views; ++k) slots.batch.local.push_back(EmptyPixels(count, ViewLike(k).size));
     slots.batch.generated_view.assign(static_cast<size_t>(count), -1);
     slots.batch.crops1.resize(static_cast<size_t>(count));
     slots.batch.crops2.resize(static_cast<size_t>(count));
@@ -192,21 +193,46 @@ struct PairLoader::Work {
                  .next = Format("the first reason: {}", skips.empty() ? "unknown" : skips[0].reason)});
   }
 
-  // The generated view that takes the place of view 0 or 1, if one does; `which` of the picture's it is.
-  std::optional<Image> ReadGenerated(Seed seed, const std::string& id, int& view, int64_t& which, std::vector<Skip>& skips) const {
-    if (!views || !views->Has(id)) return std::nullopt;
+  const AugmentConfig& ViewLike(int64_t k) const { return k % 2 == 0 ? config.view1 : config.view2; }
+
+  int64_t ViewsOf(const std::string& id) const {
+    const int64_t all = views ? views->Count(id) : 0;
+    return config.views_used > 0 ? std::min(all, config.views_used) : all;
+  }
+
+  std::optional<Image> ReadGenerated(const std::string& id, int64_t which, std::vector<Skip>& skips) const {
+    Outcome<Image> image = views->Read(id, which);
+    if (image) return std::move(*image);
+    if (config.strict) ThrowUnreadable({id, Format("view {} of {}", which, id)}, image.reason());
+    skips.push_back({id, Format("view {}: {}", which, image.reason())});
+    return std::nullopt;
+  }
+
+  // The generated view that takes the place of one of the two.
+  struct Replacement {
+    int view = 0;                // 0 or 1
+    int64_t drawn = 0;           // which of the picture's it is
+    std::optional<Image> image;  // none: the two show the picture
+  };
+  Replacement DrawReplacement(Seed seed, const std::string& id, int64_t count, std::vector<Skip>& skips) const {
+    Replacement result;
+    if (count == 0) return result;
     Random random(seed.With("generated"));
-    view = static_cast<int>(random.Below(2));
+    result.view = static_cast<int>(random.Below(2));
     const bool wanted = random.Chance(config.generated_probability);
-    const int64_t drawn = random.Below(views->Count(id));
-    if (!wanted) return std::nullopt;
-    Outcome<Image> image = views->Read(id, drawn);
-    if (image) {
-      which = drawn;
-      return std::move(*image);
-    }
-    if (config.strict) ThrowUnreadable({id, Format("view {} of {}", drawn, id)}, image.reason());
-    skips.push_back({id, Format("view {}: {}", drawn, image.reason())});
+    result.drawn = random.Below(count);
+    if (wanted) result.image = ReadGenerated(id, result.drawn, skips);
+    return result;
+  }
+
+  // Where the foreground of a picture is, if crops are to keep to it and it is known.
+  std::optional<ForegroundArea> ReadArea(int64_t index, std::vector<Skip>& skips) const {
+    if (config.crop.draw == CropDraw::kAnywhere || !config.masks || !config.masks->Has(index)) return std::nullopt;
+    const Outcome<GrayImage> mask = config.masks->Read(index);
+    if (mask) return ForegroundArea(*mask);
+    const SourceItem& item = source->item(index);
+    if (config.strict) ThrowUnreadable({item.id, Format("mask of {}", item.id)}, mask.reason());
+    skips.push_back({item.id, Format("mask: {}", mask.reason())});
     return std::nullopt;
   }
 
@@ -215,19 +241,42 @@ struct PairLoader::Work {
     const Seed seed = Seed(config.seed).With("augment").With(static_cast<uint64_t>(slots.epoch))
                           .With(source->item(slots.wanted[at]).id);
     int64_t& index = slots.batch.indices[at];
-    const Image image = ReadGood(index, slots.skips[at]);
-    int replaced = -1;
-    const std::optional<Image> generated = ReadGenerated(seed, source->item(index).id, replaced, slots.batch.generated_view[at], slots.skips[at]);
-    const auto view = [&](const AugmentConfig& augment, int64_t v, const Image& from, const Tensor& out) {
-      const auto params = SampleAugment(augment, seed.With(static_cast<uint64_t>(v)), from.width, from.height);
+    std::vector<Skip>& skips = slots.skips[at];
+    const Image image = ReadGood(index, skips);
+    const std::optional<ForegroundArea> area = ReadArea(index, skips);
+    const auto view = [&](const AugmentConfig& augment, int64_t v, const Image& from, const ForegroundArea* keep_to,
+                          const Tensor& out) {
+      const Seed own = seed.With(static_cast<uint64_t>(v));
+      const auto params = keep_to ? SampleAugment(augment, own, from.width, from.height, config.crop, *keep_to)
+                                  : SampleAugment(augment, own, from.width, from.height);
       NormaliseChannelsLast(ApplyAugment(augment, params, from), config.mean, config.std, PixelsOf(out, slot));
       const auto share = [](int64_t pixels, int64_t all) { return static_cast<float>(pixels) / static_cast<float>(all); };
       return ViewCrop{share(params.crop.x, from.width), share(params.crop.y, from.height), share(params.crop.x + params.crop.width, from.width),
                       share(params.crop.y + params.crop.height, from.height), &from != &image};
     };
-    slots.batch.crops1[at] = view(config.view1, 0, generated && replaced == 0 ? *generated : image, slots.batch.view1);
-    slots.batch.crops2[at] = view(config.view2, 1, generated && replaced == 1 ? *generated : image, slots.batch.view2);
-    for (int64_t k = 0; k < config.local_crops; ++k) view(config.local, 2 + k, image, slots.batch.local[static_cast<size_t>(k)]);
+
+    const std::string& id = source->item(index).id;
+    const int64_t count = ViewsOf(id);
+    const Replacement replacement = DrawReplacement(seed, id, count, skips);
+    if (replacement.image) slots.batch.generated_view[at] = replacement.drawn;
+    const ForegroundArea* of_image = area ? &*area : nullptr;
+    const auto pair = [&](const AugmentConfig& augment, int v, const Tensor& out) {
+      if (replacement.image && replacement.view == v) return view(augment, v, *replacement.image, nullptr, out);
+      return view(augment, v, image, of_image, out);
+    };
+    slots.batch.crops1[at] = pair(config.view1, 0, slots.batch.view1);
+    slots.batch.crops2[at] = pair(config.view2, 1, slots.batch.view2);
+
+    size_t further = 0;
+    int64_t v = 2;
+    // Small crops are to show parts: they go anywhere.
+    for (int64_t k = 0; k < config.local_crops; ++k) view(config.local, v++, image, nullptr, slots.batch.local[further++]);
+    for (int64_t k = 0; k < config.more_views; ++k, ++v) {
+      std::optional<Image> other;
+      const bool wanted = count > 0 && Random(seed.With("generated").With(static_cast<uint64_t>(v))).Chance(config.generated_probability);
+      if (wanted) other = ReadGenerated(id, (replacement.drawn + 1 + k) % count, skips);
+      view(ViewLike(k), v, other ? *other : image, other ? nullptr : of_image, slots.batch.local[further++]);
+    }
   }
 
   void Start(int64_t number) {
@@ -239,7 +288,8 @@ struct PairLoader::Work {
         OrderedPlan{.begin = number * config.batch, .end = kEndless / config.batch * config.batch, .batch = config.batch,
                     .threads = ResolveThreads(config.threads),
                     .ahead = AheadFor(BytesOf(config.batch, config.view1.size) + BytesOf(config.batch, config.view2.size) +
-                                      config.local_crops * BytesOf(config.batch, config.local.size)),
+                                      config.local_crops * BytesOf(config.batch, config.local.size) +
+                                      config.more_views * BytesOf(config.batch, config.view1.size)),
                     .grain = GrainFor(std::max(config.view1.size, config.view2.size))},
         [this](int64_t n, int64_t count) { return Make(n, count); },
         [this](Slots& slots, int64_t slot, int64_t) { Fill(slots, slot); });

@@ -14,6 +14,7 @@
 
 #include "genview/data/augment.h"
 #include "genview/data/generated_views.h"
+#include "genview/data/masks.h"
 #include "genview/data/source.h"
 #include "genview/image/preprocess.h"
 #include "genview/records/records.h"
@@ -52,7 +53,7 @@ struct ViewCrop {
 struct PairBatch {
   std::vector<int64_t> indices;  // into the source: of the picture used, also where it stands in for another
   Tensor view1, view2;           // [N,3,S,S] fp32, normalised, channels last
-  std::vector<Tensor> local;     // small crops of the pictures themselves, each [N,3,s,s]; none unless asked for
+  std::vector<Tensor> local;     // further views, each [N,3,s,s]: small crops, then those of full size; none unless asked for
   int64_t generated = 0;         // pairs with a generated view
   std::vector<int64_t> generated_view;  // per pair: which of the picture's generated views takes part; -1: none
   std::vector<ViewCrop> crops1, crops2; // per pair
@@ -61,17 +62,22 @@ struct PairBatch {
 struct PairLoaderConfig {
   AugmentConfig view1, view2, local;
   int64_t local_crops = 0;            // drawn like further views, from the picture itself
+  int64_t more_views = 0;             // further views of full size, augmented by turns as view 1 and view 2
   int64_t batch = 256;
   int64_t threads = 0;                // 0: as many as cores
   uint64_t seed = 0;
   bool strict = false;
   std::array<double, 3> mean = kImagenetMean, std = kImagenetStd;
   double generated_probability = 1;   // that a generated view replaces one of the two, where there is one
+  int64_t views_used = 0;             // of a picture's generated views the first so many; 0: all. Which of them is drawn
+  ForegroundCrop crop{};              // how crops of pictures with a mask are drawn; generated views have none
+  std::shared_ptr<const MaskFolder> masks{};  // may be null
 };
 
 // Training pairs. An epoch's order is Permutation(seed, epoch) of the whole source, without what is left over after the
 // last full batch. In the place of a picture that cannot be read stands the next good one in source order.
-// View v of image `id` in epoch e is drawn from Seed(seed).With("augment").With(e).With(id).With(v) alone.
+// View v of image `id` in epoch e is drawn from Seed(seed).With("augment").With(e).With(id).With(v) alone. Each further view of
+// full size is generated with the same probability, of another of the picture's generated views while there are any left.
 class PairLoader {
  public:
   // `views` may be null. Throws Error when the source holds fewer pictures than a batch. `skipped` must outlive the loader.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "genview/base/hash.h"
@@ -314,6 +315,116 @@ TEST_F(GeneratedPairs, ProbabilityIsKept) {
   SkippedLog skipped;
   EXPECT_EQ(Count(0, skipped).reported, 0);
   EXPECT_NEAR(static_cast<double>(Count(0.3, skipped).reported) / (5 * 38), 0.3, 0.1);
+}
+
+TEST(PairLoader, CropsKeepToTheMasksOfPicturesThatHaveOne) {
+  const auto source = OpenSource("shapes:count=12,size=40,seed=1");
+  const Path folder = std::filesystem::temp_directory_path() / Format("genview-loader-masks-{}", ::getpid());
+  for (int64_t i = 0; i < 12; ++i) {  // the foreground of every other picture is its right quarter
+    GrayImage mask(40, 40);
+    for (size_t p = 0; p < mask.pixels.size(); ++p) mask.pixels[p] = p % 40 >= 30 ? 255 : 0;
+    if (i % 2 == 0) WriteFile(folder / MaskNames({source->item(i).id}).front(), i == 4 ? "damaged" : EncodePng(mask));
+  }
+  PairLoaderConfig config = PairConfig(2);
+  config.view1.scale_max = config.view2.scale_max = 0.3;
+  SkippedLog skipped;
+  PairLoader plain(source, nullptr, config, skipped);
+  config.masks = MaskFolder::Open(folder, *source);
+  config.crop = {.draw = CropDraw::kShare, .share = 0.25};
+  std::vector<std::string> first;
+  for (const int64_t threads : {1, 3}) {
+    config.threads = threads;
+    PairLoader loader(source, nullptr, config, skipped);
+    loader.Start(0);
+    plain.Start(0);
+    for (PairBatch batch, without; loader.Next(batch) && plain.Next(without);) {
+      for (size_t i = 0; i < batch.indices.size(); ++i) {
+        const bool masked = batch.indices[i] % 2 == 0 && batch.indices[i] != 4;
+        if (masked) {
+          EXPECT_GT(batch.crops1[i].right, 0.8);
+        } else {
+          EXPECT_EQ(batch.crops1[i].right, without.crops1[i].right);
+        }
+      }
+    }
+    const auto digests = Digests(loader, 0, 0);
+    if (first.empty()) first = digests;
+    EXPECT_EQ(digests, first);
+  }
+  ASSERT_EQ(skipped.count(), 1);
+  EXPECT_TRUE(skipped.rows()[0].second.starts_with("mask: "));
+  std::filesystem::remove_all(folder);
+}
+
+// Four views a picture, each of a grey of its own.
+class SeveralViews : public ::testing::Test {
+ protected:
+  SeveralViews() : source_(OpenSource("shapes:count=8,size=20,seed=1")), folder_(std::filesystem::temp_directory_path() / Format("genview-several-{}", ::getpid())) {
+    std::string lines;
+    for (int64_t k = 0; k < 4; ++k) {
+      Image grey(20, 20);
+      std::fill(grey.pixels.begin(), grey.pixels.end(), static_cast<uint8_t>(50 * (k + 1)));
+      WriteFile(folder_ / Format("{}.png", k), EncodePng(grey));
+      for (int64_t i = 0; i < 8; ++i) {
+        ViewRow row;
+        row.id = source_->item(i).id;
+        row.index = k;
+        row.file = Format("{}.png", k);
+        lines += ViewRowToJson(row).dump() + "\n";
+      }
+    }
+    WriteFile(folder_ / "manifest.jsonl", lines);
+    config_ = PairConfig(2, 8);
+    config_.view1 = config_.view2 = AugmentConfig{};
+    config_.view1.size = config_.view2.size = 8;
+  }
+  ~SeveralViews() override { std::filesystem::remove_all(folder_); }
+
+  std::shared_ptr<const ImageSource> source_;
+  Path folder_;
+  PairLoaderConfig config_;
+  SkippedLog skipped_;
+};
+
+TEST_F(SeveralViews, AreDrawnAnewEachEpochFromThoseThatAreUsed) {
+  for (const int64_t used : {0, 2, 9}) {
+    config_.views_used = used;
+    PairLoader loader(source_, GeneratedViews::Open(folder_), config_, skipped_);
+    std::map<int64_t, std::set<int64_t>> seen;  // by picture
+    for (int64_t epoch = 0; epoch < 40; ++epoch) {
+      loader.Start(epoch);
+      for (PairBatch batch; loader.Next(batch);) {
+        for (size_t i = 0; i < batch.indices.size(); ++i) seen[batch.indices[i]].insert(batch.generated_view[i]);
+      }
+    }
+    for (const auto& [picture, views] : seen) EXPECT_EQ(views, used == 2 ? (std::set<int64_t>{0, 1}) : (std::set<int64_t>{0, 1, 2, 3})) << picture;
+  }
+}
+
+TEST_F(SeveralViews, FurtherViewsShowTheOthers) {
+  PairLoader without(source_, GeneratedViews::Open(folder_), config_, skipped_);
+  config_.more_views = 3;
+  PairLoader loader(source_, GeneratedViews::Open(folder_), config_, skipped_);
+  loader.Start(1);
+  without.Start(1);
+  PairBatch batch, plain;
+  ASSERT_TRUE(loader.Next(batch) && without.Next(plain));
+  EXPECT_TRUE(at::equal(batch.view1, plain.view1) && at::equal(batch.view2, plain.view2));
+  ASSERT_EQ(batch.local.size(), 3u);
+  const auto grey = [](int64_t k) { return (50 * static_cast<double>(k + 1) / 255 - kImagenetMean[0]) / kImagenetStd[0]; };
+  for (size_t k = 0; k < 3; ++k) {
+    ASSERT_EQ(batch.local[k].sizes(), batch.view1.sizes());
+    for (size_t i = 0; i < 8; ++i) {
+      const int64_t other = (batch.generated_view[i] + 1 + static_cast<int64_t>(k)) % 4;
+      EXPECT_NEAR(batch.local[k][static_cast<int64_t>(i)][0].mean().item<double>(), grey(other), 1e-4);
+    }
+  }
+  config_.generated_probability = 0;
+  PairLoader real(source_, GeneratedViews::Open(folder_), config_, skipped_);
+  real.Start(1);
+  ASSERT_TRUE(real.Next(batch));
+  EXPECT_GT(batch.local[2].std().item<double>(), 0.1);  // of pictures, not of grey
+  EXPECT_FALSE(at::equal(batch.local[0], batch.local[2]));
 }
 
 }  // namespace

@@ -183,11 +183,42 @@ class ConcatSource : public ImageSource {
   std::vector<SourceItem> items_;
 };
 
+class RoundsSource : public ImageSource {
+ public:
+  RoundsSource(std::shared_ptr<const ImageSource> inner, int64_t rounds) : inner_(std::move(inner)), rounds_(rounds) {
+    for (int64_t round = 0; round < rounds; ++round) {
+      for (int64_t i = 0; i < inner_->size(); ++i) {
+        items_.push_back(inner_->item(i));
+        if (round > 0) items_.back().id = Format("round-{}/{}", round + 1, items_.back().id);
+      }
+    }
+    CheckUniqueIds(items_, "repeated images");
+    classes_ = inner_->classes();
+  }
+
+  int64_t size() const override { return static_cast<int64_t>(items_.size()); }
+  const SourceItem& item(int64_t i) const override { return items_[static_cast<size_t>(i)]; }
+  Outcome<Image> Read(int64_t i) const override { return inner_->Read(i % inner_->size()); }
+  Outcome<std::string> ReadBytes(int64_t i) const override { return inner_->ReadBytes(i % inner_->size()); }
+  Outcome<GrayImage> ReadMask(int64_t i) const override { return inner_->ReadMask(i % inner_->size()); }
+  std::string Fingerprint() const override { return genview::Fingerprint(Format("{} {}", inner_->Fingerprint(), rounds_)); }
+
+ private:
+  std::shared_ptr<const ImageSource> inner_;
+  int64_t rounds_;
+  std::vector<SourceItem> items_;
+};
+
 }  // namespace
 
 std::shared_ptr<const ImageSource> ConcatSources(std::shared_ptr<const ImageSource> first,
                                                  std::shared_ptr<const ImageSource> second) {
   return std::make_shared<ConcatSource>(std::move(first), std::move(second));
+}
+
+std::shared_ptr<const ImageSource> RepeatSource(std::shared_ptr<const ImageSource> source, int64_t rounds) {
+  if (rounds == 1) return source;
+  return std::make_shared<RoundsSource>(std::move(source), rounds);
 }
 
 }  // namespace genview

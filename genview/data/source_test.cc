@@ -453,5 +453,24 @@ TEST_F(SourceTest, ASubsetIsDrawnFromEveryClassInProportion) {
   EXPECT_THROW(OpenSource("subset:size=3," + of), UsageError);
 }
 
+TEST(RepeatSource, GivesEveryPictureOnceARoundUnderAnIdOfItsOwn) {
+  const auto inner = OpenSource("shapes:count=3,size=16,seed=1");
+  EXPECT_EQ(RepeatSource(inner, 1), inner);
+  const auto thrice = RepeatSource(inner, 3);
+  ASSERT_EQ(thrice->size(), 9);
+  EXPECT_EQ(thrice->classes(), inner->classes());
+  std::set<std::string> ids;
+  for (int64_t i = 0; i < 9; ++i) {
+    ids.insert(thrice->item(i).id);
+    EXPECT_EQ(thrice->item(i).label, inner->item(i % 3).label);
+    EXPECT_EQ(thrice->Read(i)->pixels, inner->Read(i % 3)->pixels);
+    EXPECT_EQ(thrice->ReadMask(i)->pixels, inner->ReadMask(i % 3)->pixels);
+  }
+  EXPECT_EQ(ids.size(), 9u);
+  EXPECT_EQ(thrice->item(1).id, inner->item(1).id);
+  EXPECT_EQ(thrice->item(7).id, "round-3/" + inner->item(1).id);
+  EXPECT_NE(thrice->Fingerprint(), RepeatSource(inner, 2)->Fingerprint());
+}
+
 }  // namespace
 }  // namespace genview

@@ -13,6 +13,7 @@
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/data/loader.h"
+#include "genview/data/masks.h"
 #include "genview/foreground/mask.h"
 #include "genview/foreground/pca.h"
 #include "genview/foreground/score_files.h"
@@ -178,21 +179,6 @@ double Spearman(const std::vector<double>& a, const std::vector<double>& b) {
     second += (y[i] - mean) * (y[i] - mean);
   }
   return first > 0 && second > 0 ? both / std::sqrt(first * second) : 0;
-}
-
-std::vector<std::string> MaskNames(const std::vector<std::string>& ids) {
-  std::set<std::string> taken;
-  std::vector<std::string> names;
-  for (const std::string& id : ids) {
-    const Path path(id);
-    std::string name = (path.parent_path() / path.stem()).generic_string() + ".png";
-    if (!taken.insert(name).second) {
-      name = id + ".png";
-      taken.insert(name);
-    }
-    names.push_back(name);
-  }
-  return names;
 }
 
 ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress, Group& group) {

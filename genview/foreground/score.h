@@ -61,7 +61,4 @@ ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress, Grou
 // Spearman's rank correlation, equal values sharing their mean rank; 0 where one side has one value alone. Sizes are equal.
 double Spearman(const std::vector<double>& a, const std::vector<double>& b);
 
-// MASKS/<id without extension>.png. Of two ids that differ in their extension alone the second keeps it.
-std::vector<std::string> MaskNames(const std::vector<std::string>& ids);
-
 }  // namespace genview

@@ -303,10 +303,5 @@ TEST(Spearman, OfRanksNotOfValues) {
   EXPECT_DOUBLE_EQ(Spearman({5, 5, 5}, {1, 2, 3}), 0);
 }
 
-TEST(MaskNames, LoseTheirExtensionUnlessTheyWouldMeet) {
-  EXPECT_EQ(MaskNames({"a/x.jpg", "b/x.jpg", "a/x.png", "y.tar.gz"}),
-            (std::vector<std::string>{"a/x.png", "b/x.png", "a/x.png.png", "y.tar.png"}));
-}
-
 }  // namespace
 }  // namespace genview

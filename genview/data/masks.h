@@ -1,0 +1,43 @@
+// Foreground masks of pictures, as `foreground score --masks` writes them.
+//
+//   const auto masks = MaskFolder::Open("runs/demo/foreground/masks", *source);
+//   if (masks->Has(i)) Outcome<GrayImage> mask = masks->Read(i);      // from any thread
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "genview/base/files.h"
+#include "genview/data/source.h"
+
+namespace genview {
+
+// MASKS/<id without extension>.png. Of two ids that differ in their extension alone the second keeps it.
+std::vector<std::string> MaskNames(const std::vector<std::string>& ids);
+
+// The mask in a picture file: 255 where it is light, 0 elsewhere.
+Outcome<GrayImage> DecodeMask(std::string_view bytes);
+
+class MaskFolder {
+ public:
+  // Looks at every mask. Throws Error when the folder is not there or has one of none of the pictures.
+  static std::shared_ptr<const MaskFolder> Open(const Path& folder, const ImageSource& images);
+
+  // i: of `images`; after the last they begin anew as long as `rounds` says, and what comes then has no mask.
+  bool Has(int64_t i) const;
+  Outcome<GrayImage> Read(int64_t i) const;
+  // The same masks for pictures that are there several times over (RepeatSource).
+  std::shared_ptr<const MaskFolder> Repeated(int64_t rounds) const;
+  std::string Fingerprint() const { return fingerprint_; }  // of names and contents
+
+ private:
+  MaskFolder() = default;
+
+  Path folder_;
+  std::vector<std::string> names_;  // "" for a picture without a mask
+  int64_t rounds_ = 1;
+  std::string fingerprint_;
+};
+
+}  // namespace genview
