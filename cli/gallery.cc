@@ -83,6 +83,9 @@ Json PicturesByRatio(const GalleryConfig& config, const Sources& sources) {
     Json json = {{"id", row.id}, {"ratio", row.ratio}, {"level", row.noise_level}, {"image", Save(config.out, name + "-image", *image)},
                  {"mask", SaveMask(config.out, name + "-mask", config.masks / masks[usable[chosen]])}};
     if (sources.views) {
+      const auto& made = sources.views->rows();  // by id, then index
+      const auto first = std::lower_bound(made.begin(), made.end(), row.id, [](const ViewRow& view, const std::string& id) { return view.id < id; });
+      json["level"] = first->noise_level;        // which need not be the table's
       const auto view = sources.views->Read(row.id, 0);
       if (view) json["view"] = Save(config.out, name + "-view", *view);
     }

@@ -22,6 +22,13 @@ constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kVi
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
 }
 
+// A key that came later says nothing at its default: views made before stay.
+Json SettingsOfViews(const ViewsSection& views) {
+  Json json = FieldsToJson(views);
+  if (views.config.curve == 0) json.erase("curve");
+  return json;
+}
+
 RunOptions WithSeed(RunOptions run, uint64_t seed) {
   run.seed = seed;
   return run;
@@ -164,7 +171,7 @@ Path Runner::Views(const ArmPlan& arm) {
   std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}, {"generator", book_.FingerprintOf(config.generator)}};
   if (!config.ratios.empty()) inputs["ratios"] = book_.FingerprintOf(config.ratios);
   const std::string name = arm.views == "views" ? "views" : Format("views {}", arm.views.substr(sizeof("views-") - 1));
-  book_.Make({.name = name, .version = kViewsVersion, .settings = Settings(FieldsToJson(arm.recipe.views), config.run), .inputs = inputs,
+  book_.Make({.name = name, .version = kViewsVersion, .settings = Settings(SettingsOfViews(arm.recipe.views), config.run), .inputs = inputs,
               .outputs = {out / "manifest.jsonl"}, .owned = {out}},
              progress_, [&] {
                const ViewsSummary done = Shared(group_, progress_, config);

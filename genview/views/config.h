@@ -32,6 +32,7 @@ struct ViewsConfig {
   Path ratios;                    // adaptive: ratios.tsv, or a list of paths and ratios or levels
   int64_t noise_level = -1;       // constant; -1: 0
   std::vector<int64_t> levels{0, 100, 200, 300, 400};
+  double curve = 0;               // adaptive: exponent; 0: steps
   int64_t per_image = 1;
   int64_t steps = 20;
   double guidance = 10;
@@ -54,6 +55,7 @@ void VisitFields(ViewsConfig& c, Visit&& visit) {
   visit("ratios", c.ratios, Any{}, "foreground ratios for the adaptive policy, from `genview foreground score`");
   visit("noise_level", c.noise_level, Range<int64_t>{-1, 100000}, "noise level of every view, for the constant policy");
   visit("levels", c.levels, Range<int64_t>{0, 999}, "noise levels that the adaptive and random policies choose from");
+  visit("curve", c.curve, Range<double>{0, 10}, "adaptive: 0 = one of the levels, in equal steps of the ratio; above 0 = lowest + (highest - lowest) * ratio^curve");
   visit("per_image", c.per_image, Range<int64_t>{1, 10000}, "views per picture");
   visit("steps", c.steps, Range<int64_t>{1, 1000}, "denoising steps per view");
   visit("guidance", c.guidance, Range<double>{0, 100}, "classifier-free guidance scale; 1 turns it off");

@@ -1,6 +1,7 @@
 #include "genview/views/noise_levels.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "genview/records/records.h"
 
@@ -36,6 +37,11 @@ NoisePolicy PolicyOf(const ViewsConfig& c) {
 
 }  // namespace
 
+int64_t NoiseLevelOnCurve(double ratio, const std::vector<int64_t>& levels, double curve) {
+  const auto [low, high] = std::minmax_element(levels.begin(), levels.end());
+  return *low + std::llround(static_cast<double>(*high - *low) * std::pow(std::clamp(ratio, 0.0, 1.0), curve));
+}
+
 NoiseLevels NoiseLevels::Open(const ViewsConfig& c) {
   NoiseLevels result;
   result.policy_ = PolicyOf(c);
@@ -48,7 +54,8 @@ NoiseLevels NoiseLevels::Open(const ViewsConfig& c) {
   if (result.policy_ != NoisePolicy::kAdaptive) return result;
   for (const ForegroundRow& row : ReadForegroundTable(c.ratios)) {
     // The table's own levels stand, unless others are asked for here.
-    const int64_t level = c.levels == kDefaultLevels ? row.noise_level : NoiseLevelFor(row.ratio, c.levels);
+    const int64_t stepped = c.levels == kDefaultLevels ? row.noise_level : NoiseLevelFor(row.ratio, c.levels);
+    const int64_t level = c.curve > 0 ? NoiseLevelOnCurve(row.ratio, c.levels, c.curve) : stepped;
     result.highest_ = std::max(result.highest_, level);
     result.table_.emplace(row.id, level);
     if (row.path != row.id) result.table_.emplace(row.path, level);

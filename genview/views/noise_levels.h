@@ -13,6 +13,10 @@
 
 namespace genview {
 
+// Without steps: lowest + (highest - lowest) * ratio^curve of the levels, to the nearest whole number. 1 is a straight line; the
+// larger the curve, the longer the level stays low.
+int64_t NoiseLevelOnCurve(double ratio, const std::vector<int64_t>& levels, double curve);
+
 class NoiseLevels {
  public:
   // Reads the table of an adaptive policy. Throws UsageError when policy, table and level contradict each other.

@@ -22,6 +22,7 @@ Json ViewsRequest(const ViewsConfig& config) {
   Json json = FieldsToJson(config);
   json.erase("out");
   json.erase("dump");
+  if (config.curve == 0) json.erase("curve");  // as before there was one
   for (const char* member : {"threads", "device", "strict"}) json["run"].erase(member);
   for (const char* member : kPaths) json[member] = SeenFrom(json[member].get<std::string>(), config.out);
   return json;

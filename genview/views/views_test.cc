@@ -7,6 +7,7 @@
 #include "genview/views/generate.h"
 #include "genview/views/likeness.h"
 #include "genview/views/noise_levels.h"
+#include "genview/views/request.h"
 #include "genview/views/view_folder.h"
 #include "genview/views/view_noise.h"
 #include "tests/source_dir.h"
@@ -452,6 +453,38 @@ TEST_F(Views, LikenessHasARowForEveryLevelAndBin) {
   const Likeness again = MeasureLikeness(config, quiet_);
   EXPECT_TRUE(again.by_bin.empty());
   EXPECT_EQ(again.by_level[0].views, 10);
+}
+
+TEST(NoiseLevelOnCurve, RisesWithoutStepsFromTheLowestToTheHighest) {
+  const std::vector<int64_t> levels{0, 100, 200, 300, 400};
+  EXPECT_EQ(NoiseLevelOnCurve(0, levels, 1), 0);
+  EXPECT_EQ(NoiseLevelOnCurve(0.33, levels, 1), 132);
+  EXPECT_EQ(NoiseLevelOnCurve(1, levels, 1), 400);
+  EXPECT_EQ(NoiseLevelOnCurve(0.5, levels, 2), 100);
+  EXPECT_EQ(NoiseLevelOnCurve(0.25, levels, 0.5), 200);
+  EXPECT_EQ(NoiseLevelOnCurve(0.5, {300, 100}, 1), 200);
+  EXPECT_EQ(NoiseLevelOnCurve(1.5, levels, 1), 400);
+}
+
+TEST_F(Views, ACurveTakesThePlaceOfTheTablesSteps) {
+  std::vector<ForegroundRow> table;
+  for (const double ratio : {0.1, 0.25, 0.9}) table.push_back({.id = Format("{}.png", ratio), .path = Format("{}.png", ratio), .ratio = ratio, .noise_level = NoiseLevelFor(ratio, {0, 100, 200, 300, 400})});
+  WriteForegroundTable(folder_ / "ratios.tsv", table);
+  ViewsConfig c = Config();
+  c.policy = NoisePolicy::kAdaptive;
+  c.ratios = folder_ / "ratios.tsv";
+  const auto levels_of = [&](double curve) {
+    c.curve = curve;
+    const NoiseLevels levels = NoiseLevels::Open(c);
+    std::vector<int64_t> all;
+    for (const ForegroundRow& row : table) all.push_back(*levels.For({row.id, "", -1}, 0));
+    all.push_back(levels.highest());
+    return all;
+  };
+  EXPECT_EQ(levels_of(0), (std::vector<int64_t>{0, 100, 400, 400}));
+  EXPECT_EQ(levels_of(1), (std::vector<int64_t>{40, 100, 360, 400}));
+  EXPECT_FALSE(ViewsRequest(Config()).contains("curve"));  // a folder made before there was one goes on
+  EXPECT_TRUE(ViewsRequest(c).contains("curve"));
 }
 
 }  // namespace
