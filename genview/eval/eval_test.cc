@@ -1,10 +1,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <set>
+
 #include <unistd.h>
 
 #include "genview/base/error.h"
 #include "genview/data/source.h"
+#include "genview/eval/fewshot.h"
 #include "genview/eval/knn.h"
 #include "genview/eval/linear.h"
 #include "genview/tensor/safetensors.h"
@@ -165,6 +169,66 @@ TEST_F(EvalTest, WithoutLabelsThereIsNothingToTest) {
   config.inputs = Inputs();
   config.inputs.test = (folder_ / "flat").string();
   EXPECT_THROW(EvalKnn(config, silent_), Error);
+}
+
+TEST_F(EvalTest, FewshotScoresBalancedDrawsAndSaysWhich) {
+  FewshotConfig config;
+  config.inputs = Inputs("fewshot.json");
+  config.shots = {1, 3};
+  config.draws = 4;
+  const EvalResult result = EvalFewshot(config, silent_);
+  EXPECT_GT(result.top1, 60);
+  EXPECT_EQ(result.images, 12);
+  EXPECT_EQ(result.classes, 3);
+  EXPECT_LE(result.top1_low, result.top1);
+  EXPECT_GE(result.top1_high, result.top1);
+  const Json& by_shots = result.settings["top1_by_shots"];
+  ASSERT_EQ(by_shots["1"]["draws"].size(), 4u);
+  EXPECT_DOUBLE_EQ(by_shots["3"]["mean"].get<double>(), result.top1);
+  EXPECT_EQ(result.settings["train_images"], 9);
+
+  std::map<std::string, int> per_draw_and_class;
+  std::set<std::string> first_draw, all;
+  const auto lines = ReadLines(folder_ / "fewshot-images.tsv");
+  ASSERT_EQ(lines.size(), 1u + 4 * 3 * 3);
+  for (size_t i = 1; i < lines.size(); ++i) {
+    const auto fields = Split(lines[i], '\t');
+    const std::string id(fields[2]);
+    ++per_draw_and_class[std::string(fields[0]) + id.substr(0, id.find('/'))];
+    all.insert(id);
+    if (fields[0] == "0") first_draw.insert(id);
+  }
+  EXPECT_EQ(per_draw_and_class.size(), 12u);
+  for (const auto& [key, count] : per_draw_and_class) EXPECT_EQ(count, 3) << key;
+  EXPECT_EQ(first_draw.size(), 9u);
+  EXPECT_GT(all.size(), 9u);  // other draws took others
+
+  const std::string bytes = ReadFile(folder_ / "fewshot.json");
+  std::filesystem::remove(folder_ / "fewshot.json");
+  EvalFewshot(config, silent_);
+  EXPECT_EQ(ReadFile(folder_ / "fewshot.json"), bytes);
+  config.shots = {9};
+  EXPECT_THROW(EvalFewshot(config, silent_), UsageError);  // a class has 8
+  config.shots = {};
+  EXPECT_THROW(EvalFewshot(config, silent_), UsageError);
+}
+
+TEST(MeanWithInterval, IsStudents) {
+  const MeanInterval three = MeanWithInterval({1, 2, 6});
+  EXPECT_DOUBLE_EQ(three.mean, 3);
+  EXPECT_NEAR(three.high - 3, 4.303 * std::sqrt(7.0 / 3), 1e-9);
+  EXPECT_NEAR(3 - three.low, 4.303 * std::sqrt(7.0 / 3), 1e-9);
+  EXPECT_DOUBLE_EQ(MeanWithInterval({5}).low, 5);
+  std::vector<double> many(101, 1.0);
+  many[0] = 2;
+  const double deviation = std::sqrt((100.0 / 101) / 100 / 101);  // of the mean
+  EXPECT_NEAR((MeanWithInterval(many).high - MeanWithInterval(many).mean) / deviation, 1.984, 2e-3);
+}
+
+TEST(ScoresByMeans, AreCosinesWithTheMeansOfUnitRows) {
+  const Tensor rows = at::tensor({10.0, 0.0, 0.0, 1.0, 0.0, 3.0}).view({3, 2}), labels = at::tensor({0, 0, 1}, at::kLong);
+  const Tensor scores = ScoresByMeans(rows, labels, at::tensor({2.0, 2.0, 0.0, 5.0}).view({2, 2}), 3);
+  EXPECT_TRUE(at::allclose(scores, at::tensor({1.0, std::sqrt(0.5), 0.0, std::sqrt(0.5), 1.0, 0.0}).view({2, 3}).to(scores.scalar_type()), 1e-6, 1e-7));
 }
 
 }  // namespace

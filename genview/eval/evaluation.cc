@@ -75,7 +75,7 @@ FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOpti
   progress.Begin(Format("features of the {} pictures", request.what), total, "images");
   // One block for all rows: two copies of a large table would not fit.
   Tensor features = at::empty({total, encoder.embedding_width()});
-  std::vector<int64_t> labels;
+  std::vector<int64_t> labels, indices;
   EncodeBatch batch;
   while (loader.Next(batch)) {
     progress.ThrowIfStopped();
@@ -83,6 +83,7 @@ FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOpti
     const Tensor rows = encoder.Encode(batch.pixels.to(encoder.device()), /*tokens=*/false).embeddings.cpu();
     features.narrow(0, done, rows.size(0)).copy_(rows);
     for (const int64_t i : batch.indices) labels.push_back(request.places[static_cast<size_t>(request.source->item(i).label)]);
+    indices.insert(indices.end(), batch.indices.begin(), batch.indices.end());
     progress.Update(static_cast<int64_t>(labels.size()), loader.WaitShare());
   }
   progress.End();
@@ -92,7 +93,7 @@ FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOpti
                  .next = "check the files; the reason for the first one is: " + skipped.rows().front().second});
   }
   if (skipped.count() > 0) progress.Warn(Format("{} of {} {} pictures could not be read", skipped.count(), total, request.what));
-  return {features.narrow(0, 0, static_cast<int64_t>(labels.size())), at::tensor(labels, at::kLong)};
+  return {features.narrow(0, 0, static_cast<int64_t>(labels.size())), at::tensor(labels, at::kLong), indices};
 }
 
 // Through the cache folder, if there is one. `key` names all that the rows depend on.
@@ -101,10 +102,14 @@ FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const Run
   const Path file = cache / Format("features-{}.safetensors", Fingerprint(key));
   if (!cache.empty() && std::filesystem::exists(file)) {
     const WeightMap kept = ReadSafetensors(file);
-    return {kept.At("features").clone(), kept.At("labels").clone()};
+    const Tensor indices = kept.Has("indices") ? kept.At("indices").contiguous() : at::empty({0}, at::kLong);
+    if (indices.size(0) == kept.At("labels").size(0)) {
+      const auto* first = indices.data_ptr<int64_t>();
+      return {kept.At("features").clone(), kept.At("labels").clone(), {first, first + indices.size(0)}};
+    }  // else of a version that did not keep them
   }
   const FeatureRows rows = Encode(request, encoder, run, progress);
-  if (!cache.empty()) WriteSafetensors(file, {{"features", rows.features}, {"labels", rows.labels}});
+  if (!cache.empty()) WriteSafetensors(file, {{"features", rows.features}, {"labels", rows.labels}, {"indices", at::tensor(rows.indices, at::kLong)}});
   return rows;
 }
 
@@ -164,6 +169,12 @@ FeatureRows Evaluation::Train(Progress& progress) {
   return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, progress);
 }
 
+FeatureRows Evaluation::Train(Progress& progress, const std::vector<int64_t>& indices) {
+  const Request request{.source = opened_->train, .indices = indices, .places = PlacesAmong(*opened_->train, opened_->train->classes(), inputs_.train),
+                        .what = "training"};
+  return Encode(request, *opened_->encoder, inputs_.run, progress);
+}
+
 FeatureRows Evaluation::Test(Progress& progress) {
   Request request{.source = opened_->test, .indices = TestIndices(), .places = TestPlaces(), .what = "test"};
   const std::string key = Format("{} {} {} {}", opened_->encoder->fingerprint(), opened_->test->Fingerprint(), opened_->precision,
@@ -174,14 +185,18 @@ FeatureRows Evaluation::Test(Progress& progress) {
 EvalResult Evaluation::Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const {
   const auto percent = [&](int64_t hits) { return 100.0 * static_cast<double>(hits) / static_cast<double>(images); };
   const auto [low, high] = WilsonInterval(top1_hits, images);
+  return Finish({.mean = percent(top1_hits), .low = 100 * low, .high = 100 * high}, percent(top5_hits), images, std::move(settings));
+}
+
+EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t images, Json settings) const {
   settings["fraction"] = inputs_.fraction;
   settings["precision"] = opened_->precision;
   settings["request"] = request_;
   EvalResult result{.kind = kind_,
-                    .top1 = percent(top1_hits),
-                    .top5 = percent(top5_hits),
-                    .top1_low = 100 * low,
-                    .top1_high = 100 * high,
+                    .top1 = top1.mean,
+                    .top5 = top5,
+                    .top1_low = top1.low,
+                    .top1_high = top1.high,
                     .images = images,
                     .classes = classes(),
                     .seed = inputs_.run.seed,

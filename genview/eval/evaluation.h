@@ -1,4 +1,4 @@
-// What `eval knn` and `eval linear` share: pictures, encoder, features, and the result file.
+// What the evaluations share: pictures, encoder, features, and the result file.
 #pragma once
 
 #include <string>
@@ -37,6 +37,12 @@ void VisitInputs(EvalInputs& c, Visit&& visit) {
 struct FeatureRows {
   Tensor features;  // [N,D] fp32 on the CPU
   Tensor labels;    // [N] int64, index into the training pictures' classes
+  std::vector<int64_t> indices;  // [N] of the pictures in their source
+};
+
+// A score that is a mean over several trials, with the 95% interval of that mean. Percent.
+struct MeanInterval {
+  double mean = 0, low = 0, high = 0;
 };
 
 // Opens the inputs at once and encodes on demand.
@@ -50,6 +56,7 @@ class Evaluation {
   bool Known(EvalResult& result) const;
 
   FeatureRows Train(Progress& progress);  // `fraction` of each class, at least one picture
+  FeatureRows Train(Progress& progress, const std::vector<int64_t>& indices);  // of these pictures; never from a cache
   FeatureRows Test(Progress& progress);
   int64_t classes() const;
 
@@ -62,6 +69,8 @@ class Evaluation {
 
   // Fills in what every result has, writes `out` and returns the result. hits: of the test pictures.
   EvalResult Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const;
+  // The same of scores that are means over several trials.
+  EvalResult Finish(const MeanInterval& top1, double top5, int64_t images, Json settings) const;
 
  private:
   struct Opened;

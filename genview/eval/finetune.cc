@@ -88,7 +88,12 @@ class Network {
  public:
   Network(const FinetuneConfig& config, BackboneFile file, int64_t classes, Seed seed, at::Device device,
           at::ScalarType compute)
-      : backbone_(std::move(file.encoder.backbone)), device_(device), compute_(compute) {
+      : backbone_(std::move(file.encoder.backbone)), seed_(seed), device_(device), compute_(compute) {
+    if (config.drop_path > 0 && !backbone_->UseDropPath(config.drop_path)) {
+      throw UsageError({.what = "drop path is for a ViT, and the encoder is another network",
+                        .where = "eval.finetune.drop_path",
+                        .next = "leave it at 0"});
+    }
     head_ = MakeLinear(backbone_->width(), classes);
     head_.weight = NormalTensor(seed.With("head"), head_.weight.sizes()).mul_(0.01);
     head_.bias = at::zeros({classes});
@@ -109,6 +114,7 @@ class Network {
   }
 
   double Step(const Tensor& pixels, const Tensor& labels, double factor) {
+    backbone_->Reseed(seed_.With("drop path").With(steps_++));
     const Tensor loss = at::cross_entropy_loss(Scores(pixels, /*training=*/true), labels.to(device_));
     loss.backward();
     optimizer_->Step(factor);
@@ -121,6 +127,8 @@ class Network {
   LinearWeights head_;
   WeightList weights_;
   std::unique_ptr<Optimizer> optimizer_;
+  Seed seed_;
+  uint64_t steps_ = 0;
   at::Device device_;
   at::ScalarType compute_;
 };
@@ -172,6 +180,7 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
   Json settings = FieldsToJson(config);
   for (const char* input : {"train", "test", "checkpoint", "out", "cache", "fraction", "run", "list"})
     settings.erase(input);
+  if (config.drop_path == 0) settings.erase("drop_path");  // as before there was one
   if (!config.list.empty()) settings["list"] = FingerprintFile(config.list);
   Evaluation evaluation("finetune", config.inputs, settings);
   EvalResult result;

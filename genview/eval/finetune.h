@@ -21,6 +21,7 @@ struct FinetuneConfig {
   double lr = 0, head_lr = 0;
   double momentum = 0.9;
   double weight_decay = 0;
+  double drop_path = 0;
 };
 
 template <class Visit>
@@ -37,6 +38,8 @@ void VisitFields(FinetuneConfig& c, Visit&& visit) {
         "learning rate of the classifier; 0 = 5 below 5% of the pictures, else 0.2");
   visit("momentum", c.momentum, Range<double>{0, 0.9999}, "of SGD");
   visit("weight_decay", c.weight_decay, Range<double>{0, 10}, "pull of the weights towards 0");
+  visit("drop_path", c.drop_path, Range<double>{0, 0.9},
+        "ViT: chance that a picture passes over a branch of the last block, in earlier blocks less; 0 = off");
 }
 
 EvalResult EvalFinetune(const FinetuneConfig& config, Progress& progress);

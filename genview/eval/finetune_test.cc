@@ -110,5 +110,30 @@ TEST_F(FinetuneTest, WrongListsAreRefusedBeforeTraining) {
   EXPECT_NE(complaint("light_3.png\n").find("both a list and a share"), std::string::npos);
 }
 
+TEST_F(FinetuneTest, DropPathIsForAVit) {
+  config_.drop_path = 0.2;
+  EXPECT_THROW(EvalFinetune(config_, silent_), UsageError);
+  BackboneConfig backbone;
+  backbone.type = "vit-tiny";
+  backbone.width = 1.0 / 16;
+  backbone.layers = 2;
+  backbone.image_size = 8;
+  backbone.patch_size = 4;
+  auto net = MakeBackbone(backbone);
+  net->Init(Seed(0));
+  const Json meta = {{"format", 1}, {"kind", "pretrain"}, {"backbone", FieldsToJson(backbone)}, {"preprocess", Preprocess{.size = 8, .resize_shortest = 8}.ToJson()}};
+  WriteSafetensors(folder_ / "vit.safetensors", NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+  config_.inputs.checkpoint = folder_ / "vit.safetensors";
+  config_.epochs = 2;
+  const auto loss = [&](double rate) {
+    config_.drop_path = rate;
+    return EvalFinetune(config_, silent_).settings["loss"].get<double>();
+  };
+  const double dropped = loss(0.5);
+  std::filesystem::remove(config_.inputs.out);
+  EXPECT_EQ(loss(0.5), dropped);  // drawn from the seed
+  EXPECT_NE(loss(0), dropped);
+}
+
 }  // namespace
 }  // namespace genview

@@ -34,7 +34,7 @@ std::vector<Tested> Test(const Probe& probe, const FeatureRows& rows) {
 }
 
 FeatureRows Take(const FeatureRows& rows, const Tensor& places) {
-  return {rows.features.index_select(0, places), rows.labels.index_select(0, places)};
+  return {rows.features.index_select(0, places), rows.labels.index_select(0, places), {}};
 }
 
 }  // namespace
