@@ -35,13 +35,16 @@ BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress) {
   const at::Device device = ChooseDevice(config.run.device);
   const at::ScalarType compute = ChooseCompute(config.run.precision, device);
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
-  Trainer trainer(AsPretrain(config), 1 << 20, device, compute);
+  const PretrainConfig pretrain = AsPretrain(config);
+  Trainer trainer(pretrain, 1 << 20, device, compute);
   const Seed seed = Seed(config.run.seed).With("bench");
   const auto view = [&](std::string_view name) { return NormalTensor(seed.With(name), {config.batch, 3, config.size, config.size}); };
   const Tensor view1 = view("view1"), view2 = view("view2");
+  std::vector<Tensor> more;
+  for (int64_t k = 3; k <= pretrain.positives; ++k) more.push_back(view(Format("view{}", k)));
   BenchStepResult result{.figures = {.images = config.batch, .device = device.str(), .precision = at::toString(compute)}};
   const auto step = [&] {
-    trainer.Accumulate(view1, view2, {});
+    trainer.Accumulate(view1, view2, {}, more);
     result.loss = trainer.Step().loss.item<double>();  // waits for the device
   };
   progress.Begin("bench step", config.seconds > 0 ? 0 : config.steps, "steps");

@@ -31,6 +31,7 @@ MethodDefaults DefaultsOf(const PretrainConfig& c) {
     case MethodKind::kMocoV3:
       if (IsVit(c)) return {Kind::kAdamW, 0.05, 0.3, 1.5e-4, 0.2, 0.99, "moco-v3"};
       return {Kind::kLars, 0.05, 0.3, 1.5e-4, 1.0, 0.99, "moco-v3"};
+    case MethodKind::kMultiPositive: return {Kind::kSgd, 0.12, 0.3, 0, 0.1, 0, "simclr"};
   }
   return {Kind::kSgd, 0.03, 0.3, 0, 0.2, 0.999, "moco-v2"};
 }
@@ -70,6 +71,8 @@ PretrainConfig Resolved(PretrainConfig c) {
   if (c.temperature == 0) c.temperature = own.temperature;
   if (c.ema == 0) c.ema = own.ema;
   if (c.swav.queue < 0) c.swav.queue = c.batch <= 512 ? 3840 : 0;
+  if (c.method != MethodKind::kMultiPositive) c.positives = 0;
+  else if (c.positives == 0) c.positives = 4;
   if (c.augmentation.empty()) c.augmentation = own.augmentation;
   Refuse(c.batch % c.accumulate != 0, Format("a batch of {} cannot be cut into {} equal parts", c.batch, c.accumulate),
          "accumulate", "use a number of parts that divides the batch");
@@ -83,6 +86,12 @@ PretrainConfig Resolved(PretrainConfig c) {
          Format("a queue of {} does not hold a batch of {}", c.swav.queue, c.batch), "swav.queue", Format("use {} or more, or 0 for none", c.batch));
   Refuse(c.pair.source != PairSource::kAugment && c.pair.views.empty(), "generated views are asked for, but no folder of them is named",
          "pair.views", "name the folder that `genview views` wrote");
+  Refuse(c.pair.source != PairSource::kExtraData && c.pair.repeat > 1, "pictures are to be repeated, but there is nothing that they would have to keep up with",
+         "pair.repeat", "leave it at 1, or use `pretrain.pair.source = \"extra-data\"`");
+  Refuse(c.method == MethodKind::kMultiPositive && c.positives < 2, "a picture needs at least two views", "positives", "use 2 or more");
+  Refuse(c.drop_path > 0 && !IsVit(c), "drop path is for a ViT; a ResNet has none", "drop_path", "leave it at 0, or use a ViT");
+  Refuse(c.crop.rule.draw != CropDraw::kAnywhere && c.crop.masks.empty(), "crops are to keep to the foreground, but no masks are named", "crop.masks",
+         "name the folder that `genview foreground score --masks` wrote");
   Refuse(c.quality.enabled && c.quality.encoder.empty(), "pairs are to be weighed, but no encoder is named", "quality.encoder",
          "name the encoder that the foreground model was fitted with");
   Refuse(c.quality.enabled && c.quality.foreground.empty(), "pairs are to be weighed, but no foreground model is named",
@@ -116,6 +125,7 @@ BackboneConfig BackboneOf(const PretrainConfig& c) {
   backbone.small_stem = c.small_stem;
   backbone.zero_init_residual = c.zero_init_residual;
   backbone.patch_size = c.patch_size;
+  backbone.drop_path = c.drop_path;
   if (c.method == MethodKind::kMocoV3 && IsVit(c)) {  // the paper's
     backbone.positions = VitPositions::kSinCos;
     backbone.frozen_patch = true;
@@ -156,11 +166,18 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   c.run.threads = blank.run.threads;
   c.run.batch = blank.run.batch;
   // What these name is in the fingerprint of its contents.
-  for (std::string* path : {&c.data, &c.init, &c.pair.views, &c.quality.encoder, &c.quality.foreground, &c.quality.cache}) path->clear();
+  for (std::string* path : {&c.data, &c.init, &c.pair.views, &c.crop.masks, &c.quality.encoder, &c.quality.foreground, &c.quality.cache}) path->clear();
   Json json = FieldsToJson(c);
   if (c.quality.features != QualityFeatures::kCached) json["quality"].erase("grid");
   json["quality"].erase("cache");
   json.erase("init");
+  // Keys that were not there in the first version say nothing at their defaults, so that what was made then stays made.
+  const Json plain = FieldsToJson(blank);
+  for (const auto& [table, key] : {std::pair("", "jitter"), std::pair("", "drop_path"), std::pair("", "positives"), std::pair("", "crop"),
+                                   std::pair("pair", "per_image"), std::pair("pair", "repeat"), std::pair("quality", "floor")}) {
+    Json& values = *table == 0 ? json : json[table];
+    if (values[key] == (*table == 0 ? plain : plain[table])[key]) values.erase(key);
+  }
   return json;
 }
 

@@ -5,6 +5,8 @@
 #include <string>
 
 #include "genview/base/fields.h"
+#include "genview/data/foreground_crop.h"
+#include "genview/foreground/quality.h"
 #include "genview/image/preprocess.h"
 #include "genview/models/backbone.h"
 #include "genview/ssl/method.h"
@@ -46,12 +48,28 @@ struct PairConfig {
   PairSource source = PairSource::kAugment;
   double probability = 1.0;
   std::string views;
+  int64_t per_image = 0;
+  int64_t repeat = 1;
 };
 template <class Visit>
 void VisitFields(PairConfig& c, Visit&& visit) {
   visit("source", c.source, Any{}, "second views: augmented pictures alone, generated ones in their place, or generated ones as more pictures");
   visit("probability", c.probability, Range<double>{0, 1}, "generated: share of the pairs in which one view is generated");
   visit("views", c.views, Any{}, "folder of generated views (manifest.jsonl)");
+  visit("per_image", c.per_image, Range<int64_t>{0, 10000}, "generated: views of a picture that are used, one of them drawn each epoch; 0 = all there are");
+  visit("repeat", c.repeat, Range<int64_t>{1, 1000}, "extra-data: how many times over the pictures themselves are in an epoch");
+}
+
+struct CropSection {
+  ForegroundCrop rule;
+  std::string masks;
+};
+template <class Visit>
+void VisitFields(CropSection& c, Visit&& visit) {
+  visit("draw", c.rule.draw, Any{}, "where crops of a picture go: anywhere; box: centred in the box around its foreground; share: where a share of its foreground is in them");
+  visit("share", c.rule.share, Range<double>{0, 1}, "share: of the foreground, at least, in one crop");
+  visit("alpha", c.rule.alpha, Range<double>{0.1, 2}, "box: centres are drawn from Beta(alpha, alpha) along its sides; below 1 they keep away from the middle");
+  visit("masks", c.masks, Any{}, "folder of the masks that `genview foreground score --masks` wrote");
 }
 
 struct QualityConfig {
@@ -62,6 +80,7 @@ struct QualityConfig {
   QualityFeatures features = QualityFeatures::kOnline;
   int64_t grid = 0;
   std::string cache;
+  double floor = kNoFloor;
 };
 template <class Visit>
 void VisitFields(QualityConfig& c, Visit&& visit) {
@@ -72,6 +91,7 @@ void VisitFields(QualityConfig& c, Visit&& visit) {
   visit("features", c.features, Any{}, "online: encode the augmented views at every step; cached: pool what a crop shows from maps of whole pictures, made once");
   visit("grid", c.grid, Range<int64_t>{0, 64}, "cached: side of a kept map; 0 = the encoder's own, at most 8");
   visit("cache", c.cache, Any{}, "cached: file of the maps (.safetensors), which runs may share; empty = in the run's folder");
+  visit("floor", c.floor, Range<double>{-2, 2}, "pairs whose likeness of foregrounds less that of backgrounds is below it weigh nothing; -2 = none");
 }
 
 // Of the method swav alone.
@@ -111,6 +131,7 @@ struct PretrainConfig {
   Normalisation normalisation = Normalisation::kImagenet;
   std::string augmentation;
   double crop_min = 0;
+  double jitter = -1;
   double blur = -1;
 
   int64_t epochs = 200;
@@ -128,11 +149,13 @@ struct PretrainConfig {
   bool per_epoch = false;
   double gradient_clip = 0;
   double layer_decay = 1;
+  double drop_path = 0;
 
   double temperature = 0;
   int64_t queue = 65536;
   double ema = 0;
   int64_t projector_hidden = 0, projector_output = 0, predictor_hidden = 0;
+  int64_t positives = 0;
 
   int64_t log_steps = 10;
   int64_t knn_epochs = 0;
@@ -144,6 +167,7 @@ struct PretrainConfig {
 
   SwavSection swav;
   PairConfig pair;
+  CropSection crop;
   QualityConfig quality;
   RunOptions run;
 };
@@ -164,11 +188,12 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("normalisation", c.normalisation, Any{}, "mean and deviation of the colours");
   visit("augmentation", c.augmentation, Any{}, "preset of augmentations; empty = the method's own");
   visit("crop_min", c.crop_min, Range<double>{0, 1}, "smallest share of a picture that a view shows; 0 = the preset's");
+  visit("jitter", c.jitter, Range<double>{-1, 1}, "probability of a change of colours; -1 = the preset's");
   visit("blur", c.blur, Range<double>{-1, 1}, "probability of a blur; -1 = the preset's");
   visit("epochs", c.epochs, Count{1, 1'000'000}, "passes over the pictures");
   visit("batch", c.batch, Count{2, 1 << 20}, "pairs per update");
   visit("accumulate", c.accumulate, Count{1, 4096}, "parts that a batch is computed in, to save memory; norms see one part");
-  visit("optimizer", c.optimizer, Any{}, "how weights are updated; auto = sgd for moco-v2, simclr and simsiam, larc for swav, lars for byol and moco-v3, adamw for moco-v3 with a ViT");
+  visit("optimizer", c.optimizer, Any{}, "how weights are updated; auto = sgd for moco-v2, simclr, simsiam and multi-positive, larc for swav, lars for byol and moco-v3, adamw for moco-v3 with a ViT");
   visit("lr", c.lr, Range<double>{0, 1000}, "learning rate; 0 = the method's own, in proportion to the batch");
   visit("momentum", c.momentum, Range<double>{0, 0.9999}, "of sgd and the kinds of lars");
   visit("weight_decay", c.weight_decay, Range<double>{-1, 10}, "pull of the weights towards 0; -1 = 1e-4, with the kinds of lars 1e-6, for moco-v3 with adamw 0.1");
@@ -180,12 +205,14 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("per_epoch", c.per_epoch, Any{}, "change the rate at each epoch instead of each update");
   visit("gradient_clip", c.gradient_clip, Range<double>{0, 1e6}, "largest length of all gradients together; 0 = any");
   visit("layer_decay", c.layer_decay, Range<double>{0.01, 1}, "factor on the rate from each block of the encoder to the one before it");
+  visit("drop_path", c.drop_path, Range<double>{0, 0.9}, "ViT: chance that a picture passes over a branch of the last block, in earlier blocks less; 0 = off");
   visit("temperature", c.temperature, Range<double>{0, 100}, "of the contrastive loss; 0 = the method's own");
   visit("queue", c.queue, Count{1, int64_t{1} << 30}, "moco-v2: negatives kept; a multiple of the batch");
   visit("ema", c.ema, Range<double>{0, 1}, "moco-v2, byol, moco-v3: how slowly the averaged encoder follows, in the last two ever slower; 0 = 0.999, 0.99 and 0.99");
   visit("projector_hidden", c.projector_hidden, Count{0, 1 << 20}, "width inside the projector; 0 = the method's own");
   visit("projector_output", c.projector_output, Count{0, 1 << 20}, "width of the projections; 0 = the method's own");
   visit("predictor_hidden", c.predictor_hidden, Count{0, 1 << 20}, "simsiam, byol, moco-v3: width inside the predictor; 0 = the method's own");
+  visit("positives", c.positives, Count{0, 32}, "multi-positive: views of a picture in one step; 0 = 4");
   visit("log_steps", c.log_steps, Count{1, 1 << 30}, "updates between two rows of the log");
   visit("knn_epochs", c.knn_epochs, Count{0, 1'000'000}, "epochs between two looks at nearest neighbours of labelled pictures; 0 = never");
   visit("knn_images", c.knn_images, Count{10, 1 << 30}, "pictures used for that");
@@ -195,6 +222,7 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("keep", c.keep, Count{1, 1000}, "checkpoints kept");
   visit("swav", c.swav, Section{}, "prototypes and queue of the method swav");
   visit("pair", c.pair, Section{}, "where the two views of a pair come from");
+  visit("crop", c.crop, Section{}, "where crops go");
   visit("quality", c.quality, Section{}, "weights of the pairs");
   visit("run", c.run, Section{}, "device, precision, seed and the like");
 }

@@ -45,6 +45,8 @@ TEST_P(MethodsOnBackbones, ResumeInTheMiddleIsExact) {
   config.swav = {.prototypes = 7, .frozen_epochs = 0.3, .queue = 8, .queue_from_epoch = 0};
   config.swav.local_crops = config.backbone == std::string("resnet18") ? 2 : 0;
   config.swav.local_size = 8;
+  config.positives = 3;
+  config.drop_path = config.backbone.starts_with("vit") ? 0.5 : 0;
   config.warmup_epochs = 0;
   config.checkpoint_steps = 1;
   config.run.threads = 2;
@@ -67,7 +69,7 @@ TEST_P(MethodsOnBackbones, ResumeInTheMiddleIsExact) {
 
 INSTANTIATE_TEST_SUITE_P(All, MethodsOnBackbones,
                          testing::Combine(testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam, MethodKind::kByol,
-                                                          MethodKind::kSwav, MethodKind::kMocoV3),
+                                                          MethodKind::kSwav, MethodKind::kMocoV3, MethodKind::kMultiPositive),
                                           testing::Values("resnet18", "vit-tiny")),
                          [](const auto& param) {
                            std::string name = EnumName(std::get<0>(param.param)) + "_" + std::get<1>(param.param);

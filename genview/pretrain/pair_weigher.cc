@@ -30,7 +30,7 @@ class OnlineWeigher final : public PairWeigher {
     Tensor weights;
     {
       const c10::InferenceMode guard;
-      weights = PairQuality(Tokens(batch.view1), Tokens(batch.view2), component_, gamma_);
+      weights = PairQuality(Tokens(batch.view1), Tokens(batch.view2), component_, gamma_, floor_);
     }
     return weights.clone();  // made outside: a tensor of inference mode cannot take part in a loss
   }
@@ -67,7 +67,7 @@ class CachedWeigher final : public PairWeigher {
   Tensor Weigh(const PairBatch& batch) const override {
     const auto [maps1, cover1] = Crops(batch, batch.crops1);
     const auto [maps2, cover2] = Crops(batch, batch.crops2);
-    return QualityWeights(CompareCrops(maps1, cover1, maps2, cover2, component_.cpu()), gamma_).to(encoder_->device());
+    return QualityWeights(CompareCrops(maps1, cover1, maps2, cover2, component_.cpu()), gamma_, floor_).to(encoder_->device());
   }
 
  private:
@@ -93,7 +93,7 @@ class CachedWeigher final : public PairWeigher {
 }  // namespace
 
 PairWeigher::PairWeigher(const QualityConfig& config, at::Device device, at::ScalarType compute)
-    : encoder_(Encoder::Open(config.encoder, device, compute)), gamma_(config.gamma) {
+    : encoder_(Encoder::Open(config.encoder, device, compute)), gamma_(config.gamma), floor_(config.floor) {
   const ForegroundModel model = ReadForegroundModel(config.foreground);
   CheckModelFits(model, config.foreground, encoder_->token_width(), encoder_->fingerprint(), encoder_->name());
   component_ = model.component.to(device);

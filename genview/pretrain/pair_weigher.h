@@ -19,7 +19,7 @@ class PairWeigher {
  public:
   virtual ~PairWeigher() = default;
   virtual void Prepare(Progress& /*progress*/) {}
-  // [N] with mean 1 over this batch, on the encoder's device.
+  // [N] with mean 1 over this batch, on the encoder's device; 0 for pairs below the floor, which may be all of them.
   virtual Tensor Weigh(const PairBatch& batch) const = 0;
   const std::string& fingerprint() const { return fingerprint_; }  // of encoder and foreground model
 
@@ -28,7 +28,7 @@ class PairWeigher {
 
   std::shared_ptr<Encoder> encoder_;
   Tensor component_;  // [C]
-  double gamma_;
+  double gamma_, floor_;
   std::string fingerprint_;
 };
 

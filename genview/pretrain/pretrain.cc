@@ -28,15 +28,18 @@ double SecondsSince(Clock::time_point start) { return std::chrono::duration<doub
 struct Data {
   std::shared_ptr<const ImageSource> real, training;  // training: with the extra pictures, if any
   std::shared_ptr<const GeneratedViews> views;        // that take the place of a view; may be null
+  std::shared_ptr<const MaskFolder> masks;            // of `training`; may be null
   std::string fingerprint;
 
   explicit Data(const PretrainConfig& config) : real(OpenSource(config.data)), training(real) {
     fingerprint = real->Fingerprint();
+    masks = MasksOf(config, *real);
+    if (masks) fingerprint += masks->Fingerprint();
     if (config.pair.source == PairSource::kAugment) return;
     auto generated = GeneratedViews::Open(config.pair.views);
     fingerprint += generated->Fingerprint();
     if (config.pair.source == PairSource::kGenerated) views = generated;
-    else training = ConcatSources(real, ViewsAsSource(generated));
+    else training = ConcatSources(RepeatSource(real, config.pair.repeat), ViewsAsSource(generated));
   }
 };
 
@@ -44,6 +47,7 @@ AugmentConfig AugmentOf(const PretrainConfig& config, int view) {
   AugmentConfig augment = AugmentPreset(config.augmentation, view);
   augment.size = config.size;
   if (config.crop_min > 0) augment.scale_min = config.crop_min;
+  if (config.jitter >= 0) augment.jitter_p = config.jitter;
   if (config.blur >= 0) augment.blur_p = config.blur;
   return augment;
 }
@@ -52,7 +56,7 @@ AugmentConfig AugmentOf(const PretrainConfig& config, int view) {
 // the same rows.
 struct Window {
   double loss = 0, weight_std = 0;
-  int64_t steps = 0, generated = 0;
+  int64_t steps = 0, generated = 0, dropped = 0;  // pairs; dropped: below the floor of their quality
 };
 
 class Run {
@@ -66,6 +70,7 @@ class Run {
   int64_t Resume();               // returns the step of the checkpoint, 0 without one
   void TrainEpoch(int64_t epoch);
   void TrainStep(PairBatch& batch);
+  bool DropsPairs() const { return weigher_ && config_.quality.floor > kNoFloor; }
   void AfterStep(int64_t epoch, bool epoch_ends);
   void WriteRow(int64_t epoch);
   void LookAtNeighbours(int64_t epoch);
@@ -108,7 +113,9 @@ Run::Run(const PretrainConfig& config, Progress& progress)
                       .where = config.data,
                       .next = "use a smaller `pretrain.batch` or more pictures"});
   }
-  loader_ = std::make_unique<PairLoader>(data_.training, data_.views, LoaderOf(config), skipped_);
+  PairLoaderConfig loading = LoaderOf(config);
+  loading.masks = data_.masks;
+  loader_ = std::make_unique<PairLoader>(data_.training, data_.views, loading, skipped_);
   steps_per_epoch_ = loader_->batches_per_epoch() / config.accumulate;
   std::string inputs = WhatIsComputed(config).dump() + data_.fingerprint;
   if (!config.init.empty()) inputs += FingerprintFile(config.init);
@@ -167,7 +174,8 @@ int64_t Run::Resume() {
   window_ = {.loss = JsonDouble(window, "loss", 0, where),
              .weight_std = JsonDouble(window, "weight_std", 0, where),
              .steps = JsonInt(window, "steps", 0, where),
-             .generated = JsonInt(window, "generated", 0, where)};
+             .generated = JsonInt(window, "generated", 0, where),
+             .dropped = JsonInt(window, "dropped", 0, where)};
   summary_.loss = JsonDouble(last, "loss", 0, where);
   summary_.feature_std = JsonDouble(last, "feature_std", 0, where);
   summary_.effective_rank = JsonDouble(last, "effective_rank", 0, where);
@@ -211,7 +219,9 @@ void Run::TrainEpoch(int64_t epoch) {
 void Run::TrainStep(PairBatch& batch) {
   for (int64_t part = 0; part < config_.accumulate; ++part) {
     GENVIEW_CHECK(loader_->Next(batch), "the loader ended before the epoch");
-    trainer_->Accumulate(batch.view1, batch.view2, weigher_ ? weigher_->Weigh(batch) : Tensor(), batch.local);
+    const Tensor weights = weigher_ ? weigher_->Weigh(batch) : Tensor();
+    if (DropsPairs()) window_.dropped += (weights == 0).sum().item<int64_t>();
+    trainer_->Accumulate(batch.view1, batch.view2, weights, batch.local);
     window_.generated += batch.generated;
   }
   const StepReport report = trainer_->Step();
@@ -253,6 +263,7 @@ void Run::WriteRow(int64_t epoch) {
               {"feature_std", spread.std},
               {"effective_rank", spread.effective_rank}};
   if (weigher_) row["weight_std"] = window_.weight_std / steps;
+  if (DropsPairs()) row["dropped"] = static_cast<double>(window_.dropped) / pairs;
   if (data_.views) row["generated"] = static_cast<double>(window_.generated) / pairs;
   log_->Write(trainer_->steps(), row);
   if (spread.collapsed() && epoch > 0 && !warned_) {
@@ -292,6 +303,7 @@ void Run::Save(int64_t epoch) {
   Json meta = Metadata(epoch);
   meta["config"] = WhatIsComputed(config_);
   meta["window"] = {{"loss", window_.loss}, {"weight_std", window_.weight_std}, {"steps", window_.steps}, {"generated", window_.generated}};
+  if (DropsPairs()) meta["window"]["dropped"] = window_.dropped;
   meta["last"] = {{"loss", summary_.loss},
                   {"feature_std", summary_.feature_std},
                   {"effective_rank", summary_.effective_rank},
@@ -343,7 +355,15 @@ PairLoaderConfig LoaderOf(const PretrainConfig& config) {
   loader.mean = preprocess.mean;
   loader.std = preprocess.std;
   loader.generated_probability = config.pair.source == PairSource::kGenerated ? config.pair.probability : 0;
+  loader.views_used = config.pair.per_image;
+  loader.more_views = std::max<int64_t>(0, config.positives - 2);
+  loader.crop = config.crop.rule;
   return loader;
+}
+
+std::shared_ptr<const MaskFolder> MasksOf(const PretrainConfig& config, const ImageSource& images) {
+  if (config.crop.rule.draw == CropDraw::kAnywhere) return nullptr;
+  return MaskFolder::Open(config.crop.masks, images)->Repeated(config.pair.repeat);
 }
 
 Json PretrainSummaryToJson(const PretrainSummary& s) {

@@ -29,8 +29,10 @@ struct PretrainSummary {
 };
 Json PretrainSummaryToJson(const PretrainSummary& summary);
 
-// How the pairs of a resolved config are made: augmentations, batch, share of generated views.
+// How the pairs of a resolved config are made: augmentations, batch, share of generated views; masks are MasksOf's.
 PairLoaderConfig LoaderOf(const PretrainConfig& resolved);
+// Those that crops are drawn by, of the pictures that are learned from; null when crops go anywhere.
+std::shared_ptr<const MaskFolder> MasksOf(const PretrainConfig& resolved, const ImageSource& images);
 
 PretrainSummary Pretrain(const PretrainConfig& config, Progress& progress);
 

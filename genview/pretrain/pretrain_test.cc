@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "genview/base/error.h"
+#include "genview/data/masks.h"
 #include "genview/data/shapes.h"
 #include "genview/data/source.h"
 #include "genview/foreground/pca.h"
@@ -417,6 +418,113 @@ TEST_F(GeneratedTest, CachedIsOnlineWhereCropsAreWhole) {
   const Tensor online = weigh(QualityFeatures::kOnline), cached = weigh(QualityFeatures::kCached);
   EXPECT_GT(online.std().item<float>(), 0.01);
   EXPECT_LT((online - cached).abs().max().item<float>(), 0.01);
+}
+
+TEST_F(GeneratedTest, PicturesAreRepeatedBesideExtraData) {
+  Until progress;
+  PretrainConfig config = Generated("repeated");
+  config.pair.source = PairSource::kExtraData;
+  config.pair.repeat = 3;
+  EXPECT_EQ(Pretrain(config, progress).images, kPictures * (3 + kEach));
+  config.pair.source = PairSource::kGenerated;
+  EXPECT_THROW(Pretrain(config, progress), UsageError);
+}
+
+TEST_F(GeneratedTest, PairsBelowTheFloorAreCounted) {
+  Until progress;
+  PretrainConfig config = Cached("all");
+  config.quality.floor = 1.99;  // no pair is that good
+  const PretrainSummary none = Pretrain(config, progress);
+  EXPECT_EQ(none.loss, 0);
+  EXPECT_EQ(Rows("all")[0]["dropped"], 1.0);
+  config = Cached("whole");
+  config.quality.floor = 0;
+  Pretrain(config, progress);
+  const double share = Rows("whole")[0]["dropped"].get<double>();
+  EXPECT_GT(share, 0);
+  EXPECT_LT(share, 1);
+  config.out = (folder_ / "died").string();
+  for (const int64_t step : {1, 4, 7}) {
+    Until dies(-1, step);
+    EXPECT_THROW(Pretrain(config, dies), Killed);
+  }
+  Until lives;
+  Pretrain(config, lives);
+  ExpectSameRun("whole", "died");
+}
+
+TEST_F(PretrainTest, ForegroundCropsNeedMasksAndGoOnAfterAKill) {
+  const auto source = OpenSource("shapes:count=42,size=16,seed=3");
+  for (int64_t i = 0; i < 42; ++i) {
+    if (i != 8) WriteFile(folder_ / "masks" / MaskNames({source->item(i).id}).front(), EncodePng(*source->ReadMask(i)));
+  }
+  const auto with = [&](const std::string& name, CropDraw draw) {
+    PretrainConfig config = Config(name);
+    config.crop.rule.draw = draw;
+    config.crop.rule.share = 0.9;
+    config.crop.masks = draw == CropDraw::kAnywhere ? "" : (folder_ / "masks").string();
+    return config;
+  };
+  Until progress;
+  const double plain = Pretrain(with("plain", CropDraw::kAnywhere), progress).loss;
+  EXPECT_NE(Pretrain(with("box", CropDraw::kBox), progress).loss, plain);
+  EXPECT_NE(Pretrain(with("whole", CropDraw::kShare), progress).loss, plain);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "whole/skipped.tsv"));  // a picture without a mask is a picture like any other
+  for (const int64_t step : {3, 6}) {
+    Until dies(-1, step);
+    EXPECT_THROW(Pretrain(with("died", CropDraw::kShare), dies), Killed);
+  }
+  Until lives;
+  Pretrain(with("died", CropDraw::kShare), lives);
+  ExpectSameRun("whole", "died");
+  PretrainConfig none = with("none", CropDraw::kBox);
+  none.crop.masks.clear();
+  EXPECT_THROW(Pretrain(none, progress), UsageError);
+  none.crop.masks = (folder_ / "nowhere").string();
+  EXPECT_THROW(Pretrain(none, progress), Error);
+}
+
+TEST_F(PretrainTest, KeysThatCameLaterSayNothingAtTheirDefaults) {
+  const Json plain = WhatIsComputed(Resolved(Config("run")));
+  for (const char* key : {"jitter", "drop_path", "positives", "crop"}) EXPECT_FALSE(plain.contains(key)) << key;
+  EXPECT_FALSE(plain["pair"].contains("repeat") || plain["pair"].contains("per_image") || plain["quality"].contains("floor"));
+  PretrainConfig config = Config("run");
+  config.jitter = 0.4;
+  config.pair.per_image = 2;
+  config.quality.floor = 0.1;
+  config.crop = {.rule = {.draw = CropDraw::kBox}, .masks = "somewhere"};
+  const Json other = WhatIsComputed(Resolved(config));
+  EXPECT_EQ(other["jitter"], 0.4);
+  EXPECT_EQ(other["pair"]["per_image"], 2);
+  EXPECT_EQ(other["quality"]["floor"], 0.1);
+  EXPECT_EQ(other["crop"]["draw"], "box");
+  EXPECT_EQ(other["crop"]["masks"], "");
+}
+
+TEST_F(PretrainTest, OfKeysThatDoNotGoTogetherTheWrongOneIsNamed) {
+  const auto key_of = [](const PretrainConfig& config) -> std::string {
+    try {
+      Resolved(config);
+    } catch (const UsageError& error) {
+      return error.text().where;
+    }
+    return "";
+  };
+  PretrainConfig config = Config("run");
+  EXPECT_EQ(key_of(config), "");
+  config.drop_path = 0.1;
+  EXPECT_EQ(key_of(config), "key `pretrain.drop_path`");
+  config = Config("run", MethodKind::kMultiPositive);
+  EXPECT_EQ(Resolved(config).positives, 4);
+  EXPECT_EQ(LoaderOf(Resolved(config)).more_views, 2);
+  config.positives = 1;
+  EXPECT_EQ(key_of(config), "key `pretrain.positives`");
+  config = Config("run");
+  config.pair.repeat = 2;
+  EXPECT_EQ(key_of(config), "key `pretrain.pair.repeat`");
+  config = Config("run");
+  config.jitter = 0.25;
+  EXPECT_EQ(LoaderOf(Resolved(config)).view2.jitter_p, 0.25);
 }
 
 }  // namespace

@@ -55,6 +55,7 @@ void Trainer::Prepare() {
 
 void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& local) {
   const auto enter = [&](const Tensor& view) { return view.to(device_).contiguous(at::MemoryFormat::ChannelsLast); };
+  method_->encoder()->Reseed(Seed(config_.run.seed).With("drop path").With(static_cast<uint64_t>(steps_)).With(parts_++));
   Tensor loss;
   {
     const ComputeScope scope(device_, compute_);
@@ -82,6 +83,7 @@ StepReport Trainer::Step() {
   method_->AfterStep(steps_, schedule_.total_steps);
   ++steps_;
   loss_ = Tensor();
+  parts_ = 0;
   weights_.clear();
   return report;
 }

@@ -48,7 +48,8 @@ class Trainer {
   std::unique_ptr<Method> method_;
   std::unique_ptr<Optimizer> optimizer_;
   int64_t steps_ = 0;
-  Tensor loss_;                   // sum over the parts so far
+  uint64_t parts_ = 0;            // of this step, so far
+  Tensor loss_;                   // their sum
   std::vector<Tensor> weights_;   // of the parts so far
 };
 
