@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
@@ -91,6 +93,26 @@ TEST_P(VaeGolden, MomentsAndPictureEqualDiffusers) {
   ExpectClose(moments.mean, io.At("mean"), 1e-5, "mean");
   ExpectClose(moments.logvar, io.At("logvar"), 1e-5, "logvar");
   ExpectClose(DecodeVae(vae, io.At("latents")), io.At("decoded"), 1e-5, "decoded");
+}
+
+// One picture that ends in tiles smaller than their overlap, two that are less than a tile high.
+TEST_P(VaeGolden, TilesEqualDiffusers) {
+  const c10::InferenceMode guard;
+  const Vae vae = ReadVaeFolder(kGolden / GetParam());
+  const WeightMap io = ReadSafetensors(kGolden / GetParam() / "io.safetensors");
+  EXPECT_EQ(VaeTileSide(vae.config), 8);
+  for (const std::string key : {"wide", "flat"}) ExpectClose(DecodeVaeInTiles(vae, io.At(key)), io.At(key + "_tiled"), 1e-5, key);
+}
+
+TEST_P(VaeGolden, ASingleTileIsThePlainPicture) {
+  const c10::InferenceMode guard;
+  const Vae vae = ReadVaeFolder(kGolden / GetParam());
+  for (const auto& shape : {std::array<int64_t, 2>{8, 8}, {3, 7}, {8, 1}}) {
+    const Tensor latents = NormalTensor(Seed(1), {2, vae.config.latent_channels, shape[0], shape[1]});
+    EXPECT_TRUE(at::equal(DecodeVaeInTiles(vae, latents), DecodeVae(vae, latents))) << shape[0] << " x " << shape[1];
+  }
+  const Tensor more = NormalTensor(Seed(1), {1, vae.config.latent_channels, 9, 8});
+  EXPECT_EQ(DecodeVaeInTiles(vae, more).sizes(), DecodeVae(vae, more).sizes());
 }
 
 INSTANTIATE_TEST_SUITE_P(All, VaeGolden, testing::Values("vae", "vae_bare"), [](const auto& each) { return std::string(each.param); });

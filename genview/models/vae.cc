@@ -206,6 +206,43 @@ Tensor DecodeVae(const Vae& w, const Tensor& latents) {
   return ForwardOut(w.decoder, x, c);
 }
 
+int64_t VaeTileSide(const VaeConfig& c) { return std::max<int64_t>(4, c.sample_size / c.scale() / 4 * 4); }
+
+// The last but one width at full size is the largest thing there is: a layer's input, its output, and what the norm
+// between makes of it.
+uint64_t DecodeVaeBytes(const VaeConfig& c, int64_t h, int64_t w) {
+  const int64_t widest = c.channels[std::min<size_t>(1, c.channels.size() - 1)];
+  return 3 * sizeof(float) * static_cast<uint64_t>(widest * h * w * c.scale() * c.scale());
+}
+
+// The first rows (dim 2) or columns (dim 3) of a tile come out of the last ones of the tile before it. At the edge, where a
+// tile is smaller than the overlap, they are as many as it has.
+static void FadeIn(const Tensor& before, const Tensor& tile, int64_t dim, int64_t overlap) {
+  const int64_t extent = std::min({overlap, before.size(dim), tile.size(dim)});
+  const Tensor ramp = at::arange(extent, tile.options()) / extent, share = dim == 2 ? ramp.unsqueeze(1) : ramp;
+  const Tensor begin = tile.narrow(dim, 0, extent);
+  begin.copy_(before.narrow(dim, before.size(dim) - extent, extent) * (1 - share) + begin * share);
+}
+
+Tensor DecodeVaeInTiles(const Vae& w, const Tensor& latents) {
+  const int64_t side = VaeTileSide(w.config), step = side * 3 / 4, scale = w.config.scale();
+  if (latents.size(2) <= side && latents.size(3) <= side) return DecodeVae(w, latents).to(at::kFloat);
+  std::vector<Tensor> strips, above;
+  for (int64_t y = 0; y < latents.size(2); y += step) {
+    std::vector<Tensor> row, parts;
+    for (int64_t x = 0; x < latents.size(3); x += step) {
+      const Tensor tile = DecodeVae(w, latents.slice(2, y, y + side).slice(3, x, x + side)).to(at::kFloat);  // [N,3,<=S,<=S]
+      if (y > 0) FadeIn(above[row.size()], tile, 2, (side - step) * scale);
+      if (x > 0) FadeIn(row.back(), tile, 3, (side - step) * scale);
+      row.push_back(tile);
+      parts.push_back(tile.slice(2, 0, step * scale).slice(3, 0, step * scale));
+    }
+    strips.push_back(at::cat(parts, 3));
+    above = std::move(row);
+  }
+  return at::cat(strips, 2);
+}
+
 // Files of 2022 and 2023 name the parts of the one attention layer differently.
 static WeightMap WithPresentNames(WeightMap weights, WeightReader& reader) {
   constexpr std::array<std::pair<const char*, const char*>, 4> kRenamed{
@@ -224,14 +261,14 @@ static WeightMap WithPresentNames(WeightMap weights, WeightReader& reader) {
   return result;
 }
 
-Vae ReadVaeFolder(const Path& folder) {
+Vae ReadVaeFolder(const Path& folder, WeightReader::Reads reads) {
   Vae vae = MakeVae(ParseVaeConfig(ReadJson(folder / "config.json"), (folder / "config.json").string()));
   WeightMap weights;
-  WeightReader reader(weights);
+  WeightReader reader(weights, reads);
   weights = WithPresentNames(ReadFolderWeights(folder, {kWeightsName}), reader);
   LoadWeights(ListWeights(vae), reader);
   reader.Finish();
-  UseChannelsLast(ListWeights(vae));
+  if (!reader.names_only()) UseChannelsLast(ListWeights(vae));
   return vae;
 }
 

@@ -50,22 +50,25 @@ WeightMap WeightMap::WithPrefixRemoved(const std::string& prefix) const {
 }
 
 // Takes no memory, whatever size a hostile config asks for; Finish throws before anyone computes with it.
-static Tensor Absent(at::IntArrayRef shape, at::ScalarType dtype) { return at::zeros({}, dtype).expand(shape); }
+static Tensor Absent(at::IntArrayRef shape, bool names_only) {
+  return names_only ? at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta)) : at::zeros({}, at::kFloat).expand(shape);
+}
 
 Tensor WeightReader::Take(const std::string& name, at::IntArrayRef shape) {
   used_.push_back(name);
   const auto found = weights_.tensors().find(name);
   if (found == weights_.tensors().end()) {
     wrong_.push_back(Format("{}: missing, wanted [{}]", name, fmt::join(shape, ",")));
-    return Absent(shape, dtype_);
+    return Absent(shape, names_only());
   }
   const Tensor& stored = found->second;
   if (stored.sizes() != shape) {
     wrong_.push_back(Format("{}: has [{}], wanted [{}]", name, fmt::join(stored.sizes(), ","), fmt::join(shape, ",")));
-    return Absent(shape, dtype_);
+    return Absent(shape, names_only());
   }
+  if (names_only()) return Absent(shape, true);
   if (!at::isFloatingType(stored.scalar_type())) return stored.clone();
-  Tensor tensor = stored.to(dtype_, /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
+  Tensor tensor = stored.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
   if (tensor.numel() > 0 && !at::isfinite(tensor.sum(at::kDouble)).item<bool>()) {
     wrong_.push_back(Format("{}: holds NaN or infinity", name));
   }

@@ -43,20 +43,24 @@ class WeightMap {
 // Collects what goes wrong while a model takes its weights.
 class WeightReader {
  public:
-  WeightReader(const WeightMap& weights, at::ScalarType dtype = at::kFloat) : weights_(weights), dtype_(dtype) {}
+  // kNames: names and shapes are checked and no contents read; the tensors that are given have no memory (device meta).
+  enum class Reads { kAll, kNames };
+  explicit WeightReader(const WeightMap& weights, Reads reads = Reads::kAll) : weights_(weights), reads_(reads) {}
 
-  // The tensor `name`, as an owned copy in the reader's dtype (integers keep theirs). A missing or misshapen one is noted
+  // The tensor `name`, as an owned copy in fp32 (integers keep their type). A missing or misshapen one is noted
   // and an empty tensor of the right shape is given, so that all are found in one pass. NaN and infinity are noted too.
   Tensor Take(const std::string& name, at::IntArrayRef shape);
   bool Has(const std::string& name) const { return weights_.Has(name); }
   void Ignore(const std::string& name) { used_.push_back(name); }
+
+  bool names_only() const { return reads_ == Reads::kNames; }
 
   // Throws one Error if anything was wrong. Unused names that begin with one of `tolerated` are no error.
   void Finish(const std::vector<std::string>& tolerated = {});
 
  private:
   const WeightMap& weights_;
-  at::ScalarType dtype_;
+  Reads reads_;
   std::vector<std::string> used_, wrong_;
 };
 

@@ -109,6 +109,10 @@ def make_vaes():
             posterior = vae.encode(pixels).latent_dist
             io = {"pixels": pixels, "mean": posterior.mean, "logvar": posterior.logvar, "latents": latents,
                   "decoded": vae.decode(latents).sample}
+            # Tiles of 8 latents; 13 x 21 ends in tiles smaller than the overlap, 6 x 14 is less than a tile high.
+            wide = {"wide": torch.randn(1, config["latent_channels"], 13, 21, generator=g), "flat": torch.randn(2, config["latent_channels"], 6, 14, generator=g)}
+            vae.enable_tiling()
+            io |= wide | {f"{key}_tiled": vae.decode(value).sample for key, value in wide.items()}
         save_file({k: v.contiguous() for k, v in io.items()}, OUT / name / "io.safetensors")
 
 
