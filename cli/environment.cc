@@ -20,17 +20,6 @@ std::string SystemName() {
 
 }  // namespace
 
-uint64_t FreeMemoryBytes() {
-  for (const auto& line : ReadLines("/proc/meminfo")) {
-    if (!line.starts_with("MemAvailable:")) continue;
-    uint64_t kilobytes = 0;
-    for (const auto& word : Split(line, ' ')) {
-      if (ParseUint(word, kilobytes)) return kilobytes * 1024;
-    }
-  }
-  return 0;
-}
-
 Json DescribeMachine() {
   const CpuFeatures cpu = ReadCpuFeatures();
   return {{"genview", GENVIEW_VERSION}, {"libtorch", TORCH_VERSION}, {"compiler", GENVIEW_COMPILER}, {"system", SystemName()},

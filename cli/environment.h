@@ -10,6 +10,5 @@ namespace genview {
 Json DescribeMachine();                             // program, system, processor, instructions, cores, threads
 Json DescribeEnvironment(const RunOptions& options);  // the same with device and precision as they are chosen here
 
-uint64_t FreeMemoryBytes();  // 0 if unknown
 
 }  // namespace genview

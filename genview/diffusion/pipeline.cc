@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include <ATen/Parallel.h>
+
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/diffusion/python_json.h"
 #include "genview/models/weight_files.h"
+#include "genview/tensor/device.h"
 #include "genview/tensor/row_groups.h"
 #include "genview/tensor/safetensors.h"
 
@@ -93,8 +96,17 @@ std::string FingerprintOf(const Path& folder) {
 
 // Rows of a batch that are denoised together on the CPU: few enough to keep a thread's activations near it, and that a batch
 // occupies every thread; fixed by the pictures' size, so that no byte depends on the machine.
-int64_t RowsAtOnce(const Tensor& latents) {
-  return std::clamp<int64_t>(1024 / std::max<int64_t>(1, latents.size(2) * latents.size(3)), 1, 16);
+int64_t RowsAtOnce(const std::vector<int64_t>& latent_shape) {
+  return std::clamp<int64_t>(1024 / std::max<int64_t>(1, latent_shape[1] * latent_shape[2]), 1, 16);
+}
+
+// What `work` makes of the rows of every group, one below the other.
+template <class Work>
+Tensor InGroups(int64_t rows, int64_t group, at::Device device, Work&& work) {
+  std::vector<Tensor> parts(static_cast<size_t>(GroupCount(rows, group)));
+  ForEachRowGroup(rows, group, device, [&](int64_t first, int64_t last, int64_t index) { parts[static_cast<size_t>(index)] = work(first, last, index); });
+  std::erase_if(parts, [](const Tensor& part) { return !part.defined(); });  // a GPU takes all as one group
+  return at::cat(parts);
 }
 
 void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
@@ -115,45 +127,118 @@ void WriteClipTower(ClipVision& tower, const Preprocess& p, const Path& folder, 
 
 }  // namespace
 
-std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, at::Device device, at::ScalarType compute) {
+bool UnclipPipeline::HasTiles(const std::vector<int64_t>& shape) const { return std::max(shape[1], shape[2]) > VaeTileSide(vae_config_); }
+
+// A few pictures at a time: at 768 px the last layers hold 1.8 GB of activations for each.
+int64_t UnclipPipeline::PicturesAtOnce(const std::vector<int64_t>& shape, bool tiles) const {
+  const int64_t side = tiles ? VaeTileSide(vae_config_) : INT64_MAX;
+  const int64_t pixels = std::min(shape[1], side) * std::min(shape[2], side) * picture_scale() * picture_scale();
+  return std::max<int64_t>(1, (int64_t{1} << 20) / pixels);
+}
+
+uint64_t UnclipPipeline::DecodeBytes(const std::vector<int64_t>& shape, int64_t rows) const {
+  const int64_t group = device_.is_cpu() ? RowsAtOnce(shape) : rows, groups = GroupCount(rows, group);
+  const int64_t at_once = groups >= at::get_num_threads() && device_.is_cpu() ? at::get_num_threads() : 1;
+  const auto pictures = static_cast<uint64_t>(at_once * std::min({rows, group, PicturesAtOnce(shape, /*tiles=*/false)}));
+  return pictures * DecodeVaeBytes(vae_config_, shape[1], shape[2]) * at::elementSize(compute_) / at::elementSize(at::kFloat);
+}
+
+template <class T>
+std::shared_ptr<const T> UnclipPipeline::Need(const Part<T>& part) const {
+  const std::lock_guard lock(parts_mutex_);
+  if (part.held == nullptr) {
+    if (!keep_all_) LetGo();
+    part.held = part.read();
+  }
+  return part.held;
+}
+
+void UnclipPipeline::LetGo() const {
+  encoder_.held.reset();
+  text_tower_.held.reset();
+  unet_.held.reset();
+  vae_.held.reset();
+  ReturnFreedMemory();
+}
+
+namespace {
+
+constexpr auto kNames = WeightReader::Reads::kNames;
+
+// bytes: of all networks but the image tower.
+bool KeepsAll(Residency residency, at::Device device, double bytes) {
+  constexpr double kSmall = 512.0 * (1 << 20);
+  if (residency != Residency::kAuto) return residency == Residency::kAll;
+  if (!device.is_cuda()) return bytes <= kSmall;
+  const uint64_t free = FreeMemoryBytes(device);
+  return free == 0 || 2 * bytes <= static_cast<double>(free);
+}
+
+}  // namespace
+
+std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, at::Device device, at::ScalarType compute, Residency residency) {
   const std::string where = (folder / "model_index.json").string();
   const Json index = ReadPythonJson(folder / "model_index.json");
   CheckIndex(index, where);
   std::shared_ptr<UnclipPipeline> p(new UnclipPipeline);
   p->device_ = device;
-  p->encoder_ = Encoder::Open(folder / "image_encoder", device, compute);
-  p->noiser_ = ReadEmbeddingNoiser(folder, p->embedding_width());
-  p->scheduler_json_ = ReadPythonJson(folder / "scheduler" / "scheduler_config.json");
-  p->scheduler_ = ParseSchedulerConfig(p->scheduler_json_, "", (folder / "scheduler" / "scheduler_config.json").string());
-  p->unet_ = ReadUnetFolder(folder / "unet");
-  p->vae_ = ReadVaeFolder(folder / "vae");
+  p->compute_ = compute;
+  // What does not fit together is said before anything is read.
+  const auto count = [](auto&& network) { return CountParameters(ListWeights(network)); };
+  int64_t parameters = 0, text_width = 0;
+  Unet unet_names = ReadUnetFolder(folder / "unet", kNames);
+  Vae vae_names = ReadVaeFolder(folder / "vae", kNames);
+  p->unet_config_ = unet_names.config;
+  p->vae_config_ = vae_names.config;
+  parameters += count(unet_names) + count(vae_names);
   if (!IsNullComponent(index, "text_encoder")) {
     CheckComponent(index, "text_encoder", {"CLIPTextModel"}, where);
     CheckComponent(index, "tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"}, where);
-    ClipText tower = ReadClipTextFolder(folder / "text_encoder");
-    Place(ListWeights(tower), device, compute);
+    ClipText tower = ReadClipTextFolder(folder / "text_encoder", kNames);
     ClipTokenizer tokenizer = ClipTokenizer::Open(folder / "tokenizer");
     if (tokenizer.highest_id() >= tower.config.vocabulary) {
       throw Error({.what = Format("the tokenizer gives tokens up to {}, the text encoder has {}", tokenizer.highest_id(), tower.config.vocabulary),
                    .where = Format("{} and {}", (folder / "tokenizer").string(), (folder / "text_encoder" / "config.json").string()),
                    .next = "check that all components come from one pipeline"});
     }
-    p->text_.reset(new TextEncoder{std::move(tokenizer), std::move(tower), {}, {}});
+    text_width = tower.config.width;
+    parameters += count(tower);
+    p->text_.reset(new Text{std::move(tokenizer), tower.config.positions, {}, {}});
   }
-  CheckFit(p->unet_.config, p->vae_.config, p->embedding_width(), p->text_ ? p->text_->tower.config.width : 0, folder);
-  Place(ListWeights(p->unet_), device, compute);
-  Place(ListWeights(p->vae_), device, compute);
+  p->scheduler_json_ = ReadPythonJson(folder / "scheduler" / "scheduler_config.json");
+  p->scheduler_ = ParseSchedulerConfig(p->scheduler_json_, "", (folder / "scheduler" / "scheduler_config.json").string());
+  p->keep_all_ = KeepsAll(residency, device, static_cast<double>(parameters) * static_cast<double>(at::elementSize(compute)));
+
+  const auto placed = [device, compute](auto network) {
+    Place(ListWeights(network), device, compute);
+    return std::make_shared<const decltype(network)>(std::move(network));
+  };
+  p->encoder_.read = [folder, device, compute] { return Encoder::Open(folder / "image_encoder", device, compute); };
+  p->text_tower_.read = [folder, placed] { return placed(ReadClipTextFolder(folder / "text_encoder")); };
+  p->unet_.read = [folder, placed] { return placed(ReadUnetFolder(folder / "unet")); };
+  p->vae_.read = [folder, placed] { return placed(ReadVaeFolder(folder / "vae")); };
+  // The autoencoder is needed last, after hours perhaps: what is wrong with it must show now. The image tower is needed first.
+  p->Need(p->vae_);
+  if (p->keep_all_) {
+    p->Need(p->unet_);
+    if (p->text_ != nullptr) p->Need(p->text_tower_);
+  }
+  const auto encoder = p->Need(p->encoder_);
+  p->preprocess_ = encoder->preprocess();
+  p->embedding_width_ = encoder->embedding_width();
+  CheckFit(p->unet_config_, p->vae_config_, p->embedding_width_, text_width, folder);
+  p->noiser_ = ReadEmbeddingNoiser(folder, p->embedding_width_);
   p->fingerprint_ = FingerprintOf(folder);
   return p;
 }
 
-Tensor UnclipPipeline::EncodeImages(const Tensor& pixels) const { return encoder_->Encode(pixels.to(device_), /*tokens=*/false).embeddings; }
+Tensor UnclipPipeline::EncodeImages(const Tensor& pixels) const { return Need(encoder_)->Encode(pixels.to(device_), /*tokens=*/false).embeddings; }
 
 UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace) const {
   const int64_t n = r.embeddings.size(0);
   ExpectShape(r.embeddings, {-1, embedding_width()}, "embeddings");
   ExpectShape(r.embedding_noise, {n, embedding_width()}, "embedding noise");
-  ExpectShape(r.latents, {n, unet_.config.in_channels, -1, -1}, "latents");
+  ExpectShape(r.latents, {n, unet_config_.in_channels, -1, -1}, "latents");
   GENVIEW_CHECK(static_cast<int64_t>(r.levels.size()) == n && static_cast<int64_t>(r.guidance.size()) == n, "one level and one scale per image");
   GENVIEW_CHECK(r.prompts.empty() || static_cast<int64_t>(r.prompts.size()) == n, "one prompt per image, or none");
   for (const int64_t level : r.levels) GENVIEW_CHECK(level >= 0 && level < levels(), "a noise level is out of range");
@@ -165,19 +250,15 @@ UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace)
   const std::vector<std::string> none(static_cast<size_t>(n));
   all.prompt = EncodePrompts(r.prompts.empty() ? none : r.prompts);
   if (all.guided && all.prompt.defined()) all.unprompted = EncodePrompt(r.negative_prompt).expand_as(all.prompt);
-  const int64_t group = RowsAtOnce(r.latents);
-  const auto groups = static_cast<size_t>(GroupCount(n, group));
-  std::vector<Tensor> latents_of(groups), decoded_of(groups), first_of(groups);
-  ForEachRowGroup(n, group, device_, [&](int64_t first, int64_t last, int64_t index) {
-    const auto g = static_cast<size_t>(index);
-    latents_of[g] = Denoise(r, all.Rows(first, last), r.latents.slice(0, first, last), trace != nullptr ? &first_of[g] : nullptr);
-    decoded_of[g] = Decode(latents_of[g]);
-  });
-  const auto join = [](std::vector<Tensor>& parts) {
-    std::erase_if(parts, [](const Tensor& part) { return !part.defined(); });  // a GPU takes all as one group
-    return at::cat(parts);
-  };
-  const Tensor latents = join(latents_of), decoded = join(decoded_of);                         // decoded: [N,3,H,W]
+  const int64_t group = RowsAtOnce(r.latents.sizes().slice(1).vec());
+  std::vector<Tensor> first_of(static_cast<size_t>(GroupCount(n, group)));
+  const Tensor latents = [&] {
+    const auto unet = Need(unet_);
+    return InGroups(n, group, device_, [&](int64_t first, int64_t last, int64_t index) {
+      return Denoise(*unet, r, all.Rows(first, last), r.latents.slice(0, first, last), trace != nullptr ? &first_of[static_cast<size_t>(index)] : nullptr);
+    });
+  }();
+  const Tensor decoded = Decode(latents, r.tiles);                                             // [N,3,H,W]
   const Tensor finite = at::isfinite(latents).flatten(1).all(1).logical_and(at::isfinite(decoded).flatten(1).all(1)).cpu();
   const Tensor unit = (at::nan_to_num(decoded) * 0.5 + 0.5).clamp(0, 1);
   // Halves to even, as numpy rounds.
@@ -213,10 +294,10 @@ Tensor UnclipPipeline::EncodePrompt(const std::string& prompt) const {
   const std::lock_guard lock(text_->mutex);
   constexpr size_t kMostKnown = 1024;
   if (const auto found = text_->known.find(prompt); found != text_->known.end()) return found->second;
-  const int64_t length = std::min(text_->tokenizer.max_length(), text_->tower.config.positions);
+  const int64_t length = std::min(text_->tokenizer.max_length(), text_->positions);
   const std::vector<int64_t> ids = text_->tokenizer.Encode(prompt, length);
   if (text_->known.size() >= kMostKnown) text_->known.clear();
-  return text_->known[prompt] = ForwardClipText(text_->tower, at::tensor(ids).to(device_).unsqueeze(0))[0];
+  return text_->known[prompt] = ForwardClipText(*Need(text_tower_), at::tensor(ids).to(device_).unsqueeze(0))[0];
 }
 
 UnclipPipeline::Conditions UnclipPipeline::Conditions::Rows(int64_t first, int64_t last) const {
@@ -224,7 +305,7 @@ UnclipPipeline::Conditions UnclipPipeline::Conditions::Rows(int64_t first, int64
   return {rows(labels), rows(guidance), rows(prompt), rows(unprompted), guided};
 }
 
-Tensor UnclipPipeline::Denoise(const UnclipRequest& r, const Conditions& c, const Tensor& latents, Tensor* first_output) const {
+Tensor UnclipPipeline::Denoise(const Unet& unet, const UnclipRequest& r, const Conditions& c, const Tensor& latents, Tensor* first_output) const {
   const auto twice = [&](const Tensor& t) { return c.guided ? at::cat({t, t}) : t; };
   // Unconditional rows first; their class vector is zero, level embedding and all.
   const Tensor classes = c.guided ? at::cat({at::zeros_like(c.labels), c.labels}) : c.labels;
@@ -235,7 +316,7 @@ Tensor UnclipPipeline::Denoise(const UnclipRequest& r, const Conditions& c, cons
   for (size_t call = 0; call < scheduler->times().size(); ++call) {
     const Tensor both = twice(scheduler->ScaleInput(x));
     const Tensor times = at::full({both.size(0)}, scheduler->times()[call], both.options().dtype(at::kFloat));
-    Tensor out = ForwardUnet(unet_, both, times, classes, prompt).to(at::kFloat);
+    Tensor out = ForwardUnet(unet, both, times, classes, prompt).to(at::kFloat);
     if (first_output != nullptr && call == 0) *first_output = out;
     if (c.guided) {
       const auto halves = out.chunk(2);
@@ -246,13 +327,34 @@ Tensor UnclipPipeline::Denoise(const UnclipRequest& r, const Conditions& c, cons
   return x.contiguous();
 }
 
-// A few pictures at a time: at 768 px the last layers hold 300 MB of activations for each.
-Tensor UnclipPipeline::Decode(const Tensor& latents) const {
-  const int64_t pixels = latents.size(2) * latents.size(3) * picture_scale() * picture_scale();
-  const int64_t group = std::max<int64_t>(1, (int64_t{1} << 20) / pixels);
-  std::vector<Tensor> pictures;
-  for (const Tensor& part : latents.split(group)) pictures.push_back(DecodeVae(vae_, part / vae_.config.scaling_factor).to(at::kFloat));
-  return at::cat(pictures);
+Tensor UnclipPipeline::Decode(const Tensor& latents, bool tiles) const {
+  const auto vae = Need(vae_);
+  const std::vector<int64_t> shape = latents.sizes().slice(1).vec();
+  const int64_t at_once = PicturesAtOnce(shape, tiles);
+  return InGroups(latents.size(0), RowsAtOnce(shape), device_, [&](int64_t first, int64_t last, int64_t) {
+    std::vector<Tensor> pictures;
+    for (const Tensor& some : latents.slice(0, first, last).split(at_once)) {
+      const Tensor unscaled = some.to(device_) / vae_config_.scaling_factor;
+      pictures.push_back(tiles ? DecodeVaeInTiles(*vae, unscaled) : DecodeVae(*vae, unscaled).to(at::kFloat));
+    }
+    return at::cat(pictures);
+  });
+}
+
+void UnclipPipeline::ReadUnet() const { Need(unet_); }
+
+Tensor UnclipPipeline::CallUnet(const Tensor& latents, bool guided) const {
+  const auto unet = Need(unet_);
+  const int64_t rows = latents.size(0) * (guided ? 2 : 1);
+  const auto noise = [&](const char* purpose, at::IntArrayRef shape) { return NormalTensor(Seed(0).With(purpose), shape).to(device_); };
+  const Tensor x = guided ? at::cat({latents, latents}).to(device_) : latents.to(device_);
+  const Tensor classes = noise("classes", {rows, unet_config_.class_width}), times = at::full({rows}, 500.0, x.options());
+  const Tensor prompt = text_ != nullptr ? noise("prompt", {rows, text_->positions, unet_config_.cross_attention_dim.front()}) : Tensor();
+  const int64_t group = RowsAtOnce(latents.sizes().slice(1).vec()) * (guided ? 2 : 1);
+  return InGroups(rows, group, device_, [&](int64_t first, int64_t last, int64_t) {
+    const auto of = [&](const Tensor& t) { return t.defined() ? t.slice(0, first, last) : t; };
+    return ForwardUnet(*unet, of(x), of(times), of(classes), of(prompt)).to(at::kFloat);
+  });
 }
 
 void WriteUnclipFolder(const UnclipParts& parts, const Path& folder, at::ScalarType dtype) {

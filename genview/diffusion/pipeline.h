@@ -8,6 +8,7 @@
 //   UnclipViews views = pipeline->Generate(request);                                 // uint8 [N,H,W,3]
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "genview/diffusion/noising.h"
+#include "genview/diffusion/residency.h"
 #include "genview/diffusion/scheduler.h"
 #include "genview/models/clip_text.h"
 #include "genview/models/clip_tokenizer.h"
@@ -37,6 +39,7 @@ struct UnclipRequest {
   // For pipelines with a text encoder: N texts, or none for all empty, and one that guidance leads away from.
   std::vector<std::string> prompts;
   std::string negative_prompt;
+  bool tiles = false;              // decoded by DecodeVaeInTiles
 };
 
 struct UnclipTrace {      // what lies between, for comparisons; fp32
@@ -53,15 +56,21 @@ struct UnclipViews {
 
 class UnclipPipeline {
  public:
-  // Weights are moved to `device` and kept in `compute`. Throws Error that names the component and what is wrong with it.
-  static std::shared_ptr<const UnclipPipeline> Open(const Path& folder, at::Device device = at::kCPU, at::ScalarType compute = at::kFloat);
+  // Weights are moved to `device` and kept in `compute`. Throws Error that names the component and what is wrong with it;
+  // with kOne contents of UNet and text tower are read, and NaN found in them, when they are first needed.
+  static std::shared_ptr<const UnclipPipeline> Open(const Path& folder, at::Device device = at::kCPU, at::ScalarType compute = at::kFloat,
+                                                    Residency residency = Residency::kAuto);
 
-  const Preprocess& preprocess() const { return encoder_->preprocess(); }
-  int64_t embedding_width() const { return encoder_->embedding_width(); }     // D
+  const Preprocess& preprocess() const { return preprocess_; }
+  int64_t embedding_width() const { return embedding_width_; }                // D
   int64_t levels() const { return noiser_.levels(); }                         // noise levels there are
-  int64_t picture_scale() const { return vae_.config.scale(); }               // pixels per latent pixel
-  int64_t native_size() const { return unet_.config.sample_size * picture_scale(); }  // pixels
-  std::vector<int64_t> latent_shape() const { return {unet_.config.in_channels, unet_.config.sample_size, unet_.config.sample_size}; }
+  int64_t picture_scale() const { return vae_config_.scale(); }               // pixels per latent pixel
+  int64_t native_size() const { return unet_config_.sample_size * picture_scale(); }  // pixels
+  std::vector<int64_t> latent_shape() const { return {unet_config_.in_channels, unet_config_.sample_size, unet_config_.sample_size}; }
+  // Whether a picture of these latents is more than one tile, and what decoding `rows` of them whole takes, about, beside weights.
+  bool HasTiles(const std::vector<int64_t>& latent_shape) const;
+  uint64_t DecodeBytes(const std::vector<int64_t>& latent_shape, int64_t rows) const;
+  bool keeps_all() const { return keep_all_; }
   std::string scheduler_name() const { return SchedulerName(scheduler_.kind); }
   bool has_text() const { return text_ != nullptr; }
   const std::string& fingerprint() const { return fingerprint_; }             // of all configs and weights
@@ -71,6 +80,11 @@ class UnclipPipeline {
   Tensor EncodeImages(const Tensor& pixels) const;
   // The caller holds an InferenceMode. Throws UsageError for an unknown scheduler or impossible steps.
   UnclipViews Generate(const UnclipRequest& request, UnclipTrace* trace = nullptr) const;
+  // Parts of Generate, to be measured alone. The UNet is in memory; one call of the UNet on random conditions, N rows (2N with guidance), as
+  // Generate makes it; latents [N,4,h,w] to pictures [N,3,H,W], about [-1, 1].
+  void ReadUnet() const;
+  Tensor CallUnet(const Tensor& latents, bool guided) const;
+  Tensor Decode(const Tensor& latents, bool tiles) const;
 
  private:
   UnclipPipeline() = default;
@@ -83,25 +97,45 @@ class UnclipPipeline {
     bool guided = false;        // at least one row is
     Conditions Rows(int64_t first, int64_t last) const;
   };
-  Tensor Denoise(const UnclipRequest& request, const Conditions& conditions, const Tensor& latents, Tensor* first_output) const;
-  Tensor Decode(const Tensor& latents) const;
+  Tensor Denoise(const Unet& unet, const UnclipRequest& request, const Conditions& conditions, const Tensor& latents, Tensor* first_output) const;
+  int64_t PicturesAtOnce(const std::vector<int64_t>& latent_shape, bool tiles) const;  // that one thread decodes
+
+  // A network of the folder, read when it is first needed.
+  template <class T>
+  struct Part {
+    std::function<std::shared_ptr<const T>()> read;
+    mutable std::shared_ptr<const T> held;
+  };
+  // Whoever uses the network holds it; where one is kept, the others are let go before it is read.
+  template <class T>
+  std::shared_ptr<const T> Need(const Part<T>& part) const;
+  void LetGo() const;
 
   at::Device device_ = at::kCPU;
-  std::shared_ptr<const Encoder> encoder_;
-  struct TextEncoder {
+  at::ScalarType compute_ = at::kFloat;
+  bool keep_all_ = true;
+  Preprocess preprocess_;
+  int64_t embedding_width_ = 0;
+  struct Text {
     ClipTokenizer tokenizer;
-    ClipText tower;
+    int64_t positions = 0;
     // Of texts seen before, the empty one above all. A class name is a text, so there are few.
     mutable std::mutex mutex;
     mutable std::map<std::string, Tensor> known;
   };
-  std::unique_ptr<const TextEncoder> text_;  // null without
+  std::unique_ptr<const Text> text_;  // null without
   EmbeddingNoiser noiser_;
   Json scheduler_json_;          // for another class with the folder's values
   SchedulerConfig scheduler_;
-  Unet unet_;
-  Vae vae_;
+  UnetConfig unet_config_;
+  VaeConfig vae_config_;
   std::string fingerprint_;
+
+  mutable std::mutex parts_mutex_;
+  Part<Encoder> encoder_;
+  Part<ClipText> text_tower_;
+  Part<Unet> unet_;
+  Part<Vae> vae_;
 };
 
 // A pipeline folder without text encoder. With a CLIP tower as image encoder diffusers loads it as

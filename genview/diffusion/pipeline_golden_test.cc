@@ -97,6 +97,53 @@ TEST_P(PipelineGolden, ARowDoesNotDependOnItsNeighbours) {
   }
 }
 
+// Several rounds, so that every network is let go and read again.
+TEST_P(PipelineGolden, ANetworkAtATimeGivesTheSame) {
+  const c10::InferenceMode guard;
+  const auto all = UnclipPipeline::Open(folder_, at::kCPU, at::kFloat, Residency::kAll), one = UnclipPipeline::Open(folder_, at::kCPU, at::kFloat, Residency::kOne);
+  EXPECT_TRUE(all->keeps_all());
+  EXPECT_FALSE(one->keeps_all());
+  EXPECT_TRUE(UnclipPipeline::Open(folder_)->keeps_all());  // as small as these are
+  EXPECT_EQ(one->fingerprint(), all->fingerprint());
+  for (int round = 0; round < 2; ++round) {
+    const Tensor embeddings = all->EncodeImages(io_.At("pixel_values"));
+    EXPECT_TRUE(at::equal(one->EncodeImages(io_.At("pixel_values")), embeddings));
+    UnclipRequest request = RequestOf(io_, kCases[1], embeddings);
+    if (all->has_text()) request.prompts = {"a", "", Format("round {}", round)};
+    EXPECT_TRUE(at::equal(one->Generate(request).pictures, all->Generate(request).pictures));
+  }
+}
+
+TEST_P(PipelineGolden, PartsAreWhatGenerateDoes) {
+  const c10::InferenceMode guard;
+  const auto pipeline = UnclipPipeline::Open(folder_);
+  UnclipTrace trace;
+  const UnclipViews views = pipeline->Generate(RequestOf(io_, kCases[1], io_.At("image_embeds")), &trace);
+  const Tensor decoded = pipeline->Decode(trace.latents, /*tiles=*/false);
+  EXPECT_TRUE(at::equal(((decoded * 0.5 + 0.5).clamp(0, 1) * 255).round().to(at::kByte).permute({0, 2, 3, 1}), views.pictures));
+  EXPECT_EQ(pipeline->CallUnet(trace.latents, /*guided=*/true).size(0), 6);
+  EXPECT_EQ(pipeline->CallUnet(trace.latents, /*guided=*/false).sizes(), trace.latents.sizes());
+}
+
+TEST_P(PipelineGolden, PicturesLargerThanATileCanBeMadeInTiles) {
+  const c10::InferenceMode guard;
+  const auto pipeline = UnclipPipeline::Open(folder_);
+  EXPECT_FALSE(pipeline->HasTiles(pipeline->latent_shape()));
+  UnclipRequest request = RequestOf(io_, kCases[1], io_.At("image_embeds"));
+  request.latents = NormalTensor(Seed(4), {3, 4, 12, 8});
+  EXPECT_TRUE(pipeline->HasTiles({4, 12, 8}));
+  EXPECT_GT(pipeline->DecodeBytes({4, 12, 8}, 3), pipeline->DecodeBytes({4, 6, 8}, 3));
+  const UnclipViews whole = pipeline->Generate(request);
+  request.tiles = true;
+  const UnclipViews tiles = pipeline->Generate(request);
+  EXPECT_EQ(tiles.pictures.sizes(), whole.pictures.sizes());
+  EXPECT_FALSE(at::equal(tiles.pictures, whole.pictures));
+  request.latents = request.latents.slice(2, 0, 4).slice(3, 0, 4);
+  const UnclipViews single = pipeline->Generate(request);
+  request.tiles = false;
+  EXPECT_TRUE(at::equal(single.pictures, pipeline->Generate(request).pictures));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, PipelineGolden, testing::Values("pipeline_pndm", "pipeline_ddim", "pipeline_text"), [](const auto& each) { return std::string(each.param); });
 
 TEST(UnclipPipeline, ABrokenPictureIsMarkedAndItsNeighboursAreNot) {
@@ -146,6 +193,31 @@ std::string FailureWith(const char* file, const char* key, const Json& value) {
   }
   std::filesystem::remove_all(folder);
   return failure;
+}
+
+// With one network at a time: what would show last, after all steps, is said at once; the others' contents before the steps.
+TEST(UnclipPipeline, NumbersThatAreNoneAreSaidBeforeLongWork) {
+  const c10::InferenceMode guard;
+  const WeightMap io = ReadSafetensors(kGolden / "pipeline_pndm/io.safetensors");
+  for (const std::string part : {"vae", "unet"}) {
+    const Path folder = Path(testing::TempDir()) / ("genview-unclip-nan-" + part);
+    std::filesystem::remove_all(folder);
+    std::filesystem::copy(kGolden / "pipeline_pndm", folder, std::filesystem::copy_options::recursive);
+    const Path file = folder / part / "diffusion_pytorch_model.safetensors";
+    std::vector<std::pair<std::string, Tensor>> tensors;
+    const WeightMap weights = ReadSafetensors(file);
+    for (const auto& [name, tensor] : weights.tensors()) tensors.emplace_back(name, tensor.clone());
+    tensors.back().second.flatten()[0] = NAN;
+    WriteSafetensors(file, tensors);
+    EXPECT_THROW(UnclipPipeline::Open(folder, at::kCPU, at::kFloat, Residency::kAll), Error);
+    if (part == "vae") {
+      EXPECT_THROW(UnclipPipeline::Open(folder, at::kCPU, at::kFloat, Residency::kOne), Error);
+    } else {
+      const auto pipeline = UnclipPipeline::Open(folder, at::kCPU, at::kFloat, Residency::kOne);
+      EXPECT_THROW(pipeline->Generate(RequestOf(io, kCases[1], io.At("image_embeds"))), Error);
+    }
+    std::filesystem::remove_all(folder);
+  }
 }
 
 TEST(UnclipPipeline, FoldersThatDoNotFitAreRefusedInWords) {

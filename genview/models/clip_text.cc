@@ -67,12 +67,12 @@ NormWeights TakeNorm(WeightReader& reader, const std::string& prefix, int64_t wi
 
 }  // namespace
 
-ClipText ReadClipTextFolder(const Path& folder) {
+ClipText ReadClipTextFolder(const Path& folder, WeightReader::Reads reads) {
   const ClipTextConfig c = ParseClipTextConfig(ReadJson(folder / "config.json"), (folder / "config.json").string());
   ClipText w = MakeClipText(c);
   const WeightMap weights = ReadFolderWeights(folder, {"model"});
   const std::string root = weights.Has("embeddings.token_embedding.weight") ? "" : "text_model.";
-  WeightReader reader(weights);
+  WeightReader reader(weights, reads);
   w.tokens = reader.Take(root + "embeddings.token_embedding.weight", {c.vocabulary, c.width});
   w.positions = reader.Take(root + "embeddings.position_embedding.weight", {c.positions, c.width});
   for (size_t i = 0; i < w.blocks.size(); ++i) {

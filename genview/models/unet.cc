@@ -352,13 +352,13 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
   return Conv(w.conv_out, GroupNormThen(AfterNorm::kSilu, w.norm_out, x, c.groups, c.eps), 1, 1);
 }
 
-Unet ReadUnetFolder(const Path& folder) {
+Unet ReadUnetFolder(const Path& folder, WeightReader::Reads reads) {
   Unet unet = MakeUnet(ParseUnetConfig(ReadJson(folder / "config.json"), (folder / "config.json").string()));
   const WeightMap weights = ReadFolderWeights(folder, {kWeightsName});
-  WeightReader reader(weights);
+  WeightReader reader(weights, reads);
   LoadWeights(ListWeights(unet), reader);
   reader.Finish();
-  UseChannelsLast(ListWeights(unet));
+  if (!reader.names_only()) UseChannelsLast(ListWeights(unet));
   return unet;
 }
 

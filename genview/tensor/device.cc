@@ -1,15 +1,19 @@
 #include "genview/tensor/device.h"
 
 #include <ATen/autocast_mode.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include <dlfcn.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <fstream>
+#include <optional>
 
 #include "genview/base/error.h"
+#include "genview/base/files.h"
 #include "genview/base/text.h"
 
 namespace genview {
@@ -95,6 +99,46 @@ ComputeScope::~ComputeScope() {
   if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
   at::autocast::set_autocast_enabled(device_.type(), previous_);
   at::autocast::set_autocast_dtype(device_.type(), previous_type_);
+}
+
+namespace {
+
+// The number after `key` in a file of lines, or the whole file's where `key` is empty. Nothing where there is no such file.
+std::optional<uint64_t> NumberIn(const Path& file, std::string_view key) {
+  std::error_code code;
+  if (!std::filesystem::exists(file, code)) return std::nullopt;
+  for (const std::string& line : ReadLines(file)) {
+    if (!line.starts_with(key)) continue;
+    for (const std::string& word : Split(line.substr(key.size()), ' ')) {
+      uint64_t value = 0;
+      if (ParseUint(word, value)) return value;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+uint64_t FreeMemoryBytes(at::Device device) {
+  if (device.is_cuda()) {
+    auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
+    try {
+      return allocator == nullptr ? 0 : allocator->getMemoryInfo(std::max<c10::DeviceIndex>(0, device.index())).first;
+    } catch (const c10::Error&) {
+      return 0;  // an allocator that cannot say
+    }
+  }
+  uint64_t free = NumberIn("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;
+  // Pages of files count as used by the group, too, but are given up before it is at its limit.
+  const auto limit = NumberIn("/sys/fs/cgroup/memory.max", ""), used = NumberIn("/sys/fs/cgroup/memory.stat", "anon ");
+  if (limit && used) free = std::min(free, *limit > *used ? *limit - *used : 0);
+  return free;
+}
+
+void ReturnFreedMemory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
 }
 
 uint64_t PeakMemoryBytes() {

@@ -56,5 +56,9 @@ class ComputeScope {
 };
 
 uint64_t PeakMemoryBytes();  // of this process so far
+// What could be taken now without anything being swapped out or killed: of the machine and, where it has one, of the
+// container's limit; of a GPU what its driver says. 0: unknown.
+uint64_t FreeMemoryBytes(at::Device device = at::kCPU);
+void ReturnFreedMemory();    // what has been freed and is kept for later goes back to the system
 
 }  // namespace genview
