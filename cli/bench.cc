@@ -1,5 +1,6 @@
 // genview bench ...: this machine on real work.
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "genview/data/bench.h"
 #include "genview/eval/bench_features.h"
 #include "genview/pretrain/bench_step.h"
@@ -35,9 +36,9 @@ int RunBenchLoader(const Args& args, Progress& progress) {
   if (config.json) {
     const Json json = {{"images_per_second", result.images_per_second}, {"images", result.images}, {"seconds", result.seconds},
                        {"threads", result.threads}, {"skipped", result.skipped}, {"peak_memory_bytes", PeakMemoryBytes()}};
-    fmt::print("{}\n", json.dump());
+    Print("{}\n", json.dump());
   } else {
-    fmt::print("{:.0f} images/s with {} threads ({} images in {}, {} skipped)\n", result.images_per_second, result.threads, result.images,
+    Print("{:.0f} images/s with {} threads ({} images in {}, {} skipped)\n", result.images_per_second, result.threads, result.images,
                HumanSeconds(result.seconds), result.skipped);
   }
   return kOk;
@@ -49,10 +50,10 @@ int RunBenchStep(const Args& args, Progress& progress) {
   const auto config = ParseFields<StepArgs>(args);
   const BenchStepResult result = BenchStep(config.bench, progress);
   if (config.json) {
-    fmt::print("{}\n", BenchStepToJson(result).dump());
+    Print("{}\n", BenchStepToJson(result).dump());
   } else {
     const BenchFigures& f = result.figures;
-    fmt::print("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", f.images_per_second(), f.times.median_ms,
+    Print("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", f.images_per_second(), f.times.median_ms,
                f.times.min_ms, f.times.max_ms, f.precision, f.device, HumanBytes(f.peak_bytes));
   }
   return kOk;
@@ -65,8 +66,8 @@ int RunBenchFeatures(const Args& args, Progress& progress) {
   const BenchFeaturesResult result = BenchFeatures(config.bench, progress);
   Json json = BenchFiguresToJson(result.figures);
   json["wait_share"] = result.wait_share;
-  if (config.json) fmt::print("{}\n", json.dump());
-  else fmt::print("{}", BenchFiguresToText(result.figures, "images"));
+  if (config.json) Print("{}\n", json.dump());
+  else Print("{}", BenchFiguresToText(result.figures, "images"));
   return kOk;
 }
 
@@ -75,8 +76,8 @@ std::vector<FieldInfo> BenchViewsFields() { return DescribeFields<ViewsArgs>(); 
 int RunBenchViews(const Args& args, Progress& progress) {
   const auto config = ParseFields<ViewsArgs>(args);
   const BenchFigures figures = BenchViews(config.bench, progress);
-  if (config.json) fmt::print("{}\n", BenchFiguresToJson(figures).dump());
-  else fmt::print("{}", BenchFiguresToText(figures, "views"));
+  if (config.json) Print("{}\n", BenchFiguresToJson(figures).dump());
+  else Print("{}", BenchFiguresToText(figures, "views"));
   return kOk;
 }
 

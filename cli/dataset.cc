@@ -1,5 +1,6 @@
 // genview dataset make|pack: the built-in procedural pictures as files, and pictures as tar shards.
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "genview/data/pack.h"
 #include "genview/data/shapes_dataset.h"
 
@@ -30,7 +31,7 @@ int RunDatasetMake(const Args& args, Progress& progress) {
     throw UsageError({.what = Format("no data set `{}` can be made", config.kind), .where = kCommandLine, .next = "genview dataset make shapes --out DIR"});
   }
   const auto done = MakeShapesDataset(config.shapes, config.out, progress, config.threads);
-  fmt::print("{} images in {}, their masks in {}\n", done.images, (config.out / "images").string(), (config.out / "masks").string());
+  Print("{} images in {}, their masks in {}\n", done.images, (config.out / "images").string(), (config.out / "masks").string());
   return kOk;
 }
 
@@ -41,7 +42,7 @@ int RunDatasetPack(const Args& args, Progress& progress) {
   SkippedLog skipped;
   const PackSummary done = PackShards(config, progress, skipped);
   skipped.Write(config.out.parent_path() / "skipped.tsv");
-  fmt::print("{}: {} images in {} shards ({} skipped)\n", done.spec, done.images, done.shards, skipped.count());
+  Print("{}: {} images in {} shards ({} skipped)\n", done.spec, done.images, done.shards, skipped.count());
   return kOk;
 }
 

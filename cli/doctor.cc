@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/environment.h"
 #include "cli/help.h"
+#include "cli/print.h"
 #include "genview/models/blocks.h"
 #include "genview/tensor/device.h"
 
@@ -75,14 +76,14 @@ int CompareDevices() {
     checks.push_back({"cuda bf16", at::Device(at::kCUDA, 0), at::kBFloat16, 0.05});
     checks.push_back({"cuda fp16", at::Device(at::kCUDA, 0), at::kHalf, 0.01});
   } else {
-    fmt::print("GPU           none: {}\n", reason);
+    Print("GPU           none: {}\n", reason);
   }
   bool good = true;
   for (const Check& check : checks) {
     const double difference = RunCheck(check, model, pixels, reference);
     const bool passed = difference <= check.allowed;
     good &= passed;
-    fmt::print("check         {}: {}, largest difference {:.1e} of {:.0e} allowed\n", check.name, passed ? "good" : "WRONG", difference,
+    Print("check         {}: {}, largest difference {:.1e} of {:.0e} allowed\n", check.name, passed ? "good" : "WRONG", difference,
                check.allowed);
   }
   return good ? kOk : kFailed;
@@ -97,18 +98,18 @@ int RunDoctor(const Args& args, Progress&) {
   const Json machine = DescribeMachine();
   const auto text = [&](const char* key) { return machine[key].get<std::string>(); };
   const auto instructions = machine["instructions"].get<std::vector<std::string>>();
-  fmt::print("version       {}\n", VersionText());
-  fmt::print("built with    {}\n", text("compiler"));
-  fmt::print("system        {}\n", text("system"));
-  fmt::print("processor     {}, {} cores usable\n", text("processor"), machine["cores"].get<int64_t>());
-  fmt::print("instructions  {}{}\n", fmt::join(instructions, " "), ReadCpuFeatures().native_bf16 ? " (bf16 native)" : "");
-  fmt::print("threads       {} for arithmetic\n", machine["threads"].get<int64_t>());
-  fmt::print("memory        {} free\n", HumanBytes(FreeMemoryBytes()));
+  Print("version       {}\n", VersionText());
+  Print("built with    {}\n", text("compiler"));
+  Print("system        {}\n", text("system"));
+  Print("processor     {}, {} cores usable\n", text("processor"), machine["cores"].get<int64_t>());
+  Print("instructions  {}{}\n", fmt::join(instructions, " "), ReadCpuFeatures().native_bf16 ? " (bf16 native)" : "");
+  Print("threads       {} for arithmetic\n", machine["threads"].get<int64_t>());
+  Print("memory        {} free\n", HumanBytes(FreeMemoryBytes()));
   std::error_code code;
   const auto space = std::filesystem::space(std::filesystem::current_path(code), code);
-  if (!code) fmt::print("disk          {} free here\n", HumanBytes(space.available));
+  if (!code) Print("disk          {} free here\n", HumanBytes(space.available));
   const int result = CompareDevices();
-  fmt::print("{}\n", result == kOk ? "everything is as it should be" : "something is wrong: see the lines marked WRONG");
+  Print("{}\n", result == kOk ? "everything is as it should be" : "something is wrong: see the lines marked WRONG");
   return result;
 }
 

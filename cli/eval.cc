@@ -1,5 +1,6 @@
 // genview eval linear|knn|finetune: how well an encoder, frozen or trained on, tells classes apart.
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "genview/eval/finetune.h"
 #include "genview/eval/knn.h"
 #include "genview/eval/linear.h"
@@ -8,10 +9,10 @@ namespace genview {
 namespace {
 
 int PrintResult(const EvalResult& result, const Path& out) {
-  fmt::print("{} top-1 {:.2f}% ({:.2f} to {:.2f})", result.kind, result.top1, result.top1_low, result.top1_high);
-  if (result.classes > 5) fmt::print(", top-5 {:.2f}%", result.top5);
-  fmt::print(", {} images, {} classes\n", result.images, result.classes);
-  if (!out.empty()) fmt::print("{}\n", out.string());
+  Print("{} top-1 {:.2f}% ({:.2f} to {:.2f})", result.kind, result.top1, result.top1_low, result.top1_high);
+  if (result.classes > 5) Print(", top-5 {:.2f}%", result.top5);
+  Print(", {} images, {} classes\n", result.images, result.classes);
+  if (!out.empty()) Print("{}\n", out.string());
   return kOk;
 }
 

@@ -1,5 +1,6 @@
 // genview export: an encoder under the names that another library loads it by.
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "genview/base/hash.h"
 #include "genview/models/backbone_file.h"
 #include "genview/tensor/safetensors.h"
@@ -68,7 +69,7 @@ int RunExport(const Args& args, Progress& progress) {
                      {"preprocess", file.preprocess.ToJson()},
                      {"checkpoint", FingerprintFile(config.checkpoint)}};
   WriteSafetensors(config.out, tensors, {{"format", "pt"}, {"genview", meta.dump()}});
-  fmt::print("{}: {} tensors\n", config.out.string(), tensors.size());
+  Print("{}: {} tensors\n", config.out.string(), tensors.size());
   if (config.layout == ExportLayout::kTransformers || config.layout == ExportLayout::kTransformers4) {
     const Path beside = config.out.parent_path() / "config.json";
     std::error_code code;
@@ -82,7 +83,7 @@ int RunExport(const Args& args, Progress& progress) {
     progress.Warn(
         "the ResNet has the 3 x 3 stem for small pictures: give the other library's network the same conv1 and no "
         "max-pool");
-  fmt::print("\nin Python:\n{}\n", HowToLoad(config, backbone.config()));
+  Print("\nin Python:\n{}\n", HowToLoad(config, backbone.config()));
   return kOk;
 }
 

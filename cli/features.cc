@@ -1,5 +1,6 @@
 // genview features: what an encoder makes of every picture.
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/tasks.h"
 #include "genview/eval/features.h"
 
@@ -10,7 +11,7 @@ std::vector<FieldInfo> FeaturesFields() { return DescribeFields<FeaturesConfig>(
 int RunFeatures(const Args& args, Progress& progress) {
   const auto config = ParseFields<FeaturesConfig>(args);
   const FeaturesSummary done = Shared(*args.group, progress, config);
-  fmt::print("{}: {} images, {} numbers each ({} skipped)\n", config.out.string(), done.images, done.embedding_width, done.skipped);
+  Print("{}: {} images, {} numbers each ({} skipped)\n", config.out.string(), done.images, done.embedding_width, done.skipped);
   return kOk;
 }
 

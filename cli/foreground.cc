@@ -1,5 +1,6 @@
 // genview foreground fit|score: where the foreground of pictures is, and how much of it there is.
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/tasks.h"
 #include "genview/foreground/fit.h"
 #include "genview/foreground/score.h"
@@ -11,7 +12,7 @@ std::vector<FieldInfo> ForegroundFitFields() { return DescribeFields<FitConfig>(
 int RunForegroundFit(const Args& args, Progress& progress) {
   const auto config = ParseFields<FitConfig>(args);
   const FitSummary done = FitForeground(config, progress);
-  fmt::print("{}: threshold {:.5g}, {:.0f}% of the variance, from {} images ({} skipped)\n", config.out.string(), done.threshold,
+  Print("{}: threshold {:.5g}, {:.0f}% of the variance, from {} images ({} skipped)\n", config.out.string(), done.threshold,
              100 * done.variance_share, done.images, done.skipped);
   return kOk;
 }
@@ -21,10 +22,10 @@ std::vector<FieldInfo> ForegroundScoreFields() { return DescribeFields<ScoreConf
 int RunForegroundScore(const Args& args, Progress& progress) {
   const auto config = ParseFields<ScoreConfig>(args);
   const ScoreSummary done = Shared(*args.group, progress, config);
-  fmt::print("{}: {} images ({} skipped), {:.1f}% foreground on the mean\n", config.out.string(), done.images, done.skipped, 100 * done.mean_ratio);
-  for (const auto& [level, images] : done.per_level) fmt::print("  level {:<4} {} images\n", level, images);
-  if (done.truth_overlap) fmt::print("  overlap with the true masks {:.3f} (mean IoU of {} images)\n", *done.truth_overlap, done.with_truth);
-  if (done.truth_spearman) fmt::print("  ratio against the true share {:.3f} (Spearman)\n", *done.truth_spearman);
+  Print("{}: {} images ({} skipped), {:.1f}% foreground on the mean\n", config.out.string(), done.images, done.skipped, 100 * done.mean_ratio);
+  for (const auto& [level, images] : done.per_level) Print("  level {:<4} {} images\n", level, images);
+  if (done.truth_overlap) Print("  overlap with the true masks {:.3f} (mean IoU of {} images)\n", *done.truth_overlap, done.with_truth);
+  if (done.truth_spearman) Print("  ratio against the true share {:.3f} (Spearman)\n", *done.truth_spearman);
   return kOk;
 }
 

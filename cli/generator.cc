@@ -1,7 +1,7 @@
 // genview generator train|tower|measure: recipes whose keys are the fields of one config; flags override the recipe.
-#include <fmt/core.h>
 
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "genview/base/toml.h"
 #include "genview/generator/faithfulness.h"
 #include "genview/generator/tower.h"
@@ -45,7 +45,7 @@ std::vector<FieldInfo> GeneratorTrainFields() { return RecipeFields<GeneratorCon
 int RunGeneratorTrain(const Args& args, Progress& progress) {
   const auto config = ReadRecipe<GeneratorConfig>(args);
   const GeneratorSummary done = TrainGenerator(config, progress);
-  fmt::print("{}: generator from {} images ({} skipped), {} + {} steps\n", config.out.string(), done.images, done.skipped,
+  Print("{}: generator from {} images ({} skipped), {} + {} steps\n", config.out.string(), done.images, done.skipped,
              done.autoencoder_steps, done.denoiser_steps);
   return kOk;
 }
@@ -55,7 +55,7 @@ std::vector<FieldInfo> GeneratorTowerFields() { return RecipeFields<TowerConfig>
 int RunGeneratorTower(const Args& args, Progress& progress) {
   const auto config = ReadRecipe<TowerConfig>(args);
   const TowerSummary done = TrainTower(config, progress);
-  fmt::print("{}: image tower after {} pictures; form named rightly in {:.1f}%, own caption of 256 found in {:.1f}%\n",
+  Print("{}: image tower after {} pictures; form named rightly in {:.1f}%, own caption of 256 found in {:.1f}%\n",
              config.out.string(), done.pictures, done.form_accuracy, done.retrieval);
   return kOk;
 }
@@ -65,11 +65,11 @@ std::vector<FieldInfo> GeneratorMeasureFields() { return RecipeFields<Faithfulne
 int RunGeneratorMeasure(const Args& args, Progress& progress) {
   const auto config = ReadRecipe<FaithfulnessConfig>(args);
   const Faithfulness table = MeasureFaithfulness(config, progress);
-  fmt::print("level  class kept (95% interval)  cosine to the image\n");
+  Print("level  class kept (95% interval)  cosine to the image\n");
   for (const FaithfulnessRow& row : table.rows) {
-    fmt::print("{:>5}  {:>5.1f}% ({:.1f} to {:.1f})       {:.3f}\n", row.level, row.kept, row.low, row.high, row.cosine);
+    Print("{:>5}  {:>5.1f}% ({:.1f} to {:.1f})       {:.3f}\n", row.level, row.kept, row.low, row.high, row.cosine);
   }
-  fmt::print("images themselves: {:.1f}%\n", table.real);
+  Print("images themselves: {:.1f}%\n", table.real);
   return kOk;
 }
 

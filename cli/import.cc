@@ -1,5 +1,6 @@
 // genview import: an encoder out of another library's weights file.
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "genview/models/backbone_file.h"
 #include "genview/tensor/safetensors.h"
 
@@ -63,11 +64,11 @@ int RunImport(const Args& args, Progress& progress) {
                      {"source", config.file.filename().string()}};
   WriteSafetensors(config.out, NamedTensors(backbone.Weights(), "encoder."),
                    {{"format", "pt"}, {"genview", meta.dump()}});
-  fmt::print("{}: {} of width {}, {} px, from the layout {}\n", config.out.string(), backbone.config().type,
+  Print("{}: {} of width {}, {} px, from the layout {}\n", config.out.string(), backbone.config().type,
              backbone.width(), backbone.config().image_size, file.encoder.layout);
-  if (!file.encoder.prefix.empty()) fmt::print("its names begin with \"{}\"\n", file.encoder.prefix);
+  if (!file.encoder.prefix.empty()) Print("its names begin with \"{}\"\n", file.encoder.prefix);
   if (file.encoder.left_out > 0)
-    fmt::print("{} other tensors (heads, averages, queues, optimisers) were left out\n", file.encoder.left_out);
+    Print("{} other tensors (heads, averages, queues, optimisers) were left out\n", file.encoder.left_out);
   if (!file.preprocess_known && config.mean.empty()) {
     progress.Warn(
         "the file does not say how its pictures were prepared: ImageNet's mean and deviation are assumed (--mean, "

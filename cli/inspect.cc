@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/inspect_model.h"
+#include "cli/print.h"
 #include "genview/data/source.h"
 #include "genview/data/tar_index.h"
 #include "genview/tensor/npy.h"
@@ -42,10 +43,10 @@ std::string ShapeText(const std::vector<int64_t>& shape) { return Format("[{}]",
 void PrintJsonMembers(const Json& object, const std::string& indent, int depth) {
   for (const auto& [key, value] : object.items()) {
     if (value.is_object() && depth > 0 && !value.empty()) {
-      fmt::print("{}{}\n", indent, Printable(key));
+      Print("{}{}\n", indent, Printable(key));
       PrintJsonMembers(value, indent + "  ", depth - 1);
     } else {
-      fmt::print("{}{:<22} {}\n", indent, Printable(key), Printable(value.dump(-1, ' ', false, Json::error_handler_t::replace)));
+      Print("{}{:<22} {}\n", indent, Printable(key), Printable(value.dump(-1, ' ', false, Json::error_handler_t::replace)));
     }
   }
 }
@@ -66,19 +67,19 @@ void InspectSafetensors(const Path& path, std::string_view bytes) {
   const auto meta = header.metadata.find("genview");
   const Json ours = meta == header.metadata.end() ? Json() : ParseJson(meta->second, path.string());
   const std::string kind = ours.is_object() ? Format("{} file of genview", JsonString(ours, "kind", "", path.string())) : "weights";
-  fmt::print("{}: safetensors, {}, {} tensors, {} values, {}\n", path.string(), Printable(kind), header.entries.size(), values,
+  Print("{}: safetensors, {}, {} tensors, {} values, {}\n", path.string(), Printable(kind), header.entries.size(), values,
              HumanBytes(bytes.size()));
-  for (const auto& [type, sums] : by_type) fmt::print("  {:<5} {} tensors, {}\n", type, sums.first, HumanBytes(sums.second));
-  if (!header.metadata.empty()) fmt::print("metadata\n");
+  for (const auto& [type, sums] : by_type) Print("  {:<5} {} tensors, {}\n", type, sums.first, HumanBytes(sums.second));
+  if (!header.metadata.empty()) Print("metadata\n");
   for (const auto& [key, value] : header.metadata) {
     if (key == "genview" && ours.is_object()) PrintJsonMembers(ours, "  ", 2);
-    else fmt::print("  {:<22} {}\n", Printable(key), Printable(value));
+    else Print("  {:<22} {}\n", Printable(key), Printable(value));
   }
-  fmt::print("tensors\n");
+  Print("tensors\n");
   auto entries = header.entries;
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   for (const auto& entry : entries) {
-    fmt::print("  {:<{}}  {:<5} {}\n", Printable(entry.name), widest, entry.dtype, ShapeText(entry.shape));
+    Print("  {:<{}}  {:<5} {}\n", Printable(entry.name), widest, entry.dtype, ShapeText(entry.shape));
   }
 }
 
@@ -90,20 +91,20 @@ void InspectTorchFile(const Path& path, std::string_view bytes) {
     values += tensor.numel();
     widest = std::max(widest, std::min<size_t>(name.size(), 70));
   }
-  fmt::print("{}: PyTorch checkpoint, {} tensors, {} values, {}\n", path.string(), weights.tensors().size(), values, HumanBytes(bytes.size()));
-  for (const auto& [key, value] : weights.metadata()) fmt::print("  {:<22} {}\n", Printable(key), Printable(value));
-  fmt::print("tensors\n");
+  Print("{}: PyTorch checkpoint, {} tensors, {} values, {}\n", path.string(), weights.tensors().size(), values, HumanBytes(bytes.size()));
+  for (const auto& [key, value] : weights.metadata()) Print("  {:<22} {}\n", Printable(key), Printable(value));
+  Print("tensors\n");
   for (const auto& [name, tensor] : weights.tensors()) {
-    fmt::print("  {:<{}}  {:<8} {}\n", Printable(name), widest, c10::toString(tensor.scalar_type()), ShapeText(tensor.sizes().vec()));
+    Print("  {:<{}}  {:<8} {}\n", Printable(name), widest, c10::toString(tensor.scalar_type()), ShapeText(tensor.sizes().vec()));
   }
 }
 
 void InspectJson(const Path& path, const Json& json) {
   if (json.is_array()) {
-    fmt::print("{}: JSON, a list of {}\n", path.string(), json.size());
+    Print("{}: JSON, a list of {}\n", path.string(), json.size());
     return;
   }
-  fmt::print("{}: JSON\n", path.string());
+  Print("{}: JSON\n", path.string());
   if (json.is_object()) PrintJsonMembers(json, "  ", 1);
 }
 
@@ -127,13 +128,13 @@ void InspectTable(const Path& path, const std::vector<std::string>& lines) {
   const auto names = Split(lines[0], '\t');
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 1; i < lines.size(); ++i) rows.push_back(Split(lines[i], '\t'));
-  fmt::print("{}: table, {} rows, {} columns\n", path.string(), rows.size(), names.size());
+  Print("{}: table, {} rows, {} columns\n", path.string(), rows.size(), names.size());
   for (size_t column = 0; column < names.size(); ++column) {
     double low = 0, high = 0, mean = 0;
     if (NumberColumn(rows, column, low, high, mean)) {
-      fmt::print("  {:<20} {:g} to {:g}, mean {:.4g}\n", Printable(names[column]), low, high, mean);
+      Print("  {:<20} {:g} to {:g}, mean {:.4g}\n", Printable(names[column]), low, high, mean);
     } else {
-      fmt::print("  {:<20} {}\n", Printable(names[column]), rows.empty() || column >= rows[0].size() ? "" : Printable(rows[0][column]));
+      Print("  {:<20} {}\n", Printable(names[column]), rows.empty() || column >= rows[0].size() ? "" : Printable(rows[0][column]));
     }
   }
 }
@@ -166,11 +167,11 @@ void InspectJsonLines(const Path& path, const std::vector<std::string>& lines) {
       column.high = std::max(column.high, value.get<double>());
     }
   }
-  fmt::print("{}: JSON lines, {} rows\n", path.string(), lines.size());
+  Print("{}: JSON lines, {} rows\n", path.string(), lines.size());
   for (const auto& [name, column] : columns) {
     const std::string different = column.values.size() > kMostValues ? Format("more than {}", kMostValues) : Format("{}", column.values.size());
-    if (column.numbers) fmt::print("  {:<20} {:.6g} to {:.6g}, {} different\n", Printable(name), column.low, column.high, different);
-    else fmt::print("  {:<20} {} different, first {}\n", Printable(name), different, Printable(column.first, 100));
+    if (column.numbers) Print("  {:<20} {:.6g} to {:.6g}, {} different\n", Printable(name), column.low, column.high, different);
+    else Print("  {:<20} {} different, first {}\n", Printable(name), different, Printable(column.first, 100));
   }
 }
 
@@ -186,50 +187,50 @@ void InspectTar(const Path& path, std::string_view bytes) {
     ++files;
     size += member.size;
   }
-  fmt::print("{}: tar, {} files, {}\n", path.string(), members.size(), HumanBytes(bytes.size()));
+  Print("{}: tar, {} files, {}\n", path.string(), members.size(), HumanBytes(bytes.size()));
   for (const auto& [extension, sum] : by_extension) {
-    fmt::print("  {:<14} {} files, {}\n", extension.empty() ? "(no ending)" : Printable(extension), sum.first, HumanBytes(sum.second));
+    Print("  {:<14} {} files, {}\n", extension.empty() ? "(no ending)" : Printable(extension), sum.first, HumanBytes(sum.second));
   }
   const size_t shown = std::min<size_t>(members.size(), 5);
-  for (size_t i = 0; i < shown; ++i) fmt::print("  {}  {}\n", Printable(members[i].name, 160), HumanBytes(members[i].size));
-  if (members.size() > shown) fmt::print("  ... {} more\n", members.size() - shown);
+  for (size_t i = 0; i < shown; ++i) Print("  {}  {}\n", Printable(members[i].name, 160), HumanBytes(members[i].size));
+  if (members.size() > shown) Print("  ... {} more\n", members.size() - shown);
 }
 
 void InspectNpy(const Path& path, std::string_view bytes) {
   const NpyHeader header = ParseNpyHeader(bytes, path.string());
-  fmt::print("{}: NumPy array, {} {}{}, {}\n", path.string(), at::toString(header.dtype), ShapeText(header.shape),
+  Print("{}: NumPy array, {} {}{}, {}\n", path.string(), at::toString(header.dtype), ShapeText(header.shape),
              header.fortran_order ? " in Fortran order" : "", HumanBytes(bytes.size()));
 }
 
 void InspectPicture(const Path& path, std::string_view bytes) {
   const Outcome<Image> image = DecodeImage(bytes);
   if (!image) throw Error({.what = Format("this picture cannot be read: {}", image.reason()), .where = path.string(), .next = "it would be left out of a run and named in skipped.tsv"});
-  fmt::print("{}: picture, {} x {} pixels upright, {}\n", path.string(), image->width, image->height, HumanBytes(bytes.size()));
+  Print("{}: picture, {} x {} pixels upright, {}\n", path.string(), image->width, image->height, HumanBytes(bytes.size()));
 }
 
 // Images that are no single file: shards by their range, drawn shapes.
 void InspectSource(const std::string& spec) {
   const auto source = OpenSource(spec);
-  fmt::print("{}: {} images", spec, source->size());
-  if (!source->classes().empty()) fmt::print(", {} classes", source->classes().size());
-  fmt::print("\n");
+  Print("{}: {} images", spec, source->size());
+  if (!source->classes().empty()) Print(", {} classes", source->classes().size());
+  Print("\n");
   std::map<int64_t, int64_t> per_class;
   for (int64_t i = 0; i < source->size(); ++i) ++per_class[source->item(i).label];
   constexpr size_t kMostClasses = 20;
   size_t shown = 0;
   for (const auto& [label, count] : per_class) {
     if (source->classes().empty() || shown++ == kMostClasses) break;
-    fmt::print("  {:<20} {}\n", label < 0 ? "(no class)" : Printable(source->classes()[static_cast<size_t>(label)]), count);
+    Print("  {:<20} {}\n", label < 0 ? "(no class)" : Printable(source->classes()[static_cast<size_t>(label)]), count);
   }
-  if (per_class.size() > kMostClasses) fmt::print("  ... {} more\n", per_class.size() - kMostClasses);
+  if (per_class.size() > kMostClasses) Print("  ... {} more\n", per_class.size() - kMostClasses);
 }
 
 void InspectLines(const Path& path, const std::vector<std::string>& lines) {
   if (!lines.empty() && lines[0].starts_with("{")) return InspectJsonLines(path, lines);
-  fmt::print("{}: list, {} lines\n", path.string(), lines.size());
+  Print("{}: list, {} lines\n", path.string(), lines.size());
   const size_t shown = std::min<size_t>(lines.size(), 5);
-  for (size_t i = 0; i < shown; ++i) fmt::print("  {}\n", Printable(lines[i], 160));
-  if (lines.size() > shown) fmt::print("  ... {} more\n", lines.size() - shown);
+  for (size_t i = 0; i < shown; ++i) Print("  {}\n", Printable(lines[i], 160));
+  if (lines.size() > shown) Print("  ... {} more\n", lines.size() - shown);
 }
 
 void InspectText(const Path& path, std::string_view text) {
@@ -286,9 +287,9 @@ FolderSums Walk(const Path& folder) {
 void InspectFolder(const Path& folder) {
   if (InspectModelFolder(folder)) return;
   const FolderSums sums = Walk(folder);
-  fmt::print("{}: folder, {} folders inside\n", folder.string(), sums.folders);
+  Print("{}: folder, {} folders inside\n", folder.string(), sums.folders);
   for (const auto& [extension, sum] : sums.by_extension) {
-    fmt::print("  {:<14} {} files, {}\n", extension.empty() ? "(no ending)" : Printable(extension), sum.first, HumanBytes(sum.second));
+    Print("  {:<14} {} files, {}\n", extension.empty() ? "(no ending)" : Printable(extension), sum.first, HumanBytes(sum.second));
   }
 }
 

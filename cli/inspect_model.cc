@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "cli/print.h"
 #include "genview/base/json.h"
 #include "genview/base/text.h"
 #include "genview/diffusion/python_json.h"
@@ -60,7 +61,7 @@ Weights WeightsOf(const Path& folder) {
 std::string Millions(int64_t count) { return count < 10'000'000 ? Format("{:.2f} million", static_cast<double>(count) / 1e6) : Format("{:.0f} million", static_cast<double>(count) / 1e6); }
 
 void PrintComponent(const std::string& name, const std::string& what, const Weights& weights) {
-  fmt::print("  {:<24} {:<32} {:>14} parameters  {:<6} {:>8}  {}\n", name, what, Millions(weights.parameters), weights.Precision(), HumanBytes(weights.bytes),
+  Print("  {:<24} {:<32} {:>14} parameters  {:<6} {:>8}  {}\n", name, what, Millions(weights.parameters), weights.Precision(), HumanBytes(weights.bytes),
              weights.files.size() == 1 ? weights.files[0] : Format("{} shards", weights.files.size()));
 }
 
@@ -84,7 +85,7 @@ double UnetBytes(const UnetConfig& unet, int64_t latent_side) {
 
 bool InspectPipelineFolder(const Path& folder) {
   const Json index = ReadPythonJson(folder / "model_index.json");
-  fmt::print("{}: pipeline folder, {}\n", folder.string(), JsonString(index, "_class_name", "unknown class", folder.string()));
+  Print("{}: pipeline folder, {}\n", folder.string(), JsonString(index, "_class_name", "unknown class", folder.string()));
   int64_t parameters = 0;
   bool complete = true;
   for (const auto& [part, value] : index.items()) {
@@ -93,7 +94,7 @@ bool InspectPipelineFolder(const Path& folder) {
     const Path place = folder / part;
     if (type == "none") continue;
     if (!fs::is_directory(place)) {
-      fmt::print("  {:<24} {:<32} missing\n", part, type);
+      Print("  {:<24} {:<32} missing\n", part, type);
       complete = false;
       continue;
     }
@@ -102,16 +103,16 @@ bool InspectPipelineFolder(const Path& folder) {
       PrintComponent(part, type, weights);
       parameters += weights.parameters;
     } else {
-      fmt::print("  {:<24} {}\n", part, type);
+      Print("  {:<24} {}\n", part, type);
     }
   }
-  fmt::print("{} parameters in all\n", Millions(parameters));
+  Print("{} parameters in all\n", Millions(parameters));
   if (!complete || !fs::exists(folder / "unet" / "config.json") || !fs::exists(folder / "vae" / "config.json")) return true;
   const UnetConfig unet = ParseUnetConfig(ReadJson(folder / "unet" / "config.json"), (folder / "unet" / "config.json").string());
   const VaeConfig vae = ParseVaeConfig(ReadJson(folder / "vae" / "config.json"), (folder / "vae" / "config.json").string());
   const int64_t side = unet.sample_size * vae.scale();
   const double work = std::max(DecoderBytes(vae, side), UnetBytes(unet, unet.sample_size));
-  fmt::print("views of {} x {} px; memory, estimated: {} in fp32, {} in bf16 or fp16 for the weights, and {} in fp32 for a view's activations\n", side, side,
+  Print("views of {} x {} px; memory, estimated: {} in fp32, {} in bf16 or fp16 for the weights, and {} in fp32 for a view's activations\n", side, side,
              HumanBytes(static_cast<uint64_t>(parameters) * 4), HumanBytes(static_cast<uint64_t>(parameters) * 2), HumanBytes(static_cast<uint64_t>(work)));
   return true;
 }
@@ -133,9 +134,9 @@ bool InspectEncoderFolder(const Path& folder) {
     parameters = CountClipParameters(c);
   }
   const Weights weights = WeightsOf(folder);
-  fmt::print("{}: encoder folder, {}\n", folder.string(), what);
+  Print("{}: encoder folder, {}\n", folder.string(), what);
   PrintComponent("weights", "", weights);
-  fmt::print("image tower {}; memory, estimated: {} in fp32 for its weights\n", Millions(static_cast<int64_t>(parameters)), HumanBytes(static_cast<uint64_t>(parameters * 4)));
+  Print("image tower {}; memory, estimated: {} in fp32 for its weights\n", Millions(static_cast<int64_t>(parameters)), HumanBytes(static_cast<uint64_t>(parameters * 4)));
   return true;
 }
 

@@ -1,5 +1,6 @@
 // genview pretrain RECIPE.toml: one pretraining run, of one arm of a recipe whose views and models are there already.
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/run_plan.h"
 #include "genview/pretrain/pretrain.h"
 
@@ -54,8 +55,8 @@ int RunPretrain(const Args& args, Progress& progress) {
   if (config.quality.enabled && config.quality.foreground.empty()) config.quality.foreground = (plan.folder / "foreground" / "model.safetensors").string();
   CheckRequired(config, {.file = options.recipe.string(), .prefix = "pretrain", .lines = nullptr});
   const PretrainSummary done = Pretrain(config, progress);
-  fmt::print("{}: {} epochs, {} steps, loss {:.4f}{}\n", config.out, done.epochs, done.steps, done.loss, done.collapsed ? ", looks collapsed" : "");
-  fmt::print("{}\n", (Path(config.out) / "encoder.safetensors").string());
+  Print("{}: {} epochs, {} steps, loss {:.4f}{}\n", config.out, done.epochs, done.steps, done.loss, done.collapsed ? ", looks collapsed" : "");
+  Print("{}\n", (Path(config.out) / "encoder.safetensors").string());
   return kOk;
 }
 

@@ -9,6 +9,7 @@
 #include "cli/error_report.h"
 #include "cli/help.h"
 #include "cli/launcher.h"
+#include "cli/print.h"
 #include "cli/tasks.h"
 #include "cli/terminal_progress.h"
 
@@ -93,8 +94,8 @@ int End(const std::exception_ptr& thrown, const std::string& where, Group* group
   if (group != nullptr) group->Fail(failure.exit_code, failure.text);
   const bool silent = group != nullptr && group->rank() != 0 && !(peer != nullptr && peer->without_a_word());
   if (silent) return failure.exit_code;
-  if (failure.exit_code == kInterrupted) fmt::print(stderr, "interrupted; what is finished is kept, and the same command goes on from there\n");
-  else fmt::print(stderr, "{}", ThreeLines(failure.text));
+  if (failure.exit_code == kInterrupted) Print(stderr, "interrupted; what is finished is kept, and the same command goes on from there\n");
+  else Print(stderr, "{}", ThreeLines(failure.text));
   return failure.exit_code;
 }
 
@@ -102,7 +103,7 @@ int End(const std::exception_ptr& thrown, const std::string& where, Group* group
 
 int RunProgram(const std::vector<std::string>& words) {
   if (const auto answer = AnswerHelp(words)) {
-    fmt::print("{}", *answer);
+    Print("{}", *answer);
     return kOk;
   }
   std::string where = kCommandLine;

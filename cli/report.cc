@@ -1,4 +1,5 @@
 // genview report: one page of one or several runs.
+#include "cli/print.h"
 #include "genview/report/report.h"
 
 #include "cli/commands.h"
@@ -23,7 +24,7 @@ std::vector<FieldInfo> ReportFields() { return DescribeFields<ReportConfig>(); }
 int RunReport(const Args& args, Progress&) {
   const auto config = ParseFields<ReportConfig>(args);
   const ReportSummary summary = WriteReport({config.runs.begin(), config.runs.end()}, config.out);
-  fmt::print("{}\n{}: {}\n", summary.headline, config.out.string(), HumanBytes(summary.bytes));
+  Print("{}\n{}: {}\n", summary.headline, config.out.string(), HumanBytes(summary.bytes));
   return kOk;
 }
 

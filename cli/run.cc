@@ -1,5 +1,6 @@
 // genview run RECIPE.toml: all stages of a recipe, and a report at the end.
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/runner.h"
 
 namespace genview {
@@ -51,8 +52,8 @@ void PrintScores(const std::vector<ArmScore>& scores) {
   const auto cell = [](const ArmScore* score) {
     return score == nullptr ? std::string("-") : Format("{:.1f} ({:.1f} to {:.1f})", score->value, score->low, score->high);
   };
-  fmt::print("{:<{}}  {:<22}  {}\n", "arm", widest, "linear top-1, %", "kNN top-1, %");
-  for (const auto& arm : arms) fmt::print("{:<{}}  {:<22}  {}\n", arm, widest, cell(Find(scores, arm, "linear")), cell(Find(scores, arm, "knn")));
+  Print("{:<{}}  {:<22}  {}\n", "arm", widest, "linear top-1, %", "kNN top-1, %");
+  for (const auto& arm : arms) Print("{:<{}}  {:<22}  {}\n", arm, widest, cell(Find(scores, arm, "linear")), cell(Find(scores, arm, "knn")));
 }
 
 }  // namespace
@@ -66,13 +67,13 @@ int RunRun(const Args& args, Progress& progress) {
   RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(config.recipe, config.set),
                           {.out = config.out, .run = flags == args.values.end() ? Json::object() : *flags});
   if (config.dry_run) {
-    fmt::print("{}", PlanToToml(plan));
+    Print("{}", PlanToToml(plan));
     return kOk;
   }
   Runner runner(std::move(plan), config.only, progress, *args.group);
   runner.Go();
   PrintScores(runner.scores());
-  fmt::print("{}\n{}\n", runner.headline(), runner.report().string());
+  Print("{}\n{}\n", runner.headline(), runner.report().string());
   return kOk;
 }
 

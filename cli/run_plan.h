@@ -1,7 +1,7 @@
 // A recipe made ready to run: names and paths resolved, every arm a recipe of its own.
 //
 //   const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>("recipes/demo.toml"), {.out = "", .run = flags});
-//   fmt::print("{}", PlanToToml(plan));        // a recipe that gives the same plan
+//   Print("{}", PlanToToml(plan));        // a recipe that gives the same plan
 #pragma once
 
 #include <string>

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cli/print.h"
 #include "cli/signals.h"
 #include "genview/base/text.h"
 
@@ -91,7 +92,7 @@ void TerminalProgress::Begin(std::string_view stage, int64_t total, std::string_
   wait_share_ = -1;
   rate_ = 0;
   began_ = shown_ = rated_ = Clock::now();
-  if (level_ == LogLevel::kDebug) fmt::print(stream_, "{}: begins, {} {}\n", stage_, Grouped(total_), unit_);
+  if (level_ == LogLevel::kDebug) Print(stream_, "{}: begins, {} {}\n", stage_, Grouped(total_), unit_);
 }
 
 void TerminalProgress::Update(int64_t done, double wait_share, std::string_view note) {
@@ -117,7 +118,7 @@ void TerminalProgress::End(std::string_view summary) {
   const std::lock_guard lock(mutex_);
   ClearLocked();
   if (level_ >= LogLevel::kInfo && !summary.empty()) {
-    fmt::print(stream_, "{}: {} ({})\n", stage_, summary, HumanSeconds(Seconds(Clock::now() - began_)));
+    Print(stream_, "{}: {} ({})\n", stage_, summary, HumanSeconds(Seconds(Clock::now() - began_)));
   }
   std::fflush(stream_);
   stage_.clear();
@@ -126,7 +127,7 @@ void TerminalProgress::End(std::string_view summary) {
 void TerminalProgress::Warn(std::string_view message) {
   const std::lock_guard lock(mutex_);
   ClearLocked();
-  if (level_ >= LogLevel::kWarning) fmt::print(stream_, "warning: {}\n", message);
+  if (level_ >= LogLevel::kWarning) Print(stream_, "warning: {}\n", message);
   std::fflush(stream_);
 }
 
@@ -144,7 +145,7 @@ void TerminalProgress::Clear() {
 }
 
 void TerminalProgress::ClearLocked() {
-  if (bar_shown_) fmt::print(stream_, "\r\x1b[K");
+  if (bar_shown_) Print(stream_, "\r\x1b[K");
   bar_shown_ = false;
 }
 
@@ -171,10 +172,10 @@ std::string TerminalProgress::Line(Clock::time_point now, bool bar) const {
 void TerminalProgress::Show(Clock::time_point now) {
   shown_ = now;
   if (terminal_) {
-    fmt::print(stream_, "\r\x1b[K{}", Line(now, true));
+    Print(stream_, "\r\x1b[K{}", Line(now, true));
     bar_shown_ = true;
   } else {
-    fmt::print(stream_, "{}\n", Line(now, false));
+    Print(stream_, "{}\n", Line(now, false));
   }
   std::fflush(stream_);
 }

@@ -1,5 +1,6 @@
 // genview views: for every picture one or several others that mean the same; what they will cost; whether they are whole.
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/tasks.h"
 #include "genview/views/plan.h"
 #include "genview/views/verify.h"
@@ -24,12 +25,12 @@ std::vector<FieldInfo> ViewsFields() { return DescribeFields<ViewsArgs>(); }
 int RunViews(const Args& args, Progress& progress) {
   const auto config = ParseFields<ViewsArgs>(args);
   if (config.plan) {
-    fmt::print("{}", PlanToText(config.views, PlanViews(config.views, {}, progress)));
+    Print("{}", PlanToText(config.views, PlanViews(config.views, {}, progress)));
     return kOk;
   }
   const ViewsSummary done = Shared(*args.group, progress, config.views);
-  fmt::print("{}: {} views of {} asked for ({} images skipped)\n", done.folder.string(), done.written, done.asked, done.skipped);
-  for (const std::string& lost : done.lost) fmt::print("  {}\n", lost);
+  Print("{}: {} views of {} asked for ({} images skipped)\n", done.folder.string(), done.written, done.asked, done.skipped);
+  for (const std::string& lost : done.lost) Print("  {}\n", lost);
   return kOk;
 }
 
@@ -38,10 +39,10 @@ std::vector<FieldInfo> ViewsVerifyFields() { return DescribeFields<VerifyConfig>
 int RunViewsVerify(const Args& args, Progress& progress) {
   const auto config = ParseFields<VerifyConfig>(args);
   const VerifyReport report = VerifyViews(config, progress);
-  for (const std::string& problem : report.problems) fmt::print("{}\n", problem);
-  fmt::print("{}: {} good views, {} problems, {} views missing", config.folder.string(), report.rows, report.problems.size(), report.missing);
-  if (config.repair) fmt::print("; {} made again", report.made);
-  fmt::print("\n");
+  for (const std::string& problem : report.problems) Print("{}\n", problem);
+  Print("{}: {} good views, {} problems, {} views missing", config.folder.string(), report.rows, report.problems.size(), report.missing);
+  if (config.repair) Print("; {} made again", report.made);
+  Print("\n");
   return config.repair || (report.problems.empty() && report.missing == 0) ? kOk : kFailed;
 }
 
