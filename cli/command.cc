@@ -39,6 +39,8 @@ constexpr Command kCommands[] = {
      RunImport},
     {"eval finetune", "--checkpoint FILE --train IMAGES --test IMAGES [--fraction 0.01 | --list FILE] [options]",
      "scores the whole network after training on few labels", {}, EvalFinetuneFields, RunEvalFinetune},
+    {"eval fewshot", "--checkpoint FILE --train IMAGES --test IMAGES [options]", "scores few labelled pictures per class, drawn several times", {},
+     EvalFewshotFields, RunEvalFewshot},
     {"report", "DIR... [--out report.html]", "one self-contained HTML page of one or several runs", {"runs"}, ReportFields, RunReport},
     {"bench loader", "IMAGES [options]", "how many pictures a second are read and changed on this machine", {"images"}, BenchLoaderFields,
      RunBenchLoader},

@@ -49,6 +49,9 @@ int RunExport(const Args& args, Progress& progress);
 std::vector<FieldInfo> ImportFields();
 int RunImport(const Args& args, Progress& progress);
 
+std::vector<FieldInfo> EvalFewshotFields();
+int RunEvalFewshot(const Args& args, Progress& progress);
+
 std::vector<FieldInfo> EvalFinetuneFields();
 int RunEvalFinetune(const Args& args, Progress& progress);
 

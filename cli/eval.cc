@@ -1,6 +1,7 @@
-// genview eval linear|knn|finetune: how well an encoder, frozen or trained on, tells classes apart.
+// genview eval linear|knn|fewshot|finetune: how well an encoder, frozen or trained on, tells classes apart.
 #include "cli/commands.h"
 #include "cli/print.h"
+#include "genview/eval/fewshot.h"
 #include "genview/eval/finetune.h"
 #include "genview/eval/knn.h"
 #include "genview/eval/linear.h"
@@ -30,6 +31,13 @@ std::vector<FieldInfo> EvalFinetuneFields() { return DescribeFields<FinetuneConf
 int RunEvalFinetune(const Args& args, Progress& progress) {
   const auto config = ParseFields<FinetuneConfig>(args);
   return PrintResult(EvalFinetune(config, progress), config.inputs.out);
+}
+
+std::vector<FieldInfo> EvalFewshotFields() { return DescribeFields<FewshotConfig>(); }
+
+int RunEvalFewshot(const Args& args, Progress& progress) {
+  const auto config = ParseFields<FewshotConfig>(args);
+  return PrintResult(EvalFewshot(config, progress), config.inputs.out);
 }
 
 std::vector<FieldInfo> EvalKnnFields() { return DescribeFields<KnnConfig>(); }

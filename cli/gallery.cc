@@ -136,6 +136,8 @@ Json PairsByWeight(const GalleryConfig& config, const Sources& sources) {
   const Preprocess preprocess = PreprocessOf(pretrain);
   PairLoaderConfig loading = LoaderOf(pretrain);
   loading.batch = std::min(kPairsLookedAt, sources.images->size());
+  loading.masks = MasksOf(pretrain, *sources.images);
+  loading.more_views = 0;
   SkippedLog skipped;
   const bool generated = pretrain.pair.source == PairSource::kGenerated;
   const auto views = generated ? GeneratedViews::Open(pretrain.pair.views) : nullptr;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "genview/eval/fewshot.h"
 #include "genview/eval/finetune.h"
 #include "genview/eval/knn.h"
 #include "genview/eval/linear.h"
@@ -86,12 +87,14 @@ void VisitFields(EvalPart<Config>& c, Visit&& visit) {
 struct EvalSection {
   EvalPart<LinearConfig> linear;
   EvalPart<KnnConfig> knn;
-  EvalPart<FinetuneConfig> finetune{.enabled = false, .config = {}};  // takes long: only where it is asked for
+  EvalPart<FewshotConfig> fewshot{.enabled = false, .config = {}};    // only where they are asked for
+  EvalPart<FinetuneConfig> finetune{.enabled = false, .config = {}};
 };
 template <class Visit>
 void VisitFields(EvalSection& c, Visit&& visit) {
   visit("linear", c.linear, Section{}, "linear classifier on frozen features");
   visit("knn", c.knn, Section{}, "nearest neighbours by frozen features");
+  visit("fewshot", c.fewshot, Section{}, "few labelled pictures per class, drawn several times; made where `enabled` is set");
   visit("finetune", c.finetune, Section{}, "whole network, trained on few labels; made where `enabled` is set");
 }
 

@@ -110,6 +110,17 @@ TEST(Plan, ArmsMayNotChangeWhatTheyShare) {
   EXPECT_THROW(MakePlan(ReadRecipeFile<Recipe>(Write("name.toml", "name = \"../x\"\n")), {}), UsageError);
 }
 
+TEST(Plan, ATableOfFewLabelsAsksForItsScore) {
+  const auto eval_of = [](const std::string& text) { return MakePlan(ReadRecipeFile<Recipe>(Write("scores.toml", text)), {}).arms[0].recipe.eval; };
+  const EvalSection none = eval_of("[eval.knn]\nk = 3\n");
+  EXPECT_TRUE(none.linear.enabled && none.knn.enabled);
+  EXPECT_FALSE(none.fewshot.enabled || none.finetune.enabled);
+  EXPECT_TRUE(eval_of("[eval.fewshot]\nshots = [2]\n").fewshot.enabled);
+  EXPECT_FALSE(eval_of("[eval.fewshot]\nshots = [2]\nenabled = false\n").fewshot.enabled);
+  EXPECT_TRUE(eval_of("[eval.finetune]\nepochs = 3\n").finetune.enabled);
+  EXPECT_THROW(eval_of("[eval.fewshot]\nshots = []\n"), UsageError);
+}
+
 TEST(Plan, FlagsGoBeforeTheRecipe) {
   const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(Write("flags.toml", "[run]\nseed = 3\nthreads = 2\n")),
                                 {.out = "", .run = {{"seed", 7}}});

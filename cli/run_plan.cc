@@ -12,7 +12,7 @@ namespace {
 
 // Keys whose values are files or folders that are read.
 constexpr const char* kSources[] = {"data.train", "data.test", "foreground.encoder", "foreground.component", "views.generator",
-                                    "generator.images", "generator.encoder", "pretrain.pair.views", "pretrain.quality.encoder",
+                                    "generator.images", "generator.encoder", "pretrain.pair.views", "pretrain.crop.masks", "pretrain.quality.encoder",
                                     "pretrain.quality.foreground"};
 
 Json* Find(Json& values, std::string_view dotted) {
@@ -48,6 +48,7 @@ void CheckValues(const ArmPlan& arm, const std::string& file) {
   };
   check("views.levels", arm.recipe.views.config.levels.empty());
   check("eval.linear.lrs", arm.recipe.eval.linear.enabled && arm.recipe.eval.linear.config.lrs.empty());
+  check("eval.fewshot.shots", arm.recipe.eval.fewshot.enabled && arm.recipe.eval.fewshot.config.shots.empty());
 }
 
 bool UsesRunViews(const Recipe& recipe) {
@@ -92,16 +93,19 @@ std::string ResolveSource(const std::string& text, const std::vector<Path>& reci
   return text;
 }
 
-// A table that says how to fine-tune asks for it; without one it is not made, since it takes long.
-static void AskForFinetune(Json& values) {
-  if (!values.contains("eval") || !values["eval"].is_object() || !values["eval"].contains("finetune")) return;
-  Json& table = values["eval"]["finetune"];
-  if (table.is_object() && !table.contains("enabled")) table["enabled"] = true;
+// A table [eval.finetune] or [eval.fewshot] asks for that score; without one it is not made.
+static void AskForScores(Json& values) {
+  if (!values.contains("eval") || !values["eval"].is_object()) return;
+  for (const char* name : {"finetune", "fewshot"}) {
+    if (!values["eval"].contains(name)) continue;
+    Json& table = values["eval"][name];
+    if (table.is_object() && !table.contains("enabled")) table["enabled"] = true;
+  }
 }
 
 RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
   Json values = file.values;
-  AskForFinetune(values);
+  AskForScores(values);
   ResolveSources(values, file.files);
   if (!options.run.empty()) MergeJson(values["run"], options.run);
   RunPlan plan;
@@ -125,7 +129,7 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
   for (Arm& arm : arms) {
     CheckArm(arm, recipe_name);
     ResolveSources(arm.set, file.files);
-    AskForFinetune(arm.set);
+    AskForScores(arm.set);
     plan.arms.push_back({arm.name, arm.set, RecipeOf<Recipe>(WithSet(values, arm.set)), ""});
   }
   for (const ArmPlan& arm : plan.arms) CheckValues(arm, recipe_name);

@@ -191,6 +191,10 @@ PretrainConfig Runner::PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<st
     const Path views = config.pair.views;
     inputs["views"] = book_.FingerprintOf(std::filesystem::is_directory(views) ? views / "manifest.jsonl" : views);
   }
+  if (config.crop.rule.draw != CropDraw::kAnywhere) {
+    if (config.crop.masks.empty()) config.crop.masks = (Ratios().parent_path() / "masks").string();
+    inputs["masks"] = book_.FingerprintOf(config.crop.masks);
+  }
   if (!config.init.empty()) inputs["init"] = book_.FingerprintOf(config.init);
   if (config.quality.enabled) {
     const std::string encoder = config.quality.encoder.empty() ? plan_.recipe.foreground.encoder : config.quality.encoder;
@@ -253,6 +257,7 @@ void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
   };
   make("linear", arm.recipe.eval.linear, [&](const LinearConfig& config) { return EvalLinear(config, progress_); });
   make("knn", arm.recipe.eval.knn, [&](const KnnConfig& config) { return EvalKnn(config, progress_); });
+  make("fewshot", arm.recipe.eval.fewshot, [&](const FewshotConfig& config) { return EvalFewshot(config, progress_); });
   make("finetune", arm.recipe.eval.finetune, [&](const FinetuneConfig& config) { return EvalFinetune(config, progress_); });
   std::filesystem::remove_all(cache);  // features of one checkpoint are of no use to the next
 }

@@ -71,7 +71,7 @@ bool SameKind(const Row& a, const Row& b) {
   return a.Main() != nullptr && b.Main() != nullptr && a.Main()->eval == b.Main()->eval;
 }
 
-std::string EvalName(const ArmScore& score) { return score.eval == "linear" ? "linear" : score.eval == "knn" ? "kNN" : score.eval; }
+std::string EvalName(const ArmScore& score) { return score.eval == "linear" ? "linear" : score.eval == "knn" ? "kNN" : score.eval == "fewshot" ? "few-shot" : score.eval; }
 
 std::string Sample(const ArmScore& score) {
   std::string text = Format("{} test images, {} classes", Grouped(score.images), score.classes);
