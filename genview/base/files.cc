@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <set>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -125,6 +126,12 @@ int SweepPartFiles(const Path& folder) {
     if (!alive && pid != ::getpid() && ::unlink(it->path().c_str()) == 0) ++removed;
   }
   return removed;
+}
+
+void SweepPartFilesBeside(const std::vector<Path>& files) {
+  std::set<Path> folders;
+  for (const Path& file : files) folders.insert(file.parent_path());
+  for (const Path& folder : folders) SweepPartFiles(folder);
 }
 
 LineLog::LineLog(const Path& path) : path_(path) {

@@ -43,6 +43,8 @@ std::string ReadFile(const Path& path, uint64_t limit_bytes = uint64_t{1} << 30)
 
 // Removes what a killed process left beside final names in `folder` (files `.NAME.PID.part`); returns how many.
 int SweepPartFiles(const Path& folder);
+// The same in every folder that holds one of `files`, which need not be there.
+void SweepPartFilesBeside(const std::vector<Path>& files);
 
 // Appends whole lines, each flushed to the system before Append returns. Opening cuts a torn last line away.
 class LineLog {

@@ -211,6 +211,9 @@ ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress, Grou
     if (const auto summary_json = files.Finished(); summary_json && MasksAreThere(scorer, *summary_json)) {
       plan["finished"] = true;
     } else {
+      std::vector<Path> masks;
+      for (const std::string& name : scorer.masks) masks.push_back(config.masks / name);
+      SweepPartFilesBeside(masks);  // of a killed call
       journal.emplace(files.journal_path(), rows_of, skipped);
       plan["first"] = journal->next();
     }

@@ -213,6 +213,20 @@ TEST(ScoreForeground, BatchAndThreadsChangeNothing) {
   EXPECT_EQ(ReadFile(place.folder / "ratios.tsv"), ReadFile(place.folder / "other.tsv"));
 }
 
+TEST(ScoreForeground, SweepsWhatAKilledCallLeftAmongTheMasks) {
+  const Workplace place("leftovers");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  ScoreConfig config = place.Score();
+  config.masks = place.folder / "masks";
+  const std::string first = OpenSource(place.images)->item(0).id;
+  const Path left = (config.masks / first).parent_path() / ".000000.png.999999999.part";  // of a process that is no more
+  WriteFile(left, "torn");
+  ScoreForeground(config, quiet);
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::exists((config.masks / first).replace_extension(".png")));
+}
+
 TEST(ScoreForeground, MasksHaveThePicturesSizeAndRatio) {
   const Workplace place("masks");
   Progress quiet;

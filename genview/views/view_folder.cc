@@ -69,11 +69,9 @@ ViewFolder::ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t 
 }
 
 ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo) : ViewFolder(folder, std::move(wanted), 0) {
-  std::set<Path> folders{folder_};
-  for (const ViewRow& row : rows_) folders.insert((folder_ / row.file).parent_path());
-  for (const Path& each : folders) {
-    if (fs::is_directory(each)) SweepPartFiles(each);
-  }
+  std::vector<Path> files{folder_ / "settings.json"};
+  for (const ViewRow& row : rows_) files.push_back(folder_ / row.file);
+  SweepPartFilesBeside(files);
   // The old rows go before the new settings come: whatever happens between, no row stands under settings it was not made with.
   const Path file = folder_ / "settings.json";
   std::vector<Tables> others = TablesOfOthers();
