@@ -10,5 +10,4 @@ namespace genview {
 Json DescribeMachine();                             // program, system, processor, instructions, cores, threads
 Json DescribeEnvironment(const RunOptions& options);  // the same with device and precision as they are chosen here
 
-
 }  // namespace genview

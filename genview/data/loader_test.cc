@@ -10,6 +10,7 @@
 
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
@@ -319,7 +320,8 @@ TEST_F(GeneratedPairs, ProbabilityIsKept) {
 
 TEST(PairLoader, CropsKeepToTheMasksOfPicturesThatHaveOne) {
   const auto source = OpenSource("shapes:count=12,size=40,seed=1");
-  const Path folder = std::filesystem::temp_directory_path() / Format("genview-loader-masks-{}", ::getpid());
+  const TemporaryFolder place;
+  const Path& folder = place.path();
   for (int64_t i = 0; i < 12; ++i) {  // the foreground of every other picture is its right quarter
     GrayImage mask(40, 40);
     for (size_t p = 0; p < mask.pixels.size(); ++p) mask.pixels[p] = p % 40 >= 30 ? 255 : 0;
@@ -353,13 +355,12 @@ TEST(PairLoader, CropsKeepToTheMasksOfPicturesThatHaveOne) {
   }
   ASSERT_EQ(skipped.count(), 1);
   EXPECT_TRUE(skipped.rows()[0].second.starts_with("mask: "));
-  std::filesystem::remove_all(folder);
 }
 
 // Four views a picture, each of a grey of its own.
 class SeveralViews : public ::testing::Test {
  protected:
-  SeveralViews() : source_(OpenSource("shapes:count=8,size=20,seed=1")), folder_(std::filesystem::temp_directory_path() / Format("genview-several-{}", ::getpid())) {
+  SeveralViews() : source_(OpenSource("shapes:count=8,size=20,seed=1")) {
     std::string lines;
     for (int64_t k = 0; k < 4; ++k) {
       Image grey(20, 20);
@@ -378,10 +379,10 @@ class SeveralViews : public ::testing::Test {
     config_.view1 = config_.view2 = AugmentConfig{};
     config_.view1.size = config_.view2.size = 8;
   }
-  ~SeveralViews() override { std::filesystem::remove_all(folder_); }
 
   std::shared_ptr<const ImageSource> source_;
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path();
   PairLoaderConfig config_;
   SkippedLog skipped_;
 };

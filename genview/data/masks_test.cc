@@ -2,9 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
-#include "genview/base/text.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
@@ -16,16 +14,15 @@ TEST(MaskNames, LoseTheirExtensionUnlessTheyWouldMeet) {
 
 class Masks : public testing::Test {
  protected:
-  Masks() : folder_(std::filesystem::temp_directory_path() / Format("genview-masks-{}", ::getpid())), source_(OpenSource("shapes:count=4,size=16,seed=1")) {
-    std::filesystem::remove_all(folder_);
+  Masks() : source_(OpenSource("shapes:count=4,size=16,seed=1")) {
     for (int64_t i = 0; i < 3; ++i) {
       const std::string name = MaskNames({source_->item(i).id}).front();
       WriteFile(folder_ / name, i == 2 ? "no picture" : EncodePng(*source_->ReadMask(i)));
     }
   }
-  ~Masks() override { std::filesystem::remove_all(folder_); }
 
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path();
   std::shared_ptr<const ImageSource> source_;
 };
 

@@ -213,18 +213,6 @@ TEST_F(EvalTest, FewshotScoresBalancedDrawsAndSaysWhich) {
   EXPECT_THROW(EvalFewshot(config, silent_), UsageError);
 }
 
-TEST(MeanWithInterval, IsStudents) {
-  const MeanInterval three = MeanWithInterval({1, 2, 6});
-  EXPECT_DOUBLE_EQ(three.mean, 3);
-  EXPECT_NEAR(three.high - 3, 4.303 * std::sqrt(7.0 / 3), 1e-9);
-  EXPECT_NEAR(3 - three.low, 4.303 * std::sqrt(7.0 / 3), 1e-9);
-  EXPECT_DOUBLE_EQ(MeanWithInterval({5}).low, 5);
-  std::vector<double> many(101, 1.0);
-  many[0] = 2;
-  const double deviation = std::sqrt((100.0 / 101) / 100 / 101);  // of the mean
-  EXPECT_NEAR((MeanWithInterval(many).high - MeanWithInterval(many).mean) / deviation, 1.984, 2e-3);
-}
-
 TEST(ScoresByMeans, AreCosinesWithTheMeansOfUnitRows) {
   const Tensor rows = at::tensor({10.0, 0.0, 0.0, 1.0, 0.0, 3.0}).view({3, 2}), labels = at::tensor({0, 0, 1}, at::kLong);
   const Tensor scores = ScoresByMeans(rows, labels, at::tensor({2.0, 2.0, 0.0, 5.0}).view({2, 2}), 3);

@@ -8,6 +8,7 @@
 #include "genview/base/progress.h"
 #include "genview/data/source.h"
 #include "genview/models/encoder.h"
+#include "genview/records/mean_interval.h"
 #include "genview/records/records.h"
 #include "genview/tensor/run_options.h"
 
@@ -38,11 +39,6 @@ struct FeatureRows {
   Tensor features;  // [N,D] fp32 on the CPU
   Tensor labels;    // [N] int64, index into the training pictures' classes
   std::vector<int64_t> indices;  // [N] of the pictures in their source
-};
-
-// A score that is a mean over several trials, with the 95% interval of that mean. Percent.
-struct MeanInterval {
-  double mean = 0, low = 0, high = 0;
 };
 
 // Opens the inputs at once and encodes on demand.

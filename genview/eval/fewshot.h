@@ -27,9 +27,6 @@ void VisitFields(FewshotConfig& c, Visit&& visit) {
 // is drawn of 5 pictures is among what is drawn of 10.
 EvalResult EvalFewshot(const FewshotConfig& config, Progress& progress);
 
-// Of `values`, with Student's t; of one value low and high are the value.
-MeanInterval MeanWithInterval(const std::vector<double>& values);
-
 // Mean features of classes, and how near rows are to each by cosine. rows [M,D], labels [M], queries [N,D] -> [N,classes].
 Tensor ScoresByMeans(const Tensor& rows, const Tensor& labels, const Tensor& queries, int64_t classes);
 

@@ -1,32 +1,15 @@
 #include "genview/report/scores.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 
 #include "genview/base/text.h"
+#include "genview/records/mean_interval.h"
 #include "genview/records/records.h"
 
 namespace genview {
 namespace {
-
-// 97.5% quantile of Student's t distribution with `degrees` degrees of freedom.
-double StudentQuantile(size_t degrees) {
-  static constexpr std::array<double, 30> kTable = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                                                    2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                                                    2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
-  return degrees == 0 ? 0 : degrees <= kTable.size() ? kTable[degrees - 1] : 1.96;
-}
-
-Difference MeanWithInterval(const std::vector<double>& values) {
-  const auto count = static_cast<double>(values.size());
-  double mean = 0, squares = 0;
-  for (const double value : values) mean += value / count;
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  const double half = values.size() < 2 ? 0 : StudentQuantile(values.size() - 1) * std::sqrt(squares / (count - 1) / count);
-  return {mean, mean - half, mean + half};
-}
 
 int EvalRank(const std::string& eval) { return eval == "linear" ? 0 : eval == "knn" ? 1 : 2; }
 
@@ -39,8 +22,8 @@ void Summarise(ArmScore& score) {
   }
   std::vector<double> values;
   for (const SeedScore& seed : score.seeds) values.push_back(seed.value);
-  const Difference mean = MeanWithInterval(values);
-  score.value = mean.value;
+  const MeanInterval mean = MeanWithInterval(values);
+  score.value = mean.mean;
   score.low = std::max(0.0, mean.low);
   score.high = std::min(100.0, mean.high);
 }
@@ -116,7 +99,10 @@ Difference Compare(const ArmScore& arm, const ArmScore& baseline) {
       if (a.seed == b.seed) paired.push_back(a.value - b.value);
     }
   }
-  if (paired.size() > 1) return MeanWithInterval(paired);
+  if (paired.size() > 1) {
+    const MeanInterval mean = MeanWithInterval(paired);
+    return {mean.mean, mean.low, mean.high};
+  }
   const double difference = arm.value - baseline.value;
   const auto join = [](double a, double b) { return std::sqrt(a * a + b * b); };
   return {difference, difference - join(arm.value - arm.low, baseline.high - baseline.value),

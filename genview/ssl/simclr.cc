@@ -20,11 +20,15 @@ WeightList SimClr::Weights() {
   return list;
 }
 
+Tensor SimClr::Project(const std::vector<Tensor>& views) {
+  const Tensor z = ForwardHead(projector_, encoder_->Forward(at::cat(views), /*training=*/true).pooled, true);
+  Keep(z.narrow(0, 0, views[0].size(0)));
+  return z;
+}
+
 Tensor SimClr::PairLoss(const Tensor& view1, const Tensor& view2) {
-  const Tensor features = encoder_->Forward(at::cat({view1, view2}), /*training=*/true).pooled;
-  const Tensor z = ForwardHead(projector_, features, true);  // [2N,D]
+  const Tensor z = Project({view1, view2});
   const int64_t n = view1.size(0);
-  Keep(z.narrow(0, 0, n));
   return NtXent(z.narrow(0, 0, n), z.narrow(0, n, n), config_.temperature);
 }
 

@@ -7,7 +7,7 @@
 
 namespace genview {
 
-class SimClr final : public Method {
+class SimClr : public Method {
  public:
   // Projector: hidden width as the encoder's, 128 out, unless the config says otherwise.
   SimClr(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
@@ -15,6 +15,11 @@ class SimClr final : public Method {
   Tensor PairLoss(const Tensor& view1, const Tensor& view2) override;
   WeightList Weights() override;
   std::shared_ptr<Backbone> encoder() override { return encoder_; }
+
+ protected:
+  // Views of the same pictures, [N,3,H,W] each, through the network as one batch -> [VN,D]: row v N + i is view v of picture i.
+  Tensor Project(const std::vector<Tensor>& views);
+  double temperature() const { return config_.temperature; }
 
  private:
   MethodConfig config_;
