@@ -65,13 +65,6 @@ void PrintComponent(const std::string& name, const std::string& what, const Weig
              weights.files.size() == 1 ? weights.files[0] : Format("{} shards", weights.files.size()));
 }
 
-// The autoencoder's last but one resolution at full size is the largest thing there is: a layer's input, its output, and
-// what the norm between makes of it.
-double DecoderBytes(const VaeConfig& vae, int64_t side) {
-  const int64_t widest = vae.channels[std::min<size_t>(1, vae.channels.size() - 1)];
-  return 3.0 * static_cast<double>(widest * side * side) * 4;
-}
-
 // Skips of all levels and a few activations of the finest, for a row and its unconditional twin.
 double UnetBytes(const UnetConfig& unet, int64_t latent_side) {
   double values = 0;
@@ -87,6 +80,7 @@ bool InspectPipelineFolder(const Path& folder) {
   const Json index = ReadPythonJson(folder / "model_index.json");
   Print("{}: pipeline folder, {}\n", folder.string(), JsonString(index, "_class_name", "unknown class", folder.string()));
   int64_t parameters = 0;
+  std::map<std::string, double> bytes;  // of a part's weights in fp32
   bool complete = true;
   for (const auto& [part, value] : index.items()) {
     if (part.starts_with("_") || !value.is_array() || value.size() != 2) continue;
@@ -102,6 +96,7 @@ bool InspectPipelineFolder(const Path& folder) {
       const Weights weights = WeightsOf(place);
       PrintComponent(part, type, weights);
       parameters += weights.parameters;
+      bytes[part] = 4.0 * static_cast<double>(weights.parameters);
     } else {
       Print("  {:<24} {}\n", part, type);
     }
@@ -111,9 +106,11 @@ bool InspectPipelineFolder(const Path& folder) {
   const UnetConfig unet = ParseUnetConfig(ReadJson(folder / "unet" / "config.json"), (folder / "unet" / "config.json").string());
   const VaeConfig vae = ParseVaeConfig(ReadJson(folder / "vae" / "config.json"), (folder / "vae" / "config.json").string());
   const int64_t side = unet.sample_size * vae.scale();
-  const double work = std::max(DecoderBytes(vae, side), UnetBytes(unet, unet.sample_size));
-  Print("views of {} x {} px; memory, estimated: {} in fp32, {} in bf16 or fp16 for the weights, and {} in fp32 for a view's activations\n", side, side,
-             HumanBytes(static_cast<uint64_t>(parameters) * 4), HumanBytes(static_cast<uint64_t>(parameters) * 2), HumanBytes(static_cast<uint64_t>(work)));
+  bytes["unet"] += UnetBytes(unet, unet.sample_size);
+  bytes["vae"] += static_cast<double>(DecodeVaeBytes(vae, unet.sample_size, unet.sample_size));
+  const auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  Print("views of {} x {} px; memory, estimated, in fp32: {} at most with one part in memory at a time (in {}), the weights of all are {}\n", side, side,
+             HumanBytes(static_cast<uint64_t>(most->second)), most->first, HumanBytes(static_cast<uint64_t>(4 * parameters)));
   return true;
 }
 

@@ -8,6 +8,10 @@
 
 namespace genview {
 
+Outcome<std::string> ReadViewBytes(const Path& folder, const ViewRow& row) {
+  return row.shard.empty() ? ReadFileBytes(folder / row.file) : ReadFilePart(folder / row.shard, row.offset, row.bytes);
+}
+
 std::shared_ptr<const GeneratedViews> GeneratedViews::Open(const Path& folder) {
   std::error_code code;
   const Path manifest = std::filesystem::is_directory(folder, code) ? folder / "manifest.jsonl" : folder;
@@ -44,7 +48,7 @@ Outcome<std::string> GeneratedViews::ReadBytes(const std::string& id, int64_t k)
   if (found == first_.end() || k < 0 || k >= found->second.count) {
     return Outcome<std::string>::Failed(Format("there is no view {} of it", k));
   }
-  return ReadFileBytes(folder_ / rows_[static_cast<size_t>(found->second.begin + k)].file);
+  return ReadViewBytes(folder_, rows_[static_cast<size_t>(found->second.begin + k)]);
 }
 
 Outcome<Image> GeneratedViews::Read(const std::string& id, int64_t k) const {

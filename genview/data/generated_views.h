@@ -15,6 +15,9 @@
 
 namespace genview {
 
+// The bytes of a view's picture, from its own file or out of its shard.
+Outcome<std::string> ReadViewBytes(const Path& folder, const ViewRow& row);
+
 class GeneratedViews {
  public:
   // A folder with manifest.jsonl, or that file. Throws Error when it is not there or names no view.

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <map>
+#include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <unordered_map>
@@ -46,21 +47,25 @@ std::string SafeId(std::string_view path) {
   return id;
 }
 
-Outcome<std::string> ReadFileBytes(const Path& path) {
+// `size`: from `offset` to the end where there is none.
+static Outcome<std::string> ReadRange(const Path& path, uint64_t offset, std::optional<uint64_t> size) {
   using Result = Outcome<std::string>;
-  constexpr int64_t kLimit = int64_t{1} << 30;
+  constexpr uint64_t kLimit = uint64_t{1} << 30;
   // Non-blocking, so that a pipe with a picture's name does not hold the run up.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return Result::Failed(std::strerror(errno));
   struct ::stat status {};
   std::string bytes;
   std::string reason;
-  if (::fstat(descriptor, &status) != 0) reason = std::strerror(errno);
+  const bool known = ::fstat(descriptor, &status) == 0;
+  const uint64_t all = known ? static_cast<uint64_t>(status.st_size) : 0;
+  if (!known) reason = std::strerror(errno);
   else if (!S_ISREG(status.st_mode)) reason = "not a file";
-  else if (status.st_size > kLimit) reason = "more than 1 GB";
-  else bytes.resize(static_cast<size_t>(status.st_size));
+  else if (size.value_or(all) > kLimit) reason = "more than 1 GB";
+  else if (offset > all || size.value_or(0) > all - offset) reason = "the file is cut off";
+  else bytes.resize(size.value_or(all - offset));
   for (size_t done = 0; reason.empty() && done < bytes.size();) {
-    const ssize_t count = ::read(descriptor, bytes.data() + done, bytes.size() - done);
+    const ssize_t count = ::pread(descriptor, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) reason = std::strerror(errno);
     if (count == 0) bytes.resize(done);  // it has become shorter
@@ -70,6 +75,9 @@ Outcome<std::string> ReadFileBytes(const Path& path) {
   if (!reason.empty()) return Result::Failed(reason);
   return bytes;
 }
+
+Outcome<std::string> ReadFileBytes(const Path& path) { return ReadRange(path, 0, std::nullopt); }
+Outcome<std::string> ReadFilePart(const Path& path, uint64_t offset, uint64_t size) { return ReadRange(path, offset, size); }
 
 ClassIndex IndexClasses(const std::vector<std::string>& class_of_item) {
   std::map<std::string_view, int64_t> labels;

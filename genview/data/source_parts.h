@@ -22,6 +22,8 @@ std::string SafeId(std::string_view path);
 
 // The whole file, or why not. Does not wait on pipes and does not read more than 1 GB.
 Outcome<std::string> ReadFileBytes(const Path& path);
+// `size` bytes of it from `offset` on.
+Outcome<std::string> ReadFilePart(const Path& path, uint64_t offset, uint64_t size);
 
 // Class names in sorted order, and the index of each item's name; an empty name gives -1.
 struct ClassIndex {

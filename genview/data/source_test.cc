@@ -409,6 +409,27 @@ TEST_F(SourceTest, GeneratedViewsAreFoundById) {
   EXPECT_EQ(Ids(*source), (Strings{"views/images/dog/a_0.png", "views/images/dog/a_1.png"}));
   EXPECT_EQ(source->Read(1)->pixels[0], 11);
   EXPECT_THROW(GeneratedViews::Open(folder_ / "none"), Error);
+  // The same as members of a shard; one that its row puts beyond the end.
+  const std::string shard = Tar({{"dog/a.png", Png(12)}, {"dog/a_1.png", Png(13)}});
+  Put("s/views-0000.tar", shard);
+  lines.clear();
+  for (const int64_t index : {0, 1, 2}) {
+    ViewRow row;
+    row.id = "dog/a.png";
+    row.index = index;
+    row.file = index == 0 ? "dog/a.png" : Format("dog/a_{}.png", index);
+    row.shard = "views-0000.tar";
+    row.bytes = Png(12 + static_cast<int>(index)).size();
+    row.offset = index == 2 ? shard.size() - 10 : shard.find("\x89PNG", index == 0 ? 0 : 1024);
+    row.hash = "known";
+    lines += ViewRowToJson(row).dump() + "\n";
+  }
+  Put("s/manifest.jsonl", lines);
+  const auto packed = GeneratedViews::Open(folder_ / "s");
+  EXPECT_EQ(packed->Read("dog/a.png", 0)->pixels[0], 12);
+  EXPECT_EQ(packed->Read("dog/a.png", 1)->pixels[0], 13);
+  EXPECT_EQ(packed->Read("dog/a.png", 2).reason(), "the file is cut off");
+  EXPECT_EQ(ViewsAsSource(packed)->Read(1)->pixels[0], 13);
 }
 
 TEST_F(SourceTest, ThreadsReadTheSameBytes) {

@@ -1,7 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
+#include <cstring>
+#include <functional>
 
+#include <c10/core/CPUAllocator.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
@@ -116,6 +120,57 @@ TEST_P(VaeGolden, ASingleTileIsThePlainPicture) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, VaeGolden, testing::Values("vae", "vae_bare"), [](const auto& each) { return std::string(each.param); });
+
+// Counts what tensors take, on top of the allocator that was there: each block has its size before it.
+class CountingAllocator : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    auto* block = static_cast<char*>(inner_->raw_allocate(bytes + kHead));
+    std::memcpy(block, &bytes, sizeof bytes);
+    live_ += bytes;
+    peak_ = std::max(peak_.load(), live_.load());
+    return {block + kHead, block + kHead, &Free, at::kCPU};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &Free; }
+  void copy_data(void* to, const void* from, size_t count) const override { default_copy_data(to, from, count); }
+
+  // Of `work`, beyond what was there before.
+  static size_t PeakOf(const std::function<void()>& work) {
+    const size_t before = live_;
+    peak_ = before;
+    work();
+    return peak_ - before;
+  }
+
+ private:
+  static constexpr size_t kHead = 64;  // keeps the alignment
+  static void Free(void* data) {
+    char* block = static_cast<char*>(data) - kHead;
+    size_t bytes = 0;
+    std::memcpy(&bytes, block, sizeof bytes);
+    live_ -= bytes;
+    inner_->raw_deallocate(block);
+  }
+  static inline c10::Allocator* const inner_ = c10::GetCPUAllocator();
+  static inline std::atomic<size_t> live_ = 0, peak_ = 0;
+};
+
+TEST(Vae, TilesTakeTheMemoryOfATile) {
+  const c10::InferenceMode guard;
+  c10::Allocator* before = c10::GetCPUAllocator();
+  static CountingAllocator counting;
+  c10::SetCPUAllocator(&counting);
+  const Vae vae = ReadVaeFolder(kGolden / "vae");
+  const Tensor small = NormalTensor(Seed(2), {1, 4, 24, 24}), large = NormalTensor(Seed(3), {1, 4, 64, 64});
+  const auto peak = [&](const Tensor& latents, auto&& decode) { return static_cast<double>(CountingAllocator::PeakOf([&] { decode(vae, latents); })); };
+  const double whole = peak(large, DecodeVae), tiled = peak(large, DecodeVaeInTiles), of_small = peak(small, DecodeVaeInTiles);
+  c10::SetCPUAllocator(before);
+  const double estimate = static_cast<double>(DecodeVaeBytes(vae.config, 64, 64)), picture = 3.0 * 128 * 128 * 4;
+  EXPECT_LT(whole, 2 * estimate);
+  EXPECT_GT(whole, estimate / 2);
+  EXPECT_LT(tiled, whole / 3);
+  EXPECT_LT(tiled - of_small, 2.5 * picture);  // the picture itself, in strips and joined, is all that grows
+}
 
 TEST(Vae, TrainsThroughEncoderAndDecoder) {
   Vae vae = ReadVaeFolder(kGolden / "vae");

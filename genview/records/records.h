@@ -37,7 +37,9 @@ int64_t NoiseLevelFor(double ratio, const std::vector<int64_t>& levels);
 struct ViewRow {
   std::string id;     // of the source image
   int64_t index = 0;  // 0 .. per_image-1
-  std::string file;   // relative to the manifest's folder
+  std::string file;   // relative to the manifest's folder; in a shard the member's name
+  std::string shard;  // tar file that holds it, relative likewise; "" for a file of its own
+  uint64_t offset = 0;  // of its first byte in the shard
   int64_t noise_level = 0;
   uint64_t seed = 0;
   int64_t steps = 0;

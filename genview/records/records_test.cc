@@ -140,6 +140,8 @@ TEST_F(Records, ViewTableRoundTripWithoutATornLine) {
   row.generator = "abc";
   row.scheduler = "PNDM";
   row.retried = 1;
+  row.shard = "views-0002.tar";
+  row.offset = 1536;
   const std::string line = ViewRowToJson(row).dump();
   const auto rows = ReadViewTable(Put(line + "\n" + line.substr(0, 30)));
   ASSERT_EQ(rows.size(), 1u);

@@ -35,6 +35,8 @@ ViewRow ViewRowFromJson(const Json& json, const std::string& where) {
   row.id = JsonString(json, "id", "", where);
   row.index = JsonInt(json, "index", 0, where);
   row.file = JsonString(json, "file", "", where);
+  row.shard = JsonString(json, "shard", "", where);
+  row.offset = UnsignedOf(json, "offset", where);
   row.noise_level = JsonInt(json, "noise_level", 0, where);
   row.seed = UnsignedOf(json, "seed", where);
   row.steps = JsonInt(json, "steps", 0, where);
@@ -50,6 +52,8 @@ ViewRow ViewRowFromJson(const Json& json, const std::string& where) {
   if (row.index < 0) Fail(Format("the view index {} is below 0", row.index), where);
   if (!StaysInside(row.file))
     Fail(Format("`file` (\"{}\") is not a path inside the manifest's folder", row.file), where);
+  if (!row.shard.empty() && !StaysInside(row.shard))
+    Fail(Format("`shard` (\"{}\") is not a path inside the manifest's folder", row.shard), where);
   return row;
 }
 
@@ -64,6 +68,10 @@ Json ViewRowToJson(const ViewRow& row) {
                {"generator", row.generator},
                {"scheduler", row.scheduler},
                {"retried", row.retried}};
+  if (!row.shard.empty()) {
+    json["shard"] = row.shard;
+    json["offset"] = row.offset;
+  }
   if (!row.prompt.empty()) json["prompt"] = row.prompt;
   if (!row.hash.empty()) {
     json["bytes"] = row.bytes;

@@ -21,5 +21,10 @@ TEST(CpuFeatures, AreReadOffTheProcessor) {
   EXPECT_EQ(has("avx512f"), __builtin_cpu_supports("avx512f") != 0);
 }
 
+TEST(Device, SaysHowMuchMemoryIsFree) {
+  EXPECT_GT(FreeMemoryBytes(), uint64_t{1} << 20);
+  ReturnFreedMemory();
+}
+
 }  // namespace
 }  // namespace genview

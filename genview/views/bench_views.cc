@@ -1,5 +1,8 @@
 #include "genview/views/bench_views.h"
 
+#include <algorithm>
+#include <functional>
+
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
@@ -25,6 +28,14 @@ struct Work {
   }
 };
 
+// Operations grow by the same with every step. Counting a few says it for all, and warms the machine up.
+double CountViews(Work& work, int64_t steps) {
+  const int64_t few = std::min<int64_t>(steps, 5);
+  const double of_few = CountFlops([&] { work.Generate(few); });
+  const double of_fewer = steps > few ? CountFlops([&] { work.Generate(few - 1); }) : 0;
+  return of_few + static_cast<double>(steps - few) * (of_few - of_fewer);
+}
+
 }  // namespace
 
 BenchFigures BenchViews(const BenchViewsConfig& config, Progress& progress) {
@@ -32,25 +43,45 @@ BenchFigures BenchViews(const BenchViewsConfig& config, Progress& progress) {
   const at::Device device = ChooseDevice(config.run.device);
   const at::ScalarType compute = ChooseCompute(config.run.precision, device);
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
-  const auto pipeline = UnclipPipeline::Open(config.generator, device, compute);
-  const int64_t batch = config.run.batch > 0 ? config.run.batch : AutoViewBatch(device, pipeline->latent_shape());
+  progress.Begin("bench views", config.seconds > 0 ? 0 : config.rounds, "batches");
+  const BenchRounds rounds{.rounds = config.rounds, .seconds = config.seconds};
+  BenchFigures figures{.images = 1, .device = device.str(), .precision = at::toString(compute)};
+  const auto open = [&] { return UnclipPipeline::Open(config.generator, device, compute, config.keep); };
+  if (config.part == BenchPart::kLoad) {
+    figures.times = MeasureTimes(rounds, progress, [&] { open()->ReadUnet(); });
+    figures.peak_bytes = PeakMemoryBytes();
+    figures.matmul_gflops = MatmulGflops(device, compute);
+    progress.End();
+    return figures;
+  }
+  const auto pipeline = open();
+  std::vector<int64_t> shape = pipeline->latent_shape(), levels;
+  if (config.latents > 0) shape[1] = shape[2] = config.latents;
+  const int64_t batch = config.run.batch > 0 ? config.run.batch : AutoViewBatch(device, shape);
+  const bool tiles = DecodesInTiles(config.decode, *pipeline, shape, batch);
   const Seed seed = Seed(config.run.seed).With("bench");
   const int64_t size = pipeline->preprocess().size;
-  std::vector<int64_t> shape = pipeline->latent_shape(), levels;
   shape.insert(shape.begin(), batch);
   for (int64_t i = 0; i < batch; ++i) levels.push_back(i * 100 % std::min<int64_t>(500, pipeline->levels()));
-  Work work{pipeline, NormalTensor(seed.With("pixels"), {batch, 3, size, size}),
-            {.embeddings = {}, .levels = levels, .guidance = std::vector<double>(static_cast<size_t>(batch), config.guidance),
-             .embedding_noise = NormalTensor(seed.With("embedding"), {batch, pipeline->embedding_width()}), .latents = NormalTensor(seed.With("latents"), shape),
-             .latents_as_given = false, .steps = config.steps, .scheduler = config.scheduler, .prompts = {}, .negative_prompt = {}}};
-  progress.Begin("bench views", config.seconds > 0 ? 0 : config.rounds, "batches");
-  BenchFigures figures{.images = batch, .device = device.str(), .precision = at::toString(compute)};
-  // Operations grow by the same with every step. Counting a few says it for all, and warms the machine up.
-  const int64_t few = std::min<int64_t>(config.steps, 5);
-  const double of_few = CountFlops([&] { work.Generate(few); });
-  const double of_fewer = config.steps > few ? CountFlops([&] { work.Generate(few - 1); }) : 0;
-  figures.gflop_per_step = (of_few + static_cast<double>(config.steps - few) * (of_few - of_fewer)) / 1e9;
-  figures.times = MeasureTimes({.rounds = config.rounds, .seconds = config.seconds}, progress, [&] { work.Generate(config.steps); });
+  const Tensor latents = NormalTensor(seed.With("latents"), shape);
+  figures.images = batch;
+  const auto measure = [&](double flops, const std::function<void()>& work) {
+    figures.gflop_per_step = flops / 1e9;
+    figures.times = MeasureTimes(rounds, progress, work);
+  };
+  if (config.part == BenchPart::kUnet) {
+    const auto call = [&] { pipeline->CallUnet(latents, /*guided=*/config.guidance > 1).cpu(); };
+    measure(CountFlops(call), call);
+  } else if (config.part == BenchPart::kDecode) {
+    const auto decode = [&] { pipeline->Decode(latents, tiles).cpu(); };
+    measure(CountFlops(decode), decode);
+  } else {
+    Work work{pipeline, NormalTensor(seed.With("pixels"), {batch, 3, size, size}),
+              {.embeddings = {}, .levels = levels, .guidance = std::vector<double>(static_cast<size_t>(batch), config.guidance),
+               .embedding_noise = NormalTensor(seed.With("embedding"), {batch, pipeline->embedding_width()}), .latents = latents,
+               .latents_as_given = false, .steps = config.steps, .scheduler = config.scheduler, .prompts = {}, .negative_prompt = {}, .tiles = tiles}};
+    measure(CountViews(work, config.steps), [&] { work.Generate(config.steps); });
+  }
   progress.End();
   figures.peak_bytes = PeakMemoryBytes();
   figures.matmul_gflops = MatmulGflops(device, compute);

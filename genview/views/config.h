@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "genview/base/fields.h"
+#include "genview/diffusion/residency.h"
 #include "genview/tensor/run_options.h"
 
 namespace genview {
@@ -24,6 +25,15 @@ struct EnumNames<ViewFormat> {
   static constexpr std::pair<ViewFormat, const char*> kNames[] = {{ViewFormat::kPng, "png"}, {ViewFormat::kJpeg, "jpeg"}, {ViewFormat::kWebp, "webp"}};
 };
 
+// How latents become a picture: at once, or in tiles that overlap and fade into each other (DecodeVaeInTiles).
+enum class DecodeChoice { kAuto, kWhole, kTiles };
+
+template <>
+struct EnumNames<DecodeChoice> {
+  static constexpr std::pair<DecodeChoice, const char*> kNames[] = {
+      {DecodeChoice::kAuto, "auto"}, {DecodeChoice::kWhole, "whole"}, {DecodeChoice::kTiles, "tiles"}};
+};
+
 struct ViewsConfig {
   std::string images;             // IMAGES, see OpenSource
   Path generator;                 // diffusers pipeline folder
@@ -39,6 +49,9 @@ struct ViewsConfig {
   int64_t size = 0;               // px; 0: as the generator makes them
   ViewFormat format = ViewFormat::kPng;
   int64_t quality = 95;           // of jpeg and webp
+  int64_t per_shard = 0;          // views in a tar file; 0: a file for each
+  DecodeChoice decode = DecodeChoice::kAuto;
+  Residency keep = Residency::kAuto;
   std::string scheduler;
   std::string prompt;             // {class}: the name of the picture's class
   std::string negative_prompt;
@@ -62,6 +75,9 @@ void VisitFields(ViewsConfig& c, Visit&& visit) {
   visit("size", c.size, Range<int64_t>{0, 16384}, "pixels per side of the written views; 0: as the generator makes them");
   visit("format", c.format, Any{}, "of the written pictures: png, jpeg or webp");
   visit("quality", c.quality, Range<int64_t>{1, 100}, "of jpeg and webp");
+  visit("per_shard", c.per_shard, Range<int64_t>{0, 10'000'000}, "views in a tar shard; 0: each in a file of its own");
+  visit("decode", c.decode, Any{}, "pictures whole, in tiles that fade into each other, or auto: in tiles where whole ones would not fit into free memory");
+  visit("keep", c.keep, Any{}, "the generator's networks in memory: all, or the one at work; auto: all where they are small");
   visit("scheduler", c.scheduler, Any{}, "PNDM, DDIM, DPMSolverMultistep or EulerDiscrete; empty: the generator's own");
   visit("prompt", c.prompt, Any{}, "text, for generators with a text encoder; {class} stands for the picture's class");
   visit("negative_prompt", c.negative_prompt, Any{}, "text that guidance leads away from");

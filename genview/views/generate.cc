@@ -38,7 +38,8 @@ class ViewsRun {
 
  private:
   std::vector<ViewRow> WantedRows() const;
-  Json Settings() const;
+  Json Settings(bool tiles) const;
+  bool ChooseTiles() const;
   std::vector<int64_t> ViewsToCompute() const;
   void FillSlot(Slot& slot, int64_t view) const;
   void MakeBatch(Batch& batch);
@@ -66,6 +67,7 @@ class ViewsRun {
   std::optional<ViewNoiseSource> noise_;
   std::optional<ViewFolder> folder_;
   std::optional<ViewDump> dump_;
+  bool tiles_ = false;
   SkippedLog skipped_;
   ViewsSummary summary_;
 };
@@ -80,7 +82,7 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
     : config_(config), progress_(progress), group_(group), levels_(NoiseLevels::Open(config)), device_(ChooseDevice(config.run.device)), compute_(ComputeOf(config, device_)) {
   const Json request = ViewsRequest(config_);
   source_ = OpenSource(config_.images);
-  pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_);
+  pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_, config_.keep);
   if (levels_.highest() >= pipeline_->levels()) {
     throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels_.highest(), pipeline_->levels() - 1),
                       .where = "noise_level, levels, ratios",
@@ -92,15 +94,16 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   if (config_.run.batch == 0) config_.run.batch = AutoViewBatch(device_, noise_->latent_shape());
   // Which pictures are computed together is the same in all processes: process 0 says it, whatever machines the others have.
   if (!ParseInt(group_.Broadcast(std::to_string(config_.run.batch)), config_.run.batch)) GENVIEW_CHECK(false, "no batch size");
+  tiles_ = group_.Broadcast(ChooseTiles() ? "tiles" : "") == "tiles";
   if (!config_.dump.empty()) dump_.emplace();
   CheckPrompts();
   std::vector<ViewRow> wanted = WantedRows();
   if (group_.rank() == 0) {
-    folder_.emplace(config_.out, Settings(), std::move(wanted), /*redo=*/dump_.has_value());
+    folder_.emplace(config_.out, Settings(tiles_), std::move(wanted), /*redo=*/dump_.has_value(), config_.per_shard);
     WriteJson(config_.out / "request.json", request);
   }
   group_.Broadcast("");  // the folder is as it should be
-  if (group_.rank() != 0) folder_.emplace(config_.out, std::move(wanted), group_.rank());
+  if (group_.rank() != 0) folder_.emplace(config_.out, std::move(wanted), group_.rank(), config_.per_shard);
   group_.Barrier();  // nothing is added before all have seen what is there, so that all count the same turns
 }
 
@@ -153,32 +156,53 @@ std::vector<ViewRow> ViewsRun::WantedRows() const {
 }
 
 // What a picture depends on and its row does not say. The batch size changes pictures to rounding only.
-Json ViewsRun::Settings() const {
+Json ViewsRun::Settings(bool tiles) const {
   Json settings = {{"format", 1}, {"size", config_.size}, {"prompt", config_.prompt}, {"noise", noise_->fingerprint()},
                    {"precision", compute_ == at::kFloat ? "fp32" : compute_ == at::kHalf ? "fp16" : "bf16"}};
   if (!config_.negative_prompt.empty()) settings["negative_prompt"] = config_.negative_prompt;
   if (config_.format != ViewFormat::kPng) settings["quality"] = config_.quality;
+  if (config_.per_shard > 0) settings["per_shard"] = config_.per_shard;
+  if (tiles) settings["decode"] = "tiles";
   return settings;
 }
 
+// A folder that was begun goes on as it was begun, however much memory is free now.
+bool ViewsRun::ChooseTiles() const {
+  const Path file = config_.out / "settings.json";
+  if (config_.decode == DecodeChoice::kAuto && std::filesystem::exists(file)) {
+    const std::string there = ReadFile(file);
+    for (const bool tiles : {false, true}) {
+      if (there == Settings(tiles).dump(2) + "\n") return tiles;
+    }
+  }
+  return DecodesInTiles(config_.decode, *pipeline_, noise_->latent_shape(), config_.run.batch);
+}
+
+constexpr int64_t kNoView = -1;  // fills up a short batch
+
 // All views of every batch that has one to make, in order: a batch is computed whole or not at all. Of several processes each
-// takes its turn; the tensors of --dump lie in one process.
+// takes its turn, or its shards; the tensors of --dump lie in one process.
 std::vector<int64_t> ViewsRun::ViewsToCompute() const {
   std::vector<int64_t> views;
-  int64_t turn = 0;
-  const auto is_mine = [&] { return dump_ ? group_.rank() == 0 : turn++ % group_.size() == group_.rank(); };
-  for (int64_t begin = 0; begin < summary_.asked; begin += config_.run.batch) {
-    const int64_t end = std::min(begin + config_.run.batch, summary_.asked);
+  const int64_t batch = config_.run.batch, per_shard = config_.per_shard;
+  int64_t batches = 0;
+  for (int64_t begin = 0, end = 0; begin < summary_.asked; begin = end) {
+    end = std::min(begin + batch, summary_.asked);
+    // No batch is in two shards: a process packs those that it takes.
+    if (per_shard > 0) end = std::min(end, (begin / per_shard + 1) * per_shard);
     bool missing = false;
     for (int64_t view = begin; view < end; ++view) missing = missing || IsToMake(view);
-    if (!missing || !is_mine()) continue;
-    for (int64_t view = begin; view < end; ++view) views.push_back(view);
+    if (!missing) continue;
+    const int64_t turn = per_shard > 0 ? begin / per_shard : batches++;
+    if (group_.rank() != (dump_ ? 0 : turn % group_.size())) continue;
+    for (int64_t view = begin; view < begin + batch; ++view) views.push_back(view < end ? view : kNoView);
   }
   return views;
 }
 
 void ViewsRun::FillSlot(Slot& slot, int64_t view) const {
   slot.view = view;
+  if (view == kNoView) return;
   if (folder_->wanted(view).noise_level < 0) {
     slot.fault = Format("not in {}", config_.ratios.string());
     return;
@@ -237,6 +261,7 @@ UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batc
     request.levels.push_back(row.noise_level);
     request.prompts.push_back(row.prompt);
   }
+  request.tiles = tiles_;
   request.embeddings = pipeline.EncodeImages(at::stack(pixels));
   request.latents = at::stack(latents);
   request.embedding_noise = at::stack(noises);
@@ -253,7 +278,7 @@ void ViewsRun::MakeAgainInFp32(const Batch& batch, UnclipViews& views, std::vect
     places.push_back(i);
   }
   if (bad.empty() || compute_ == at::kFloat) return;
-  if (exact_ == nullptr) exact_ = UnclipPipeline::Open(config_.generator, device_, at::kFloat);
+  if (exact_ == nullptr) exact_ = UnclipPipeline::Open(config_.generator, device_, at::kFloat, config_.keep);
   const UnclipViews again = Generate(*exact_, bad, nullptr, nullptr);
   for (size_t i = 0; i < bad.size(); ++i) {
     views.pictures[static_cast<int64_t>(places[i])].copy_(again.pictures[static_cast<int64_t>(i)]);
@@ -284,6 +309,7 @@ void ViewsRun::WriteBatch(const Batch& batch, const UnclipViews& views, const st
 }
 
 void ViewsRun::MakeBatch(Batch& batch) {
+  std::erase_if(batch, [](const Slot& slot) { return slot.view == kNoView; });
   for (const Slot& slot : batch) {
     if (!slot.fault.empty()) LeaveOut(slot.view, slot.fault);
   }
@@ -315,19 +341,24 @@ ViewsSummary ViewsRun::Run() {
   }
   // With several processes each shows what it makes itself.
   const int64_t before = group_.size() > 1 ? folder_->count() : 0;
-  progress_.Begin("views", group_.size() > 1 ? static_cast<int64_t>(views.size()) : summary_.asked, "views");
+  progress_.Begin("views", group_.size() > 1 ? std::ssize(views) - std::count(views.begin(), views.end(), kNoView) : summary_.asked, "views");
   OrderedBatches<Batch> batches({.begin = 0, .end = static_cast<int64_t>(views.size()), .batch = config_.run.batch,
                                  .threads = std::min<int64_t>(ResolveThreads(config_.run.threads), config_.run.batch), .ahead = 2},
                                 [](int64_t, int64_t count) { return Batch(static_cast<size_t>(count)); },
                                 [&](Batch& batch, int64_t slot, int64_t position) {
                                   FillSlot(batch[static_cast<size_t>(slot)], views[static_cast<size_t>(position)]);
                                 });
+  int64_t shard = -1;  // that is being filled
   for (Batch batch; batches.Next(batch);) {
     progress_.ThrowIfStopped();
     group_.Check();
+    const int64_t next = config_.per_shard > 0 ? batch.front().view / config_.per_shard : -1;
+    if (next != shard && shard >= 0) folder_->PackShard(shard);
+    shard = next;
     MakeBatch(batch);
     progress_.Update(folder_->count() - before, batches.WaitShare());
   }
+  if (shard >= 0) folder_->PackShard(shard);
   if (!Gathered()) return summary_;
   folder_->Finish();
   for (int64_t view = 0; view < summary_.asked; ++view) {

@@ -60,7 +60,7 @@ Probe::Probe(const ViewsConfig& config, Progress& progress)
   const NoiseLevels levels = NoiseLevels::Open(config_);
   source_ = OpenSource(config_.images);
   const auto start = Clock::now();
-  pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_);
+  pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_, config_.keep);
   plan_.open_seconds = SecondsSince(start);
   if (levels.highest() >= pipeline_->levels()) {
     throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels.highest(), pipeline_->levels() - 1),
@@ -107,7 +107,8 @@ double Probe::Once(int64_t batch, int64_t steps) {
                         .guidance = std::vector<double>(static_cast<size_t>(batch), config_.guidance),
                         .embedding_noise = NormalTensor(seed.With("embedding"), {batch, pipeline_->embedding_width()}),
                         .latents = NormalTensor(seed.With("latents"), latents), .latents_as_given = false, .steps = steps, .scheduler = config_.scheduler,
-                        .prompts = std::vector<std::string>(pipeline_->has_text() ? static_cast<size_t>(batch) : 0), .negative_prompt = ""};
+                        .prompts = std::vector<std::string>(pipeline_->has_text() ? static_cast<size_t>(batch) : 0), .negative_prompt = "",
+                        .tiles = DecodesInTiles(config_.decode, *pipeline_, shape_, batch)};
   const UnclipViews views = pipeline_->Generate(request);
   std::vector<double> bytes(static_cast<size_t>(batch));
   at::parallel_for(0, batch, 1, [&](int64_t begin, int64_t end) {

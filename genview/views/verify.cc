@@ -7,17 +7,24 @@
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/data/ordered_batches.h"
+#include "genview/data/generated_views.h"
 #include "genview/data/source.h"
+#include "genview/data/tar_writer.h"
 #include "genview/image/image.h"
 #include "genview/records/records.h"
 #include "genview/views/generate.h"
+#include "genview/views/noise_levels.h"
 #include "genview/views/request.h"
+#include "genview/views/view_folder.h"
 #include "genview/views/view_noise.h"
 
 namespace genview {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kLost = "lost.jsonl";
+constexpr const char* kSettings = "settings.json";
 
 struct Checked {
   ViewRow row;
@@ -26,7 +33,10 @@ struct Checked {
   std::string hash;     // of the file as it is
 };
 
-constexpr uint64_t kMostBytes = uint64_t{1} << 30;
+// A run that was stopped has written some views twice: when they were made, and when their shard was packed, or packed anew.
+bool IsPackedSince(const ViewRow& before, const ViewRow& row) {
+  return before.file == row.file && !row.shard.empty() && (before.shard.empty() || (before.shard == row.shard && before.offset != row.offset));
+}
 
 // The rows of a manifest; lines that are none are problems of their own. A torn last line is what a kill leaves: it is left
 // out here and by the next run.
@@ -40,6 +50,10 @@ std::vector<Checked> ReadRows(const Path& manifest, std::vector<std::string>& pr
     try {
       Checked checked{.row = ViewRowFromJson(ParseJson(lines[i], where), where), .line = lines[i], .problem = "", .hash = ""};
       const auto [place, is_new] = seen.emplace(std::pair(checked.row.id, checked.row.index), rows.size());
+      if (!is_new && IsPackedSince(rows[place->second].row, checked.row)) {
+        rows[place->second] = std::move(checked);
+        continue;
+      }
       if (!is_new) checked.problem = Format("{}: the view of {} is there twice", where, checked.row.id);
       rows.push_back(std::move(checked));
     } catch (const Error& error) {
@@ -50,40 +64,91 @@ std::vector<Checked> ReadRows(const Path& manifest, std::vector<std::string>& pr
 }
 
 // What is wrong with a row's file, "" for nothing.
-std::string FaultOfFile(const Path& path, const ViewRow& row, int64_t size, std::string& hash) {
+std::string FaultOfFile(const Path& folder, const ViewRow& row, int64_t size, std::string& hash) {
   std::error_code code;
-  if (!fs::is_regular_file(path, code)) return "the file is not there";
-  if (fs::file_size(path, code) > kMostBytes) return "the file is larger than any picture";
-  const std::string bytes = ReadFile(path, kMostBytes);
-  hash = Fingerprint(bytes);
-  if (row.bytes != 0 && row.bytes != bytes.size()) return Format("the file has {} bytes, the row says {}", bytes.size(), row.bytes);
+  const Path path = folder / (row.shard.empty() ? row.file : row.shard);
+  if (!fs::is_regular_file(path, code)) return Format("the {} is not there", row.shard.empty() ? "file" : "shard");
+  const Outcome<std::string> bytes = ReadViewBytes(folder, row);
+  if (!bytes) return bytes.reason();
+  hash = Fingerprint(*bytes);
+  if (row.bytes != 0 && row.bytes != bytes->size()) return Format("the file has {} bytes, the row says {}", bytes->size(), row.bytes);
   if (!row.hash.empty() && row.hash != hash) return "the file's contents are not those that were written";
-  const Outcome<Image> image = DecodeImage(bytes);
+  const Outcome<Image> image = DecodeImage(*bytes);
   if (!image) return Format("the file is no picture: {}", image.reason());
   if (size > 0 && (image->width != size || image->height != size)) return Format("the picture is {} x {}, asked for were {}", image->width, image->height, size);
   if (std::all_of(image->pixels.begin(), image->pixels.end(), [](uint8_t value) { return value == 0; })) return "the picture is black";
   return "";
 }
 
-std::string FaultOfRow(const ViewRow& row, const std::optional<ViewsConfig>& asked) {
+// What the manifest should say, by picture and view, as far as the pictures can be asked.
+using Wanted = std::map<std::pair<std::string, int64_t>, ViewRow>;
+
+Wanted WantedRows(const ViewsConfig& asked) {
+  const auto source = OpenSource(asked.images);
+  const NoiseLevels levels = NoiseLevels::Open(asked);
+  const std::vector<std::string> names = ViewFileNames(*source, asked.per_image, ViewEnding(asked.format));
+  Wanted wanted;
+  for (size_t view = 0; view < names.size(); ++view) {
+    const SourceItem& item = source->item(static_cast<int64_t>(view) / asked.per_image);
+    ViewRow row;
+    row.id = item.id;
+    row.index = static_cast<int64_t>(view) % asked.per_image;
+    row.file = names[view];
+    row.noise_level = levels.For(item, row.index).value_or(-1);
+    if (asked.per_shard > 0) row.shard = ShardName(static_cast<int64_t>(view) / asked.per_shard);
+    wanted.emplace(std::pair(row.id, row.index), std::move(row));
+  }
+  return wanted;
+}
+
+std::optional<Wanted> TryWantedRows(const std::optional<ViewsConfig>& asked) {
+  try {
+    return asked ? std::optional(WantedRows(*asked)) : std::nullopt;
+  } catch (const Error&) {
+    return std::nullopt;  // the pictures have gone since: the views can still be compared with their rows
+  }
+}
+
+std::string FaultOfRow(const ViewRow& row, const std::optional<ViewsConfig>& asked, const std::optional<Wanted>& wanted) {
   if (!asked) return "";
+  if (row.index >= asked->per_image) return Format("view {} of {} asked for", row.index, asked->per_image);
   if (row.steps != asked->steps) return Format("made with {} steps, asked for were {}", row.steps, asked->steps);
   if (row.guidance != asked->guidance) return Format("made with guidance {}, asked for was {}", row.guidance, asked->guidance);
   if (row.seed != ViewSeed(asked->run.seed, row.id, row.index)) return "made with another seed than the folder's";
-  if (row.index >= asked->per_image) return Format("view {} of {} asked for", row.index, asked->per_image);
+  const bool one_prompt = asked->prompt.find("{class}") == std::string::npos;
+  if (one_prompt && row.prompt != asked->prompt) return Format("made with the prompt \"{}\", asked for was \"{}\"", row.prompt, asked->prompt);
+  if (!wanted) return "";
+  const auto found = wanted->find({row.id, row.index});
+  if (found == wanted->end()) return Format("there is no picture {}", row.id);
+  if (row.file != found->second.file) return Format("the view of {} should be {}", row.id, found->second.file);
+  if (row.noise_level != found->second.noise_level) return Format("made with noise level {}, asked for was {}", row.noise_level, found->second.noise_level);
+  const std::string& shard = found->second.shard;
+  if (!row.shard.empty() && row.shard != shard) return Format("the view of {} should be in {}", row.id, shard.empty() ? "a file of its own" : shard);
   return "";
 }
 
-void CheckRows(const Path& folder, std::vector<Checked>& rows, const std::optional<ViewsConfig>& asked, Progress& progress) {
+// Rows that say otherwise than most, where all must say the same.
+void MarkOtherGenerators(std::vector<Checked>& rows) {
+  std::map<std::pair<std::string, std::string>, int64_t> counts;
+  for (const Checked& row : rows) ++counts[{row.row.generator, row.row.scheduler}];
+  const auto most = std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  for (Checked& row : rows) {
+    if (!row.problem.empty() || std::pair(row.row.generator, row.row.scheduler) == most->first) continue;
+    row.problem = Format("{}: made with another generator or scheduler than the others", row.row.file);
+  }
+}
+
+void CheckRows(const Path& folder, std::vector<Checked>& rows, const std::optional<ViewsConfig>& asked, const std::optional<Wanted>& wanted, Progress& progress) {
   progress.Begin("views verify", static_cast<int64_t>(rows.size()), "views");
+  MarkOtherGenerators(rows);
   const int64_t size = asked ? asked->size : 0;
   OrderedBatches<int64_t> batches({.begin = 0, .end = static_cast<int64_t>(rows.size()), .batch = 64, .threads = ResolveThreads(0), .ahead = 2},
                                   [](int64_t, int64_t count) { return count; },
                                   [&](int64_t&, int64_t, int64_t position) {
                                     Checked& row = rows[static_cast<size_t>(position)];
                                     if (!row.problem.empty()) return;
-                                    std::string fault = FaultOfRow(row.row, asked);
-                                    if (fault.empty()) fault = FaultOfFile(folder / row.row.file, row.row, size, row.hash);
+                                    std::string fault = FaultOfRow(row.row, asked, wanted);
+                                    if (fault.empty()) fault = FaultOfFile(folder, row.row, size, row.hash);
                                     if (!fault.empty()) row.problem = Format("{}: {}", row.row.file, fault);
                                   });
   int64_t done = 0;
@@ -110,14 +175,57 @@ void CheckRows(const Path& folder, std::vector<Checked>& rows, const std::option
   progress.End();
 }
 
+// Whether a shard is byte for byte what the rows of all its views say: for each of them, in order, a header, the picture and
+// zeros up to the next block; and the end of the file. "" for a good one.
+std::string FaultOfShard(const Path& file, std::vector<const ViewRow*> rows) {
+  std::sort(rows.begin(), rows.end(), [](const ViewRow* a, const ViewRow* b) { return a->offset < b->offset; });
+  const MappedFile mapped(file);
+  uint64_t at = 0;
+  const auto comes = [&](const std::string& wanted) {
+    const bool same = at <= mapped.size() && mapped.text().substr(at, wanted.size()) == wanted;
+    at += wanted.size();
+    return same;
+  };
+  for (const ViewRow* row : rows) {
+    const uint64_t begin = at;
+    if (!comes(TarHeader(row->file, row->bytes)) || at != row->offset) return Format("the shard is not as it was written, from byte {} on", begin);
+    at += row->bytes;
+    if (!comes(TarPadding(row->bytes))) return Format("the shard is not as it was written, at byte {}", at);
+  }
+  return comes(TarEnd()) && at == mapped.size() ? "" : Format("the shard holds something else beside its views, from byte {} on", at - TarEnd().size());
+}
+
+// Shards that are not as they should be -> why. "": because of one of their rows, which says itself what is wrong.
+std::map<std::string, std::string> BrokenShards(const Path& folder, const std::vector<Checked>& rows, const std::optional<ViewsConfig>& asked) {
+  std::map<std::string, std::vector<const ViewRow*>> shards;
+  std::map<std::string, std::string> broken;
+  for (const Checked& row : rows) {
+    if (row.row.shard.empty()) continue;
+    shards[row.row.shard].push_back(&row.row);
+    if (!row.problem.empty()) broken.emplace(row.row.shard, "");
+  }
+  for (const auto& [shard, members] : shards) {
+    if (broken.count(shard) != 0) continue;
+    std::string fault = FaultOfShard(folder / shard, members);
+    if (fault.empty() && asked && asked->per_shard == 0) fault = "the views are in a shard, asked for were files of their own";
+    if (!fault.empty()) broken.emplace(shard, std::move(fault));
+  }
+  return broken;
+}
+
+// What a view can be written to: a damaged row may name any other file of the folder, which must stay.
+bool IsOfViews(const Path& file) {
+  const std::string ending = Lower(file.extension().string());
+  return ending == ".png" || ending == ".jpg" || ending == ".webp" || IsShardName(file.filename().string());
+}
+
 std::vector<std::string> FilesWithoutRow(const Path& folder, const std::vector<Checked>& rows) {
   std::set<std::string> known;
-  for (const Checked& row : rows) known.insert(Path(row.row.file).lexically_normal().generic_string());
+  for (const Checked& row : rows) known.insert(Path(row.row.shard.empty() ? row.row.file : row.row.shard).lexically_normal().generic_string());
   std::vector<std::string> files;
   std::error_code code;
   for (fs::recursive_directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
-    const std::string ending = Lower(it->path().extension().string());
-    if (!it->is_regular_file(code) || (ending != ".png" && ending != ".jpg" && ending != ".webp")) continue;
+    if (!it->is_regular_file(code) || !IsOfViews(it->path())) continue;
     const std::string name = it->path().lexically_relative(folder).generic_string();
     if (known.count(name) == 0) files.push_back(name);
   }
@@ -125,19 +233,29 @@ std::vector<std::string> FilesWithoutRow(const Path& folder, const std::vector<C
   return files;
 }
 
-// How many views there should be; -1 where the pictures cannot be asked.
-int64_t AskedViews(const std::optional<ViewsConfig>& asked) {
-  if (!asked) return -1;
-  try {
-    return OpenSource(asked->images)->size() * asked->per_image;
-  } catch (const Error&) {
-    return -1;
-  }
-}
-
-int64_t CountLost(const Path& folder) {
-  const Path lost = folder / "lost.jsonl";
-  return fs::exists(lost) ? static_cast<int64_t>(ReadViewTable(lost).size()) : 0;
+// What the folder's other tables have wrong. `lost`: how many views are in lost.jsonl, -1 where it cannot be read.
+std::vector<std::string> FaultsOfTables(const Path& folder, const std::optional<ViewsConfig>& asked, int64_t& lost) {
+  std::vector<std::string> faults;
+  const auto check = [&](const char* name, auto&& read) {
+    try {
+      if (fs::exists(folder / name)) read(folder / name);
+    } catch (const Error& error) {
+      faults.push_back(Format("{}: {}", name, error.text().what));
+    }
+  };
+  check(kLost, [&](const Path& file) {
+    lost = -1;
+    lost = static_cast<int64_t>(ReadViewTable(file).size());
+  });
+  if (!asked) return faults;
+  if (!fs::exists(folder / kSettings)) faults.push_back(Format("{}: the file is not there", kSettings));
+  check(kSettings, [&](const Path& file) {
+    const Json settings = ReadJson(file);
+    if (!settings.is_object() || settings.value("size", Json()) != Json(asked->size) || settings.value("prompt", Json()) != Json(asked->prompt)) {
+      faults.push_back(Format("{}: not what the folder was asked for", kSettings));
+    }
+  });
+  return faults;
 }
 
 // Pictures that could not be read, or have no ratio, have no view either.
@@ -166,34 +284,57 @@ VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress) {
   }
   VerifyReport report;
   std::vector<Checked> rows = fs::exists(manifest) ? ReadRows(manifest, report.problems) : std::vector<Checked>{};
-  CheckRows(config.folder, rows, asked, progress);
+  const std::optional<Wanted> all = TryWantedRows(asked);
+  CheckRows(config.folder, rows, asked, all, progress);
+  int64_t lost = 0;  // -1: the table cannot be read
+  for (std::string& fault : FaultsOfTables(config.folder, asked, lost)) report.problems.push_back(std::move(fault));
+  const std::map<std::string, std::string> broken = BrokenShards(config.folder, rows, asked);
   const std::vector<std::string> strangers = FilesWithoutRow(config.folder, rows);
+  int64_t loose = 0;
   for (const Checked& row : rows) {
-    if (row.problem.empty()) ++report.rows;
-    else report.problems.push_back(row.problem);
+    if (!row.problem.empty()) report.problems.push_back(row.problem);
+    else ++report.rows, loose += row.row.shard.empty() ? 1 : 0;
   }
-  for (const std::string& file : strangers) report.problems.push_back(Format("{}: a picture without a row", file));
-  const int64_t wanted = AskedViews(asked);
-  if (wanted >= 0) report.missing = std::max<int64_t>(0, wanted - report.rows - CountLost(config.folder) - CountSkipped(config.folder, asked->per_image));
+  for (const auto& [shard, fault] : broken) {
+    if (!fault.empty()) report.problems.push_back(Format("{}: {}", shard, fault));
+  }
+  if (asked && asked->per_shard > 0 && loose > 0) report.problems.push_back(Format("{} views are in no shard yet", loose));
+  for (const std::string& file : strangers) report.problems.push_back(Format("{}: a {} without a row", file, file.ends_with(".tar") ? "shard" : "picture"));
+  if (all) report.missing = std::max<int64_t>(0, std::ssize(*all) - report.rows - std::max<int64_t>(0, lost) - CountSkipped(config.folder, asked->per_image));
   if (!config.repair || (report.problems.empty() && report.missing == 0)) return report;
   if (!asked) {
     throw Error({.what = "the folder does not say what it was made from", .where = (config.folder / "request.json").string(),
                  .next = "run the `genview views` command of this folder again: it makes what is missing"});
   }
-  // First the good rows alone, then no file that is not in them: stopped between, the next run makes the rest as well.
+  // What is good in a broken shard gets files of its own; then come the good rows alone, and then no file that is not in them.
+  // Stopped between, the next repair does the rest.
   std::string text;
   std::set<std::string> good;
-  for (const Checked& row : rows) {
+  for (Checked& row : rows) {
     if (!row.problem.empty()) continue;
+    if (broken.count(row.row.shard) != 0) {
+      const Outcome<std::string> bytes = ReadViewBytes(config.folder, row.row);
+      if (!bytes) continue;
+      WriteFile(config.folder / row.row.file, *bytes);
+      row.row.shard.clear();
+      row.row.offset = 0;
+      row.line = ViewRowToJson(row.row).dump();
+    }
     text += row.line + "\n";
-    good.insert(row.row.file);
+    good.insert(row.row.shard.empty() ? row.row.file : row.row.shard);
   }
   WriteFile(manifest, text);
   std::error_code code;
+  if (lost < 0) fs::remove(config.folder / kLost, code);  // what was lost is tried again, and is so again
   for (const Checked& row : rows) {
-    if (!row.problem.empty() && good.count(row.row.file) == 0) fs::remove(config.folder / row.row.file, code);
+    if (!row.problem.empty() && good.count(row.row.file) == 0 && IsOfViews(row.row.file)) fs::remove(config.folder / row.row.file, code);
   }
-  for (const std::string& file : strangers) fs::remove(config.folder / file, code);
+  for (const auto& [shard, fault] : broken) {
+    if (IsOfViews(shard)) fs::remove(config.folder / shard, code);
+  }
+  for (const std::string& file : strangers) {
+    if (good.count(file) == 0) fs::remove(config.folder / file, code);
+  }
   report.made = GenerateViews(*asked, progress).made;
   return report;
 }

@@ -6,12 +6,14 @@
 #include <map>
 
 #include "genview/base/text.h"
+#include "genview/data/generated_views.h"
 #include "genview/image/image.h"
 #include "genview/records/records.h"
 #include "genview/views/generate.h"
 #include "genview/views/plan.h"
 #include "genview/views/request.h"
 #include "genview/views/verify.h"
+#include "genview/views/view_noise.h"
 #include "tests/source_dir.h"
 
 namespace genview {
@@ -50,6 +52,12 @@ class Verify : public testing::Test {
     WriteFile(config_.out / "manifest.jsonl", text);
   }
 
+  struct Damage {
+    const char* word;            // in what is said of it
+    std::function<void()> make;  // to a whole folder
+  };
+  void ExpectMended(const std::vector<Damage>& damages);
+
   Progress quiet_;
   Path folder_;
   ViewsConfig config_;
@@ -64,51 +72,178 @@ TEST_F(Verify, AWholeFolderHasNoProblems) {
 }
 
 // Each kind of damage is named, and repaired to the bytes that were there.
-TEST_F(Verify, EveryDamageIsNamedAndMended) {
-  GenerateViews(config_, quiet_);
+void Verify::ExpectMended(const std::vector<Damage>& damages) {
   const auto whole = Files();
-  const auto rows = Rows();
-  const Path first = config_.out / rows[0].file, second = config_.out / rows[1].file;
-  const std::string manifest = whole.at("manifest.jsonl");
-  struct Damage {
-    const char* word;
-    std::function<void()> make;
-  };
-  const auto change = [&](auto&& one) {
-    auto changed = rows;
-    one(changed[2]);
-    WriteRows(changed);
-  };
-  const std::vector<Damage> damages = {
-      {"not there", [&] { fs::remove(first); }},
-      {"bytes", [&] { WriteFile(first, ReadFile(first) + "x"); }},
-      {"bytes", [&] { WriteFile(first, ""); }},
-      {"contents", [&] { std::string bytes = ReadFile(first); bytes[bytes.size() / 2] ^= 1; WriteFile(first, bytes); }},
-      {"the file", [&] { fs::rename(first, folder_ / "x"), fs::rename(second, first), fs::rename(folder_ / "x", second); }},
-      {"black", [&] { const std::string black = EncodePng(Image(16, 16)); WriteFile(first, black); auto changed = rows; changed[0].hash.clear(); changed[0].bytes = 0; WriteRows(changed); }},
-      {"no picture", [&] { WriteFile(first, "text"); auto changed = rows; changed[0].hash.clear(); changed[0].bytes = 0; WriteRows(changed); }},
-      {"same picture", [&] { WriteFile(first, ReadFile(second)); auto changed = rows; changed[0].hash = rows[1].hash; changed[0].bytes = rows[1].bytes; WriteRows(changed); }},
-      {"without a row", [&] { WriteFile(config_.out / "stranger.png", "x"); }},
-      {"without a row", [&] { WriteRows({rows.begin() + 1, rows.end()}); }},
-      {"line 1", [&] { WriteFile(config_.out / "manifest.jsonl", "{]\n" + manifest); }},
-      {"line 2", [&] { WriteFile(config_.out / "manifest.jsonl", manifest.substr(0, manifest.find('\n') + 1) + "{}\n" + manifest.substr(manifest.find('\n') + 1)); }},
-      {"there twice", [&] { WriteFile(config_.out / "manifest.jsonl", manifest + manifest); }},
-      {"steps", [&] { change([](ViewRow& row) { row.steps = 7; }); }},
-      {"guidance", [&] { change([](ViewRow& row) { row.guidance = 1.5; }); }},
-      {"seed", [&] { change([](ViewRow& row) { row.seed += 1; }); }},
-      {"not a path inside", [&] { change([](ViewRow& row) { row.file = "../x.png"; }); }},
-      {"two rows", [&] { change([&](ViewRow& row) { row.file = rows[3].file; row.hash = rows[3].hash; row.bytes = rows[3].bytes; }); }},
-      {"without a row", [&] { fs::remove(config_.out / "manifest.jsonl"); }},
-  };
   for (const Damage& damage : damages) {
+    SCOPED_TRACE(Format("damage {}: {}", &damage - damages.data(), damage.word));
     damage.make();
     const VerifyReport report = VerifyViews({.folder = config_.out, .repair = false}, quiet_);
     const bool named = std::any_of(report.problems.begin(), report.problems.end(), [&](const std::string& p) { return p.find(damage.word) != std::string::npos; });
-    EXPECT_TRUE(named) << damage.word << ": " << Format("{}", fmt::join(report.problems, "; "));
+    EXPECT_TRUE(named) << Format("{}", fmt::join(report.problems, "; "));
     VerifyViews({.folder = config_.out, .repair = true}, quiet_);
-    EXPECT_EQ(Files(), whole) << damage.word;
-    EXPECT_TRUE(VerifyViews({.folder = config_.out, .repair = false}, quiet_).problems.empty());
+    EXPECT_EQ(Files(), whole);
+    const auto left = VerifyViews({.folder = config_.out, .repair = false}, quiet_).problems;
+    EXPECT_TRUE(left.empty()) << Format("{}", fmt::join(left, "; "));
   }
+}
+
+TEST_F(Verify, DamagedPicturesAreNamedAndMended) {
+  GenerateViews(config_, quiet_);
+  const auto rows = Rows();
+  const Path first = config_.out / rows[0].file, second = config_.out / rows[1].file;
+  // A file that is what its row says, but no view.
+  const auto forged = [&, this](const std::string& bytes) {
+    WriteFile(first, bytes);
+    auto changed = rows;
+    changed[0].hash.clear();
+    changed[0].bytes = 0;
+    WriteRows(changed);
+  };
+  ExpectMended({
+      {"not there", [&] { fs::remove(first); }},
+      {"not there", [&] { fs::remove(first), fs::create_directory(first); }},
+      {"not there", [&] { fs::remove(first), fs::create_symlink("nowhere.png", first); }},
+      {"not there", [&] { fs::remove_all(first.parent_path()); }},
+      {"bytes", [&] { WriteFile(first, ReadFile(first) + "x"); }},
+      {"bytes", [&] { WriteFile(first, ReadFile(first).substr(0, 100)); }},
+      {"bytes", [&] { WriteFile(first, ""); }},
+      {"contents", [&] { std::string bytes = ReadFile(first); bytes[bytes.size() / 2] ^= 1; WriteFile(first, bytes); }},
+      {"contents", [&] { WriteFile(first, std::string(ReadFile(first).size(), '\0')); }},
+      {"the file", [&] { fs::rename(first, folder_ / "x"), fs::rename(second, first), fs::rename(folder_ / "x", second); }},
+      {"black", [&] { forged(EncodePng(Image(16, 16))); }},
+      {"no picture", [&] { forged("text"); }},
+      {"no picture", [&] { forged(EncodePng(Image(16, 16)).substr(0, 50)); }},
+      {"same picture", [&] { WriteFile(first, ReadFile(second)); auto changed = rows; changed[0].hash = rows[1].hash; changed[0].bytes = rows[1].bytes; WriteRows(changed); }},
+      {"without a row", [&] { WriteFile(config_.out / "stranger.png", "x"); }},
+      {"without a row", [&] { WriteFile(first.parent_path() / "stranger.JPG", "x"); }},
+      {"shard without a row", [&] { WriteFile(config_.out / "views-0000.tar", "x"); }},
+  });
+}
+
+TEST_F(Verify, DamagedRowsAreNamedAndMended) {
+  GenerateViews(config_, quiet_);
+  const auto rows = Rows();
+  const std::string manifest = ReadFile(config_.out / "manifest.jsonl");
+  const size_t second_line = manifest.find('\n') + 1;
+  const auto insert = [&](const std::string& line) {
+    WriteFile(config_.out / "manifest.jsonl", manifest.substr(0, second_line) + line + manifest.substr(second_line));
+  };
+  const auto change = [&](auto one) {
+    return [&, one] {
+      auto changed = rows;
+      one(changed[2]);
+      WriteRows(changed);
+    };
+  };
+  const auto edit = [&](const char* from, const char* to) {
+    return [&, from, to] {
+      std::string text = manifest;
+      const size_t at = text.find(from, second_line);
+      ASSERT_NE(at, std::string::npos) << from;
+      WriteFile(config_.out / "manifest.jsonl", text.replace(at, std::string_view(from).size(), to));
+    };
+  };
+  ExpectMended({
+      {"without a row", [&] { fs::remove(config_.out / "manifest.jsonl"); }},
+      {"without a row", [&] { WriteFile(config_.out / "manifest.jsonl", ""); }},
+      {"without a row", [&] { WriteRows({rows.begin() + 1, rows.end()}); }},
+      {"without a row", [&] { WriteFile(config_.out / "manifest.jsonl", manifest.substr(0, manifest.size() - 10)); }},
+      {"line 1", [&] { WriteFile(config_.out / "manifest.jsonl", "{]\n" + manifest); }},
+      {"line 1", [&] { WriteFile(config_.out / "manifest.jsonl", manifest.substr(30)); }},
+      {"line 1", [&] { std::string text = manifest; text[9] = '\xff'; WriteFile(config_.out / "manifest.jsonl", text); }},
+      {"line 1", [&] { WriteFile(config_.out / "manifest.jsonl", manifest.substr(0, second_line - 1) + manifest.substr(second_line)); }},
+      {"line 2", [&] { insert("{}\n"); }},
+      {"line 2", [&] { insert("[1, 2]\n"); }},
+      {"line 2", [&] { insert("17\n"); }},
+      {"line 2", [&] { insert(std::string(50, '\0') + "\n"); }},
+      {"there twice", [&] { WriteFile(config_.out / "manifest.jsonl", manifest + manifest); }},
+      {"`id`", edit("\"id\":", "\"name\":")},
+      {"steps", edit("\"steps\":2", "\"steps\":\"2\"")},
+      {"steps", change([](ViewRow& row) { row.steps = 7; })},
+      {"guidance", change([](ViewRow& row) { row.guidance = 1.5; })},
+      {"seed", change([](ViewRow& row) { row.seed += 1; })},
+      {"noise level", change([](ViewRow& row) { row.noise_level += 1; })},
+      {"prompt", change([](ViewRow& row) { row.prompt = "a cat"; })},
+      {"another generator", change([](ViewRow& row) { row.generator = "0123"; })},
+      {"another generator", change([](ViewRow& row) { row.scheduler = "DDIMScheduler"; })},
+      {"view 3 of 1", change([](ViewRow& row) { row.index = 3; })},
+      {"below 0", change([](ViewRow& row) { row.index = -1; })},
+      {"seed", change([](ViewRow& row) { row.id = "disc/other.png"; })},
+      {"no picture", change([&](ViewRow& row) { row.id = "disc/other.png"; row.seed = ViewSeed(config_.run.seed, row.id, 0); })},
+      {"contents", change([](ViewRow& row) { row.hash[0] = row.hash[0] == '0' ? '1' : '0'; })},
+      {"bytes", change([](ViewRow& row) { row.bytes += 1; })},
+      {"not a path inside", change([](ViewRow& row) { row.file = "../x.png"; })},
+      {"not a path inside", change([](ViewRow& row) { row.file = "/x.png"; })},
+      {"should be", change([&](ViewRow& row) { fs::rename(config_.out / row.file, config_.out / "x.png"); row.file = "x.png"; })},
+      {"should be", change([](ViewRow& row) { row.file = "request.json"; })},
+      {"should be", change([&](ViewRow& row) { row.file = rows[3].file; row.hash = rows[3].hash; row.bytes = rows[3].bytes; })},
+      {"a file of its own", change([](ViewRow& row) { row.shard = "views-0000.tar"; })},
+      {"settings.json", [&] { fs::remove(config_.out / "settings.json"); }},
+      {"settings.json", [&] { WriteFile(config_.out / "settings.json", "{"); }},
+      {"settings.json", [&] { WriteFile(config_.out / "settings.json", "{\"size\": 7}"); }},
+      {"lost.jsonl", [&] { WriteFile(config_.out / "lost.jsonl", "lost\n"); }},
+  });
+}
+
+TEST_F(Verify, DamagedShardsAreNamedAndMended) {
+  config_.per_shard = 2;
+  GenerateViews(config_, quiet_);
+  const auto rows = Rows();
+  const std::string manifest = ReadFile(config_.out / "manifest.jsonl");
+  const Path first = config_.out / "views-0000.tar", second = config_.out / "views-0001.tar";
+  const auto flip = [&](uint64_t at) {
+    return [&, at] {
+      std::string bytes = ReadFile(first);
+      bytes[at] ^= 1;
+      WriteFile(first, bytes);
+    };
+  };
+  const auto change = [&](auto one) {
+    return [&, one] {
+      auto changed = rows;
+      one(changed[1]);
+      WriteRows(changed);
+    };
+  };
+  ASSERT_NE(rows[0].bytes % 512, 0u);
+  ExpectMended({
+      {"shard is not there", [&] { fs::remove(first); }},
+      {"shard is not there", [&] { fs::remove(first), fs::create_directory(first); }},
+      {"cut off", [&] { WriteFile(first, ""); }},
+      {"cut off", [&] { WriteFile(first, ReadFile(first).substr(0, rows[1].offset + 10)); }},
+      {"something else", [&] { WriteFile(first, ReadFile(first).substr(0, fs::file_size(first) - 700)); }},
+      {"something else", [&] { WriteFile(first, ReadFile(first) + "x"); }},
+      {"as it was written", flip(3)},
+      {"as it was written", flip(150)},
+      {"as it was written", flip(rows[0].offset + rows[0].bytes)},
+      {"contents", flip(rows[0].offset + 40)},
+      {"contents", [&] { WriteFile(first, std::string(fs::file_size(first), '\0')); }},
+      {"contents", [&] { fs::rename(first, folder_ / "x"), fs::rename(second, first), fs::rename(folder_ / "x", second); }},
+      {"without a row", [&] { fs::copy_file(first, config_.out / "views-0009.tar"); }},
+      {"picture without a row", [&] { fs::create_directories((config_.out / rows[0].file).parent_path()); WriteFile(config_.out / rows[0].file, "x"); }},
+      {"something else", [&] { WriteRows({rows.begin(), rows.end() - 1}); }},
+      {"as it was written", [&] { WriteRows({rows.begin() + 1, rows.end()}); }},
+      {"without a row", [&] { fs::remove(config_.out / "manifest.jsonl"); }},
+      {"there twice", [&] { WriteFile(config_.out / "manifest.jsonl", manifest + manifest); }},
+      {"contents", change([](ViewRow& row) { row.offset += 1; })},
+      {"cut off", change([](ViewRow& row) { row.offset = UINT64_MAX - 10; })},
+      {"contents", change([](ViewRow& row) { row.bytes -= 1; })},
+      {"contents", change([](ViewRow& row) { row.hash[5] = row.hash[5] == '0' ? '1' : '0'; })},
+      {"should be in", change([](ViewRow& row) { row.shard = "views-0001.tar"; })},
+      {"not a path inside", change([](ViewRow& row) { row.shard = "../views-0000.tar"; })},
+      {"not there", change([](ViewRow& row) { row.shard.clear(); })},
+      {"line 1", [&] { WriteFile(config_.out / "manifest.jsonl", manifest.substr(20)); }},
+      {"no shard yet", [&] {
+         auto changed = rows;
+         for (size_t i : {size_t{2}, size_t{3}}) {
+           const std::string bytes = *ReadViewBytes(config_.out, rows[i]);
+           WriteFile(config_.out / rows[i].file, bytes);
+           changed[i].shard.clear();
+         }
+         fs::remove(second);
+         WriteRows(changed);
+       }},
+  });
 }
 
 TEST_F(Verify, AJobThatWasCutShortIsSaidToMissViews) {

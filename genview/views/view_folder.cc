@@ -4,6 +4,8 @@
 
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
+#include "genview/data/generated_views.h"
+#include "genview/data/tar_writer.h"
 
 namespace genview {
 namespace {
@@ -58,17 +60,36 @@ std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_im
   return names;
 }
 
+std::string ShardName(int64_t shard) { return Format("views-{:04}.tar", shard); }
+
+bool IsShardName(const std::string& file) {
+  constexpr std::string_view kBegin = "views-", kEnd = ".tar";
+  uint64_t number = 0;
+  return file.starts_with(kBegin) && file.ends_with(kEnd) && file.size() > kBegin.size() + kEnd.size() &&
+         ParseUint(std::string_view(file).substr(kBegin.size(), file.size() - kBegin.size() - kEnd.size()), number);
+}
+
 static std::string PlaceKey(const ViewRow& row) { return Format("{}\t{}", row.index, row.id); }
 
-ViewFolder::ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank)
-    : folder_(folder), rows_(std::move(wanted)), done_(rows_.size(), false), rank_(rank) {
+ViewFolder::ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank, int64_t per_shard)
+    : folder_(folder), rows_(std::move(wanted)), done_(rows_.size(), false), rank_(rank), per_shard_(per_shard) {
   for (size_t i = 0; i < rows_.size(); ++i) places_.emplace(PlaceKey(rows_[i]), i);
   if (rank == 0) return;
   TakeRows(TablesOf(0), /*redo=*/false);
   log_ = std::make_unique<LineLog>(TablesOf(rank_).manifest);
 }
 
-ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo) : ViewFolder(folder, std::move(wanted), 0) {
+static void RemoveShards(const Path& folder) {
+  std::error_code code;
+  std::vector<Path> shards;
+  for (const auto& entry : fs::directory_iterator(folder, code)) {
+    if (IsShardName(entry.path().filename().string())) shards.push_back(entry.path());
+  }
+  for (const Path& shard : shards) fs::remove(shard, code);
+}
+
+ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard)
+    : ViewFolder(folder, std::move(wanted), 0, per_shard) {
   std::vector<Path> files{folder_ / "settings.json"};
   for (const ViewRow& row : rows_) files.push_back(folder_ / row.file);
   SweepPartFilesBeside(files);
@@ -80,6 +101,7 @@ ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<Vie
     others.push_back(TablesOf(0));
     for (const Tables& tables : others) fs::remove(tables.manifest, code), fs::remove(tables.lost, code);
     others.clear();
+    RemoveShards(folder_);
     WriteFile(file, settings.dump(2) + "\n");
   }
   bool foreign = TakeRows(TablesOf(0), redo);
@@ -111,23 +133,111 @@ std::vector<ViewFolder::Tables> ViewFolder::TablesOfOthers() const {
 bool ViewFolder::TakeRows(const Tables& tables, bool redo) {
   bool foreign = false;
   const auto take = [&](const Path& table, auto&& fits) {
-    for (const ViewRow& row : fs::exists(table) ? ReadViewTable(table) : std::vector<ViewRow>{}) {
+    for (ViewRow& row : fs::exists(table) ? ReadViewTable(table) : std::vector<ViewRow>{}) {
       const auto found = places_.find(PlaceKey(row));
       const bool good = !redo && found != places_.end() && Agrees(row, rows_[found->second]) && fits(row, found->second);
       foreign = foreign || !good;
-      if (good) rows_[found->second] = row;
+      if (good) rows_[found->second] = std::move(row);
     }
   };
-  take(tables.manifest, [&](const ViewRow& row, size_t view) {
-    std::error_code code;
-    const uint64_t size = fs::file_size(folder_ / row.file, code);
-    if (code || size == 0 || (row.bytes != 0 && row.bytes != size)) return false;
+  take(tables.manifest, [&](ViewRow& row, size_t view) {
+    if (!Locate(row, view)) return false;
     count_ += done_[view] ? 0 : 1;
     done_[view] = true;
     return true;
   });
   take(tables.lost, [&](const ViewRow& row, size_t view) { return !done_[view] && !row.fault.empty(); });
   return foreign;
+}
+
+// A shard may have been packed anew since its rows were written, so a member is found by its name.
+bool ViewFolder::Locate(ViewRow& row, size_t view) {
+  std::error_code code;
+  if (row.shard.empty()) {
+    const uint64_t size = fs::file_size(folder_ / row.file, code);
+    return !code && size > 0 && (row.bytes == 0 || row.bytes == size);
+  }
+  if (row.shard != ShardOf(view)) return false;
+  const Members& members = MembersOf(row.shard);
+  const auto found = members.find(row.file);
+  if (found == members.end() || found->second.size != row.bytes) return false;
+  row.offset = found->second.offset;
+  if (fs::is_regular_file(folder_ / row.file, code)) fs::remove(folder_ / row.file, code);  // a kill came before this
+  return true;
+}
+
+std::string ViewFolder::ShardOf(size_t view) const { return per_shard_ > 0 ? ShardName(static_cast<int64_t>(view) / per_shard_) : ""; }
+
+const ViewFolder::Members& ViewFolder::MembersOf(const std::string& shard) {
+  const auto [place, is_new] = members_.try_emplace(shard);
+  const Path file = folder_ / shard;
+  std::error_code code;
+  if (!is_new || !fs::is_regular_file(file, code)) return place->second;
+  try {
+    const MappedFile mapped(file);
+    const ReadAt read = [text = mapped.text()](uint64_t offset, char* out, size_t size) {
+      return offset < text.size() ? text.copy(out, size, offset) : 0;
+    };
+    for (TarMember& member : IndexTar(read, mapped.size(), file.string())) place->second.insert_or_assign(member.name, member);
+  } catch (const Error&) {
+    place->second.clear();  // what it held is made again
+  }
+  return place->second;
+}
+
+std::vector<size_t> ViewFolder::Pack(int64_t shard) {
+  const auto begin = static_cast<size_t>(shard * per_shard_), end = std::min(rows_.size(), static_cast<size_t>((shard + 1) * per_shard_));
+  const std::string name = ShardName(shard);
+  std::vector<size_t> views, loose;
+  for (size_t view = begin; view < end; ++view) {
+    if (!done_[view]) continue;
+    views.push_back(view);
+    if (rows_[view].shard.empty()) loose.push_back(view);
+  }
+  std::error_code code;
+  if (views.empty()) fs::remove(folder_ / name, code);
+  if (loose.empty() && (views.empty() || MembersOf(name).size() == views.size())) return {};
+  AtomicFile out(folder_ / name);
+  uint64_t at = 0;
+  std::vector<ViewRow> packed;
+  for (const size_t view : views) {
+    ViewRow row = rows_[view];
+    const Outcome<std::string> bytes = ReadViewBytes(folder_, row);
+    if (!bytes) {
+      throw Error({.what = Format("the view of {} cannot be read any more: {}", row.id, bytes.reason()),
+                   .where = (folder_ / (row.shard.empty() ? row.file : row.shard)).string(),
+                   .next = "run the same command again; it makes what is missing"});
+    }
+    const std::string header = TarHeader(row.file, bytes->size()), padding = TarPadding(bytes->size());
+    row.shard = name;
+    row.offset = at + header.size();
+    row.bytes = bytes->size();
+    row.hash = Fingerprint(*bytes);
+    for (const std::string* part : {&header, &*bytes, &padding}) out.Write(*part), at += part->size();
+    packed.push_back(std::move(row));
+  }
+  out.Write(TarEnd());
+  out.Commit();
+  for (size_t i = 0; i < views.size(); ++i) rows_[views[i]] = std::move(packed[i]);
+  members_.erase(name);
+  return loose;
+}
+
+void ViewFolder::RemoveFiles(const std::vector<size_t>& views) const {
+  std::error_code code;
+  for (const size_t view : views) fs::remove(folder_ / rows_[view].file, code);
+}
+
+// The shard, then its rows, then the files it was made of: killed between, all can be found, and the shard be packed again.
+void ViewFolder::PackShard(int64_t shard) {
+  const std::vector<size_t> loose = Pack(shard);
+  if (loose.empty()) return;
+  // The others' places may have changed, too.
+  for (auto view = static_cast<size_t>(shard * per_shard_); view < rows_.size() && ShardOf(view) == ShardName(shard); ++view) {
+    if (done_[view]) log_->Append(ViewRowToJson(rows_[view]).dump());
+  }
+  log_->Sync();
+  RemoveFiles(loose);
 }
 
 // Both tables in the order of the sources; what is as it should be is left alone.
@@ -174,11 +284,29 @@ void ViewFolder::Close() {
   lost_log_.reset();
 }
 
+// Those that the pictures lay in before they were packed.
+void ViewFolder::RemoveEmptyFolders() const {
+  std::set<Path> folders;
+  for (const ViewRow& row : rows_) folders.insert(Path(row.file).parent_path());
+  std::error_code code;
+  for (Path folder : folders) {
+    for (; !folder.empty() && fs::is_empty(folder_ / folder, code) && !code; folder = folder.parent_path()) fs::remove(folder_ / folder, code);
+  }
+}
+
 void ViewFolder::Finish() {
   Close();
   const std::vector<Tables> others = TablesOfOthers();
+  members_.clear();  // other processes have packed some
   for (const Tables& tables : others) TakeRows(tables, /*redo=*/false);
+  std::vector<size_t> loose;
+  for (int64_t shard = 0; per_shard_ > 0 && shard * per_shard_ < std::ssize(rows_); ++shard) {
+    const std::vector<size_t> some = Pack(shard);
+    loose.insert(loose.end(), some.begin(), some.end());
+  }
   WriteTables();
+  RemoveFiles(loose);
+  if (per_shard_ > 0) RemoveEmptyFolders();
   std::error_code code;
   for (const Tables& tables : others) fs::remove(tables.manifest, code), fs::remove(tables.lost, code);
 }

@@ -1,6 +1,9 @@
 // The folder of views: pictures under the names of their sources, and manifest.jsonl, whose rows come after their files.
 // Killed at any point, it holds whole pictures and whole rows; what it holds can be told from what is missing.
 //
+// With shards, views k * per_shard and the following are members of views-000k.tar. They are files of their own until their
+// shard is packed: out of them, and out of what an older shard of that name holds. A view's row is then written again.
+//
 //   ViewFolder folder(config.out, settings, wanted);         // wanted: the row of every view, in order, as it will be
 //   if (!folder.Has(view)) folder.WritePicture(view, bytes), folder.AddRow(view, false);
 //   folder.Finish();                                          // the manifest in the order of the sources
@@ -12,6 +15,7 @@
 #include <vector>
 
 #include "genview/data/source.h"
+#include "genview/data/tar_index.h"
 #include "genview/records/records.h"
 #include "genview/views/config.h"
 
@@ -24,14 +28,17 @@ std::string ViewEnding(ViewFormat format);
 // views would share one, both keep the id's ending ("a.jpg.png").
 std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_image, const std::string& ending = ".png");
 
+std::string ShardName(int64_t shard);             // "views-0000.tar"
+bool IsShardName(const std::string& file);
+
 class ViewFolder {
  public:
   // Rows that are there, agree with `wanted` and have their file are kept, if the folder was made with the same `settings`
   // (everything a picture depends on that no row names); all others are dropped. `redo`: nothing is kept.
-  ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo);
+  ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard = 0);
   // The same folder in process `rank` of several, once process 0 has opened it as above. Its rows go into files of its own,
   // which process 0 takes over at the end, or when the same command is run again.
-  ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank);
+  ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank, int64_t per_shard = 0);
 
   bool Has(int64_t view) const { return done_[static_cast<size_t>(view)]; }
   // A view that came out unusable in fp32, too, in this run or one before: it would be no better the next time.
@@ -42,8 +49,9 @@ class ViewFolder {
   void WritePicture(int64_t view, std::string_view bytes);
   void AddRow(int64_t view, bool retried);
   void AddLost(int64_t view, const std::string& fault);       // into lost.jsonl
+  void PackShard(int64_t shard);  // when all of its views are made, lost or left out
   void Close();   // rows are on the disk; none can be added
-  void Finish();  // process 0, after all have closed: the tables in the order of the sources
+  void Finish();  // process 0, after all have closed: all shards, and the tables in the order of the sources
 
  private:
   struct Tables {
@@ -52,13 +60,22 @@ class ViewFolder {
   Tables TablesOf(int64_t rank) const;
   std::vector<Tables> TablesOfOthers() const;
   bool TakeRows(const Tables& tables, bool redo);  // true when some were of no use
+  bool Locate(ViewRow& row, size_t view);          // false: its picture is not there
   void WriteTables() const;
+
+  using Members = std::unordered_map<std::string, TarMember>;  // by name
+  std::string ShardOf(size_t view) const;          // file name; "" without shards
+  const Members& MembersOf(const std::string& shard);  // as they are now, or were when first asked for; none in a damaged one
+  std::vector<size_t> Pack(int64_t shard);         // the views whose own files it makes superfluous
+  void RemoveFiles(const std::vector<size_t>& views) const;
+  void RemoveEmptyFolders() const;
 
   Path folder_;
   std::vector<ViewRow> rows_;
   std::vector<bool> done_;
   std::unordered_map<std::string, size_t> places_;  // by id and index
-  int64_t count_ = 0, rank_ = 0;
+  std::unordered_map<std::string, Members> members_;  // by shard
+  int64_t count_ = 0, rank_ = 0, per_shard_ = 0;
   std::unique_ptr<LineLog> log_, lost_log_;
 };
 

@@ -1,7 +1,12 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "genview/base/hash.h"
+#include "genview/base/text.h"
+#include "genview/data/generated_views.h"
+#include "genview/data/shapes.h"
 #include "genview/tensor/safetensors.h"
 #include "genview/views/bench_views.h"
 #include "genview/views/generate.h"
@@ -145,6 +150,170 @@ TEST_F(Views, ThreadsDoNotMatterAndTheBatchOnlyToRounding) {
     const auto one = DecodeImage(ReadFile(a.out / row.file)), other = DecodeImage(ReadFile(c.out / row.file));
     for (size_t i = 0; i < one->pixels.size(); ++i) ASSERT_NEAR(one->pixels[i], other->pixels[i], 1) << row.file;
   }
+}
+
+// Whatever is computed together, and in which order the pictures come: a view is the same to rounding.
+TEST_F(Views, BatchAndOrderOfThePicturesDoNotMatter) {
+  std::vector<std::string> lines;
+  for (int64_t i = 0; i < 17; ++i) {
+    const Path file = folder_ / Format("images/{:02}.png", i);
+    WriteFile(file, EncodePng(DrawShape({.count = 17, .size = 24, .seed = 5}, i).image));
+    lines.push_back(file.string() + "\n");
+  }
+  std::map<std::string, std::vector<uint8_t>> expected;
+  const auto check = [&](int64_t batch, const char* order) {
+    std::string text;
+    for (const std::string& line : lines) text += line;
+    WriteFile(folder_ / "list.txt", text);
+    ViewsConfig c = Config(Format("{}-{}", order, batch).c_str());
+    c.images = (folder_ / "list.txt").string();
+    c.run.batch = batch;
+    EXPECT_EQ(GenerateViews(c, quiet_).written, 17);
+    for (const ViewRow& row : ReadViewTable(c.out / "manifest.jsonl")) {
+      const auto image = DecodeImage(ReadFile(c.out / row.file));
+      const auto [there, is_new] = expected.try_emplace(Path(row.id).filename().string(), image->pixels);
+      for (size_t i = 0; !is_new && i < image->pixels.size(); ++i) {
+        ASSERT_NEAR(image->pixels[i], there->second[i], 1) << row.id << ", batch " << batch << ", " << order;
+      }
+    }
+  };
+  for (const int64_t batch : {1, 3, 16}) check(batch, "forwards");
+  std::reverse(lines.begin(), lines.end());
+  for (const int64_t batch : {1, 3, 16}) check(batch, "backwards");
+  std::rotate(lines.begin(), lines.begin() + 5, lines.end());
+  std::swap(lines[2], lines[11]);
+  check(3, "mixed");
+  EXPECT_EQ(expected.size(), 17u);
+}
+
+TEST_F(Views, ShardsHoldTheSamePictures) {
+  GenerateViews(Config("files"), quiet_);
+  const auto files = GeneratedViews::Open(folder_ / "files");
+  for (const int64_t batch : {2, 3}) {  // 3: more than a shard holds
+    ViewsConfig c = Config(Format("shards{}", batch).c_str());
+    c.per_shard = 2;
+    c.run.batch = batch;
+    EXPECT_EQ(GenerateViews(c, quiet_).written, 5);
+    const auto shards = GeneratedViews::Open(c.out);
+    ASSERT_EQ(shards->rows().size(), 5u);
+    for (const ViewRow& row : shards->rows()) {
+      EXPECT_EQ(*shards->ReadBytes(row.id, 0), *files->ReadBytes(row.id, 0)) << row.id;
+      EXPECT_TRUE(shards->Read(row.id, 0));
+    }
+    // As any reader of such shards sees them; nothing else lies there.
+    const auto tars = OpenSource((c.out / "views-{0000..0002}.tar").string());
+    EXPECT_EQ(tars->size(), 5);
+    EXPECT_EQ(*tars->ReadBytes(4), *files->ReadBytes(OpenSource(c.images)->item(4).id, 0));
+    std::vector<std::string> names;
+    for (const auto& [name, bytes] : Files(c.out)) names.push_back(name);
+    EXPECT_EQ(names, (std::vector<std::string>{"manifest.jsonl", "request.json", "settings.json", "views-0000.tar", "views-0001.tar", "views-0002.tar"}));
+    for (const auto& entry : fs::directory_iterator(c.out)) EXPECT_FALSE(entry.is_directory()) << entry.path();
+    const auto before = Files(c.out);
+    EXPECT_EQ(GenerateViews(c, quiet_).made, 0);
+    EXPECT_EQ(Files(c.out), before);
+  }
+}
+
+TEST_F(Views, ShardsOfAStoppedRunEndWithTheSameBytes) {
+  const auto config = [&](const char* name) {
+    ViewsConfig c = Config(name);
+    c.images = "shapes:count=11,size=24,seed=1";
+    c.per_shard = 4;
+    return c;
+  };
+  GenerateViews(config("whole"), quiet_);
+  const auto whole = Files(folder_ / "whole");
+  const auto rows = ReadViewTable(folder_ / "whole/manifest.jsonl");
+  for (int updates = 1; updates < 6; ++updates) {
+    const std::string name = "stopped" + std::to_string(updates);
+    StopsAfter stops(updates);
+    EXPECT_THROW(GenerateViews(config(name.c_str()), stops), Interrupted);
+    GenerateViews(config(name.c_str()), quiet_);
+    EXPECT_EQ(Files(folder_ / name), whole) << updates;
+  }
+  // What a kill leaves while a shard is packed: before its rows are written, among them, and before all files have gone.
+  const ViewsConfig c = config("whole");
+  for (size_t packed = 4; packed <= 8; ++packed) {
+    std::string text;
+    for (size_t i = 0; i < 8; ++i) {
+      ViewRow loose = rows[i];
+      if (i >= 4) {
+        if (i >= packed || packed < 8) WriteFile(c.out / loose.file, *ReadViewBytes(c.out, rows[i]));
+        loose.shard.clear();
+        loose.offset = 0;
+      }
+      text += ViewRowToJson(loose).dump() + "\n";
+    }
+    for (size_t i = 4; i < packed; ++i) text += ViewRowToJson(rows[i]).dump() + "\n";
+    WriteFile(c.out / "manifest.jsonl", text);
+    fs::remove(c.out / "views-0002.tar");
+    if (packed == 8) WriteFile(c.out / rows[6].file, *ReadViewBytes(c.out, rows[6]));  // not removed yet
+    const ViewsSummary done = GenerateViews(c, quiet_);
+    EXPECT_EQ(done.made, 3) << packed;
+    EXPECT_EQ(Files(c.out), whole) << packed;
+  }
+  // A shard was packed anew with one view more, and the rows' places are those of before.
+  auto changed = rows;
+  changed[1].offset = changed[0].offset;
+  changed[2].offset += 512;
+  std::string text;
+  for (const ViewRow& row : changed) text += ViewRowToJson(row).dump() + "\n";
+  WriteFile(c.out / "manifest.jsonl", text);
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 0);
+  EXPECT_EQ(Files(c.out), whole);
+  // Views that are gone are made again into their shard; a shard that cannot be read is made again whole.
+  text.clear();
+  for (size_t i = 0; i < rows.size(); ++i) text += i == 5 ? "" : ViewRowToJson(rows[i]).dump() + "\n";
+  WriteFile(c.out / "manifest.jsonl", text);
+  WriteFile(c.out / "views-0000.tar", ReadFile(c.out / "views-0000.tar").substr(0, 700));
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 5);
+  EXPECT_EQ(Files(c.out), whole);
+}
+
+TEST_F(Views, PicturesWithoutViewsLeaveNoPlaceInTheirShard) {
+  ViewsConfig c = Config();
+  c.images = (folder_ / "images").string();
+  const std::string picture = ReadFile(kGolden / "pipeline_pndm/picture0.png");
+  for (const char* name : {"a.png", "b.png"}) WriteFile(folder_ / "images" / name, "no picture");
+  for (const char* name : {"c.png", "d.png"}) WriteFile(folder_ / "images" / name, picture);
+  c.per_shard = 1;
+  EXPECT_EQ(GenerateViews(c, quiet_).written, 2);
+  EXPECT_FALSE(fs::exists(c.out / "views-0001.tar"));
+  EXPECT_TRUE(fs::exists(c.out / "views-0002.tar"));
+  // One can be read later: its shard comes, the others stay.
+  const auto before = Files(c.out);
+  WriteFile(folder_ / "images/a.png", ReadFile(kGolden / "pipeline_pndm/picture1.png"));
+  EXPECT_EQ(GenerateViews(c, quiet_).written, 3);
+  EXPECT_TRUE(fs::exists(c.out / "views-0000.tar"));
+  EXPECT_EQ(Files(c.out).at("views-0002.tar"), before.at("views-0002.tar"));
+  c.per_shard = 3;  // other shards are other files: all are made anew
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 3);
+  EXPECT_FALSE(fs::exists(c.out / "views-0002.tar"));
+}
+
+TEST_F(Views, ANetworkAtATimeAndTilesAreChoices) {
+  ViewsConfig c = Config("all");
+  GenerateViews(c, quiet_);
+  const auto all = Files(c.out);
+  c.out = folder_ / "one";
+  c.keep = Residency::kOne;
+  c.decode = DecodeChoice::kTiles;  // one tile is the whole picture
+  GenerateViews(c, quiet_);
+  auto one = Files(c.out);
+  one["request.json"] = all.at("request.json");
+  EXPECT_EQ(one, all);
+  // Larger than a tile. A folder that was begun in tiles goes on so, however much memory there is.
+  c.noise = folder_ / "noise.safetensors";
+  WriteSafetensors(c.noise, {{"latents", NormalTensor(Seed(1), {5, 4, 12, 8})}, {"embedding_noise", NormalTensor(Seed(2), {5, 6})}});
+  GenerateViews(c, quiet_);
+  const auto tiles = Files(c.out);
+  EXPECT_EQ(ReadJson(c.out / "settings.json")["decode"], "tiles");
+  c.decode = DecodeChoice::kAuto;
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 0);
+  c.decode = DecodeChoice::kWhole;
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 5);
+  const auto rows = ReadViewTable(c.out / "manifest.jsonl");
+  EXPECT_NE(ReadFile(c.out / rows[0].file), tiles.at(rows[0].file));
 }
 
 TEST_F(Views, SeveralViewsOfAPictureDiffer) {
@@ -327,6 +496,25 @@ TEST_F(Views, WrongUseIsRefusedBeforeAnythingIsMade) {
   refused([](ViewsConfig& c) { c.scheduler = "Heun"; });
   refused([](ViewsConfig& c) { c.generator.clear(); });
   refused([](ViewsConfig& c) { c.levels.clear(); });
+}
+
+TEST_F(Views, PartsCanBeMeasuredAlone) {
+  BenchViewsConfig c;
+  c.generator = kGolden / "pipeline_text";
+  c.rounds = 1;
+  c.run.batch = 2;
+  c.run.device = DeviceChoice::kCpu;
+  c.keep = Residency::kOne;
+  for (const BenchPart part : {BenchPart::kUnet, BenchPart::kDecode, BenchPart::kLoad}) {
+    c.part = part;
+    const Json figures = BenchFiguresToJson(BenchViews(c, quiet_));
+    EXPECT_GT(figures["median_ms"].get<double>(), 0);
+    if (part == BenchPart::kLoad) continue;
+    EXPECT_EQ(figures["images_per_step"], 2);
+    c.latents = 16;
+    EXPECT_GT(BenchFiguresToJson(BenchViews(c, quiet_))["gflop_per_step"].get<double>(), 2 * figures["gflop_per_step"].get<double>());
+    c.latents = 0;
+  }
 }
 
 TEST_F(Views, BenchMeasuresAndCounts) {

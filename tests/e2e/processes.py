@@ -72,6 +72,16 @@ class Processes(unittest.TestCase):
         self.good(self.views(self.path("2", "views")), 3, "mpirun")
         self.same(self.path("1"), self.path("2"))
 
+    def test_views_in_shards(self):
+        self.alone(self.views(self.path("1", "views"), "--per-shard", 5))
+        for size in (2, 3):
+            self.good(self.views(self.path(str(size), "views"), "--per-shard", 5), size)
+            self.same(self.path("1"), self.path(str(size)))
+        # What two have made and packed, three go on with.
+        os.remove(self.path("2", "views", "views-0001.tar"))
+        self.good(self.views(self.path("2", "views"), "--per-shard", 5), 3)
+        self.same(self.path("1"), self.path("2"))
+
     def test_features(self):
         words = ["features", IMAGES, "--encoder", GOLDEN, "--tokens", "--batch", 4, "--device", "cpu", "--precision", "fp32", "--out"]
         self.alone([*words, self.path("1", "f.safetensors")])

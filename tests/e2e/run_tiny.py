@@ -70,7 +70,7 @@ class RunTiny(unittest.TestCase):
         self.assertEqual(len(rows), 48)
         self.assertEqual({row["id"] for row in rows}, {line.split("\t")[0] for line in ratios[1:]})
         for row in rows:
-            self.assertTrue(os.path.exists(self.path("views", row["file"])))
+            self.assertTrue(os.path.exists(self.path("views", row["shard"])))
             for member in ("noise_level", "seed", "steps", "guidance", "generator"):
                 self.assertIn(member, row)
 
