@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 600
 
-.PHONY: all build demo test bench fuzz format install models deps clean
+.PHONY: all build demo test bench bench-full fuzz format install models deps clean
 all: build
 
 deps:
@@ -27,6 +27,11 @@ test: build
 
 bench: build
 	@bench/run.sh
+
+# Full-size networks, random weights made by the peers (9 GB of disk, an hour on two cores). ARGS: of bench/full.py, e.g.
+# ARGS="--rows unet,decode", ARGS=--tiny.
+bench-full: build
+	@bench/run.sh full $(ARGS)
 
 # Every fuzzer for FUZZ_SECONDS under AddressSanitizer and UndefinedBehaviorSanitizer; findings stay in build-fuzz/findings.
 fuzz:
