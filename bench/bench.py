@@ -21,6 +21,7 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "8"))
 ONLY = [name for name in os.environ.get("BENCH_ONLY", "").split(",") if name]
 THREADS = os.environ.get("BENCH_THREADS", "2")
 WORK = ROOT / "build/bench"
+RATE, MEMORY = "images_per_second", "peak_memory_bytes"
 TOWER, GENERATOR = ROOT / "models/demo/tower", ROOT / "models/demo/unclip"
 
 
@@ -66,46 +67,65 @@ def make_pictures(folder, count, width, height):
 
 
 def benchmarks():
+    """What is measured: ours, the peer, and the rows that one measurement of both serves."""
     photographs = os.environ.get("BENCH_IMAGES") or make_pictures(WORK / "photographs", 200, 500, 375)
     small = make_pictures(WORK / "small", 2000, 32, 32)
-    rate, memory = "images_per_second", "peak_memory_bytes"
-    loader = lambda folder, size: (ours("loader", folder, "--size", size, "--views", 2, "--seconds", SECONDS),
-                                   peer("loader_torchvision.py", folder, size, SECONDS))
-    step = lambda loss, precision, backbone="resnet18", size=32, batch=128: (
-        ours("step", "--method", "moco-v2", "--backbone", backbone, "--size", size, "--batch", batch, "--precision", "fp32" if precision == "fp32" else "auto",
-             "--queue", 4096 if size <= 64 else 65536),
-        peer("step_torch.py", loss, backbone, size, batch, precision, SECONDS))
-    # The peer takes one level for a whole batch, so images at levels of their own go through it one by one.
-    views = lambda how: (ours("views", "--generator", GENERATOR, "--batch", 16, "--steps", 20, "--seconds", SECONDS),
-                         peer("views_diffusers.py", GENERATOR, 16, 20, SECONDS, *([how] if how == "one-by-one" else [])))
-    return {
-        "loader-224": (*loader(photographs, 224), rate),
-        "loader-32": (*loader(small, 32), rate),
-        "step-resnet18-fp32-eager": (*step("torch", "fp32"), rate),
-        "step-resnet18-fp32-lightly": (*step("lightly", "fp32"), rate),
-        "step-resnet18-memory": (*step("torch", "fp32"), memory),
-        "step-resnet18-auto-against-fp32": (step("torch", "bf16")[0], step("torch", "fp32")[1], rate),
-        "step-resnet18-auto-against-bf16": (*step("torch", "bf16"), rate),
-        "views-batch16-20steps": (*views("together"), rate),
-        "views-16levels-20steps": (*views("one-by-one"), rate),
-        "features-small-tower": (ours("features", small, "--encoder", TOWER, "--batch", 256, "--seconds", SECONDS),
-                                 peer("features_open_clip.py", small, TOWER, 256, SECONDS), rate),
-        "start-help": (wall(GENVIEW, "--help"), wall(sys.executable, "-c", "import torch, torchvision, diffusers"), "seconds"),
-    }
+
+    def loader(name, folder, size):
+        return (ours("loader", folder, "--size", size, "--views", 2, "--seconds", SECONDS), peer("loader_torchvision.py", folder, size, SECONDS), {name: RATE})
+
+    def moco(rows, loss, precision, theirs, backbone="resnet18", size=32, batch=128):
+        stem = [] if size <= 64 else ["--no-small-stem"]
+        return (ours("step", "--method", "moco-v2", "--backbone", backbone, "--size", size, "--batch", batch, "--precision", precision,
+                     "--queue", 4096 if size <= 64 else 65536, *stem, "--seconds", SECONDS),
+                peer("step_torch.py", loss, backbone, size, batch, theirs, SECONDS), rows)
+
+    def method(name):
+        return (ours("step", "--method", name, "--backbone", "resnet18", "--size", 32, "--batch", 128, "--precision", "fp32", "--seconds", SECONDS),
+                peer("method_lightly.py", name, 32, 128, SECONDS), {f"step-{name}-lightly": RATE, f"step-{name}-memory": MEMORY})
+
+    def views(name, *how):
+        return (ours("views", "--generator", GENERATOR, "--batch", 16, "--steps", 20, "--seconds", SECONDS),
+                peer("views_diffusers.py", GENERATOR, 16, 20, SECONDS, *how), {name: RATE})
+
+    return [
+        loader("loader-224", photographs, 224),
+        loader("loader-32", small, 32),
+        moco({"step-resnet18-fp32-eager": RATE, "step-resnet18-memory": MEMORY}, "torch", "fp32", "fp32"),
+        moco({"step-resnet18-fp32-lightly": RATE}, "lightly", "fp32", "fp32"),
+        moco({"step-resnet18-auto-against-fp32": RATE}, "torch", "auto", "fp32"),
+        moco({"step-resnet18-auto-against-bf16": RATE}, "torch", "auto", "bf16"),
+        moco({"step-resnet50-fp32-eager": RATE, "step-resnet50-memory": MEMORY}, "torch", "fp32", "fp32", "resnet50", 224, 16),
+        moco({"step-resnet50-fp32-lightly": RATE}, "lightly", "fp32", "fp32", "resnet50", 224, 16),
+        *(method(name) for name in ("simclr", "simsiam", "byol", "swav", "moco-v3")),
+        views("views-batch16-20steps"),
+        views("views-16levels-20steps", "one-by-one"),  # the peer takes one level for a whole batch
+        (ours("features", small, "--encoder", TOWER, "--batch", 256, "--seconds", SECONDS), peer("features_open_clip.py", small, TOWER, 256, SECONDS),
+         {"features-small-tower": RATE}),
+        (ours("linear", "--images", 50000, "--width", 2048, "--classes", 10, "--rates", 9, "--seconds", SECONDS),
+         peer("linear_torch.py", 50000, 2048, 10, 9, 256, SECONDS), {"linear-50000x2048-9rates": RATE}),
+        (ours("knn", "--images", 50000, "--queries", 10000, "--width", 512, "--k", 200, "--seconds", SECONDS),
+         peer("knn_torch.py", 50000, 10000, 512, 10, 200, SECONDS), {"knn-10000-of-50000x512": RATE}),
+        (wall(GENVIEW, "--help"), wall(sys.executable, "-c", "import torch, torchvision, diffusers"), {"start-help": "seconds"}),
+    ]
+
+
+def compared(name, key, pairs):
+    ratios = [a / b if key == RATE else b / a for a, b in pairs]
+    a, b = (statistics.median(column) for column in zip(*pairs))
+    print(f"{name} {a:.4g} {b:.4g} {statistics.median(ratios):.3f} {min(ratios):.3f} {max(ratios):.3f}", flush=True)
+    return {"unit": key, "ours": a, "peer": b, "ratio": statistics.median(ratios), "min": min(ratios), "max": max(ratios), "pairs": pairs}
 
 
 def main():
     results = {}
-    for name, (a, b, key) in benchmarks().items():
-        if ONLY and name not in ONLY:
+    for mine, theirs, rows in benchmarks():
+        rows = {name: key for name, key in rows.items() if not ONLY or name in ONLY}
+        if not rows:
             continue
-        pairs = [(a()[key], b()[key]) for _ in range(REPEATS)]
-        more_is_better = key == "images_per_second"
-        ratios = [x / y if more_is_better else y / x for x, y in pairs]
-        mine, theirs = (statistics.median(column) for column in zip(*pairs))
-        print(f"{name} {mine:.4g} {theirs:.4g} {statistics.median(ratios):.3f} {min(ratios):.3f} {max(ratios):.3f}", flush=True)
-        results[name] = {"unit": key, "ours": mine, "peer": theirs, "ratio": statistics.median(ratios), "min": min(ratios),
-                         "max": max(ratios), "pairs": pairs}
+        measured = [(mine(), theirs()) for _ in range(REPEATS)]
+        for name, key in rows.items():
+            results[name] = compared(name, key, [(a[key], b[key]) for a, b in measured])
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
     report = {"machine": {"cpu": cpu, "threads": int(THREADS), "system": platform.platform()}, "repeats": REPEATS, "results": results}
     WORK.parent.mkdir(exist_ok=True)

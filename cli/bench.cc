@@ -3,6 +3,7 @@
 #include "cli/print.h"
 #include "genview/data/bench.h"
 #include "genview/eval/bench_features.h"
+#include "genview/eval/bench_scores.h"
 #include "genview/pretrain/bench_step.h"
 #include "genview/tensor/device.h"
 #include "genview/views/bench_views.h"
@@ -25,6 +26,13 @@ using LoaderArgs = BenchArgs<LoaderBenchConfig>;
 using StepArgs = BenchArgs<BenchStepConfig>;
 using FeaturesArgs = BenchArgs<BenchFeaturesConfig>;
 using ViewsArgs = BenchArgs<BenchViewsConfig>;
+using LinearArgs = BenchArgs<BenchLinearConfig>;
+using KnnArgs = BenchArgs<BenchKnnConfig>;
+
+void PrintFigures(const BenchFigures& figures, const char* unit, bool json) {
+  if (json) Print("{}\n", BenchFiguresToJson(figures).dump());
+  else Print("{}", BenchFiguresToText(figures, unit));
+}
 
 }  // namespace
 
@@ -75,9 +83,23 @@ std::vector<FieldInfo> BenchViewsFields() { return DescribeFields<ViewsArgs>(); 
 
 int RunBenchViews(const Args& args, Progress& progress) {
   const auto config = ParseFields<ViewsArgs>(args);
-  const BenchFigures figures = BenchViews(config.bench, progress);
-  if (config.json) Print("{}\n", BenchFiguresToJson(figures).dump());
-  else Print("{}", BenchFiguresToText(figures, "views"));
+  PrintFigures(BenchViews(config.bench, progress), "views", config.json);
+  return kOk;
+}
+
+std::vector<FieldInfo> BenchLinearFields() { return DescribeFields<LinearArgs>(); }
+
+int RunBenchLinear(const Args& args, Progress& progress) {
+  const auto config = ParseFields<LinearArgs>(args);
+  PrintFigures(BenchLinear(config.bench, progress), "images", config.json);
+  return kOk;
+}
+
+std::vector<FieldInfo> BenchKnnFields() { return DescribeFields<KnnArgs>(); }
+
+int RunBenchKnn(const Args& args, Progress& progress) {
+  const auto config = ParseFields<KnnArgs>(args);
+  PrintFigures(BenchKnn(config.bench, progress), "images", config.json);
   return kOk;
 }
 

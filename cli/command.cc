@@ -48,6 +48,8 @@ constexpr Command kCommands[] = {
     {"bench features", "IMAGES --encoder ENCODER [options]", "how fast an encoder goes through pictures on this machine", {"images"}, BenchFeaturesFields,
      RunBenchFeatures},
     {"bench views", "--generator GENERATOR [options]", "how fast views are generated on this machine", {}, BenchViewsFields, RunBenchViews},
+    {"bench linear", "[options]", "how fast linear classifiers on frozen features are trained on this machine", {}, BenchLinearFields, RunBenchLinear},
+    {"bench knn", "[options]", "how fast nearest neighbours vote on this machine", {}, BenchKnnFields, RunBenchKnn},
     {"inspect", "FILE", "what a weights file, checkpoint, list, table, shard or folder holds", {"file"}, InspectFields, RunInspect},
     {"doctor", "", "versions, devices, threads, memory, and a small model on each device compared with the CPU", {}, DoctorFields,
      RunDoctor},

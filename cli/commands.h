@@ -73,6 +73,12 @@ int RunBenchFeatures(const Args& args, Progress& progress);
 std::vector<FieldInfo> BenchViewsFields();
 int RunBenchViews(const Args& args, Progress& progress);
 
+std::vector<FieldInfo> BenchLinearFields();
+int RunBenchLinear(const Args& args, Progress& progress);
+
+std::vector<FieldInfo> BenchKnnFields();
+int RunBenchKnn(const Args& args, Progress& progress);
+
 std::vector<FieldInfo> ReportFields();
 int RunReport(const Args& args, Progress& progress);
 

@@ -45,10 +45,10 @@ class FinetuneTest : public testing::Test {
     config_.inputs.checkpoint = folder_ / "encoder.safetensors";
     config_.inputs.out = folder_ / "finetune.json";
     config_.inputs.run.precision = Precision::kFp32;
-    config_.epochs = 8;
-    config_.batch = 4;
-    config_.lr = 0.02;
-    config_.head_lr = 0.5;
+    config_.epochs = 30;  // enough for the running statistics to follow
+    config_.batch = 8;   // all of a fraction of 0.4: norms see both classes
+    config_.lr = 0.01;
+    config_.head_lr = 0.1;
   }
   ~FinetuneTest() override { std::filesystem::remove_all(folder_); }
 

@@ -1,6 +1,11 @@
 #include "genview/eval/knn_votes.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
 
 namespace genview {
 namespace {
@@ -12,6 +17,46 @@ Tensor UnitLength(const Tensor& x) {
   return full / full.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
 }
 
+struct Neighbour {
+  float similarity;
+  int64_t place;
+};
+bool Nearer(const Neighbour& a, const Neighbour& b) {
+  return a.similarity != b.similarity ? a.similarity > b.similarity : a.place < b.place;
+}
+
+// The k nearest of a row of numbers that come in pieces; of equal ones the first. Few numbers pass the bar, so a piece costs
+// little more than one look at each, where sorting a part of it costs as much as the product that made it.
+class Nearest {
+ public:
+  explicit Nearest(int64_t k) : k_(static_cast<size_t>(k)) { kept_.reserve(2 * k_); }
+
+  void Take(const float* similarities, int64_t count, int64_t first_place) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (!(similarities[i] > bar_)) continue;  // nor NaN
+      kept_.push_back({similarities[i], first_place + i});
+      if (kept_.size() == 2 * k_) Prune();
+    }
+  }
+  const std::vector<Neighbour>& Finish() {
+    if (kept_.size() > k_) Prune();
+    std::sort(kept_.begin(), kept_.end(), Nearer);  // votes are summed in this order
+    return kept_;
+  }
+
+ private:
+  void Prune() {
+    const auto last = kept_.begin() + static_cast<std::ptrdiff_t>(k_) - 1;
+    std::nth_element(kept_.begin(), last, kept_.end(), Nearer);
+    bar_ = last->similarity;
+    kept_.resize(k_);
+  }
+
+  size_t k_;
+  float bar_ = -std::numeric_limits<float>::infinity();
+  std::vector<Neighbour> kept_;
+};
+
 }  // namespace
 
 Tensor KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, int64_t k, double temperature) {
@@ -19,24 +64,26 @@ Tensor KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries,
   ExpectShape(labels, {bank.size(0)}, "labels");
   ExpectShape(queries, {-1, bank.size(1)}, "queries");
   k = std::min(k, bank.size(0));
-  const Tensor rows = UnitLength(bank), votes = at::zeros({queries.size(0), classes}, rows.options());
+  const Tensor rows = UnitLength(bank), owners = labels.to(at::kCPU).contiguous();
+  const Tensor votes = at::zeros({queries.size(0), classes}, at::kFloat);
+  const int64_t* owner = owners.const_data_ptr<int64_t>();
+  float* vote = votes.data_ptr<float>();
   for (int64_t from = 0; from < queries.size(0); from += kQueryBlock) {
     const int64_t count = std::min(kQueryBlock, queries.size(0) - from);
     const Tensor block = UnitLength(queries.narrow(0, from, count));
-    Tensor nearest, owners;  // [count, <= k] of the bank's rows so far
+    std::vector<Nearest> nearest(static_cast<size_t>(count), Nearest(k));
     for (int64_t begin = 0; begin < bank.size(0); begin += kBankBlock) {
       const int64_t length = std::min(kBankBlock, bank.size(0) - begin);
-      auto [similar, places] = at::topk(at::matmul(block, rows.narrow(0, begin, length).t()), std::min(k, length), 1);
-      Tensor classes_of = labels.narrow(0, begin, length).index_select(0, places.flatten()).view_as(places);
-      if (nearest.defined()) {
-        const Tensor all = at::cat({nearest, similar}, 1), all_owners = at::cat({owners, classes_of}, 1);
-        std::tie(similar, places) = at::topk(all, std::min(k, all.size(1)), 1);
-        classes_of = all_owners.gather(1, places);
-      }
-      nearest = similar;
-      owners = classes_of;
+      const Tensor similar = at::matmul(block, rows.narrow(0, begin, length).t()).cpu();  // [count,length]
+      const float* values = similar.const_data_ptr<float>();
+      at::parallel_for(0, count, 1, [&](int64_t low, int64_t high) {
+        for (int64_t i = low; i < high; ++i) nearest[static_cast<size_t>(i)].Take(values + i * length, length, begin);
+      });
     }
-    votes.narrow(0, from, count).scatter_add_(1, owners, (nearest / temperature).exp());
+    for (int64_t i = 0; i < count; ++i) {
+      float* row = vote + (from + i) * classes;
+      for (const Neighbour& one : nearest[static_cast<size_t>(i)].Finish()) row[owner[one.place]] += std::exp(one.similarity / static_cast<float>(temperature));
+    }
   }
   return votes;
 }

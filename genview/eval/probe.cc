@@ -12,9 +12,9 @@ static Tensor Enter(const Probe& probe, const Tensor& features) {
   return (features.to(at::kFloat) - probe.mean) * probe.scale;
 }
 
-static Tensor Scores(const Probe& probe, const Tensor& x) {
-  return at::matmul(x.unsqueeze(0), probe.weight) + probe.bias;  // [1,N,D] x [R,D,C] -> [R,N,C]
-}
+// All classifiers side by side, [R,D,C] <-> [D,R*C]: one product of the features with all of them, not one with each.
+static Tensor SideBySide(const Tensor& weight) { return weight.permute({1, 0, 2}).reshape({weight.size(1), weight.size(0) * weight.size(2)}); }
+static Tensor OneByOne(const Tensor& weight, int64_t rates) { return weight.view({weight.size(0), rates, -1}).permute({1, 0, 2}).contiguous(); }
 
 Probe MakeProbe(const Tensor& features, int64_t classes, const ProbeConfig& config, Seed seed) {
   ExpectShape(features, {-1, -1}, "features");
@@ -38,8 +38,10 @@ void TrainProbe(Probe& probe, const Tensor& features, const Tensor& labels, cons
   const c10::AutoGradMode no_grad(false);
   const int64_t rows = features.size(0), classes = probe.bias.size(2);
   const Tensor inputs = Enter(probe, features);
-  const Tensor rate = at::tensor(config.rates, at::kFloat).view({-1, 1, 1});
-  Tensor weight_velocity = at::zeros_like(probe.weight), bias_velocity = at::zeros_like(probe.bias);
+  const int64_t rates = probe.bias.size(0);
+  const Tensor rate = at::tensor(config.rates, at::kFloat).repeat_interleave(classes);  // [R*C]
+  Tensor weight = SideBySide(probe.weight), bias = SideBySide(probe.bias);              // [D,R*C], [1,R*C]
+  Tensor weight_velocity = at::zeros_like(weight), bias_velocity = at::zeros_like(bias);
   const int64_t batches = (rows + config.batch - 1) / config.batch, steps = batches * config.epochs;
   for (int64_t epoch = 0; epoch < config.epochs; ++epoch) {
     const Tensor order = at::tensor(Permutation(seed.With("order").With(static_cast<uint64_t>(epoch)), rows), at::kLong);
@@ -48,24 +50,30 @@ void TrainProbe(Probe& probe, const Tensor& features, const Tensor& labels, cons
       const Tensor places = order.narrow(0, from, count);
       const Tensor batch = inputs.index_select(0, places);
       // d(mean cross-entropy)/d(scores) = (softmax - one-hot) / count.
-      Tensor slope = Scores(probe, batch).softmax(2);  // [R,count,C]
-      slope.sub_(at::one_hot(labels.index_select(0, places), classes).to(at::kFloat)).div_(static_cast<double>(count));
+      Tensor slope = at::addmm(bias, batch, weight).view({count, rates, classes}).softmax(2);
+      slope.sub_(at::one_hot(labels.index_select(0, places), classes).to(at::kFloat).unsqueeze(1)).div_(static_cast<double>(count));
+      slope = slope.view({count, rates * classes});
       const auto step = static_cast<double>(epoch * batches + i);
-      const double fall = 0.5 * (1 + std::cos(std::numbers::pi * step / static_cast<double>(steps)));
-      const auto descend = [&](Tensor& weight, Tensor& velocity, const Tensor& gradient) {
-        velocity.mul_(config.momentum).add_(gradient).add_(weight, config.weight_decay);
-        weight.sub_(velocity * (rate * fall));
+      const Tensor step_rate = rate * (0.5 * (1 + std::cos(std::numbers::pi * step / static_cast<double>(steps))));
+      const auto descend = [&](Tensor& values, Tensor& velocity, const Tensor& gradient) {
+        velocity.mul_(config.momentum).add_(gradient);
+        if (config.weight_decay != 0) velocity.add_(values, config.weight_decay);
+        values.addcmul_(velocity, step_rate, -1);
       };
-      descend(probe.weight, weight_velocity, at::matmul(batch.t().unsqueeze(0), slope));  // [R,D,C]
-      descend(probe.bias, bias_velocity, slope.sum(1, /*keepdim=*/true));
+      descend(weight, weight_velocity, at::mm(batch.t(), slope));
+      descend(bias, bias_velocity, slope.sum(0, /*keepdim=*/true));
     }
   }
+  probe.weight = OneByOne(weight, rates);
+  probe.bias = OneByOne(bias, rates);
 }
 
 Tensor ProbeScores(const Probe& probe, const Tensor& features) {
   ExpectShape(features, {-1, probe.mean.size(0)}, "features");
   const c10::AutoGradMode no_grad(false);
-  return Scores(probe, Enter(probe, features));
+  const int64_t rates = probe.bias.size(0);
+  const Tensor scores = at::addmm(SideBySide(probe.bias), Enter(probe, features), SideBySide(probe.weight));
+  return scores.view({features.size(0), rates, -1}).permute({1, 0, 2}).contiguous();
 }
 
 }  // namespace genview

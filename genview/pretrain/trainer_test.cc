@@ -70,7 +70,7 @@ TEST_P(TrainerOfEveryMethod, LossFallsOnOnePairOfBatches) {
   // The queue of moco-v2 would hold the very pictures that are to be told from it.
   if (GetParam() == MethodKind::kMocoV2) return;
   PretrainConfig config = Tiny(GetParam());
-  config.lr = 0.02;
+  config.lr = 0.005;
   config.optimizer = OptimizerKind::kSgd;
   config.warmup_epochs = config.swav.frozen_epochs = 0;
   config.swav.queue = 0;
