@@ -196,6 +196,8 @@ PretrainSummary Run::Go() {
   MoveForeignCheckpointsAside();
   trainer_ = std::make_unique<Trainer>(config_, steps_per_epoch_, device_, compute_);
   const int64_t done = Resume();
+  // Killed between its last checkpoint and the removal of the one before.
+  if (done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
   if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
   log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
   progress_.Begin("pretrain", trainer_->total_steps(), "steps");

@@ -153,6 +153,20 @@ TEST_F(PretrainTest, KilledAfterAnyStepEndsTheSame) {
   }
 }
 
+TEST_F(PretrainTest, KilledBeforeTheCheckpointBeforeIsRemovedEndsTheSame) {
+  Until dies(-1, 9), lives, again;
+  EXPECT_THROW(Pretrain(Config("run"), dies), Killed);
+  const auto before = ListCheckpoints(folder_ / "run/checkpoints").back();
+  const std::string bytes = ReadFile(before.second);
+  Pretrain(Config("run"), lives);
+  WriteFile(before.second, bytes);
+  std::filesystem::remove(folder_ / "run/summary.json");
+  Pretrain(Config("run"), again);
+  const auto left = ListCheckpoints(folder_ / "run/checkpoints");
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].first, 10);
+}
+
 TEST_F(PretrainTest, KilledAgainAndAgainEndsTheSame) {
   for (const MethodKind method : {MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam}) {
     const std::string whole = "whole-" + EnumName(method), often = "often-" + EnumName(method);

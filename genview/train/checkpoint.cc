@@ -47,15 +47,19 @@ Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pai
   meta["step"] = step;
   const Path path = folder / Format("{}{:010d}{}", kPrefix, step, kSuffix);
   WriteSafetensors(path, tensors, CheckpointMetadata(tensors, std::move(meta)));
-  auto all = ListCheckpoints(folder);
   // Newer ones than this are left of a run that was begun again; they would be taken for its latest state.
   std::error_code ignored;
-  for (auto& [other, file] : all) {
+  for (const auto& [other, file] : ListCheckpoints(folder)) {
     if (other > step) std::filesystem::remove(file, ignored);
   }
-  std::erase_if(all, [&](const auto& entry) { return entry.first > step; });
-  for (size_t i = 0; keep > 0 && i + static_cast<size_t>(keep) < all.size(); ++i) std::filesystem::remove(all[i].second, ignored);
+  KeepNewestCheckpoints(folder, keep);
   return path;
+}
+
+void KeepNewestCheckpoints(const Path& folder, int64_t keep) {
+  const auto all = ListCheckpoints(folder);
+  std::error_code ignored;
+  for (size_t i = 0; keep > 0 && i + static_cast<size_t>(keep) < all.size(); ++i) std::filesystem::remove(all[i].second, ignored);
 }
 
 Checkpoint ReadCheckpoint(const Path& path) {

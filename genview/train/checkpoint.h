@@ -28,6 +28,9 @@ struct Checkpoint {
 Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pair<std::string, Tensor>>& tensors, Json meta,
                     int64_t keep = 2);
 
+// Removes all but the newest `keep` (0: none).
+void KeepNewestCheckpoints(const Path& folder, int64_t keep);
+
 // The newest checkpoint that is whole, or nothing. `skipped`, if given, receives the reason for each one passed over.
 std::optional<Path> LatestCheckpoint(const Path& folder, std::vector<std::string>* skipped = nullptr);
 
