@@ -40,6 +40,16 @@ std::string HowToLoad(const ExportConfig& config, const BackboneConfig& backbone
     case ExportLayout::kTransformers4:
       return Format("model = transformers.{}Model.from_pretrained(FOLDER)   # config.json beside it",
                     vit ? "ViT" : "ResNet");
+    case ExportLayout::kDetectron2:
+      return Format(
+          "state = safetensors.torch.load_file(\"{}\")\ntorch.save({{\"model\": state, \"__author__\": \"GenView\", "
+          "\"matching_heuristics\": True}}, \"backbone.pth\")   # MODEL.WEIGHTS; see configs/detection",
+          config.out.string());
+    case ExportLayout::kMmdetection:
+      return Format(
+          "state = safetensors.torch.load_file(\"{}\")\ntorch.save({{\"state_dict\": state}}, \"backbone.pth\")   # init_cfg of "
+          "type Pretrained, prefix \"backbone.\"; see configs/detection",
+          config.out.string());
     case ExportLayout::kMmpretrain:
       return Format(
           "state = safetensors.torch.load_file(\"{}\")\ntorch.save({{\"state_dict\": state}}, \"mmpretrain.pth\")   # "

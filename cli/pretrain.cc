@@ -56,6 +56,11 @@ int RunPretrain(const Args& args, Progress& progress) {
   CheckRequired(config, {.file = options.recipe.string(), .prefix = "pretrain", .lines = nullptr});
   const PretrainSummary done = Pretrain(config, progress);
   Print("{}: {} epochs, {} steps, loss {:.4f}{}\n", config.out, done.epochs, done.steps, done.loss, done.collapsed ? ", looks collapsed" : "");
+  if (done.agreement.pairs > 0) {
+    Print("cached weights rank {} pairs as online ones do to {:.3f} (Spearman)", done.agreement.pairs, done.agreement.spearman);
+    if (done.agreement.generated > 0) Print(", the {} with a generated view to {:.3f}", done.agreement.generated, done.agreement.generated_spearman);
+    Print("\n");
+  }
   Print("{}\n", (Path(config.out) / "encoder.safetensors").string());
   return kOk;
 }

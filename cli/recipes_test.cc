@@ -52,6 +52,10 @@ TEST(Recipes, PretrainingsOfThePapersTrain) {
     EXPECT_TRUE(plan.arms[1].recipe.pretrain.config.quality.enabled) << plan.name;
     PretrainConfig config = plan.arms[0].recipe.pretrain.config;
     EXPECT_GE(config.epochs, 100) << plan.name;
+    EXPECT_EQ(config.drop_path, 0) << plan.name;
+    const auto& finetune = plan.arms[0].recipe.eval.finetune;
+    EXPECT_FALSE(finetune.enabled) << plan.name;
+    EXPECT_EQ(finetune.config.drop_path, config.backbone.starts_with("vit") ? 0.1 : 0) << plan.name;
     config.data = "shapes:count=18,size=16";
     config.out = (out / plan.name).string();
     config.width = config.backbone.starts_with("vit") ? 1.0 / 16 : 1.0 / 32;

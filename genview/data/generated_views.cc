@@ -43,6 +43,12 @@ int64_t GeneratedViews::Count(const std::string& id) const {
   return found == first_.end() ? 0 : found->second.count;
 }
 
+int64_t GeneratedViews::RowOf(const std::string& id, int64_t k) const {
+  const Range& range = first_.at(id);
+  GENVIEW_CHECK(k >= 0 && k < range.count, "no such view");
+  return range.begin + k;
+}
+
 Outcome<std::string> GeneratedViews::ReadBytes(const std::string& id, int64_t k) const {
   const auto found = first_.find(id);
   if (found == first_.end() || k < 0 || k >= found->second.count) {

@@ -25,6 +25,7 @@ class GeneratedViews {
 
   bool Has(const std::string& id) const { return Count(id) > 0; }
   int64_t Count(const std::string& id) const;
+  int64_t RowOf(const std::string& id, int64_t k) const;        // in rows(); k in 0 .. Count(id)-1
   Outcome<Image> Read(const std::string& id, int64_t k) const;  // k in 0 .. Count(id)-1; thread-safe
   Outcome<std::string> ReadBytes(const std::string& id, int64_t k) const;
   const std::vector<ViewRow>& rows() const { return rows_; }  // by id, then index

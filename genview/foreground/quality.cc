@@ -88,6 +88,19 @@ Tensor QualityWeights(const PairSimilarity& similarity, double gamma, double flo
   return at::softmax((gamma * q).masked_fill(below, -INFINITY), 0).masked_fill(below, 0) * pairs;
 }
 
+Tensor QualityWeightsByKind(const PairSimilarity& similarity, const Tensor& kind, double gamma, double floor) {
+  ExpectShape(kind, {similarity.foreground.size(0)}, "kind");
+  const PlainFp32 guard;
+  Tensor weights = at::zeros_like(similarity.foreground);
+  for (const Tensor& of_kind : {kind, kind.logical_not()}) {
+    const Tensor rows = of_kind.nonzero().squeeze(1);
+    if (rows.size(0) == 0) continue;
+    const PairSimilarity own{similarity.foreground.index_select(0, rows), similarity.background.index_select(0, rows)};
+    weights.index_copy_(0, rows, QualityWeights(own, gamma, floor));
+  }
+  return weights;
+}
+
 Tensor PairQuality(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component, double gamma, double floor) {
   return QualityWeights(ComparePairs(tokens1, tokens2, component), gamma, floor);
 }

@@ -37,6 +37,10 @@ Tensor CellCover(const Tensor& boxes, int64_t grid);
 inline constexpr double kNoFloor = -2;
 Tensor QualityWeights(const PairSimilarity& similarity, double gamma, double floor = kNoFloor);
 
+// The same among the pairs of a kind alone: each of the two kinds keeps the mean weight 1, so that pairs of one are chosen among and
+// never held against those of the other. kind: [N] bool.
+Tensor QualityWeightsByKind(const PairSimilarity& similarity, const Tensor& kind, double gamma, double floor = kNoFloor);
+
 Tensor PairQuality(const Tensor& tokens1, const Tensor& tokens2, const Tensor& component, double gamma, double floor = kNoFloor);
 
 }  // namespace genview

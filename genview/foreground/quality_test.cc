@@ -61,6 +61,21 @@ TEST(QualityWeights, PairsBelowTheFloorLeaveTheirShareToTheOthers) {
   EXPECT_TRUE(at::equal(QualityWeights(s, 1, 1.5), at::zeros({4})));
 }
 
+TEST(QualityWeights, OfAKindAreSharedAmongItAlone) {
+  const PairSimilarity s{at::tensor({.9, .8, .3, .5, .2}).to(at::kFloat), at::tensor({.2, .7, .6, .5, .1}).to(at::kFloat)};  // q: .7, .1, -.3, 0, .1
+  const Tensor kind = at::tensor({1, 0, 1, 0, 0}) > 0;
+  const Tensor weights = QualityWeightsByKind(s, kind, 2);
+  const double a = std::exp(1.4), b = std::exp(-0.6), c = std::exp(0.2), d = 1;
+  const auto expected = [](std::initializer_list<double> values) { return at::tensor(at::ArrayRef<double>(values), at::kDouble).to(at::kFloat); };
+  EXPECT_TRUE(at::allclose(weights, expected({2 * a / (a + b), 3 * c / (c + d + c), 2 * b / (a + b), 3 * d / (c + d + c), 3 * c / (c + d + c)})));
+  // A floor takes from a kind what it leaves to the rest of that kind; nothing goes over to the other.
+  EXPECT_TRUE(at::allclose(QualityWeightsByKind(s, kind, 0, 0.05), expected({2, 1.5, 0, 0, 1.5})));
+  EXPECT_TRUE(at::allclose(QualityWeightsByKind(s, kind, 0, 0.5), expected({2, 0, 0, 0, 0})));
+  for (const bool same : {true, false}) {  // one kind alone: as without kinds
+    EXPECT_TRUE(at::equal(QualityWeightsByKind(s, at::full({5}, same, at::kBool), 2), QualityWeights(s, 2)));
+  }
+}
+
 // The same again as loops over three pairs.
 TEST(PairQuality, AgreesWithPlainLoops) {
   constexpr int64_t kPairs = 3, kTokens = 5, kWidth = 4;

@@ -17,12 +17,15 @@ enum class Naming {
   kTimm,
   kMmpretrainVit,
   kOldMmpretrainVit,
+  kDetectron2,
   kTransformersResnet,
   kTransformersVit,
   kTransformers4Vit
 };
 
-bool IsVit(Naming naming) { return naming != Naming::kTorchvision && naming != Naming::kTransformersResnet; }
+bool IsVit(Naming naming) {
+  return naming != Naming::kTorchvision && naming != Naming::kDetectron2 && naming != Naming::kTransformersResnet;
+}
 
 // The first layer, which tells the naming and where the encoder's names begin. The second name must be there too, so
 // that one common word ("conv1.weight") is not taken for a network.
@@ -35,6 +38,7 @@ constexpr Anchor kAnchors[] = {
     {Naming::kTimm, "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"},
     {Naming::kMmpretrainVit, "patch_embed.projection.weight", "layers.0.ln1.weight"},
     {Naming::kOldMmpretrainVit, "patch_embed.projection.weight", "layers.0.norm1.weight"},
+    {Naming::kDetectron2, "stem.conv1.weight", "res2.0.conv1.weight"},
     {Naming::kTransformersResnet, "embedder.embedder.convolution.weight",
      "encoder.stages.0.layers.0.layer.0.convolution.weight"},
     {Naming::kTransformersVit, "embeddings.patch_embeddings.projection.weight", "layers.0.attention.q_proj.weight"},
@@ -61,10 +65,22 @@ std::string TransformersResnetName(const std::string& own) {
                 parts[2].starts_with("conv") ? "convolution" : "normalization", leaf);
 }
 
+// Stages are counted from the stem on, and a norm belongs to its convolution.
+std::string Detectron2Name(const std::string& own) {
+  const auto parts = Split(own, '.');
+  const std::string leaf = parts.back();
+  if (parts[0] == "conv1") return "stem.conv1." + leaf;
+  if (parts[0] == "bn1") return "stem.conv1.norm." + leaf;
+  const std::string block = Format("res{}.{}", parts[0].back() - '0' + 1, parts[1]);
+  if (parts[2] == "downsample") return Format("{}.shortcut.{}{}", block, parts[3] == "0" ? "" : "norm.", leaf);
+  return Format("{}.conv{}.{}{}", block, parts[2].back(), parts[2].starts_with("conv") ? "" : "norm.", leaf);
+}
+
 // The names of the tensors that this one is made of: q, k and v are one tensor here and three in transformers.
 std::vector<std::string> ForeignNames(Naming naming, const std::string& own) {
   if (naming == Naming::kTorchvision || naming == Naming::kTimm) return {own};
   if (naming == Naming::kTransformersResnet) return {TransformersResnetName(own)};
+  if (naming == Naming::kDetectron2) return {Detectron2Name(own)};
   std::string name = own;
   if (naming == Naming::kMmpretrainVit || naming == Naming::kOldMmpretrainVit) {
     name = Replaced(name, "patch_embed.proj.", "patch_embed.projection.");
@@ -130,6 +146,7 @@ bool Beside(const WeightMap& weights, std::string_view word) {
 
 ImportLayout LayoutOf(const WeightMap& weights, const Place& place) {
   const std::string& p = place.prefix;
+  if (place.naming == Naming::kDetectron2) return ImportLayout::kDetectron2;
   if (place.naming == Naming::kTransformersResnet || place.naming == Naming::kTransformersVit ||
       place.naming == Naming::kTransformers4Vit) {
     return ImportLayout::kTransformers;
@@ -187,7 +204,7 @@ Place Choose(const WeightMap& weights, const ForeignOptions& options) {
              weights.tensors().size()),
          .where = weights.where(),
          .next = "`genview inspect` lists what the file holds; known are torchvision, timm, mmpretrain, MoCo, SimSiam, "
-                 "SwAV, DINO and transformers"});
+                 "SwAV, DINO, transformers and detectron2"});
   }
   if (best.empty()) {
     throw Error({.what = Format("the file holds no encoder {}; found: {}",
@@ -362,7 +379,8 @@ ForeignEncoder FromLayout(const WeightMap& weights, const ForeignOptions& option
 std::vector<std::pair<std::string, Tensor>> ToLayout(Backbone& backbone, ExportLayout layout) {
   const BackboneConfig& config = backbone.config();
   const bool vit = config.type.starts_with("vit"),
-             transformers = layout == ExportLayout::kTransformers || layout == ExportLayout::kTransformers4;
+             transformers = layout == ExportLayout::kTransformers || layout == ExportLayout::kTransformers4,
+             detection = layout == ExportLayout::kDetectron2 || layout == ExportLayout::kMmdetection;
   const auto refuse = [&](const char* what, const char* next) {
     throw UsageError({.what = Format("{} {}", EnumName(layout), what),
                       .where = Format("checkpoint of a {}", config.type),
@@ -370,12 +388,14 @@ std::vector<std::pair<std::string, Tensor>> ToLayout(Backbone& backbone, ExportL
   };
   if (vit && layout == ExportLayout::kTorchvision)
     refuse("is a layout of ResNets here", "export a ViT with `--layout timm`");
-  if (transformers && config.small_stem)
+  if (vit && detection) refuse("is a layout of ResNets here", "its ViTs are built in another way: export one with `--layout timm` and rename there");
+  if ((transformers || detection) && config.small_stem)
     refuse("has no ResNet with a 3 x 3 stem", "export it with `--layout timm` or torchvision");
   Naming naming = vit ? Naming::kTimm : Naming::kTorchvision;
   std::string prefix;
   if (layout == ExportLayout::kMoco) prefix = vit ? "module.base_encoder." : "module.encoder_q.";
-  if (layout == ExportLayout::kMmpretrain) prefix = "backbone.";
+  if (layout == ExportLayout::kMmpretrain || layout == ExportLayout::kMmdetection) prefix = "backbone.";
+  if (layout == ExportLayout::kDetectron2) naming = Naming::kDetectron2;
   if (layout == ExportLayout::kMmpretrain && vit) naming = Naming::kMmpretrainVit;
   if (transformers)
     naming = !vit                                    ? Naming::kTransformersResnet

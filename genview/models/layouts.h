@@ -30,9 +30,10 @@ enum class ImportLayout {
   kByol,
   kSwav,
   kDino,
-  kTransformers
+  kTransformers,
+  kDetectron2
 };
-enum class ExportLayout { kTorchvision, kTimm, kMmpretrain, kMoco, kTransformers, kTransformers4 };
+enum class ExportLayout { kTorchvision, kTimm, kMmpretrain, kMoco, kTransformers, kTransformers4, kDetectron2, kMmdetection };
 
 template <>
 struct EnumNames<ImportLayout> {
@@ -46,14 +47,16 @@ struct EnumNames<ImportLayout> {
                                                                     {ImportLayout::kByol, "byol"},
                                                                     {ImportLayout::kSwav, "swav"},
                                                                     {ImportLayout::kDino, "dino"},
-                                                                    {ImportLayout::kTransformers, "transformers"}};
+                                                                    {ImportLayout::kTransformers, "transformers"},
+                                                                    {ImportLayout::kDetectron2, "detectron2"}};
 };
 template <>
 struct EnumNames<ExportLayout> {
   static constexpr std::pair<ExportLayout, const char*> kNames[] = {
       {ExportLayout::kTorchvision, "torchvision"},   {ExportLayout::kTimm, "timm"},
       {ExportLayout::kMmpretrain, "mmpretrain"},     {ExportLayout::kMoco, "moco"},
-      {ExportLayout::kTransformers, "transformers"}, {ExportLayout::kTransformers4, "transformers-4"}};
+      {ExportLayout::kTransformers, "transformers"}, {ExportLayout::kTransformers4, "transformers-4"},
+      {ExportLayout::kDetectron2, "detectron2"},     {ExportLayout::kMmdetection, "mmdetection"}};
 };
 
 struct ForeignOptions {

@@ -99,6 +99,42 @@ TEST(LayoutsGolden, NamesAreTransformersOwn) {
   }
 }
 
+// A ResNet-50 and a ResNet-18 as the detectors' own networks hold them; see tests/golden/make_detection.py.
+TEST(LayoutsGolden, NamesAreTheDetectorsOwn) {
+  std::map<std::string, std::map<std::string, std::string>> expected;  // layout and network, then name and shape
+  std::string network;
+  for (const std::string& line : ReadLines(GoldenFile("names-detection.txt"))) {
+    const auto words = Split(line, ' ');
+    if (words[0] == "network") network = Format("{} {}", words[1], words[2]);
+    else expected[network][words[0]] = words[1];
+  }
+  ASSERT_EQ(expected.size(), 4u);
+  for (const auto& [layout, name] : {std::pair(ExportLayout::kDetectron2, "detectron2"), std::pair(ExportLayout::kMmdetection, "mmdetection")}) {
+    for (const char* type : {"resnet18", "resnet50"}) {
+      const auto backbone = MakeBackbone(BackboneConfig{.type = type});
+      std::map<std::string, std::string> written;
+      for (const auto& [key, tensor] : ToLayout(*backbone, layout)) written[key] = Format("[{}]", fmt::join(tensor.sizes(), ","));
+      EXPECT_EQ(written, expected[Format("{} {}", name, type)]) << name << " " << type;
+    }
+  }
+}
+
+TEST(LayoutsGolden, DetectorsGiveTheirEncodersBack) {
+  const auto backbone = MakeBackbone(BackboneConfig{.type = "resnet50", .width = 1.0 / 64});
+  backbone->Init(Seed(3));
+  for (const char* prefix : {"", "backbone.bottom_up.", "model.backbone.bottom_up."}) {  // a feature pyramid's checkpoint
+    WeightMap weights("detectron2");
+    for (const auto& [name, tensor] : ToLayout(*backbone, ExportLayout::kDetectron2)) weights.Add(prefix + name, tensor);
+    const int64_t others = *prefix == 0 ? 0 : 1;
+    if (others > 0) weights.Add("backbone.fpn_lateral2.weight", at::zeros({2, 2}));
+    const ForeignEncoder back = FromLayout(weights, {});
+    EXPECT_EQ(back.layout, "detectron2");
+    EXPECT_EQ(back.prefix, prefix);
+    EXPECT_EQ(back.left_out, others);
+    EXPECT_TRUE(at::equal(*back.backbone->Weights().back().tensor, *backbone->Weights().back().tensor));
+  }
+}
+
 TEST(LayoutsGolden, EveryLayoutComesBackAsItWent) {
   const BackboneConfig configs[] = {
       {.type = "resnet18", .width = 1.0 / 32},
@@ -110,8 +146,9 @@ TEST(LayoutsGolden, EveryLayoutComesBackAsItWent) {
     backbone->Init(Seed(3));
     const bool vit = config.type.starts_with("vit");
     for (const auto& [layout, name] : EnumNames<ExportLayout>::kNames) {
-      if (vit && layout == ExportLayout::kTorchvision) continue;
-      if (config.small_stem && std::string_view(name).starts_with("transformers")) continue;
+      const bool detection = layout == ExportLayout::kDetectron2 || layout == ExportLayout::kMmdetection;
+      if (vit && (layout == ExportLayout::kTorchvision || detection)) continue;
+      if (config.small_stem && (std::string_view(name).starts_with("transformers") || detection)) continue;
       WeightMap weights(name);
       for (const auto& [key, tensor] : ToLayout(*backbone, layout)) weights.Add(key, tensor);
       const ForeignEncoder back = FromLayout(weights, {.heads = vit ? 3 : 0});
@@ -198,7 +235,10 @@ TEST(Layouts, WhatALayoutCannotHoldIsRefused) {
   const auto vit = MakeBackbone(BackboneConfig{.type = "vit-tiny"});
   EXPECT_THROW(ToLayout(*vit, ExportLayout::kTorchvision), UsageError);
   const auto small = MakeBackbone(BackboneConfig{.type = "resnet18", .small_stem = true});
-  EXPECT_THROW(ToLayout(*small, ExportLayout::kTransformers), UsageError);
+  for (const ExportLayout layout : {ExportLayout::kTransformers, ExportLayout::kDetectron2, ExportLayout::kMmdetection}) {
+    EXPECT_THROW(ToLayout(*small, layout), UsageError);
+  }
+  for (const ExportLayout layout : {ExportLayout::kDetectron2, ExportLayout::kMmdetection}) EXPECT_THROW(ToLayout(*vit, layout), UsageError);
 }
 
 }  // namespace

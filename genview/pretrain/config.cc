@@ -174,7 +174,7 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   // Keys that were not there in the first version say nothing at their defaults, so that what was made then stays made.
   const Json plain = FieldsToJson(blank);
   for (const auto& [table, key] : {std::pair("", "jitter"), std::pair("", "drop_path"), std::pair("", "positives"), std::pair("", "crop"),
-                                   std::pair("pair", "per_image"), std::pair("pair", "repeat"), std::pair("quality", "floor")}) {
+                                   std::pair("pair", "per_image"), std::pair("pair", "repeat"), std::pair("quality", "floor"), std::pair("quality", "among")}) {
     Json& values = *table == 0 ? json : json[table];
     if (values[key] == (*table == 0 ? plain : plain[table])[key]) values.erase(key);
   }

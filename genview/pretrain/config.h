@@ -19,6 +19,7 @@ enum class PairSource { kAugment, kGenerated, kExtraData };
 enum class OptimizerKind { kAuto, kSgd, kAdamW, kLars, kLarsMmpretrain, kLarsSimclr, kLarsSolo, kLarc };
 enum class Normalisation { kImagenet, kClip };
 enum class QualityFeatures { kOnline, kCached };
+enum class QualityAmong { kBatch, kKind };
 
 template <>
 struct EnumNames<PairSource> {
@@ -42,6 +43,10 @@ template <>
 struct EnumNames<QualityFeatures> {
   static constexpr std::pair<QualityFeatures, const char*> kNames[] = {{QualityFeatures::kOnline, "online"},
                                                                         {QualityFeatures::kCached, "cached"}};
+};
+template <>
+struct EnumNames<QualityAmong> {
+  static constexpr std::pair<QualityAmong, const char*> kNames[] = {{QualityAmong::kBatch, "batch"}, {QualityAmong::kKind, "kind"}};
 };
 
 struct PairConfig {
@@ -81,6 +86,7 @@ struct QualityConfig {
   int64_t grid = 0;
   std::string cache;
   double floor = kNoFloor;
+  QualityAmong among = QualityAmong::kBatch;
 };
 template <class Visit>
 void VisitFields(QualityConfig& c, Visit&& visit) {
@@ -92,6 +98,7 @@ void VisitFields(QualityConfig& c, Visit&& visit) {
   visit("grid", c.grid, Range<int64_t>{0, 64}, "cached: side of a kept map; 0 = the encoder's own, at most 8");
   visit("cache", c.cache, Any{}, "cached: file of the maps (.safetensors), which runs may share; empty = in the run's folder");
   visit("floor", c.floor, Range<double>{-2, 2}, "pairs whose likeness of foregrounds less that of backgrounds is below it weigh nothing; -2 = none");
+  visit("among", c.among, Any{}, "whose mean weight is 1: that of a batch, or that of its pairs with a generated view and that of those without, each by itself (kind)");
 }
 
 // Of the method swav alone.

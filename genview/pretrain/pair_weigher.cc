@@ -1,7 +1,5 @@
 #include "genview/pretrain/pair_weigher.h"
 
-#include <unordered_map>
-
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/error.h"
@@ -26,13 +24,14 @@ class OnlineWeigher final : public PairWeigher {
     shift_ = per_channel([&](size_t c) { return (training.mean[c] - own.mean[c]) / own.std[c]; });
   }
 
-  Tensor Weigh(const PairBatch& batch) const override {
-    Tensor weights;
+  PairSimilarity Compare(const PairBatch& batch) const override {
+    PairSimilarity similarity;
     {
       const c10::InferenceMode guard;
-      weights = PairQuality(Tokens(batch.view1), Tokens(batch.view2), component_, gamma_, floor_);
+      similarity = ComparePairs(Tokens(batch.view1), Tokens(batch.view2), component_);
     }
-    return weights.clone();  // made outside: a tensor of inference mode cannot take part in a loss
+    // Made outside: a tensor of inference mode cannot take part in a loss.
+    return {.foreground = similarity.foreground.clone(), .background = similarity.background.clone()};
   }
 
  private:
@@ -57,17 +56,14 @@ class CachedWeigher final : public PairWeigher {
         views_(std::move(views)),
         store_({.images = source_, .views = views_, .encoder = encoder_, .grid = config.quality.grid,
                 .file = config.quality.cache.empty() ? Path(config.out) / "quality-tokens.safetensors" : Path(config.quality.cache),
-                .run = config.run}) {
-    if (!views_) return;
-    for (size_t row = 0; row < views_->rows().size(); ++row) first_row_.try_emplace(views_->rows()[row].id, static_cast<int64_t>(row));
-  }
+                .run = config.run}) {}
 
   void Prepare(Progress& progress) override { store_.Prepare(progress); }
 
-  Tensor Weigh(const PairBatch& batch) const override {
+  PairSimilarity Compare(const PairBatch& batch) const override {
     const auto [maps1, cover1] = Crops(batch, batch.crops1);
     const auto [maps2, cover2] = Crops(batch, batch.crops2);
-    return QualityWeights(CompareCrops(maps1, cover1, maps2, cover2, component_.cpu()), gamma_, floor_).to(encoder_->device());
+    return CompareCrops(maps1, cover1, maps2, cover2, component_.cpu());
   }
 
  private:
@@ -77,7 +73,7 @@ class CachedWeigher final : public PairWeigher {
     std::vector<float> boxes;
     for (size_t i = 0; i < crops.size(); ++i) {
       const ViewCrop& crop = crops[i];
-      rows.push_back(crop.generated ? store_.RowOfView(first_row_.at(source_->item(batch.indices[i]).id) + batch.generated_view[i])
+      rows.push_back(crop.generated ? store_.RowOfView(views_->RowOf(source_->item(batch.indices[i]).id, batch.generated_view[i]))
                                     : batch.indices[i]);
       boxes.insert(boxes.end(), {crop.left, crop.top, crop.right, crop.bottom});
     }
@@ -87,17 +83,25 @@ class CachedWeigher final : public PairWeigher {
   const std::shared_ptr<const ImageSource> source_;
   const std::shared_ptr<const GeneratedViews> views_;
   TokenStore store_;
-  std::unordered_map<std::string, int64_t> first_row_;  // of a picture's views, by its id
 };
 
 }  // namespace
 
 PairWeigher::PairWeigher(const QualityConfig& config, at::Device device, at::ScalarType compute)
-    : encoder_(Encoder::Open(config.encoder, device, compute)), gamma_(config.gamma), floor_(config.floor) {
+    : encoder_(Encoder::Open(config.encoder, device, compute)), gamma_(config.gamma), floor_(config.floor), among_(config.among) {
   const ForegroundModel model = ReadForegroundModel(config.foreground);
   CheckModelFits(model, config.foreground, encoder_->token_width(), encoder_->fingerprint(), encoder_->name());
   component_ = model.component.to(device);
   fingerprint_ = Fingerprint(encoder_->fingerprint() + FingerprintFile(config.foreground));
+}
+
+Tensor PairWeigher::Weigh(const PairBatch& batch) const {
+  const PairSimilarity similarity = Compare(batch);
+  if (among_ == QualityAmong::kBatch) return QualityWeights(similarity, gamma_, floor_).to(encoder_->device());
+  std::vector<int64_t> views = batch.generated_view;
+  views.resize(batch.indices.size(), -1);
+  const Tensor generated = (at::tensor(views, at::kLong) >= 0).to(similarity.foreground.device());
+  return QualityWeightsByKind(similarity, generated, gamma_, floor_).to(encoder_->device());
 }
 
 std::unique_ptr<PairWeigher> MakePairWeigher(const PretrainConfig& config, std::shared_ptr<const ImageSource> source,

@@ -3,6 +3,7 @@
 //   auto weigher = MakePairWeigher(config, source, views, device, compute);      // config.quality.enabled
 //   weigher->Prepare(progress);
 //   Tensor weights = weigher->Weigh(batch);                                      // [N], mean 1, no gradient
+//   PairSimilarity why = weigher->Compare(batch);                                // what they are made of
 #pragma once
 
 #include <memory>
@@ -19,8 +20,10 @@ class PairWeigher {
  public:
   virtual ~PairWeigher() = default;
   virtual void Prepare(Progress& /*progress*/) {}
-  // [N] with mean 1 over this batch, on the encoder's device; 0 for pairs below the floor, which may be all of them.
-  virtual Tensor Weigh(const PairBatch& batch) const = 0;
+  virtual PairSimilarity Compare(const PairBatch& batch) const = 0;  // [N] each, no gradient
+  // [N] with mean 1 over this batch, or over either kind of its pairs (quality.among), on the encoder's device; 0 for pairs below
+  // the floor, which may be all of them.
+  Tensor Weigh(const PairBatch& batch) const;
   const std::string& fingerprint() const { return fingerprint_; }  // of encoder and foreground model
 
  protected:
@@ -28,7 +31,10 @@ class PairWeigher {
 
   std::shared_ptr<Encoder> encoder_;
   Tensor component_;  // [C]
+
+ private:
   double gamma_, floor_;
+  QualityAmong among_;
   std::string fingerprint_;
 };
 

@@ -12,6 +12,7 @@
 #include "genview/pretrain/online_knn.h"
 #include "genview/pretrain/pair_weigher.h"
 #include "genview/pretrain/trainer.h"
+#include "genview/pretrain/weight_tally.h"
 #include "genview/ssl/collapse.h"
 #include "genview/tensor/safetensors.h"
 #include "genview/train/checkpoint.h"
@@ -57,6 +58,7 @@ AugmentConfig AugmentOf(const PretrainConfig& config, int view) {
 struct Window {
   double loss = 0, weight_std = 0;
   int64_t steps = 0, generated = 0, dropped = 0;  // pairs; dropped: below the floor of their quality
+  WeightTally weights;
 };
 
 class Run {
@@ -70,6 +72,7 @@ class Run {
   int64_t Resume();               // returns the step of the checkpoint, 0 without one
   void TrainEpoch(int64_t epoch);
   void TrainStep(PairBatch& batch);
+  bool TalliesWeights() const { return weigher_ && data_.views; }  // without views there is one kind of pairs
   bool DropsPairs() const { return weigher_ && config_.quality.floor > kNoFloor; }
   void AfterStep(int64_t epoch, bool epoch_ends);
   void WriteRow(int64_t epoch);
@@ -94,6 +97,7 @@ class Run {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<EventLog> log_;
   Window window_;
+  WeightTally weights_;  // of the whole run
   PretrainSummary summary_;
   bool warned_ = false;
   Clock::time_point row_start_ = Clock::now(), saved_ = Clock::now();
@@ -143,6 +147,7 @@ bool Run::Finished() {
               .effective_rank = JsonDouble(json, "effective_rank", 0, where),
               .knn_top1 = JsonDouble(json, "knn_top1", -1, where),
               .collapsed = JsonBool(json, "collapsed", false, where),
+              .agreement = WeightAgreementFromJson(json.value("agreement", Json()), where),
               .encoder_fingerprint = JsonString(json, "encoder", "", where)};
   return summary_.encoder_fingerprint == FingerprintFile(encoder);
 }
@@ -175,12 +180,15 @@ int64_t Run::Resume() {
              .weight_std = JsonDouble(window, "weight_std", 0, where),
              .steps = JsonInt(window, "steps", 0, where),
              .generated = JsonInt(window, "generated", 0, where),
-             .dropped = JsonInt(window, "dropped", 0, where)};
+             .dropped = JsonInt(window, "dropped", 0, where),
+             .weights = WeightTally::FromJson(window.value("weights", Json()), where)};
+  weights_ = WeightTally::FromJson(part("weights"), where);
   summary_.loss = JsonDouble(last, "loss", 0, where);
   summary_.feature_std = JsonDouble(last, "feature_std", 0, where);
   summary_.effective_rank = JsonDouble(last, "effective_rank", 0, where);
   summary_.knn_top1 = JsonDouble(last, "knn_top1", -1, where);
   summary_.collapsed = JsonBool(last, "collapsed", false, where);
+  summary_.agreement = WeightAgreementFromJson(part("agreement"), where);
   for (const auto& [id, reason] : skipped.items()) {
     skipped_.Add(id, reason.is_string() ? reason.get<std::string>() : "unreadable");
   }
@@ -198,6 +206,14 @@ PretrainSummary Run::Go() {
   const int64_t done = Resume();
   // Killed between its last checkpoint and the removal of the one before.
   if (done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
+  if (config_.quality.enabled && config_.quality.features == QualityFeatures::kCached && summary_.agreement.pairs == 0) {
+    summary_.agreement = MeasureWeightAgreement(config_, *weigher_, data_.training, data_.views, data_.masks, device_, compute_, progress_);
+    if (summary_.agreement.spearman < 0.5) {
+      progress_.Warn(Format("cached quality weights hardly rank pairs as those of the views themselves do (correlation {:.2f}): "
+                            "`pretrain.quality.features = \"online\"` is the sure way, a weaker change of colours or larger crops help",
+                            summary_.agreement.spearman));
+    }
+  }
   if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
   log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
   progress_.Begin("pretrain", trainer_->total_steps(), "steps");
@@ -225,6 +241,9 @@ void Run::TrainStep(PairBatch& batch) {
     if (DropsPairs()) window_.dropped += (weights == 0).sum().item<int64_t>();
     trainer_->Accumulate(batch.view1, batch.view2, weights, batch.local);
     window_.generated += batch.generated;
+    if (TalliesWeights()) {
+      for (WeightTally* tally : {&window_.weights, &weights_}) tally->Add(batch, weights, *data_.training, *data_.views);
+    }
   }
   const StepReport report = trainer_->Step();
   const double loss = report.loss.item<double>();
@@ -266,6 +285,8 @@ void Run::WriteRow(int64_t epoch) {
               {"effective_rank", spread.effective_rank}};
   if (weigher_) row["weight_std"] = window_.weight_std / steps;
   if (DropsPairs()) row["dropped"] = static_cast<double>(window_.dropped) / pairs;
+  if (window_.weights.generated().pairs > 0) row["weight_generated"] = window_.weights.generated().Mean();
+  if (window_.weights.augmented().pairs > 0) row["weight_augmented"] = window_.weights.augmented().Mean();
   if (data_.views) row["generated"] = static_cast<double>(window_.generated) / pairs;
   log_->Write(trainer_->steps(), row);
   if (spread.collapsed() && epoch > 0 && !warned_) {
@@ -306,6 +327,11 @@ void Run::Save(int64_t epoch) {
   meta["config"] = WhatIsComputed(config_);
   meta["window"] = {{"loss", window_.loss}, {"weight_std", window_.weight_std}, {"steps", window_.steps}, {"generated", window_.generated}};
   if (DropsPairs()) meta["window"]["dropped"] = window_.dropped;
+  if (TalliesWeights()) {
+    meta["window"]["weights"] = window_.weights.ToJson();
+    meta["weights"] = weights_.ToJson();
+  }
+  if (summary_.agreement.pairs > 0) meta["agreement"] = WeightAgreementToJson(summary_.agreement);
   meta["last"] = {{"loss", summary_.loss},
                   {"feature_std", summary_.feature_std},
                   {"effective_rank", summary_.effective_rank},
@@ -337,6 +363,7 @@ void Run::WriteEncoder() {
   summary_.encoder_fingerprint = FingerprintFile(path);
   Json json = PretrainSummaryToJson(summary_);
   json["run"] = fingerprint_;
+  if (TalliesWeights()) json["weights"] = weights_.ToJson();
   WriteJson(folder_ / "summary.json", json);
 }
 
@@ -369,9 +396,11 @@ std::shared_ptr<const MaskFolder> MasksOf(const PretrainConfig& config, const Im
 }
 
 Json PretrainSummaryToJson(const PretrainSummary& s) {
-  return {{"steps", s.steps}, {"epochs", s.epochs}, {"pairs_per_step", s.pairs_per_step}, {"images", s.images},
-          {"skipped", s.skipped}, {"loss", s.loss}, {"feature_std", s.feature_std}, {"effective_rank", s.effective_rank},
-          {"knn_top1", s.knn_top1}, {"collapsed", s.collapsed}, {"encoder", s.encoder_fingerprint}};
+  Json json = {{"steps", s.steps}, {"epochs", s.epochs}, {"pairs_per_step", s.pairs_per_step}, {"images", s.images},
+               {"skipped", s.skipped}, {"loss", s.loss}, {"feature_std", s.feature_std}, {"effective_rank", s.effective_rank},
+               {"knn_top1", s.knn_top1}, {"collapsed", s.collapsed}, {"encoder", s.encoder_fingerprint}};
+  if (s.agreement.pairs > 0) json["agreement"] = WeightAgreementToJson(s.agreement);
+  return json;
 }
 
 PretrainSummary Pretrain(const PretrainConfig& config, Progress& progress) {

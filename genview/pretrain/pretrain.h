@@ -7,7 +7,7 @@
 //   log.jsonl, events.out.tfevents.*          what the run said of itself
 //   encoder.safetensors                       the trained encoder alone: what `--checkpoint` and `--encoder` take
 //   skipped.tsv                               pictures that could not be read, if any
-//   summary.json                              what this function returns
+//   summary.json                              what this function returns, and `weights`: what pairs weighed, by kind (weight_tally.h)
 // The same config on the same data ends with the same bytes whatever the number of loader threads and however often the
 // run was killed (times in the log aside). A finished run is not run again. Checkpoints of another config are moved aside.
 #pragma once
@@ -15,6 +15,7 @@
 #include "genview/base/progress.h"
 #include "genview/data/loader.h"
 #include "genview/pretrain/config.h"
+#include "genview/pretrain/weight_agreement.h"
 
 namespace genview {
 
@@ -25,6 +26,7 @@ struct PretrainSummary {
   double feature_std = 0, effective_rank = 0;    // of the projections, see ssl/collapse.h
   double knn_top1 = -1;                          // percent, of the last look; -1: none
   bool collapsed = false;                        // the last row's features no longer tell pictures apart
+  WeightAgreement agreement;                     // of cached quality weights with online ones
   std::string encoder_fingerprint;               // of encoder.safetensors
 };
 Json PretrainSummaryToJson(const PretrainSummary& summary);

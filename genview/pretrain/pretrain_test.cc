@@ -309,6 +309,7 @@ class GeneratedTest : public PretrainTest {
         ViewRow row;
         row.id = pictures->item(i).id;
         row.index = k;
+        row.noise_level = 100 * (k + 1);
         row.file = Format("images/{:06d}-{}.png", i, k);
         WriteFile(folder_ / "views" / row.file, i == 5 ? std::string("no picture") : *other->ReadBytes(i));
         manifest += ViewRowToJson(row).dump() + "\n";
@@ -434,6 +435,88 @@ TEST_F(GeneratedTest, CachedIsOnlineWhereCropsAreWhole) {
   EXPECT_LT((online - cached).abs().max().item<float>(), 0.01);
 }
 
+TEST_F(GeneratedTest, TheLogSaysWhatEitherKindOfPairsWeighs) {
+  Until progress;
+  const PretrainSummary summary = Pretrain(Cached("whole"), progress);
+  double generated = 0, augmented = 0;
+  for (const Json& row : Rows("whole")) {
+    const double share = row["generated"], of_generated = row.value("weight_generated", 0.0), of_augmented = row.value("weight_augmented", 0.0);
+    EXPECT_NEAR(share * of_generated + (1 - share) * of_augmented, 1, 1e-5);  // of all pairs it is 1
+    generated += of_generated;
+    augmented += of_augmented;
+  }
+  EXPECT_GT(std::abs(generated - augmented), 1e-3);
+  const Json weights = ReadJson(folder_ / "whole/summary.json")["weights"];
+  EXPECT_EQ(weights["generated"]["pairs"].get<int64_t>() + weights["augmented"]["pairs"].get<int64_t>(), 80);  // 10 steps of 8
+  EXPECT_NEAR(weights["generated"]["sum"].get<double>() + weights["augmented"]["sum"].get<double>(), 80, 1e-4);
+  std::vector<std::string> levels;
+  for (const auto& [level, weight] : weights["levels"].items()) levels.push_back(level);
+  EXPECT_EQ(levels, (std::vector<std::string>{"100", "200"}));
+  EXPECT_EQ(weights["levels"]["100"]["pairs"].get<int64_t>() + weights["levels"]["200"]["pairs"].get<int64_t>(), weights["generated"]["pairs"]);
+  for (const int64_t step : {1, 4, 7}) {
+    Until dies(-1, step);
+    EXPECT_THROW(Pretrain(Cached("died"), dies), Killed);
+  }
+  Until lives;
+  Pretrain(Cached("died"), lives);
+  ExpectSameRun("whole", "died");
+
+  // How cached weights rank pairs beside online ones: of 40 pairs of an epoch, the generated ones also alone.
+  EXPECT_EQ(summary.agreement.pairs, 40);
+  EXPECT_GT(summary.agreement.generated, 10);
+  EXPECT_LT(summary.agreement.generated, 30);
+  EXPECT_LT(std::abs(summary.agreement.spearman), 1);
+  Until never(-1, 1);
+  EXPECT_EQ(PretrainSummaryToJson(Pretrain(Cached("whole"), never)), PretrainSummaryToJson(summary));
+}
+
+// Likeness the wrong way round.
+class Contrary final : public PairWeigher {
+ public:
+  Contrary(const PretrainConfig& config, const PairWeigher& real) : PairWeigher(config.quality, at::kCPU, at::kFloat), real_(real) {}
+  PairSimilarity Compare(const PairBatch& batch) const override {
+    const PairSimilarity similarity = real_.Compare(batch);
+    return {.foreground = similarity.background, .background = similarity.foreground};
+  }
+
+ private:
+  const PairWeigher& real_;
+};
+
+TEST_F(GeneratedTest, AgreementIsARankCorrelationWithOnlineWeights) {
+  Until progress;
+  PretrainConfig config = Resolved(Cached("run"));
+  config.quality.features = QualityFeatures::kOnline;
+  const auto pictures = OpenSource(config.data);
+  const auto views = GeneratedViews::Open(folder_ / "views");
+  const auto online = MakePairWeigher(config, pictures, views, at::kCPU, at::kFloat);
+  const auto measure = [&](const PairWeigher& weigher) { return MeasureWeightAgreement(config, weigher, pictures, views, nullptr, at::kCPU, at::kFloat, progress); };
+  const WeightAgreement same = measure(*online), contrary = measure(Contrary(config, *online));
+  EXPECT_EQ(same.pairs, 40);
+  EXPECT_NEAR(same.spearman, 1, 1e-12);
+  EXPECT_NEAR(same.generated_spearman, 1, 1e-12);
+  EXPECT_NEAR(contrary.spearman, -1, 1e-12);
+  config.pair.probability = 0;
+  EXPECT_EQ(measure(*online).generated, 0);
+}
+
+TEST_F(GeneratedTest, AmongAKindWeightsHaveTheMeanOne) {
+  Until progress;
+  for (const QualityFeatures features : {QualityFeatures::kCached, QualityFeatures::kOnline}) {
+    PretrainConfig config = Cached("kind-" + EnumName(features));
+    config.quality.features = features;
+    config.quality.among = QualityAmong::kKind;
+    Pretrain(config, progress);
+    double spread = 0;
+    for (const Json& row : Rows("kind-" + EnumName(features))) {
+      EXPECT_NEAR(row["weight_generated"].get<double>(), 1, 1e-5);
+      EXPECT_NEAR(row["weight_augmented"].get<double>(), 1, 1e-5);
+      spread += row["weight_std"].get<double>();
+    }
+    EXPECT_GT(spread, 1e-3);  // and yet the pairs of a kind do not weigh alike
+  }
+}
+
 TEST_F(GeneratedTest, PicturesAreRepeatedBesideExtraData) {
   Until progress;
   PretrainConfig config = Generated("repeated");
@@ -501,16 +584,18 @@ TEST_F(PretrainTest, ForegroundCropsNeedMasksAndGoOnAfterAKill) {
 TEST_F(PretrainTest, KeysThatCameLaterSayNothingAtTheirDefaults) {
   const Json plain = WhatIsComputed(Resolved(Config("run")));
   for (const char* key : {"jitter", "drop_path", "positives", "crop"}) EXPECT_FALSE(plain.contains(key)) << key;
-  EXPECT_FALSE(plain["pair"].contains("repeat") || plain["pair"].contains("per_image") || plain["quality"].contains("floor"));
+  EXPECT_FALSE(plain["pair"].contains("repeat") || plain["pair"].contains("per_image") || plain["quality"].contains("floor") || plain["quality"].contains("among"));
   PretrainConfig config = Config("run");
   config.jitter = 0.4;
   config.pair.per_image = 2;
   config.quality.floor = 0.1;
+  config.quality.among = QualityAmong::kKind;
   config.crop = {.rule = {.draw = CropDraw::kBox}, .masks = "somewhere"};
   const Json other = WhatIsComputed(Resolved(config));
   EXPECT_EQ(other["jitter"], 0.4);
   EXPECT_EQ(other["pair"]["per_image"], 2);
   EXPECT_EQ(other["quality"]["floor"], 0.1);
+  EXPECT_EQ(other["quality"]["among"], "kind");
   EXPECT_EQ(other["crop"]["draw"], "box");
   EXPECT_EQ(other["crop"]["masks"], "");
 }

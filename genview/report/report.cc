@@ -64,6 +64,7 @@ ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
     WriteLevels(html, run, shelf);
     WriteLikeness(html, run);
     WritePairs(html, run, shelf);
+    WriteWeights(html, run);
     WriteRatios(html, run);
   }
   WriteCurves(html, runs);

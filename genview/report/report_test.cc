@@ -41,6 +41,10 @@ Path MakeRun(const std::string& name, double baseline, double other) {
   WriteJson(run / "genview/eval/linear.json", EvalResultToJson(Score(other, 1)));
   WriteFile(run / "baseline/pretrain/log.jsonl", "{\"step\":1,\"loss\":5,\"effective_rank\":30}\n{\"step\":2,\"loss\":4,\"effective_rank\":1.2}\n");
   WriteJson(run / "baseline/pretrain/summary.json", {{"collapsed", true}});
+  WriteJson(run / "genview/pretrain/summary.json",
+            {{"agreement", {{"pairs", 256}, {"spearman", 0.874}}},
+             {"weights", {{"augmented", {{"pairs", 500}, {"mean", 1.21}}}, {"generated", {{"pairs", 500}, {"mean", 0.79}}},
+                          {"levels", {{"100", {{"pairs", 300}, {"mean", 0.83}}}, {"400", {{"pairs", 200}, {"mean", 0.73}}}}}}}});
   WriteForegroundTable(run / "foreground/ratios.tsv", {{"a/1.png", "a/1.png", 0.1, 0}, {"a/2.png", "a/2.png", 0.7, 300}});
   WriteFile(run / "views/skipped.tsv", Format("id\treason\n{}\ttruncated\n", kNasty));
   WriteJson(run / "state/views.json", {{"stage", "views"}, {"order", 2}, {"seconds", 61.0}, {"peak_memory_bytes", 1000000}, {"unit", "views"},
@@ -93,6 +97,28 @@ TEST(Report, TablesWhatViewsKeepAndHowTrueTheForegroundIs) {
                            "rank correlation of the share 0.94"}) {
     EXPECT_NE(page.find(text), std::string::npos) << text;
   }
+}
+
+TEST(Report, TablesWhatPairsWeigh) {
+  const Path run = MakeRun("report_weights", 50, 55);
+  const auto page = [&] {
+    WriteReport({run}, run / "report.html");
+    return ReadFile(run / "report.html");
+  };
+  const std::string both = page();
+  for (const char* text : {"What pairs weigh", "level 100", "level 400", "1.21", "0.79", "0.83", "0.73", "over 256 pairs", "correlation of 0.87"}) {
+    EXPECT_NE(both.find(text), std::string::npos) << text;
+  }
+  // Levels without steps: hundreds of them. 0.5 and 0.9 over 1 and 3 pairs.
+  Json levels = Json::object();
+  for (int level = 100; level < 112; ++level) levels[Format("{}", level)] = {{"pairs", level == 100 ? 1 : level == 111 ? 3 : 0}, {"mean", level == 100 ? 0.5 : 0.9}};
+  WriteJson(run / "genview/pretrain/summary.json", {{"weights", {{"generated", {{"pairs", 4}, {"mean", 0.8}}}, {"levels", levels}}}});
+  const std::string steps = page();
+  EXPECT_NE(steps.find("level 100–199"), std::string::npos);
+  EXPECT_NE(steps.find("0.80"), std::string::npos);
+  // One kind alone has nothing beside it.
+  WriteJson(run / "genview/pretrain/summary.json", {{"weights", {{"generated", {{"pairs", 4}, {"mean", 1.0}}}, {"levels", {{"100", {{"pairs", 4}, {"mean", 1.0}}}}}}}});
+  EXPECT_EQ(page().find("What pairs weigh"), std::string::npos);
 }
 
 TEST(Report, SeveralRunsShareOneTable) {

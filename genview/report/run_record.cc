@@ -1,6 +1,7 @@
 #include "genview/report/run_record.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
@@ -130,18 +131,35 @@ void ReadLeftOut(const std::string& stage, const Path& file, RunRecord& run) {
   if (!left_out.rows.empty()) run.left_out.push_back(std::move(left_out));
 }
 
+WeightRecord ReadWeight(const Json& json, const std::string& where) {
+  if (!json.is_object()) return {};
+  return {JsonInt(json, "pairs", 0, where), JsonDouble(json, "mean", 0, where)};
+}
+
+void ReadTrainingSummary(const Path& file, ArmRecord& arm) {
+  if (!IsFile(file)) return;
+  const Json json = ReadJson(file);
+  const std::string where = file.string();
+  arm.collapsed = JsonBool(json, "collapsed", false, where);
+  const Json &weights = Member(json, "weights"), &levels = Member(weights, "levels"), &agreement = Member(json, "agreement");
+  arm.weights.augmented = ReadWeight(Member(weights, "augmented"), where);
+  arm.weights.generated = ReadWeight(Member(weights, "generated"), where);
+  if (levels.is_object()) {
+    for (const auto& [level, weight] : levels.items()) arm.weights.levels[std::strtoll(level.c_str(), nullptr, 10)] = ReadWeight(weight, where);
+  }
+  if (agreement.is_object()) arm.agreement = {JsonInt(agreement, "pairs", 0, where), JsonDouble(agreement, "spearman", 0, where)};
+}
+
 void ReadArms(RunRecord& run) {
   const Json& arms = Member(run.recipe, "arms");
   if (!arms.is_array()) return;
   for (const Json& json : arms) {
-    ArmRecord arm{JsonString(json, "name", "", run.folder.string()), {}, {}, false};
+    ArmRecord arm{.name = JsonString(json, "name", "", run.folder.string()), .differences = {}, .log = {}};
     if (arm.name.empty() || arm.name.find('/') != std::string::npos || arm.name.starts_with(".")) continue;
     if (const Json& set = Member(json, "set"); set.is_object()) Flatten(set, "", arm.differences);
     const Path folder = SeedFolder(run.folder, arm.name, run.seeds, run.seeds.front());
     arm.log = folder / "pretrain" / "log.jsonl";
-    if (const Path summary = folder / "pretrain" / "summary.json"; IsFile(summary)) {
-      arm.collapsed = JsonBool(ReadJson(summary), "collapsed", false, summary.string());
-    }
+    ReadTrainingSummary(folder / "pretrain" / "summary.json", arm);
     ReadLeftOut(Format("{}, pretrain", arm.name), folder / "pretrain" / "skipped.tsv", run);
     run.arms.push_back(std::move(arm));
   }

@@ -66,11 +66,28 @@ struct ForegroundTruth {
   double spearman = 0;
 };
 
+// What pairs of an arm with quality weights weighed in its training; the mean of all is 1.
+struct WeightRecord {
+  int64_t pairs = 0;
+  double mean = 0;
+};
+struct WeightsRecord {
+  WeightRecord augmented, generated;
+  std::map<int64_t, WeightRecord> levels;  // of the generated ones
+};
+// How weights out of kept maps rank pairs beside those of the views themselves; pairs 0: not measured.
+struct AgreementRecord {
+  int64_t pairs = 0;
+  double spearman = 0;
+};
+
 struct ArmRecord {
   std::string name;
   std::vector<std::string> differences;  // "pretrain.pair.source = generated"
   Path log;
   bool collapsed = false;                // its training says that the features no longer tell pictures apart
+  WeightsRecord weights{};
+  AgreementRecord agreement{};
 };
 
 struct LeftOut {

@@ -11,7 +11,7 @@
 namespace genview {
 namespace {
 
-constexpr size_t kGalleryColumns = 10, kPairsShown = 4, kLeftOutShown = 20;
+constexpr size_t kGalleryColumns = 10, kPairsShown = 4, kLeftOutShown = 20, kLevelColumns = 8;
 
 // The minus of typography, which is as wide as the plus.
 std::string Signed(double value) { return value < 0 ? Format("−{:.1f}", -value) : Format("+{:.1f}", value); }
@@ -134,6 +134,16 @@ void WritePair(Html& html, const PairRow& pair, PictureShelf& shelf) {
   WriteImage(html, shelf.AddMasked(pair.view2, pair.map2), "its foreground");
   html.Close();
   html.Open("figcaption").Line("strong", Format("{:.2f}", pair.weight)).Text(" times the mean weight").Close();
+  html.Close();
+}
+
+// Levels of all arms; where they have no steps, hundreds of them.
+int64_t LevelColumn(int64_t level, bool hundreds) { return hundreds ? level / 100 * 100 : level; }
+
+void WriteWeightCell(Html& html, const WeightRecord& weight, const std::string& label) {
+  html.Open("td", {{"class", "number"}, {"data-label", label}});
+  if (weight.pairs == 0) html.Text("–");
+  else html.Line("strong", Format("{:.2f}", weight.mean));
   html.Close();
 }
 
@@ -319,6 +329,56 @@ void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf) {
       WritePair(html, best ? pairs[i] : pairs[pairs.size() - 1 - i], shelf);
     }
     html.Close();
+  }
+  html.Close();
+}
+
+// Where a batch holds pairs of one kind only, its mean weight says nothing.
+void WriteWeights(Html& html, const RunRecord& run) {
+  std::vector<const ArmRecord*> arms;
+  std::map<int64_t, int64_t> levels;  // and how many arms have them
+  std::string agreement;
+  for (const ArmRecord& arm : run.arms) {
+    if (arm.agreement.pairs > 0) {
+      agreement += Format(" The weights of {} come from maps of whole pictures, made once: over {} pairs they rank as those of the views themselves would, "
+                          "with a correlation of {:.2f}.", Quoted(arm.name), Grouped(arm.agreement.pairs), arm.agreement.spearman);
+    }
+    const auto kinds = arm.weights.levels.size() + (arm.weights.augmented.pairs > 0 ? 1 : 0);
+    if (kinds < 2) continue;
+    arms.push_back(&arm);
+    for (const auto& [level, weight] : arm.weights.levels) ++levels[level];
+  }
+  if (arms.empty() && agreement.empty()) return;
+  const bool hundreds = levels.size() > kLevelColumns;
+  std::map<int64_t, int64_t> columns;
+  for (const auto& [level, count] : levels) ++columns[LevelColumn(level, hundreds)];
+  html.Open("section");
+  const std::string note = arms.empty() ? "" : "Mean weight of the pairs with a generated view, of all and by its noise level, and of those without: 1 is the mean of a batch.";
+  Heading(html, "What pairs weigh", note + (note.empty() && !agreement.empty() ? agreement.substr(1) : agreement));
+  if (!arms.empty()) {
+    const auto name = [&](int64_t level) { return hundreds ? Format("level {}–{}", level, level + 99) : Format("level {}", level); };
+    html.Open("table", {{"class", "likeness"}}).Open("thead").Open("tr").Line("th", "Arm", {{"scope", "col"}});
+    html.Line("th", "without", {{"scope", "col"}, {"class", "number"}}).Line("th", "generated", {{"scope", "col"}, {"class", "number"}});
+    for (const auto& [level, count] : columns) html.Line("th", name(level), {{"scope", "col"}, {"class", "number"}});
+    html.Close().Close().Open("tbody");
+    for (const ArmRecord* arm : arms) {
+      html.Open("tr").Line("th", arm->name, {{"scope", "row"}});
+      WriteWeightCell(html, arm->weights.augmented, "without");
+      WriteWeightCell(html, arm->weights.generated, "generated");
+      for (const auto& [column, count] : columns) {
+        WeightRecord of_column;
+        double sum = 0;
+        for (const auto& [level, weight] : arm->weights.levels) {
+          if (LevelColumn(level, hundreds) != column) continue;
+          sum += weight.mean * static_cast<double>(weight.pairs);
+          of_column.pairs += weight.pairs;
+        }
+        if (of_column.pairs > 0) of_column.mean = sum / static_cast<double>(of_column.pairs);
+        WriteWeightCell(html, of_column, name(column));
+      }
+      html.Close();
+    }
+    html.Close().Close();
   }
   html.Close();
 }

@@ -19,6 +19,7 @@ void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf);
 void WriteLevels(Html& html, const RunRecord& run, PictureShelf& shelf);
 void WriteLikeness(Html& html, const RunRecord& run);
 void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf);
+void WriteWeights(Html& html, const RunRecord& run);
 void WriteRatios(Html& html, const RunRecord& run);
 void WriteCurves(Html& html, const std::vector<RunRecord>& runs);
 void WriteStages(Html& html, const RunRecord& run);

@@ -1,0 +1,64 @@
+#include "genview/pretrain/weight_tally.h"
+
+#include <charconv>
+
+namespace genview {
+namespace {
+
+Json SumToJson(const SummedWeights& weights) {
+  return {{"pairs", weights.pairs}, {"mean", weights.Mean()}, {"sum", weights.sum}};
+}
+
+SummedWeights SumFromJson(const Json& parent, const std::string& name, std::string_view where) {
+  const Json json = parent.value(name, Json::object());
+  return {JsonDouble(json, "sum", 0, where), JsonInt(json, "pairs", 0, where)};
+}
+
+}  // namespace
+
+void WeightTally::Add(const PairBatch& batch, const Tensor& weights, const ImageSource& source, const GeneratedViews& views) {
+  ExpectShape(weights, {static_cast<int64_t>(batch.indices.size())}, "weights");
+  const Tensor values = weights.to(at::kCPU, at::kDouble).contiguous();
+  for (size_t i = 0; i < batch.indices.size(); ++i) {
+    SummedWeights* kind = &augmented_;
+    if (const int64_t k = batch.generated_view[i]; k >= 0) {
+      kind = &by_level_[views.rows()[static_cast<size_t>(views.RowOf(source.item(batch.indices[i]).id, k))].noise_level];
+    }
+    kind->sum += values.const_data_ptr<double>()[i];
+    ++kind->pairs;
+  }
+}
+
+SummedWeights WeightTally::generated() const {
+  SummedWeights all;
+  for (const auto& [level, weights] : by_level_) {
+    all.sum += weights.sum;
+    all.pairs += weights.pairs;
+  }
+  return all;
+}
+
+Json WeightTally::ToJson() const {
+  Json json = Json::object();
+  if (augmented_.pairs > 0) json["augmented"] = SumToJson(augmented_);
+  if (by_level_.empty()) return json;
+  json["generated"] = SumToJson(generated());
+  for (const auto& [level, weights] : by_level_) json["levels"][std::to_string(level)] = SumToJson(weights);
+  return json;
+}
+
+WeightTally WeightTally::FromJson(const Json& json, std::string_view where) {
+  WeightTally tally;
+  if (!json.is_object()) return tally;
+  tally.augmented_ = SumFromJson(json, "augmented", where);
+  const Json levels = json.value("levels", Json::object());
+  if (!levels.is_object()) return tally;
+  for (const auto& [name, ignored] : levels.items()) {
+    int64_t level = 0;
+    if (std::from_chars(name.data(), name.data() + name.size(), level).ec != std::errc()) continue;
+    tally.by_level_[level] = SumFromJson(levels, name, where);
+  }
+  return tally;
+}
+
+}  // namespace genview
