@@ -208,11 +208,6 @@ PretrainSummary Run::Go() {
   if (done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
   if (config_.quality.enabled && config_.quality.features == QualityFeatures::kCached && summary_.agreement.pairs == 0) {
     summary_.agreement = MeasureWeightAgreement(config_, *weigher_, data_.training, data_.views, data_.masks, device_, compute_, progress_);
-    if (summary_.agreement.spearman < 0.5) {
-      progress_.Warn(Format("cached quality weights hardly rank pairs as those of the views themselves do (correlation {:.2f}): "
-                            "`pretrain.quality.features = \"online\"` is the sure way, a weaker change of colours or larger crops help",
-                            summary_.agreement.spearman));
-    }
   }
   if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
   log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
