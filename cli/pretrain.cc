@@ -2,7 +2,7 @@
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/run_plan.h"
-#include "genview/pretrain/pretrain.h"
+#include "cli/tasks.h"
 
 namespace genview {
 namespace {
@@ -54,7 +54,7 @@ int RunPretrain(const Args& args, Progress& progress) {
   if (config.quality.enabled && config.quality.encoder.empty()) config.quality.encoder = plan.recipe.foreground.encoder;
   if (config.quality.enabled && config.quality.foreground.empty()) config.quality.foreground = (plan.folder / "foreground" / "model.safetensors").string();
   CheckRequired(config, {.file = options.recipe.string(), .prefix = "pretrain", .lines = nullptr});
-  const PretrainSummary done = Pretrain(config, progress);
+  const PretrainSummary done = Shared(*args.group, progress, config);
   Print("{}: {} epochs, {} steps, loss {:.4f}{}\n", config.out, done.epochs, done.steps, done.loss, done.collapsed ? ", looks collapsed" : "");
   if (done.agreement.pairs > 0) {
     Print("cached weights rank {} pairs as online ones do to {:.3f} (Spearman)", done.agreement.pairs, done.agreement.spearman);

@@ -8,7 +8,6 @@
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/data/source.h"
-#include "genview/pretrain/pretrain.h"
 #include "genview/report/report.h"
 
 namespace genview {
@@ -224,13 +223,17 @@ Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
   book_.Make({.name = name, .version = kPretrainVersion, .settings = Settings(WhatIsComputed(Resolved(config)), config.run), .inputs = inputs,
               .outputs = {out}, .owned = {}},
              progress_, [&] {
-               const PretrainSummary done = Pretrain(config, progress_);
+               const PretrainSummary done = Shared(SharesPretraining(arm) ? group_ : Alone(), progress_, config);
                return StageCounts{"images", done.images, done.images - done.skipped, done.skipped};
              });
   making_.erase(name);
   made_[name] = out;
   return out;
 }
+
+// Every process needs a part of a step. Where there are too few, process 0 pretrains alone: a batch in other parts would be another
+// result, and the other stages are shared all the same.
+bool Runner::SharesPretraining(const ArmPlan& arm) const { return group_.size() <= arm.recipe.pretrain.config.accumulate; }
 
 void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
   const DataSection& data = plan_.recipe.data;
@@ -337,6 +340,12 @@ void Runner::Go() {
   SweepRunFolder(plan_.folder);
   WriteFile(plan_.folder / "recipe.toml", PlanToToml(plan_));
   WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));
+  for (const ArmPlan& arm : plan_.arms) {
+    if (!Allowed("pretrain") || SharesPretraining(arm)) continue;
+    progress_.Warn(Format("process 0 will pretrain alone: `pretrain.accumulate` = {} gives {} processes too few parts of a step",
+                          arm.recipe.pretrain.config.accumulate, group_.size()));
+    break;
+  }
   if (Allowed("foreground") && !only_.empty()) (void)Ratios();
   for (const ArmPlan& arm : plan_.arms) {
     if (!only_.empty() && !Allowed("pretrain") && !Allowed("eval")) {

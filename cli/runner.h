@@ -46,6 +46,7 @@ class Runner {
   std::string StageName(std::string_view stage, const ArmPlan& arm, uint64_t seed) const;
   Json Settings(Json settings, const RunOptions& run) const;
   bool Allowed(std::string_view stage) const;
+  bool SharesPretraining(const ArmPlan& arm) const;
 
   RunPlan plan_;
   std::vector<std::string> only_;

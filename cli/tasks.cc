@@ -32,6 +32,11 @@ FeaturesSummary Shared(Group& group, Progress& progress, const FeaturesConfig& c
   return ExtractFeatures(config, progress, group);
 }
 
+PretrainSummary Shared(Group& group, Progress& progress, const PretrainConfig& config) {
+  Call(group, "pretrain", config);
+  return Pretrain(config, progress, group);
+}
+
 int ServeTasks(Group& group, Progress& progress) {
   while (true) {
     const Json task = ParseJson(group.Broadcast(""), "task of process 0");
@@ -39,6 +44,7 @@ int ServeTasks(Group& group, Progress& progress) {
     if (stage == "views") GenerateViews(ConfigOf<ViewsConfig>(task), progress, group);
     else if (stage == "foreground score") ScoreForeground(ConfigOf<ScoreConfig>(task), progress, group);
     else if (stage == "features") ExtractFeatures(ConfigOf<FeaturesConfig>(task), progress, group);
+    else if (stage == "pretrain") Pretrain(ConfigOf<PretrainConfig>(task), progress, group);
     else return task.value("code", 1);
   }
 }

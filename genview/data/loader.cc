@@ -151,13 +151,17 @@ struct PairLoader::Work {
   Work(std::shared_ptr<const ImageSource> source_in, std::shared_ptr<const GeneratedViews> views_in,
        const PairLoaderConfig& config_in, SkippedLog& skipped_in)
       : source(std::move(source_in)), views(std::move(views_in)), config(config_in), skipped(skipped_in),
-        per_epoch(source->size() / std::max<int64_t>(config.batch, 1)) {}
+        per_epoch(source->size() / std::max<int64_t>(config.batch, 1)),
+        turns_per_group((config.share.of - config.share.first + config.share.every - 1) / config.share.every),
+        turns_per_epoch(per_epoch / config.share.of * turns_per_group) {}
 
-  // Batches are numbered through all epochs.
-  Slots Make(int64_t number, int64_t count) {
+  // Turns are the batches of this loader's share, numbered through all epochs.
+  Slots Make(int64_t turn, int64_t count) {
     Slots slots;
-    slots.epoch = number / per_epoch;
-    const auto begin = Order(slots.epoch).begin() + number % per_epoch * config.batch;
+    slots.epoch = turn / turns_per_epoch;
+    const int64_t in_epoch = turn % turns_per_epoch;
+    const int64_t batch = in_epoch / turns_per_group * config.share.of + config.share.first + in_epoch % turns_per_group * config.share.every;
+    const auto begin = Order(slots.epoch).begin() + batch * config.batch;
     slots.wanted.assign(begin, begin + count);
     slots.batch.indices = slots.wanted;
     slots.batch.view1 = EmptyPixels(count, config.view1.size);
@@ -279,13 +283,13 @@ struct PairLoader::Work {
     }
   }
 
-  void Start(int64_t number) {
-    if (batches && number == next) return;
+  void Start(int64_t turn) {
+    if (batches && turn == next) return;
     batches.reset();
-    next = number;
+    next = turn;
     constexpr int64_t kEndless = int64_t{1} << 62;
     batches = std::make_unique<OrderedBatches<Slots>>(
-        OrderedPlan{.begin = number * config.batch, .end = kEndless / config.batch * config.batch, .batch = config.batch,
+        OrderedPlan{.begin = turn * config.batch, .end = kEndless / config.batch * config.batch, .batch = config.batch,
                     .threads = ResolveThreads(config.threads),
                     .ahead = AheadFor(BytesOf(config.batch, config.view1.size) + BytesOf(config.batch, config.view2.size) +
                                       config.local_crops * BytesOf(config.batch, config.local.size) +
@@ -300,19 +304,22 @@ struct PairLoader::Work {
   const PairLoaderConfig config;
   SkippedLog& skipped;
   const int64_t per_epoch;        // batches
+  const int64_t turns_per_group, turns_per_epoch;  // turns in each `of` batches, and in an epoch
 
   std::vector<int64_t> order;     // of order_epoch; touched by Make alone
   int64_t order_epoch = -1;
-  int64_t next = 0, end = 0;      // numbers of the batch that Next gives, and of the first after this epoch
+  int64_t next = 0, end = 0;      // the turn that Next gives, and the first after this epoch
   std::unique_ptr<OrderedBatches<Slots>> batches;  // last: its threads use the others
 };
 
 PairLoader::PairLoader(std::shared_ptr<const ImageSource> source, std::shared_ptr<const GeneratedViews> views,
                        const PairLoaderConfig& config, SkippedLog& skipped)
     : work_(std::make_unique<Work>(std::move(source), std::move(views), config, skipped)) {
+  const BatchShare& share = config.share;
   GENVIEW_CHECK(config.batch > 0, "a batch holds something");
-  if (work_->per_epoch > 0) return;
-  throw Error({.what = Format("a batch of {} needs more pictures than the {} there are", config.batch, work_->source->size()),
+  GENVIEW_CHECK(share.first >= 0 && share.first < share.of && share.every > 0, "a share holds something");
+  if (work_->turns_per_epoch > 0) return;
+  throw Error({.what = Format("a batch of {} needs more pictures than the {} there are", config.batch * share.of, work_->source->size()),
                .where = "pretraining images",
                .next = "take a smaller batch or more images"});
 }
@@ -322,9 +329,10 @@ PairLoader::~PairLoader() = default;
 int64_t PairLoader::batches_per_epoch() const { return work_->per_epoch; }
 
 void PairLoader::Start(int64_t epoch, int64_t first_batch) {
-  GENVIEW_CHECK(epoch >= 0 && first_batch >= 0 && first_batch <= work_->per_epoch, "no such batch");
-  work_->Start(epoch * work_->per_epoch + first_batch);
-  work_->end = (epoch + 1) * work_->per_epoch;
+  const int64_t of = work_->config.share.of;
+  GENVIEW_CHECK(epoch >= 0 && first_batch >= 0 && first_batch <= work_->per_epoch && first_batch % of == 0, "no such batch");
+  work_->Start(epoch * work_->turns_per_epoch + first_batch / of * work_->turns_per_group);
+  work_->end = (epoch + 1) * work_->turns_per_epoch;
 }
 
 bool PairLoader::Next(PairBatch& batch) {

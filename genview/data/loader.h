@@ -59,6 +59,12 @@ struct PairBatch {
   std::vector<ViewCrop> crops1, crops2; // per pair
 };
 
+// The batches that are one process's to make: of every `of` in a row those at `first`, `first` + `every`, ... What is left over at
+// the end of an epoch and does not make `of` batches is nobody's.
+struct BatchShare {
+  int64_t of = 1, first = 0, every = 1;
+};
+
 struct PairLoaderConfig {
   AugmentConfig view1, view2, local;
   int64_t local_crops = 0;            // drawn like further views, from the picture itself
@@ -72,6 +78,7 @@ struct PairLoaderConfig {
   int64_t views_used = 0;             // of a picture's generated views the first so many; 0: all. Which of them is drawn
   ForegroundCrop crop{};              // how crops of pictures with a mask are drawn; generated views have none
   std::shared_ptr<const MaskFolder> masks{};  // may be null
+  BatchShare share{};
 };
 
 // Training pairs. An epoch's order is Permutation(seed, epoch) of the whole source, without what is left over after the
@@ -85,8 +92,9 @@ class PairLoader {
              const PairLoaderConfig& config, SkippedLog& skipped);
   ~PairLoader();
 
-  int64_t batches_per_epoch() const;
-  // The threads run on from one epoch into the next, so that starting the following one loses no time.
+  int64_t batches_per_epoch() const;  // of all processes
+  // The threads run on from one epoch into the next, so that starting the following one loses no time. `first_batch`, of all
+  // processes': a multiple of the share's `of`.
   void Start(int64_t epoch, int64_t first_batch = 0);
   bool Next(PairBatch& batch);  // false at the end of the epoch
   double WaitShare() const;

@@ -145,6 +145,34 @@ TEST(PairLoader, BytesDoNotDependOnThreadsOrWhereItStarts) {
   }
 }
 
+TEST(PairLoader, SharesAreTheBatchesOfOne) {
+  const auto source = OpenSource("shapes:count=42,size=20,seed=1");
+  SkippedLog skipped;
+  PairLoader one(source, nullptr, PairConfig(2), skipped);
+  const auto all = Digests(one, 0, 0, 2);
+  ASSERT_EQ(all.size(), 20u);
+  for (const int64_t size : {1, 2, 3}) {  // steps of three batches, the tenth of an epoch is left over
+    for (int64_t rank = 0; rank < size; ++rank) {
+      PairLoaderConfig config = PairConfig(2);
+      config.share = {.of = 3, .first = rank, .every = size};
+      PairLoader loader(source, nullptr, config, skipped);
+      EXPECT_EQ(loader.batches_per_epoch(), 10);
+      const auto wanted = [&](int64_t first_epoch, int64_t first) {
+        std::vector<std::string> digests;
+        for (int64_t epoch = first_epoch; epoch < 2; ++epoch) {
+          for (int64_t i = epoch == first_epoch ? first : 0; i < 9; ++i) {
+            if (i % 3 % size == rank) digests.push_back(all[static_cast<size_t>(10 * epoch + i)]);
+          }
+        }
+        return digests;
+      };
+      EXPECT_EQ(Digests(loader, 0, 0, 2), wanted(0, 0)) << rank << " of " << size;
+      EXPECT_EQ(Digests(loader, 0, 6, 2), wanted(0, 6)) << rank << " of " << size;
+      EXPECT_EQ(Digests(loader, 1, 3, 1), wanted(1, 3)) << rank << " of " << size;
+    }
+  }
+}
+
 TEST(PairLoader, ViewsAreTheAugmentedPicture) {
   const auto source = OpenSource("shapes:count=9,size=20,seed=1");
   SkippedLog skipped;

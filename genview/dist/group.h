@@ -44,6 +44,10 @@ class Group {
   virtual void Check() {}                              // cheap; to be called about once a batch
   virtual void Fail(int /*code*/, const ErrorText&) {}  // tells the others that this process cannot go on; does not throw
   virtual void Leave() {}                              // this process is done; process 0 waits a little for the others
+  // Beside the calls: a text under a name, and the text that any process has left under it, which is waited for.
+  virtual void Post(const std::string& /*name*/, const std::string& /*text*/) {}
+  virtual std::string Find(const std::string& /*name*/) { return ""; }
+  virtual bool on_one_machine() const { return true; }  // all processes
   void Barrier() {
     Gather("");
     Broadcast("");

@@ -1,55 +1,13 @@
 #include "genview/dist/group.h"
 
-#include <gtest/gtest.h>
-
 #include <csignal>
-#include <sys/wait.h>
-#include <thread>
-#include <unistd.h>
+
+#include "genview/dist/test_support.h"
 
 namespace genview {
 namespace {
 
 namespace fs = std::filesystem;
-
-class SharedFolder : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = Path(testing::TempDir()) / (std::string("genview-group-") + testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  GroupPlace Place(int64_t rank, int64_t size) const {
-    return {.rank = rank, .size = size, .folder = folder_, .join_seconds = 20, .silence_seconds = 3};
-  }
-
-  // Runs `work` in a process of its own; the exit code is what it returns.
-  template <class Work>
-  static pid_t Fork(Work work) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      int code = 99;
-      try {
-        code = work();
-      } catch (const PeerFailed&) {
-        code = 40;
-      } catch (...) {
-        code = 41;
-      }
-      ::_exit(code);
-    }
-    return child;
-  }
-  static int CodeOf(pid_t child) {
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-
-  Progress quiet_;
-  Path folder_;
-};
 
 TEST(ShareOf, CoversEverythingOnceAtWholeUnits) {
   for (const int64_t total : {0, 1, 7, 64, 101}) {

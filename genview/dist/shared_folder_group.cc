@@ -8,6 +8,7 @@
 //     tell.K.R    what process R answers in call K
 //     failed.R    why process R could not go on
 //     left.R      process R is done
+//     post.NAME   what a process has left under a name
 #include <cerrno>
 #include <csignal>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 #include <random>
 #include <thread>
 
+#include "genview/base/hash.h"
 #include "genview/base/json.h"
 #include "genview/base/text.h"
 #include "genview/dist/group.h"
@@ -90,6 +92,11 @@ class SharedFolderGroup : public Group {
   void Check() override;
   void Fail(int code, const ErrorText& text) override;
   void Leave() override;
+  void Post(const std::string& name, const std::string& text) override { WriteFileUnsynced(PostOf(name), text); }
+  std::string Find(const std::string& name) override { return WaitFor(PostOf(name)); }
+  bool on_one_machine() const override {
+    return std::all_of(peers_.begin(), peers_.end(), [](const Peer& peer) { return peer.same_place; });
+  }
 
  private:
   struct Peer {
@@ -102,6 +109,7 @@ class SharedFolderGroup : public Group {
   Path HelloOf(int64_t r) const { return place_.folder / Format("hello.{}", r); }
   Path BeatOf(int64_t r) const { return place_.folder / Format("beat.{}", r); }
   Path Message(const char* kind, int64_t r) const { return session_ / Format("{}.{}", kind, r); }
+  Path PostOf(const std::string& name) const { return session_ / ("post." + Fingerprint(name)); }
   void Beat();
   void StopBeating();
   void MeetAsFirst();
@@ -219,6 +227,7 @@ void SharedFolderGroup::MeetAsFirst() {
     return absent < 0;
   });
   session_ = place_.folder / number_;
+  NotePeer(0);
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(place_.folder, code)) {
     if (entry.is_directory(code)) fs::remove_all(entry.path(), code);  // of a job before

@@ -26,7 +26,7 @@ Tensor BatchNorm(const BatchNormWeights& w, const Tensor& x, bool training, doub
     Tensor count = w.num_batches_tracked;  // a handle on the same memory
     count.add_(1);
   }
-  return at::batch_norm(x, w.weight, w.bias, w.running_mean, w.running_var, training, /*momentum=*/0.1, eps,
+  return at::batch_norm(x, w.weight, w.bias, w.running_mean, w.running_var, training, kBatchNormMomentum, eps,
                         /*cudnn_enabled=*/true);
 }
 

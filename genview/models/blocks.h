@@ -11,7 +11,8 @@ Tensor Linear(const LinearWeights& w, const Tensor& x);                         
 Tensor Conv(const ConvWeights& w, const Tensor& x, int64_t stride = 1, int64_t padding = 0, int64_t groups = 1);
 Tensor LayerNorm(const NormWeights& w, const Tensor& x, double eps);                      // over the last extent
 Tensor GroupNorm(const NormWeights& w, const Tensor& x, int64_t groups, double eps);      // [N,C,...]
-// Training: statistics of the batch, running ones updated in place (momentum 0.1). Otherwise the running ones.
+// Training: statistics of the batch, running ones updated in place: r <- (1 - m) r + m s. Otherwise the running ones.
+inline constexpr double kBatchNormMomentum = 0.1;  // m
 Tensor BatchNorm(const BatchNormWeights& w, const Tensor& x, bool training, double eps = 1e-5);
 Tensor Activate(Activation kind, const Tensor& x);
 

@@ -23,6 +23,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+std::string CountOf(int64_t count, const char* one, const char* many) { return Format("{} {}", count, count == 1 ? one : many); }
+
 double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // Where the pictures and views come from.
@@ -61,13 +63,20 @@ struct Window {
   WeightTally weights;
 };
 
+// What a step's parts tell beside their losses: places in the trainer's Tally. Whether to stop and whether to save is the same
+// for all processes: they hear it with the step.
+enum TallyPlace : size_t { kGenerated, kDropped, kStop, kSaveDue };
+
 class Run {
  public:
-  Run(const PretrainConfig& config, Progress& progress);
+  Run(const PretrainConfig& config, Progress& progress, Group& group);
   PretrainSummary Go();
 
  private:
+  bool first() const { return group_.rank() == 0; }
+  bool alone() const { return group_.size() == 1; }
   bool Finished();
+  void CheckProcesses();
   void MoveForeignCheckpointsAside();
   int64_t Resume();               // returns the step of the checkpoint, 0 without one
   void TrainEpoch(int64_t epoch);
@@ -75,8 +84,10 @@ class Run {
   bool TalliesWeights() const { return weigher_ && data_.views; }  // without views there is one kind of pairs
   bool DropsPairs() const { return weigher_ && config_.quality.floor > kNoFloor; }
   void AfterStep(int64_t epoch, bool epoch_ends);
+  void CompareProcesses();
   void WriteRow(int64_t epoch);
   void LookAtNeighbours(int64_t epoch);
+  bool TimeToSave() const { return config_.checkpoint_minutes > 0 && SecondsSince(saved_) > 60 * config_.checkpoint_minutes; }
   bool CheckpointDue(int64_t epoch, bool epoch_ends) const;
   void Save(int64_t epoch);
   void WriteEncoder();
@@ -84,6 +95,7 @@ class Run {
 
   const PretrainConfig config_;
   Progress& progress_;
+  Group& group_;
   const Path folder_, checkpoints_;
   const at::Device device_;
   const at::ScalarType compute_;
@@ -94,18 +106,21 @@ class Run {
   OnlineKnn knn_;
   std::string fingerprint_;
   int64_t steps_per_epoch_ = 0;
+  std::unique_ptr<TensorGroup> tensors_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<EventLog> log_;
   Window window_;
   WeightTally weights_;  // of the whole run
+  Tally tally_{};           // of the latest step
   PretrainSummary summary_;
   bool warned_ = false;
   Clock::time_point row_start_ = Clock::now(), saved_ = Clock::now();
 };
 
-Run::Run(const PretrainConfig& config, Progress& progress)
+Run::Run(const PretrainConfig& config, Progress& progress, Group& group)
     : config_(config),
       progress_(progress),
+      group_(group),
       folder_(config.out),
       checkpoints_(folder_ / "checkpoints"),
       device_(ChooseDevice(config.run.device)),
@@ -119,6 +134,7 @@ Run::Run(const PretrainConfig& config, Progress& progress)
   }
   PairLoaderConfig loading = LoaderOf(config);
   loading.masks = data_.masks;
+  loading.share = {.of = config.accumulate, .first = group.rank() % config.accumulate, .every = group.size()};
   loader_ = std::make_unique<PairLoader>(data_.training, data_.views, loading, skipped_);
   steps_per_epoch_ = loader_->batches_per_epoch() / config.accumulate;
   std::string inputs = WhatIsComputed(config).dump() + data_.fingerprint;
@@ -152,6 +168,30 @@ bool Run::Finished() {
   return summary_.encoder_fingerprint == FingerprintFile(encoder);
 }
 
+// Whether these processes can share this run.
+void Run::CheckProcesses() {
+  if (alone()) return;
+  if (group_.size() > config_.accumulate) {
+    int64_t parts = group_.size();
+    while (parts < config_.batch / 2 && config_.batch % parts != 0) ++parts;
+    const bool possible = config_.batch % parts == 0 && config_.batch / parts >= 2;
+    std::string next = Format("a batch of {} is too small for so many: use a larger one, or start fewer processes", config_.batch);
+    if (possible) {
+      next = Format("set it to {}: each part is {} pairs of the batch of {}, which norms and negatives see alone; or start at most {}", parts,
+                    config_.batch / parts, config_.batch, CountOf(config_.accumulate, "process", "processes"));
+    }
+    throw UsageError({.what = Format("{} processes cannot share a step of {}", group_.size(), CountOf(config_.accumulate, "part", "parts")),
+                      .where = "key `pretrain.accumulate`",
+                      .next = next});
+  }
+  const std::string pictures = std::to_string(data_.training->size());
+  if (const std::string wanted = group_.Broadcast(pictures); wanted != pictures) {
+    throw Error({.what = Format("process {} sees {} pictures, process 0 sees {}", group_.rank(), pictures, wanted),
+                 .where = config_.data,
+                 .next = "give all machines the same pictures"});
+  }
+}
+
 void Run::MoveForeignCheckpointsAside() {
   const auto latest = LatestCheckpoint(checkpoints_);
   if (!latest) return;
@@ -165,10 +205,15 @@ void Run::MoveForeignCheckpointsAside() {
 }
 
 int64_t Run::Resume() {
-  std::vector<std::string> damaged;
-  const auto latest = LatestCheckpoint(checkpoints_, &damaged);
-  for (const std::string& reason : damaged) progress_.Warn(Format("passed over {}", reason));
-  if (!latest) return 0;
+  std::optional<Path> latest;
+  if (first()) {
+    std::vector<std::string> damaged;
+    latest = LatestCheckpoint(checkpoints_, &damaged);
+    for (const std::string& reason : damaged) progress_.Warn(Format("passed over {}", reason));
+  }
+  const std::string said = group_.Broadcast(latest ? latest->filename().string() : "");
+  if (said.empty()) return 0;
+  latest = checkpoints_ / said;
   const Checkpoint checkpoint = ReadCheckpoint(*latest);
   const std::string where = latest->string();
   WeightReader reader(checkpoint.weights);
@@ -196,24 +241,34 @@ int64_t Run::Resume() {
 }
 
 PretrainSummary Run::Go() {
-  const FolderLock lock(folder_);
-  SweepPartFiles(folder_);
-  SweepPartFiles(checkpoints_);
-  if (Finished()) return summary_;
-  if (weigher_) weigher_->Prepare(progress_);
-  MoveForeignCheckpointsAside();
-  trainer_ = std::make_unique<Trainer>(config_, steps_per_epoch_, device_, compute_);
+  std::optional<FolderLock> lock;
+  if (first()) {
+    lock.emplace(folder_);  // for the whole group
+    SweepPartFiles(folder_);
+    SweepPartFiles(checkpoints_);
+  }
+  if (!group_.Broadcast(first() && Finished() ? "finished" : "").empty()) return summary_;
+  CheckProcesses();
+  if (weigher_) {  // what it prepares is a file, which process 0 makes and the others read
+    if (first()) weigher_->Prepare(progress_);
+    group_.Broadcast("");
+    if (!first()) weigher_->Prepare(progress_);
+  }
+  if (first()) MoveForeignCheckpointsAside();
+  tensors_ = ConnectTensors(group_);
+  trainer_ = std::make_unique<Trainer>(config_, steps_per_epoch_, device_, compute_, *tensors_);
   const int64_t done = Resume();
   // Killed between its last checkpoint and the removal of the one before.
-  if (done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
-  if (config_.quality.enabled && config_.quality.features == QualityFeatures::kCached && summary_.agreement.pairs == 0) {
+  if (first() && done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
+  if (first() && config_.quality.enabled && config_.quality.features == QualityFeatures::kCached && summary_.agreement.pairs == 0) {
     summary_.agreement = MeasureWeightAgreement(config_, *weigher_, data_.training, data_.views, data_.masks, device_, compute_, progress_);
   }
   if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
-  log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
+  if (first()) log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
   progress_.Begin("pretrain", trainer_->total_steps(), "steps");
   row_start_ = saved_ = Clock::now();
   for (int64_t epoch = done / steps_per_epoch_; epoch < config_.epochs; ++epoch) TrainEpoch(epoch);
+  if (!first()) return summary_;
   WriteEncoder();
   progress_.End(Format("{} epochs, loss {:.4g}", config_.epochs, summary_.loss));
   return summary_;
@@ -230,17 +285,24 @@ void Run::TrainEpoch(int64_t epoch) {
 }
 
 void Run::TrainStep(PairBatch& batch) {
-  for (int64_t part = 0; part < config_.accumulate; ++part) {
+  for (int64_t part = group_.rank(); part < config_.accumulate; part += group_.size()) {
     GENVIEW_CHECK(loader_->Next(batch), "the loader ended before the epoch");
     const Tensor weights = weigher_ ? weigher_->Weigh(batch) : Tensor();
-    if (DropsPairs()) window_.dropped += (weights == 0).sum().item<int64_t>();
-    trainer_->Accumulate(batch.view1, batch.view2, weights, batch.local);
-    window_.generated += batch.generated;
-    if (TalliesWeights()) {
-      for (WeightTally* tally : {&window_.weights, &weights_}) tally->Add(batch, weights, *data_.training, *data_.views);
-    }
+    Tally tally{};
+    tally[kGenerated] = batch.generated;
+    if (DropsPairs()) tally[kDropped] = (weights == 0).sum().item<int64_t>();
+    tally[kStop] = progress_.Stopped() ? 1 : 0;
+    tally[kSaveDue] = first() && TimeToSave() ? 1 : 0;
+    const Tensor levels = TalliesWeights() ? LevelsOfPairs(batch, *data_.training, *data_.views) : Tensor();
+    trainer_->Accumulate(batch.view1, batch.view2, weights, batch.local, tally, levels);
   }
   const StepReport report = trainer_->Step();
+  tally_ = report.tally;
+  window_.generated += tally_[kGenerated];
+  window_.dropped += tally_[kDropped];
+  if (TalliesWeights()) {
+    for (WeightTally* tally : {&window_.weights, &weights_}) tally->Add(report.weights, report.marks);
+  }
   const double loss = report.loss.item<double>();
   if (!std::isfinite(loss)) {
     const auto latest = LatestCheckpoint(checkpoints_);
@@ -255,16 +317,16 @@ void Run::TrainStep(PairBatch& batch) {
 
 void Run::AfterStep(int64_t epoch, bool epoch_ends) {
   const int64_t step = trainer_->steps();
-  if (step % config_.log_steps == 0 || step == trainer_->total_steps()) WriteRow(epoch);
-  if (epoch_ends && config_.knn_epochs > 0 && (epoch + 1) % config_.knn_epochs == 0 && knn_.possible()) LookAtNeighbours(epoch);
-  const bool stopped = progress_.Stopped();
+  if (first() && (step % config_.log_steps == 0 || step == trainer_->total_steps())) WriteRow(epoch);
+  if (first() && epoch_ends && config_.knn_epochs > 0 && (epoch + 1) % config_.knn_epochs == 0 && knn_.possible()) LookAtNeighbours(epoch);
+  const bool stopped = alone() ? progress_.Stopped() : tally_[kStop] > 0;
   if (stopped || CheckpointDue(epoch, epoch_ends)) Save(epoch);
   if (stopped) throw Interrupted();
   progress_.Update(step, loader_->WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, summary_.loss));
 }
 
 void Run::WriteRow(int64_t epoch) {
-  const FeatureSpread spread = MeasureSpread(trainer_->method().projections());
+  const FeatureSpread spread = MeasureSpread(trainer_->projections());
   const auto steps = static_cast<double>(window_.steps);
   const double pairs = steps * static_cast<double>(config_.batch);
   summary_.loss = window_.loss / steps;
@@ -303,7 +365,7 @@ void Run::LookAtNeighbours(int64_t epoch) {
 bool Run::CheckpointDue(int64_t epoch, bool epoch_ends) const {
   const int64_t step = trainer_->steps();
   return step == trainer_->total_steps() || (config_.checkpoint_steps > 0 && step % config_.checkpoint_steps == 0) ||
-         (config_.checkpoint_minutes > 0 && SecondsSince(saved_) > 60 * config_.checkpoint_minutes) ||
+         (alone() ? TimeToSave() : tally_[kSaveDue] > 0) ||
          (epoch_ends && config_.checkpoint_epochs > 0 && (epoch + 1) % config_.checkpoint_epochs == 0);
 }
 
@@ -317,7 +379,27 @@ Json Run::Metadata(int64_t epoch) const {
           {"run", fingerprint_}};
 }
 
+// What the others have skipped is skipped, and all have come to the same weights. By tensors: words (group.h) end at once where the
+// user has asked to stop, and then this is what there is to do before.
+void Run::CompareProcesses() {
+  if (alone()) return;
+  const std::vector<std::string> all = GatherTexts(*tensors_, Json{{"weights", trainer_->WeightSum()}, {"skipped", SkippedToText(skipped_)}}.dump());
+  uint64_t weights = 0;
+  for (size_t r = 0; r < all.size(); ++r) {
+    const Json said = ParseJson(all[r], "words of another process");
+    AddSkipped(said.at("skipped").get<std::string>(), skipped_);
+    const auto own = said.at("weights").get<uint64_t>();
+    if (r == 0) weights = own;
+    if (own == weights) continue;
+    throw Error({.what = Format("the weights of process {} are no longer those of process 0, after step {}", r, trainer_->steps()),
+                 .where = folder_.string(),
+                 .next = "start all processes on machines of one kind, with the same number of threads (OMP_NUM_THREADS)"});
+  }
+}
+
 void Run::Save(int64_t epoch) {
+  CompareProcesses();
+  if (!first()) return;
   Json meta = Metadata(epoch);
   meta["config"] = WhatIsComputed(config_);
   meta["window"] = {{"loss", window_.loss}, {"weight_std", window_.weight_std}, {"steps", window_.steps}, {"generated", window_.generated}};
@@ -398,9 +480,9 @@ Json PretrainSummaryToJson(const PretrainSummary& s) {
   return json;
 }
 
-PretrainSummary Pretrain(const PretrainConfig& config, Progress& progress) {
+PretrainSummary Pretrain(const PretrainConfig& config, Progress& progress, Group& group) {
   CheckRequired(config, {"recipe", "pretrain"});
-  return Run(Resolved(config), progress).Go();
+  return Run(Resolved(config), progress, group).Go();
 }
 
 }  // namespace genview

@@ -10,10 +10,14 @@
 //   summary.json                              what this function returns, and `weights`: what pairs weighed, by kind (weight_tally.h)
 // The same config on the same data ends with the same bytes whatever the number of loader threads and however often the
 // run was killed (times in the log aside). A finished run is not run again. Checkpoints of another config are moved aside.
+//
+// Several processes share the parts of each step (`config.accumulate`, see trainer.h) and end with the bytes of one. Process 0
+// writes all files, and what it returns counts. They must see the same folders.
 #pragma once
 
 #include "genview/base/progress.h"
 #include "genview/data/loader.h"
+#include "genview/dist/group.h"
 #include "genview/pretrain/config.h"
 #include "genview/pretrain/weight_agreement.h"
 
@@ -36,6 +40,6 @@ PairLoaderConfig LoaderOf(const PretrainConfig& resolved);
 // Those that crops are drawn by, of the pictures that are learned from; null when crops go anywhere.
 std::shared_ptr<const MaskFolder> MasksOf(const PretrainConfig& resolved, const ImageSource& images);
 
-PretrainSummary Pretrain(const PretrainConfig& config, Progress& progress);
+PretrainSummary Pretrain(const PretrainConfig& config, Progress& progress, Group& group = Alone());
 
 }  // namespace genview

@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include <c10/core/GradMode.h>
+
 #include "genview/base/error.h"
 #include "genview/train/lars.h"
 
@@ -28,12 +30,14 @@ std::unique_ptr<Optimizer> MakeOptimizer(const PretrainConfig& c, const WeightLi
 
 }  // namespace
 
-Trainer::Trainer(const PretrainConfig& config, int64_t steps_per_epoch, at::Device device, at::ScalarType compute)
+Trainer::Trainer(const PretrainConfig& config, int64_t steps_per_epoch, at::Device device, at::ScalarType compute, TensorGroup& together)
     : config_(config),
       schedule_(ScheduleOf(config, steps_per_epoch)),
       device_(device),
       compute_(compute),
+      together_(together),
       method_(MakeMethod(MethodOf(config, steps_per_epoch), BackboneOf(config), Seed(config.run.seed).With("init"))) {
+  GENVIEW_CHECK(together.size() <= config.accumulate, "a process without a part");
   Prepare();
 }
 
@@ -51,11 +55,22 @@ void Trainer::Prepare() {
     for (GroupRule& rule : LayerDecay(method_->Weights(), config_.layer_decay)) rules.push_back(std::move(rule));
   }
   optimizer_ = MakeOptimizer(config_, method_->Weights(), rules);
+  if (config_.accumulate == 1) return;  // the norms' own running statistics are the step's
+  WeightList all = method_->Weights();
+  for (const WeightRef& ref : method_->Extra()) all.push_back(ref);
+  statistics_.emplace(all);
 }
 
-void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& local) {
+void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& local, const Tally& tally,
+                         const Tensor& marks) {
   const auto enter = [&](const Tensor& view) { return view.to(device_).contiguous(at::MemoryFormat::ChannelsLast); };
-  method_->encoder()->Reseed(Seed(config_.run.seed).With("drop path").With(static_cast<uint64_t>(steps_)).With(parts_++));
+  const uint64_t number = parts_.size() * static_cast<uint64_t>(together_.size()) + static_cast<uint64_t>(together_.rank());
+  GENVIEW_CHECK(number < static_cast<uint64_t>(config_.accumulate), "more parts than there are");
+  method_->encoder()->Reseed(Seed(config_.run.seed).With("drop path").With(static_cast<uint64_t>(steps_)).With(number));
+  if (statistics_) statistics_->BeginPart();
+  Part part;
+  part.tally = tally;
+  part.marks = marks;
   Tensor loss;
   {
     const ComputeScope scope(device_, compute_);
@@ -66,26 +81,154 @@ void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor&
   if (weights.defined()) {
     ExpectShape(weights, {loss.size(0)}, "weights");
     loss = loss * weights;
-    weights_.push_back(weights.detach());
+    part.weights = weights.detach();
   }
   loss = loss.mean() / static_cast<double>(config_.accumulate);
   loss.backward();
-  loss_ = loss_.defined() ? loss_ + loss.detach() : loss.detach();
+  part.loss = loss.detach();
+  if (statistics_) part.statistics = statistics_->EndPart();
+  if (method_->left().size() > parts_.size()) part.left = method_->left().back();
+  if (parts_.empty()) projections_ = method_->projections();
+  parts_.push_back(std::move(part));
+  if (together_.size() > 1) ShareGradients(/*has_part=*/true);
+}
+
+// All gradients in a row are cut into a slice for each process. A process gets its slice of the parts of this round, one of each
+// process, and adds them to its sum one after another: the order in which one process would have added them. Then its own gradients
+// make room for those of the next part.
+void Trainer::ShareGradients(bool has_part) {
+  const c10::AutoGradMode no_grad(false);
+  if (rounds_ == 0) {
+    for (const Tensor& weight : Trainable(method_->Weights())) {
+      if (weight.grad().defined()) with_gradient_.push_back(weight);
+    }
+  }
+  int64_t length = 0;
+  for (const Tensor& weight : with_gradient_) length += weight.numel();
+  const int64_t width = (length + together_.size() - 1) / together_.size();
+  Tensor row = at::zeros({together_.size() * width});
+  if (has_part) {
+    std::vector<Tensor> pieces;
+    for (const Tensor& weight : with_gradient_) {
+      Tensor whole = at::empty_like(weight);  // numbers in the order of memory, which is the weight's in all processes
+      whole.copy_(weight.grad());
+      pieces.push_back(whole.as_strided({whole.numel()}, {1}));
+    }
+    row.narrow(0, 0, length).copy_(at::cat(pieces));
+    ZeroGrad(method_->Weights());
+  }
+  const Tensor slices = together_.Exchange(row.view({together_.size(), width}));
+  const int64_t parts = std::min(together_.size(), config_.accumulate - rounds_ * together_.size());
+  for (int64_t r = 0; r < parts; ++r) {
+    if (slice_.defined()) slice_.add_(slices[r]);
+    else slice_ = slices[r].clone();
+  }
+  ++rounds_;
+}
+
+// The sums of all slices become the weights' gradients.
+void Trainer::TakeGradients() {
+  const c10::AutoGradMode no_grad(false);
+  const int64_t own = static_cast<int64_t>(parts_.size());
+  while (rounds_ * together_.size() < config_.accumulate) {
+    GENVIEW_CHECK(rounds_ == own, "Step before all parts");
+    ShareGradients(/*has_part=*/false);
+  }
+  const Tensor row = together_.Gather(slice_).view(-1).to(device_);
+  int64_t place = 0;
+  for (Tensor& weight : with_gradient_) {
+    Tensor gradient = at::empty_like(weight);
+    gradient.as_strided({gradient.numel()}, {1}).copy_(row.narrow(0, place, gradient.numel()));
+    place += gradient.numel();
+    weight.mutable_grad() = gradient;
+  }
+  slice_ = Tensor();
+  with_gradient_.clear();
+  rounds_ = 0;
+}
+
+Tensor Trainer::Part::Pack() const {
+  std::vector<Tensor> pieces{at::tensor(at::ArrayRef<int64_t>(tally.data(), tally.size()), at::kLong).to(at::kFloat)};
+  for (const Tensor& tensor : {loss, weights, marks, statistics, left}) {
+    if (tensor.defined()) pieces.push_back(tensor.to(at::kCPU, at::kFloat).reshape({-1}));
+  }
+  return at::cat(pieces);
+}
+
+Trainer::Part Trainer::Part::Unpack(const Tensor& packed) const {
+  int64_t place = 0;
+  const auto next = [&](int64_t count) {
+    const Tensor piece = packed.narrow(0, place, count);
+    place += count;
+    return piece;
+  };
+  Part part;
+  const Tensor numbers = next(static_cast<int64_t>(tally.size()));
+  for (size_t i = 0; i < tally.size(); ++i) part.tally[i] = static_cast<int64_t>(numbers[static_cast<int64_t>(i)].item<float>());
+  const auto like = [&](const Tensor& own) { return own.defined() ? next(own.numel()).view(own.sizes()).to(own.options()) : Tensor(); };
+  part.loss = like(loss);
+  part.weights = like(weights);
+  part.marks = like(marks);
+  part.statistics = like(statistics);
+  part.left = like(left);
+  return part;
+}
+
+// Those of all processes, in the order of the parts.
+std::vector<Trainer::Part> Trainer::AllParts() {
+  if (together_.size() == 1) return std::move(parts_);
+  const int64_t rounds = (config_.accumulate + together_.size() - 1) / together_.size();
+  std::vector<Tensor> rows;
+  for (const Part& part : parts_) rows.push_back(part.Pack());
+  while (static_cast<int64_t>(rows.size()) < rounds) rows.push_back(at::zeros_like(rows[0]));  // no part in the last round
+  const Tensor all = together_.Gather(at::stack(rows));  // [W,rounds,L]
+  std::vector<Part> parts;
+  for (int64_t p = 0; p < config_.accumulate; ++p) parts.push_back(parts_[0].Unpack(all[p % together_.size()][p / together_.size()]));
+  return parts;
 }
 
 StepReport Trainer::Step() {
-  GENVIEW_CHECK(loss_.defined(), "Step without Accumulate");
-  StepReport report{.loss = loss_, .weight_std = {}, .lr = schedule_.At(steps_)};
-  if (!weights_.empty()) report.weight_std = at::cat(weights_).std();
+  GENVIEW_CHECK(!parts_.empty(), "Step without Accumulate");
+  if (together_.size() > 1) TakeGradients();
+  std::vector<Part> parts = AllParts();
+  StepReport report{.loss = {}, .weight_std = {}, .lr = schedule_.At(steps_), .weights = {}, .marks = {}};
+  std::vector<Tensor> weights, marks, statistics, left;
+  for (const Part& part : parts) {
+    report.loss = report.loss.defined() ? report.loss + part.loss : part.loss;
+    for (size_t i = 0; i < part.tally.size(); ++i) report.tally[i] += part.tally[i];
+    if (part.weights.defined()) weights.push_back(part.weights);
+    if (part.marks.defined()) marks.push_back(part.marks);
+    if (part.statistics.defined()) statistics.push_back(part.statistics);
+    if (part.left.defined()) left.push_back(part.left);
+  }
+  if (!marks.empty()) report.marks = at::cat(marks);
+  if (!weights.empty()) {
+    report.weights = at::cat(weights);
+    report.weight_std = report.weights.std();
+  }
+  if (statistics_) statistics_->Apply(statistics);
+  method_->left() = std::move(left);
   if (config_.gradient_clip > 0) ClipGradients(method_->Weights(), config_.gradient_clip);
   optimizer_->Step(report.lr);
   ZeroGrad(method_->Weights());
   method_->AfterStep(steps_, schedule_.total_steps);
+  method_->left().clear();
   ++steps_;
-  loss_ = Tensor();
-  parts_ = 0;
-  weights_.clear();
+  parts_.clear();
   return report;
+}
+
+uint64_t Trainer::WeightSum() {
+  uint64_t sum = 0;
+  for (const auto& list : {method_->Weights(), method_->Extra()}) {
+    for (const WeightRef& ref : list) {
+      const Tensor x = ref.tensor->detach();
+      if (x.scalar_type() != at::kFloat || x.numel() == 0) continue;
+      // Of the bits as whole numbers, whose sum does not depend on how it is computed.
+      sum = sum * 1'000'003 + static_cast<uint64_t>(x.as_strided({x.numel()}, {1}).view(at::kInt).sum(at::kLong).item<int64_t>());
+    }
+  }
+  return sum;
 }
 
 std::vector<std::pair<std::string, Tensor>> Trainer::State() {

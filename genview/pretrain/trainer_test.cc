@@ -4,6 +4,8 @@
 
 #include "genview/tensor/flop_count.h"
 
+#include <barrier>
+#include <future>
 #include <map>
 
 #include "genview/base/error.h"
@@ -83,9 +85,107 @@ TEST_P(TrainerOfEveryMethod, LossFallsOnOnePairOfBatches) {
   EXPECT_LT(losses.back(), losses.front());
 }
 
+// Processes as threads, which hand their tensors over in memory.
+class ThreadTensors final : public TensorGroup {
+ public:
+  struct Meeting {
+    explicit Meeting(int64_t size) : given(static_cast<size_t>(size)), all(size) {}
+    std::vector<Tensor> given;
+    std::barrier<> all;
+  };
+  ThreadTensors(Meeting& meeting, int64_t rank) : meeting_(meeting), rank_(rank) {}
+  int64_t rank() const override { return rank_; }
+  int64_t size() const override { return static_cast<int64_t>(meeting_.given.size()); }
+  Tensor Gather(const Tensor& mine) override { return at::stack(All(mine)); }
+  Tensor Exchange(const Tensor& for_each) override { return at::stack(All(for_each), 1)[rank_]; }
+
+ private:
+  std::vector<Tensor> All(const Tensor& mine) {
+    meeting_.given[static_cast<size_t>(rank_)] = mine.clone();
+    meeting_.all.arrive_and_wait();
+    std::vector<Tensor> copy;
+    for (const Tensor& tensor : meeting_.given) copy.push_back(tensor.clone());
+    meeting_.all.arrive_and_wait();
+    return copy;
+  }
+
+  Meeting& meeting_;
+  int64_t rank_;
+};
+
+struct Trained {
+  std::map<std::string, Tensor> state;
+  std::vector<double> figures;  // of each step
+  uint64_t sum = 0;
+};
+
+// Three steps of four parts, of which this process computes its own.
+Trained TrainInParts(const PretrainConfig& config, TensorGroup& together) {
+  Trainer trainer(config, 2, at::kCPU, at::kFloat, together);
+  Trained trained;
+  const int64_t n = config.batch / config.accumulate;
+  for (int64_t step = 0; step < 3; ++step) {
+    for (int64_t part = together.rank(); part < config.accumulate; part += together.size()) {
+      const int64_t number = step * config.accumulate + part;
+      const Tensor weights = UniformTensor(Seed(8).With(static_cast<uint64_t>(number)), {n}, 0.5, 1.5);
+      std::vector<Tensor> more;
+      if (config.method == MethodKind::kMultiPositive) more.push_back(View(number, "c", n));
+      trainer.Accumulate(View(number, "a", n), View(number, "b", n), weights, more, {part, 1, 0, 0});
+    }
+    const StepReport report = trainer.Step();
+    trained.figures.insert(trained.figures.end(), {report.loss.item<double>(), report.weight_std.item<double>(), static_cast<double>(report.tally[0]),
+                                                   static_cast<double>(report.tally[1])});
+  }
+  trained.state = Copy(trainer);
+  trained.sum = trainer.WeightSum();
+  return trained;
+}
+
+void ExpectAnyNumberOfProcesses(const PretrainConfig& config) {
+  const Trained alone = TrainInParts(config, AloneWithTensors());
+  EXPECT_EQ(alone.figures[2], 6);
+  EXPECT_EQ(alone.figures[3], 4);
+  for (const int64_t size : {2, 3}) {  // of three, one has two parts
+    ThreadTensors::Meeting meeting(size);
+    std::vector<std::future<Trained>> processes;
+    for (int64_t rank = 0; rank < size; ++rank) {
+      processes.push_back(std::async(std::launch::async, [&meeting, &config, rank] {
+        ThreadTensors together(meeting, rank);
+        return TrainInParts(config, together);
+      }));
+    }
+    for (auto& process : processes) {
+      const Trained trained = process.get();
+      EXPECT_EQ(trained.figures, alone.figures) << size << " processes";
+      EXPECT_EQ(trained.sum, alone.sum);
+      ASSERT_EQ(trained.state.size(), alone.state.size());
+      for (const auto& [name, tensor] : alone.state) EXPECT_TRUE(at::equal(tensor, trained.state.at(name))) << size << " processes: " << name;
+    }
+  }
+}
+
+TEST_P(TrainerOfEveryMethod, ProcessesShareThePartsOfAStep) {
+  PretrainConfig config = Tiny(GetParam());
+  config.accumulate = 4;
+  config.swav.queue_from_epoch = config.swav.frozen_epochs = 0.5;
+  ExpectAnyNumberOfProcesses(config);
+}
+
+TEST(Trainer, ProcessesDropThePathsOfOne) {
+  PretrainConfig config = Tiny(MethodKind::kMocoV3);
+  config.backbone = "vit-tiny";
+  config.width = 4.0 / 64;
+  config.patch_size = 4;
+  config.drop_path = 0.5;
+  config.optimizer = OptimizerKind::kLars;
+  config.gradient_clip = 0.01;
+  config.accumulate = 4;
+  ExpectAnyNumberOfProcesses(config);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, TrainerOfEveryMethod,
                          testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam, MethodKind::kByol,
-                                         MethodKind::kSwav, MethodKind::kMocoV3),
+                                         MethodKind::kSwav, MethodKind::kMocoV3, MethodKind::kMultiPositive),
                          [](const auto& param) {
                            std::string name = EnumName(param.param);
                            std::erase(name, '-');

@@ -16,16 +16,23 @@ SummedWeights SumFromJson(const Json& parent, const std::string& name, std::stri
 
 }  // namespace
 
-void WeightTally::Add(const PairBatch& batch, const Tensor& weights, const ImageSource& source, const GeneratedViews& views) {
-  ExpectShape(weights, {static_cast<int64_t>(batch.indices.size())}, "weights");
-  const Tensor values = weights.to(at::kCPU, at::kDouble).contiguous();
-  for (size_t i = 0; i < batch.indices.size(); ++i) {
-    SummedWeights* kind = &augmented_;
-    if (const int64_t k = batch.generated_view[i]; k >= 0) {
-      kind = &by_level_[views.rows()[static_cast<size_t>(views.RowOf(source.item(batch.indices[i]).id, k))].noise_level];
-    }
-    kind->sum += values.const_data_ptr<double>()[i];
-    ++kind->pairs;
+Tensor LevelsOfPairs(const PairBatch& batch, const ImageSource& source, const GeneratedViews& views) {
+  std::vector<int64_t> levels(batch.indices.size(), -1);
+  for (size_t i = 0; i < levels.size(); ++i) {
+    const int64_t k = batch.generated_view[i];
+    if (k >= 0) levels[i] = views.rows()[static_cast<size_t>(views.RowOf(source.item(batch.indices[i]).id, k))].noise_level;
+  }
+  return at::tensor(levels, at::kLong);
+}
+
+void WeightTally::Add(const Tensor& weights, const Tensor& levels) {
+  ExpectShape(weights, {levels.size(0)}, "weights");
+  const Tensor values = weights.to(at::kCPU, at::kDouble).contiguous(), kinds = levels.to(at::kCPU, at::kLong).contiguous();
+  for (int64_t i = 0; i < levels.size(0); ++i) {
+    const int64_t level = kinds.const_data_ptr<int64_t>()[i];
+    SummedWeights& kind = level < 0 ? augmented_ : by_level_[level];
+    kind.sum += values.const_data_ptr<double>()[i];
+    ++kind.pairs;
   }
 }
 

@@ -2,7 +2,7 @@
 // the mean 1 over a batch, so each number says how much a kind counts beside the others.
 //
 //   WeightTally tally;
-//   tally.Add(batch, weights, source, *views);       // every batch
+//   tally.Add(weights, LevelsOfPairs(batch, source, *views));       // every batch
 //   row["weight_generated"] = tally.generated().Mean();
 #pragma once
 
@@ -19,10 +19,12 @@ struct SummedWeights {
   double Mean() const { return pairs > 0 ? sum / static_cast<double>(pairs) : 0; }
 };
 
+// [N] int64: the noise level of each pair's generated view, -1 for pairs without one. `source`: of the batch's indices.
+Tensor LevelsOfPairs(const PairBatch& batch, const ImageSource& source, const GeneratedViews& views);
+
 class WeightTally {
  public:
-  // weights: [N], of this batch. source: of its indices.
-  void Add(const PairBatch& batch, const Tensor& weights, const ImageSource& source, const GeneratedViews& views);
+  void Add(const Tensor& weights, const Tensor& levels);  // [N], [N]
 
   SummedWeights generated() const;
   const SummedWeights& augmented() const { return augmented_; }

@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "genview/models/backbone.h"
@@ -51,7 +52,9 @@ class Method {
  public:
   virtual ~Method() = default;
 
-  // view1, view2: [N,3,H,W] -> [N]. With gradient accumulation it is called several times before one AfterStep.
+  // view1, view2: [N,3,H,W] -> [N]. With gradient accumulation it is called several times before one AfterStep: once for each part
+  // of the batch, which the processes of a job share. So it leaves nothing behind but gradients, running statistics of batch
+  // norms and what it hands to Leave.
   virtual Tensor PairLoss(const Tensor& view1, const Tensor& view2) = 0;
   // With further views of the same pictures, each [N,3,s,s]: for methods that have a use for them (small crops: swav; of the
   // size of the two: multi-positive).
@@ -69,11 +72,19 @@ class Method {
   // The projections of the first views of the latest PairLoss, [N,D], detached: what MeasureSpread looks at.
   const Tensor& projections() const { return projections_; }
 
+  // What the parts since the last AfterStep have left for it, a tensor each, in the order of the parts. A trainer that shares the
+  // parts with other processes puts those of all in the place of its own.
+  std::vector<Tensor>& left() { return left_; }
+
  protected:
   void Keep(const Tensor& projections) { projections_ = projections.detach(); }
+  // For AfterStep: keys, say, that go into a queue. Once in a PairLoss at most, of one shape in all parts.
+  void Leave(const Tensor& rows) { left_.push_back(rows.detach()); }
+  std::vector<Tensor> TakeLeft() { return std::exchange(left_, {}); }
 
  private:
   Tensor projections_;
+  std::vector<Tensor> left_;
 };
 
 // Weights initialised from `seed`, laid out channels-last. Throws UsageError for a config that makes no sense.

@@ -46,7 +46,7 @@ WeightList MocoV2::Extra() {
 
 Tensor MocoV2::PairLoss(const Tensor& view1, const Tensor& view2) {
   const Tensor key = UnitRows(momentum_.Project(view2));
-  fresh_.push_back(key);
+  Leave(key);
   const Tensor query = ForwardHead(projector_, encoder_->Forward(view1, /*training=*/true).pooled, true);
   Keep(query);
   return InfoNce(query, key, queue_, config_.temperature);
@@ -54,8 +54,7 @@ Tensor MocoV2::PairLoss(const Tensor& view1, const Tensor& view2) {
 
 void MocoV2::AfterStep(int64_t, int64_t) {
   const c10::AutoGradMode no_grad(false);
-  const Tensor keys = at::cat(fresh_);  // [N,D]
-  fresh_.clear();
+  const Tensor keys = at::cat(TakeLeft());  // [N,D]
   const int64_t place = queue_place_.item<int64_t>(), size = queue_.size(1);
   if (size % keys.size(0) != 0) {
     throw UsageError({.what = Format("a queue of {} is not a multiple of the {} pairs of a step", size, keys.size(0)),

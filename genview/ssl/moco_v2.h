@@ -2,8 +2,6 @@
 // slowly following copy of the network, among a queue of earlier ones.
 #pragma once
 
-#include <vector>
-
 #include "genview/ssl/heads.h"
 #include "genview/ssl/method.h"
 #include "genview/ssl/momentum_network.h"
@@ -30,7 +28,6 @@ class MocoV2 final : public Method {
   MomentumNetwork momentum_;
   Tensor queue_;                // [D,K], columns of length 1
   Tensor queue_place_;          // [], int64: where the next keys go
-  std::vector<Tensor> fresh_;   // keys [N,D] since the last step
 };
 
 }  // namespace genview

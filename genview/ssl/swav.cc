@@ -41,7 +41,7 @@ Tensor Swav::MultiCropLoss(const Tensor& view1, const Tensor& view2, const std::
   const Tensor z = UnitRows(ForwardHead(projector_, features, true));  // [VN,D], V = 2 and the small crops
   const int64_t n = view1.size(0);
   Keep(z.narrow(0, 0, n));
-  fresh_.push_back(z.narrow(0, 0, 2 * n).detach().reshape({2, n, -1}));
+  if (queue_.defined()) Leave(z.narrow(0, 0, 2 * n).reshape({2, n, -1}));
   // Without a gradient the optimiser passes the prototypes over: no pull towards 0, no momentum.
   const bool frozen = step() < config_.swav.frozen_steps;
   const std::vector<Tensor> scores = PrototypeScores(z, frozen ? prototypes_.weight.detach() : prototypes_.weight).split(n);  // V x [N,K]
@@ -67,11 +67,11 @@ Tensor Swav::Assign(const Tensor& scores, int64_t view) const {
 
 void Swav::AfterStep(int64_t step, int64_t) {
   const c10::AutoGradMode no_grad(false);
+  std::vector<Tensor> features = TakeLeft();  // [2,N,D] of each part
   if (queue_.defined() && step >= config_.swav.queue_from_step) {
-    fresh_.push_back(queue_);
-    queue_.copy_(at::cat(fresh_, 1).narrow(1, 0, queue_.size(1)));
+    features.push_back(queue_);
+    queue_.copy_(at::cat(features, 1).narrow(1, 0, queue_.size(1)));
   }
-  fresh_.clear();
   NormalisePrototypes();
   steps_.fill_(step + 1);
 }

@@ -39,7 +39,6 @@ class Swav final : public Method {
   LinearWeights prototypes_;   // [K,D], rows of length 1, no bias
   Tensor queue_;               // [2,Q,D], per view, newest first; undefined: none. Rows are 0 until they are filled
   Tensor steps_;               // [], int64: updates done, which decide about freezing and the queue
-  std::vector<Tensor> fresh_;  // features [2,N,D] since the last step
 };
 
 }  // namespace genview

@@ -2,6 +2,7 @@
 """Two and three processes, started as launchers start them: the bytes of one, no process left behind by another that dies.
 
     processes.py GENVIEW"""
+import glob
 import json
 import os
 import signal
@@ -99,12 +100,70 @@ class Processes(unittest.TestCase):
             self.same(self.path("1"), self.path(str(size)))
 
     def test_a_whole_run(self):
-        self.alone(["run", RECIPE, "--out", self.path("1")])
-        self.good(["run", RECIPE, "--out", self.path("2")], 2)
+        words = lambda out: ["run", RECIPE, "--out", self.path(out), "--set", "pretrain.accumulate=2", "--set", "pretrain.quality.features='cached'"]
+        self.alone(words("1"))
+        self.good(words("2"), 2)
         first, second = snapshot(self.path("1")), snapshot(self.path("2"))
         for files in (first, second):
             del files["recipe.toml"]
         self.assertEqual(differences(first, second), [])
+        # More processes than a step has parts, and nothing left to do.
+        _, _, errors = together(words("2"), 3)
+        self.assertIn("process 0 will pretrain alone", errors[0])
+        self.assertEqual(differences(second, {name: data for name, data in snapshot(self.path("2")).items() if name != "recipe.toml"}), [])
+
+    def pretrain(self, out, *settings):
+        words = ["pretrain", RECIPE, "--arm", "baseline", "--out", self.path(out)]
+        return [*words, *(word for setting in ("pretrain.accumulate=4", *settings) for word in ("--set", setting))]
+
+    def test_pretraining(self):
+        self.alone(["dataset", "make", "shapes", "--count", 40, "--size", 32, "--out", self.path("pictures")])
+        for folder, _, names in os.walk(self.path("pictures", "images")):
+            for name in names:
+                if name.endswith(("3.png", "8.png")):  # cut off, so that processes skip pictures of their own
+                    os.truncate(os.path.join(folder, name), 60)
+        pictures = f"data.train='{self.path('pictures', 'images')}'"
+        for method, size, launcher in (("moco-v2", 3, "torchrun"), ("byol", 2, "srun")):
+            more = (pictures, f"pretrain.method='{method}'")
+            said = self.alone(self.pretrain(f"{method}-1", *more))
+            other = self.good(self.pretrain(f"{method}-{size}", *more), size, launcher)
+            self.assertEqual(other.replace(f"{method}-{size}", f"{method}-1"), said)
+            self.same(self.path(f"{method}-1"), self.path(f"{method}-{size}"))
+        with open(self.path("moco-v2-1", "skipped.tsv"), encoding="utf-8") as file:
+            self.assertEqual(len(file.readlines()), 9)
+
+    def test_pretraining_that_cannot_be_shared(self):
+        codes, _, errors = together(self.pretrain("few", "pretrain.accumulate=1"), 2)
+        self.assertEqual(codes, [2, 2], errors)
+        self.assertIn("set it to 2: each part is 8 pairs", errors[0])
+        self.assertEqual([len(errors[0].splitlines()), errors[1]], [3, ""])
+
+    def stop_one(self, words, rank, how):
+        """Sends the signal to a process once a checkpoint is new; (codes, texts) by rank."""
+        checkpoints = lambda: set(glob.glob(os.path.join(words[5], "checkpoints", "step-*.safetensors")))
+        before, deadline = checkpoints(), time.time() + 60
+        processes = [start(words, r, 2) for r in range(2)]
+        while checkpoints() <= before and time.time() < deadline:
+            time.sleep(0.01)
+        processes[rank].send_signal(how)
+        texts = [process.communicate(timeout=100)[1] for process in processes]
+        return [process.returncode for process in processes], texts
+
+    def test_pretraining_goes_on(self):
+        more = ("pretrain.epochs=12", "pretrain.knn_epochs=0", "pretrain.log_steps=10", "pretrain.checkpoint_steps=2")
+        self.alone(self.pretrain("whole", *more))
+        words = self.pretrain("cut", *more)
+        for rank in (1, 0):
+            codes, texts = self.stop_one(words, rank, signal.SIGKILL)
+            self.assertEqual(codes[rank], -signal.SIGKILL)
+            self.assertEqual(codes[1 - rank], 1, texts)
+            self.assertIn(f"process {rank} of 2 has ended without a word", texts[1 - rank])
+            self.assertEqual(len(texts[1 - rank].split("error: ")[1].splitlines()), 3, texts)
+        codes, texts = self.stop_one(words, 1, signal.SIGINT)  # all stop after the same step
+        self.assertEqual(codes, [130, 130], texts)
+        self.assertIn("interrupted", texts[0])
+        self.good(self.pretrain("cut", *more), 3)
+        self.same(self.path("whole"), self.path("cut"))
 
     def test_other_commands_and_errors(self):
         self.assertIn("version", self.good(["doctor"], 2))
