@@ -106,7 +106,7 @@ TEST(Report, TablesWhatPairsWeigh) {
     return ReadFile(run / "report.html");
   };
   const std::string both = page();
-  for (const char* text : {"What pairs weigh", "level 100", "level 400", "1.21", "0.79", "0.83", "0.73", "over 256 pairs", "correlation of 0.87"}) {
+  for (const char* text : {"What pairs weigh", "level 100", "level 400", "1.210", "0.790", "0.830", "0.730", "300 pairs", "over 256 pairs is: “genview” 0.87."}) {
     EXPECT_NE(both.find(text), std::string::npos) << text;
   }
   // Levels without steps: hundreds of them. 0.5 and 0.9 over 1 and 3 pairs.
@@ -115,7 +115,7 @@ TEST(Report, TablesWhatPairsWeigh) {
   WriteJson(run / "genview/pretrain/summary.json", {{"weights", {{"generated", {{"pairs", 4}, {"mean", 0.8}}}, {"levels", levels}}}});
   const std::string steps = page();
   EXPECT_NE(steps.find("level 100–199"), std::string::npos);
-  EXPECT_NE(steps.find("0.80"), std::string::npos);
+  EXPECT_NE(steps.find("0.800"), std::string::npos);
   // One kind alone has nothing beside it.
   WriteJson(run / "genview/pretrain/summary.json", {{"weights", {{"generated", {{"pairs", 4}, {"mean", 1.0}}}, {"levels", {{"100", {{"pairs", 4}, {"mean", 1.0}}}}}}}});
   EXPECT_EQ(page().find("What pairs weigh"), std::string::npos);

@@ -143,8 +143,21 @@ int64_t LevelColumn(int64_t level, bool hundreds) { return hundreds ? level / 10
 void WriteWeightCell(Html& html, const WeightRecord& weight, const std::string& label) {
   html.Open("td", {{"class", "number"}, {"data-label", label}});
   if (weight.pairs == 0) html.Text("–");
-  else html.Line("strong", Format("{:.2f}", weight.mean));
+  else html.Line("strong", Format("{:.3f}", weight.mean)).Text(" ").Line("small", Format("{} pairs", Grouped(weight.pairs)));
   html.Close();
+}
+
+std::string AgreementSentence(const RunRecord& run) {
+  std::vector<std::string> arms;
+  int64_t pairs = 0;
+  for (const ArmRecord& arm : run.arms) {
+    if (arm.agreement.pairs == 0) continue;
+    arms.push_back(Format("{} {:.2f}", Quoted(arm.name), arm.agreement.spearman));
+    pairs = std::max(pairs, arm.agreement.pairs);
+  }
+  if (arms.empty()) return "";
+  return Format("Where weights come from maps of whole pictures, made once, their rank correlation with those of the views themselves over {} pairs is: {}.",
+                Grouped(pairs), fmt::join(arms, ", "));
 }
 
 }  // namespace
@@ -337,12 +350,8 @@ void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf) {
 void WriteWeights(Html& html, const RunRecord& run) {
   std::vector<const ArmRecord*> arms;
   std::map<int64_t, int64_t> levels;  // and how many arms have them
-  std::string agreement;
+  const std::string agreement = AgreementSentence(run);
   for (const ArmRecord& arm : run.arms) {
-    if (arm.agreement.pairs > 0) {
-      agreement += Format(" The weights of {} come from maps of whole pictures, made once: over {} pairs they rank as those of the views themselves would, "
-                          "with a correlation of {:.2f}.", Quoted(arm.name), Grouped(arm.agreement.pairs), arm.agreement.spearman);
-    }
     const auto kinds = arm.weights.levels.size() + (arm.weights.augmented.pairs > 0 ? 1 : 0);
     if (kinds < 2) continue;
     arms.push_back(&arm);
@@ -353,8 +362,9 @@ void WriteWeights(Html& html, const RunRecord& run) {
   std::map<int64_t, int64_t> columns;
   for (const auto& [level, count] : levels) ++columns[LevelColumn(level, hundreds)];
   html.Open("section");
-  const std::string note = arms.empty() ? "" : "Mean weight of the pairs with a generated view, of all and by its noise level, and of those without: 1 is the mean of a batch.";
-  Heading(html, "What pairs weigh", note + (note.empty() && !agreement.empty() ? agreement.substr(1) : agreement));
+  std::string note = arms.empty() ? "" : "Mean weight of the pairs with a generated view, of all and by its noise level, and of those without: 1 is the mean of a batch.";
+  if (!note.empty() && !agreement.empty()) note += " ";
+  Heading(html, "What pairs weigh", note + agreement);
   if (!arms.empty()) {
     const auto name = [&](int64_t level) { return hundreds ? Format("level {}–{}", level, level + 99) : Format("level {}", level); };
     html.Open("table", {{"class", "likeness"}}).Open("thead").Open("tr").Line("th", "Arm", {{"scope", "col"}});
