@@ -6,6 +6,7 @@
 #include "cli/environment.h"
 #include "cli/help.h"
 #include "cli/print.h"
+#include "genview/dist/tensor_group.h"
 #include "genview/models/blocks.h"
 #include "genview/tensor/device.h"
 
@@ -104,6 +105,7 @@ int RunDoctor(const Args& args, Progress&) {
   Print("processor     {}, {} cores usable\n", text("processor"), machine["cores"].get<int64_t>());
   Print("instructions  {}{}\n", fmt::join(instructions, " "), ReadCpuFeatures().native_bf16 ? " (bf16 native)" : "");
   Print("threads       {} for arithmetic\n", machine["threads"].get<int64_t>());
+  Print("processes     {}\n", CanConnectTensors() ? "share all stages" : "share all stages but pretraining: built without the headers of gloo");
   Print("memory        {} free\n", HumanBytes(FreeMemoryBytes()));
   std::error_code code;
   const auto space = std::filesystem::space(std::filesystem::current_path(code), code);

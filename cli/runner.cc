@@ -8,6 +8,7 @@
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/data/source.h"
+#include "genview/dist/tensor_group.h"
 #include "genview/report/report.h"
 
 namespace genview {
@@ -233,7 +234,9 @@ Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
 
 // Every process needs a part of a step. Where there are too few, process 0 pretrains alone: a batch in other parts would be another
 // result, and the other stages are shared all the same.
-bool Runner::SharesPretraining(const ArmPlan& arm) const { return group_.size() <= arm.recipe.pretrain.config.accumulate; }
+bool Runner::SharesPretraining(const ArmPlan& arm) const {
+  return group_.size() == 1 || (CanConnectTensors() && group_.size() <= arm.recipe.pretrain.config.accumulate);
+}
 
 void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
   const DataSection& data = plan_.recipe.data;
@@ -342,6 +345,10 @@ void Runner::Go() {
   WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));
   for (const ArmPlan& arm : plan_.arms) {
     if (!Allowed("pretrain") || SharesPretraining(arm)) continue;
+    if (!CanConnectTensors()) {
+      progress_.Warn("process 0 will pretrain alone: the headers of gloo were missing when this program was built");
+      break;
+    }
     progress_.Warn(Format("process 0 will pretrain alone: `pretrain.accumulate` = {} gives {} processes too few parts of a step",
                           arm.recipe.pretrain.config.accumulate, group_.size()));
     break;

@@ -5,7 +5,7 @@ find_path(GENVIEW_JSON_INCLUDE nlohmann/json.hpp REQUIRED)
 find_path(GENVIEW_TOML_INCLUDE toml++/toml.h HINTS ${PROJECT_SOURCE_DIR}/.deps/tomlplusplus/include REQUIRED)
 find_path(GENVIEW_CLI11_INCLUDE CLI/CLI.hpp REQUIRED)
 find_path(GENVIEW_XXHASH_INCLUDE xxhash.h REQUIRED)
-find_path(GENVIEW_GLOO_INCLUDE gloo/transport/device.h REQUIRED)  # headers alone: the library itself is a part of LibTorch
+find_path(GENVIEW_GLOO_INCLUDE gloo/transport/device.h)  # headers alone: the library itself is a part of LibTorch
 
 function(genview_static_library variable name)
   find_library(${variable} lib${name}.a)

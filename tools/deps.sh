@@ -13,13 +13,31 @@ fail() {  # what where try
 packages=$(grep -v '^#' cmake/packages.txt | tr '\n' ' ')
 [ "${1:-}" = --extra ] && packages="$packages $2"
 
+# What of the packages apt can install: all but the headers of gloo where there is no package of them.
+known() {
+  known=()
+  for package in "$@"; do
+    if [ "$package" = libgloo-dev ] && ! apt-cache show libgloo-dev >/dev/null 2>&1; then
+      mkdir -p .deps && touch .deps/without-gloo
+    else
+      known+=("$package")
+    fi
+  done
+}
+
 missing=()
 if command -v dpkg-query >/dev/null; then
   for package in $packages; do
     [ "$package" = libtomlplusplus-dev ] && [ -d .deps/tomlplusplus ] && continue
+    [ "$package" = libgloo-dev ] && [ -f .deps/without-gloo ] && continue
     # A package that another one provides (libjpeg-dev by libjpeg62-turbo-dev) counts as well.
     dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
   done
+  # Without the headers of gloo the program pretrains in one process; who cannot look for a package of them does without.
+  if [ "${missing[*]}" = libgloo-dev ] && [ "$(id -u)" != 0 ] && ! apt-cache show libgloo-dev >/dev/null 2>&1; then
+    missing=()
+    mkdir -p .deps && touch .deps/without-gloo
+  fi
   # Ubuntu 22.04 has no package of toml++; a source package on PyPI carries the same version.
   if [[ " ${missing[*]} " == *" libtomlplusplus-dev "* ]] && [ "$(. /etc/os-release; echo "$ID $VERSION_ID")" = "ubuntu 22.04" ]; then
     missing=("${missing[@]/libtomlplusplus-dev/}")
@@ -37,7 +55,7 @@ if command -v dpkg-query >/dev/null; then
     fi
     echo "installing ${#missing[@]} packages: ${missing[*]}"
     log=$(mktemp)
-    if ! { $as_root apt-get -o DPkg::Lock::Timeout=300 update -qq && $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    if ! { $as_root apt-get -o DPkg::Lock::Timeout=300 update -qq && known "${missing[@]}" && $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${known[@]}"; } >"$log" 2>&1; then
       tail -5 "$log" >&2
       fail "packages could not be installed: ${missing[*]}" "apt-get, whole output in $log" "apt-get update && $line"
     fi

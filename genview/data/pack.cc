@@ -113,6 +113,9 @@ PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog&
   const auto shards = static_cast<int64_t>(target.files.size());
   PackSummary summary{.images = 0, .shards = shards, .written = 0, .spec = target.spec};
   const Json description = Description(*source, target);
+  std::vector<Path> files(target.files.begin(), target.files.end());
+  files.push_back(target.index);
+  SweepPartFilesBeside(files);  // of a killed call
   const bool complete = Describes(target.index, description);
   if (!complete && !Describes(target.begun, description)) WriteJson(target.begun, description);
 

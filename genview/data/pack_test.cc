@@ -65,7 +65,10 @@ TEST_F(PackTest, GoesOnFromTheShardsThatAreThere) {
   EXPECT_EQ(Pack(spec, "s", 4).written, 0);
   const std::string whole = ReadFile(folder_ / "s-0001.tar");
   std::filesystem::remove(folder_ / "s-0001.tar");
+  const Path torn = folder_ / ".s-0001.tar.999999999.part";  // of a process that was killed
+  WriteFile(torn, "half");
   EXPECT_EQ(Pack(spec, "s", 4).written, 1);
+  EXPECT_FALSE(std::filesystem::exists(torn));
   EXPECT_EQ(ReadFile(folder_ / "s-0001.tar"), whole);
   EXPECT_THROW(Pack("shapes:count=12,size=16,seed=9", "s", 4), Error);
 }

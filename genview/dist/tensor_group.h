@@ -34,6 +34,9 @@ TensorGroup& AloneWithTensors();
 // Texts of any length, by rank, in all processes.
 std::vector<std::string> GatherTexts(TensorGroup& group, const std::string& mine);
 
+// False in a build that found no headers of gloo: ConnectTensors then throws Error in a group of several.
+bool CanConnectTensors();
+
 // Processes of one machine meet at its loopback address, others at the address that their machine's name stands for or at that
 // of the network interface which GLOO_SOCKET_IFNAME names (LibTorch reads it). `group` must outlive the result.
 std::unique_ptr<TensorGroup> ConnectTensors(Group& group);

@@ -75,6 +75,7 @@ FeaturesSummary ExtractFeatures(const FeaturesConfig& config, Progress& progress
     if (const auto images = FinishedFeatures(config.out, request)) {
       plan["finished"] = *images;
     } else {
+      SweepPartFilesBeside({config.out});  // of a killed call
       file.emplace(config.out, request, columns, total, Describe(*source, Indices(0, total), origin), skipped);
       plan["first"] = file->next();
     }
