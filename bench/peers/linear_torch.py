@@ -17,12 +17,12 @@ heads = [torch.nn.Linear(width, classes) for _ in range(rates)]
 optimizers = [torch.optim.SGD(head.parameters(), lr=1e-3 * 2 ** i, momentum=0.9) for i, head in enumerate(heads)]
 criterion = torch.nn.CrossEntropyLoss()
 
+inputs = (features - features.mean(0)) / features.std(0)
+
 
 def epoch():
-    mean, std = features.mean(0), features.std(0)
-    x_all = (features - mean) / std
     for places in torch.randperm(images).split(batch):
-        x, y = x_all[places], labels[places]
+        x, y = inputs[places], labels[places]
         for head, optimizer in zip(heads, optimizers):
             loss = criterion(head(x), y)
             optimizer.zero_grad(set_to_none=True)

@@ -37,10 +37,10 @@ BenchFigures BenchLinear(const BenchLinearConfig& config, Progress& progress) {
   const Seed seed = Seed(config.run.seed).With("bench linear");
   const Tensor features = NormalTensor(seed.With("features"), {config.images, config.width});
   const Tensor labels = RandomLabels(seed.With("labels"), config.images, config.classes);
-  ProbeConfig probe_config{.rates = {}, .epochs = 1, .batch = config.batch};
+  ProbeConfig probe_config{.rates = {}, .epochs = config.epochs, .batch = config.batch};
   for (int64_t i = 0; i < config.rates; ++i) probe_config.rates.push_back(1e-3 * std::pow(2.0, static_cast<double>(i)));
   Probe probe = MakeProbe(features, config.classes, probe_config, seed);
-  return Measure("bench linear", config.images, {.rounds = config.rounds, .seconds = config.seconds}, progress,
+  return Measure("bench linear", config.images * config.epochs, {.rounds = config.rounds, .seconds = config.seconds}, progress,
                  [&] { TrainProbe(probe, features, labels, probe_config, seed); });
 }
 

@@ -13,6 +13,7 @@ struct BenchLinearConfig {
   int64_t classes = 10;
   int64_t rates = 9;  // classifiers trained at once, a learning rate each
   int64_t batch = 256;
+  int64_t epochs = 5;
   int64_t rounds = 3;
   double seconds = 0;
   RunOptions run;
@@ -25,7 +26,8 @@ void VisitFields(BenchLinearConfig& c, Visit&& visit) {
   visit("classes", c.classes, Range<int64_t>{2, 100'000}, "of the classifiers");
   visit("rates", c.rates, Range<int64_t>{1, 100}, "learning rates, all trained at once");
   visit("batch", c.batch, Range<int64_t>{1, 1 << 20}, "features per update");
-  visit("rounds", c.rounds, Range<int64_t>{1, 100000}, "epochs measured, after one that is not");
+  visit("epochs", c.epochs, Range<int64_t>{1, 1 << 20}, "of a training");
+  visit("rounds", c.rounds, Range<int64_t>{1, 100000}, "trainings measured, after one that is not");
   visit("seconds", c.seconds, Range<double>{0, 86400}, "measure for about this long instead; 0 = by rounds");
   visit("run", c.run, Section{}, "threads, seed");
 }
@@ -53,7 +55,7 @@ void VisitFields(BenchKnnConfig& c, Visit&& visit) {
   visit("run", c.run, Section{}, "threads, seed");
 }
 
-// A step is one epoch of all classifiers; its images are the rows.
+// A step is one training of all classifiers; its images are the rows, in each epoch anew.
 BenchFigures BenchLinear(const BenchLinearConfig& config, Progress& progress);
 // A step is one pass over the queries; its images are they.
 BenchFigures BenchKnn(const BenchKnnConfig& config, Progress& progress);

@@ -10,7 +10,7 @@
 namespace genview {
 namespace {
 
-constexpr int64_t kQueryBlock = 256, kBankBlock = 32768;  // 32 MB of similarities at a time
+constexpr int64_t kQueryBlock = 512, kBankBlock = 2048;  // 4 MB of similarities at a time stay in the cache
 
 Tensor UnitLength(const Tensor& x) {
   const Tensor full = x.to(at::kFloat);
@@ -26,7 +26,7 @@ bool Nearer(const Neighbour& a, const Neighbour& b) {
 }
 
 // The k nearest of a row of numbers that come in pieces; of equal ones the first. Few numbers pass the bar, so a piece costs
-// little more than one look at each, where sorting a part of it costs as much as the product that made it.
+// little more than one look at each.
 class Nearest {
  public:
   explicit Nearest(int64_t k) : k_(static_cast<size_t>(k)) { kept_.reserve(2 * k_); }
