@@ -116,6 +116,20 @@ TEST(Files, NothingAppearsWithoutCommit) {
   std::filesystem::remove(path);
 }
 
+TEST(Files, LeftoversBesideAPlainNameAreSwept) {
+  const Path before = std::filesystem::current_path(), folder = Path(testing::TempDir()) / "sweep";
+  std::filesystem::create_directories(folder);
+  std::filesystem::current_path(folder);
+  const Path torn = ".f.txt.999999999.part", other = "f.part";  // of a process that was killed; of somebody else
+  WriteFile(torn, "half");
+  WriteFile(other, "kept");
+  SweepPartFilesBeside({"f.txt"});
+  EXPECT_FALSE(std::filesystem::exists(torn));
+  EXPECT_TRUE(std::filesystem::exists(other));
+  std::filesystem::current_path(before);
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Files, TornLastLineIsCutWhenTheLogIsOpened) {
   const Path path = testing::TempDir() + "log.jsonl";
   WriteFile(path, "one\ntwo\ntor");

@@ -131,7 +131,7 @@ int SweepPartFiles(const Path& folder) {
 void SweepPartFilesBeside(const std::vector<Path>& files) {
   std::set<Path> folders;
   for (const Path& file : files) folders.insert(file.parent_path());
-  for (const Path& folder : folders) SweepPartFiles(folder);
+  for (const Path& folder : folders) SweepPartFiles(folder.empty() ? Path(".") : folder);
 }
 
 LineLog::LineLog(const Path& path) : path_(path) {

@@ -107,7 +107,7 @@ FitSummary Summarise(const ForegroundModel& model, int64_t skipped, bool up_to_d
 }  // namespace
 
 FitSummary FitForeground(const FitConfig& config, Progress& progress) {
-  SweepPartFiles(config.out.has_parent_path() ? config.out.parent_path() : Path("."));  // of a killed call
+  SweepPartFilesBeside({config.out});  // of a killed call
   Sample sample;
   sample.source = OpenSource(config.images);
   sample.indices = DrawSample(sample.source->size(), config.sample, config.run.seed);
