@@ -19,7 +19,10 @@ Tensor RandomLabels(Seed seed, int64_t rows, int64_t classes) {
   return at::tensor(labels, at::kLong);
 }
 
-BenchFigures Measure(const char* name, int64_t images, const BenchRounds& rounds, Progress& progress, const std::function<void()>& work) {
+template <class Config>
+BenchFigures Measure(const char* name, const Config& config, int64_t images, Progress& progress, const std::function<void()>& work) {
+  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
+  const BenchRounds rounds{.rounds = config.rounds, .seconds = config.seconds};
   BenchFigures figures{.images = images, .device = "cpu", .precision = "Float"};
   progress.Begin(name, rounds.seconds > 0 ? 0 : rounds.rounds, "rounds");
   figures.gflop_per_step = CountFlops(work) / 1e9;
@@ -33,24 +36,22 @@ BenchFigures Measure(const char* name, int64_t images, const BenchRounds& rounds
 }  // namespace
 
 BenchFigures BenchLinear(const BenchLinearConfig& config, Progress& progress) {
-  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const Seed seed = Seed(config.run.seed).With("bench linear");
   const Tensor features = NormalTensor(seed.With("features"), {config.images, config.width});
   const Tensor labels = RandomLabels(seed.With("labels"), config.images, config.classes);
   ProbeConfig probe_config{.rates = {}, .epochs = config.epochs, .batch = config.batch};
   for (int64_t i = 0; i < config.rates; ++i) probe_config.rates.push_back(1e-3 * std::pow(2.0, static_cast<double>(i)));
   Probe probe = MakeProbe(features, config.classes, probe_config, seed);
-  return Measure("bench linear", config.images * config.epochs, {.rounds = config.rounds, .seconds = config.seconds}, progress,
+  return Measure("bench linear", config, config.images * config.epochs, progress,
                  [&] { TrainProbe(probe, features, labels, probe_config, seed); });
 }
 
 BenchFigures BenchKnn(const BenchKnnConfig& config, Progress& progress) {
-  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const Seed seed = Seed(config.run.seed).With("bench knn");
   const Tensor bank = NormalTensor(seed.With("bank"), {config.images, config.width});
   const Tensor queries = NormalTensor(seed.With("queries"), {config.queries, config.width});
   const Tensor labels = RandomLabels(seed.With("labels"), config.images, config.classes);
-  return Measure("bench knn", config.queries, {.rounds = config.rounds, .seconds = config.seconds}, progress,
+  return Measure("bench knn", config, config.queries, progress,
                  [&] { (void)KnnVotes(bank, labels, queries, config.classes, config.k, 0.07); });
 }
 

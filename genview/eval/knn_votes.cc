@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
+
+#include "genview/base/error.h"
 
 namespace genview {
 namespace {
@@ -29,7 +30,7 @@ bool Nearer(const Neighbour& a, const Neighbour& b) {
 // little more than one look at each.
 class Nearest {
  public:
-  explicit Nearest(int64_t k) : k_(static_cast<size_t>(k)) { kept_.reserve(2 * k_); }
+  explicit Nearest(int64_t k) : k_(static_cast<size_t>(k)) {}
 
   void Take(const float* similarities, int64_t count, int64_t first_place) {
     for (int64_t i = 0; i < count; ++i) {
@@ -59,19 +60,21 @@ class Nearest {
 
 }  // namespace
 
-Tensor KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, int64_t k, double temperature) {
+std::vector<Tensor> KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, const std::vector<int64_t>& ks,
+                             double temperature) {
   ExpectShape(bank, {-1, -1}, "bank");
   ExpectShape(labels, {bank.size(0)}, "labels");
   ExpectShape(queries, {-1, bank.size(1)}, "queries");
-  k = std::min(k, bank.size(0));
+  GENVIEW_CHECK(!ks.empty(), "no number of neighbours");
+  const int64_t most = std::min(*std::max_element(ks.begin(), ks.end()), bank.size(0));
   const Tensor rows = UnitLength(bank), owners = labels.to(at::kCPU).contiguous();
-  const Tensor votes = at::zeros({queries.size(0), classes}, at::kFloat);
   const int64_t* owner = owners.const_data_ptr<int64_t>();
-  float* vote = votes.data_ptr<float>();
+  std::vector<Tensor> votes;
+  for (size_t i = 0; i < ks.size(); ++i) votes.push_back(at::zeros({queries.size(0), classes}, at::kFloat));
   for (int64_t from = 0; from < queries.size(0); from += kQueryBlock) {
     const int64_t count = std::min(kQueryBlock, queries.size(0) - from);
     const Tensor block = UnitLength(queries.narrow(0, from, count));
-    std::vector<Nearest> nearest(static_cast<size_t>(count), Nearest(k));
+    std::vector<Nearest> nearest(static_cast<size_t>(count), Nearest(most));
     for (int64_t begin = 0; begin < bank.size(0); begin += kBankBlock) {
       const int64_t length = std::min(kBankBlock, bank.size(0) - begin);
       const Tensor similar = at::matmul(block, rows.narrow(0, begin, length).t()).cpu();  // [count,length]
@@ -81,11 +84,20 @@ Tensor KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries,
       });
     }
     for (int64_t i = 0; i < count; ++i) {
-      float* row = vote + (from + i) * classes;
-      for (const Neighbour& one : nearest[static_cast<size_t>(i)].Finish()) row[owner[one.place]] += std::exp(one.similarity / static_cast<float>(temperature));
+      const std::vector<Neighbour>& neighbours = nearest[static_cast<size_t>(i)].Finish();
+      for (size_t j = 0; j < ks.size(); ++j) {
+        float* row = votes[j].data_ptr<float>() + (from + i) * classes;
+        for (size_t n = 0; n < std::min(neighbours.size(), static_cast<size_t>(ks[j])); ++n) {
+          row[owner[neighbours[n].place]] += std::exp(neighbours[n].similarity / static_cast<float>(temperature));
+        }
+      }
     }
   }
   return votes;
+}
+
+Tensor KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, int64_t k, double temperature) {
+  return KnnVotes(bank, labels, queries, classes, std::vector<int64_t>{k}, temperature)[0];
 }
 
 Hits CountHits(const Tensor& scores, const Tensor& labels, bool positive_only) {

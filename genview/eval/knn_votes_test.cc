@@ -26,8 +26,18 @@ TEST(KnnVotes, FollowTheFormula) {
   EXPECT_EQ(KnnVotes(bank, labels, bank, 4, 1000, 0.5).sizes(), (std::vector<int64_t>{3, 4}));
 }
 
+TEST(KnnVotes, SeveralNumbersOfNeighboursGiveWhatEachGives) {
+  const Tensor bank = NormalTensor(Seed(1), {50, 4}), queries = NormalTensor(Seed(2), {9, 4});
+  const Tensor labels = at::arange(50, at::kLong).remainder(5);
+  const std::vector<int64_t> ks{7, 1, 200, 7};
+  const std::vector<Tensor> votes = KnnVotes(bank, labels, queries, 5, ks, 0.1);
+  ASSERT_EQ(votes.size(), ks.size());
+  for (size_t i = 0; i < ks.size(); ++i) EXPECT_TRUE(at::equal(votes[i], KnnVotes(bank, labels, queries, 5, ks[i], 0.1))) << ks[i];
+  EXPECT_FALSE(at::equal(votes[0], votes[1]));
+}
+
 TEST(KnnVotes, BlocksGiveWhatTheWholeGives) {
-  const int64_t m = 70000, n = 300;  // more than a block of either
+  const int64_t m = 70000, n = 600;  // more than a block of either
   const Tensor bank = NormalTensor(Seed(1), {m, 3}), queries = NormalTensor(Seed(2), {n, 3});
   const Tensor labels = at::arange(m, at::kLong).remainder(7);
   const Tensor votes = KnnVotes(bank, labels, queries, 7, 10, 0.1);
