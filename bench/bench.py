@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+from pictures import make_pictures
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GENVIEW = ROOT / "build/bin/genview"
 REPEATS = int(os.environ.get("BENCH_REPEATS", "5"))
@@ -48,22 +50,6 @@ def wall(*command):
         subprocess.run([str(part) for part in command], check=True, capture_output=True)
         return {"seconds": time.perf_counter() - begin}
     return run
-
-
-def make_pictures(folder, count, width, height):
-    """JPEGs of about the detail and size of photographs, for where there are none."""
-    import numpy
-    from PIL import Image
-    folder.mkdir(parents=True, exist_ok=True)
-    generator = numpy.random.default_rng(0)
-    for i in range(count):
-        file = folder / f"{i:04d}.jpg"
-        if file.exists():
-            continue
-        coarse = Image.fromarray(generator.integers(0, 256, (12, 16, 3), dtype=numpy.uint8)).resize((width, height), Image.BICUBIC)
-        noise = generator.normal(0, 12, (height, width, 3))
-        Image.fromarray(numpy.clip(numpy.asarray(coarse) + noise, 0, 255).astype(numpy.uint8)).save(file, quality=90)
-    return folder
 
 
 def benchmarks():

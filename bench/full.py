@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+from pictures import make_pictures
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench/peers"
 GENVIEW = ROOT / "build/bin/genview"
@@ -64,13 +66,7 @@ class Bench:
             for i, file in enumerate(files):
                 shutil.copy(file, folder / f"{i:03d}{file.suffix.lower()}")
             return folder
-        import numpy
-        from PIL import Image
-        generator = numpy.random.default_rng(0)
-        for i in range(count):
-            coarse = Image.fromarray(generator.integers(0, 256, (12, 16, 3), dtype=numpy.uint8)).resize((500, 375), Image.BICUBIC)
-            noise = generator.normal(0, 12, (375, 500, 3))
-            Image.fromarray(numpy.clip(numpy.asarray(coarse) + noise, 0, 255).astype(numpy.uint8)).save(folder / f"{i:03d}.jpg", quality=95)
+        make_pictures(folder, count, 500, 375)
         return folder
 
     # Rows: seconds of one image, view or call, and the process's peak.

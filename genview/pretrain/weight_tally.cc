@@ -1,6 +1,6 @@
 #include "genview/pretrain/weight_tally.h"
 
-#include <charconv>
+#include "genview/base/text.h"
 
 namespace genview {
 namespace {
@@ -62,7 +62,7 @@ WeightTally WeightTally::FromJson(const Json& json, std::string_view where) {
   if (!levels.is_object()) return tally;
   for (const auto& [name, ignored] : levels.items()) {
     int64_t level = 0;
-    if (std::from_chars(name.data(), name.data() + name.size(), level).ec != std::errc()) continue;
+    if (!ParseInt(name, level)) continue;
     tally.by_level_[level] = SumFromJson(levels, name, where);
   }
   return tally;

@@ -1,7 +1,6 @@
 #include "genview/report/run_record.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
@@ -145,7 +144,9 @@ void ReadTrainingSummary(const Path& file, ArmRecord& arm) {
   arm.weights.augmented = ReadWeight(Member(weights, "augmented"), where);
   arm.weights.generated = ReadWeight(Member(weights, "generated"), where);
   if (levels.is_object()) {
-    for (const auto& [level, weight] : levels.items()) arm.weights.levels[std::strtoll(level.c_str(), nullptr, 10)] = ReadWeight(weight, where);
+    for (const auto& [name, weight] : levels.items()) {
+      if (int64_t level = 0; ParseInt(name, level)) arm.weights.levels[level] = ReadWeight(weight, where);
+    }
   }
   if (agreement.is_object()) arm.agreement = {JsonInt(agreement, "pairs", 0, where), JsonDouble(agreement, "spearman", 0, where)};
 }

@@ -2,6 +2,7 @@
 """Two and three processes, started as launchers start them: the bytes of one, no process left behind by another that dies.
 
     processes.py GENVIEW"""
+import functools
 import glob
 import json
 import os
@@ -36,6 +37,11 @@ def together(words, size, launcher="torchrun"):
     processes = [start(words, rank, size, launcher) for rank in reversed(range(size))][::-1]
     texts = [process.communicate(timeout=240) for process in processes]
     return [p.returncode for p in processes], [t[0] for t in texts], [t[1] for t in texts]
+
+
+@functools.cache
+def pretraining_is_shared():
+    return "but pretraining" not in genview(GENVIEW, "doctor").stdout
 
 
 class Processes(unittest.TestCase):
@@ -113,7 +119,7 @@ class Processes(unittest.TestCase):
         self.assertEqual(differences(second, {name: data for name, data in snapshot(self.path("2")).items() if name != "recipe.toml"}), [])
 
     def pretrain(self, out, *settings):
-        if "but pretraining" in genview(GENVIEW, "doctor").stdout:
+        if not pretraining_is_shared():
             self.skipTest("built without gloo")
         words = ["pretrain", RECIPE, "--arm", "baseline", "--out", self.path(out)]
         return [*words, *(word for setting in ("pretrain.accumulate=4", *settings) for word in ("--set", setting))]
