@@ -2,6 +2,10 @@
 
 #include <cmath>
 
+#include <c10/core/GradMode.h>
+
+#include "genview/models/winograd.h"
+
 namespace genview {
 
 Tensor SinusoidEmbedding(const Tensor& t, int64_t width, bool cos_first, double shift) {
@@ -41,13 +45,20 @@ void Append(WeightList& list, const std::string& prefix, ResnetBlock& w) {
   Append(list, prefix + ".conv_shortcut", w.shortcut);
 }
 
-Tensor ForwardResnetBlock(const ResnetBlock& w, const Tensor& x, const Tensor& time, int64_t groups, double eps) {
-  Tensor h = Conv(w.conv1, GroupNormThen(AfterNorm::kSilu, w.norm1, x, groups, eps), 1, 1);  // [N,C,H,W]
-  if (w.time.weight.defined()) h = h + Linear(w.time, time).unsqueeze(2).unsqueeze(3);
-  h = Conv(w.conv2, GroupNormThen(AfterNorm::kSilu, w.norm2, h, groups, eps), 1, 1);
-  if (!w.shortcut.weight.defined()) return h + x;
-  // A 1x1 convolution is a matrix product over the pixels, and no reordering of weights.
-  return h + TokensToPixels(Linear({w.shortcut.weight.flatten(1), w.shortcut.bias}, PixelsToTokens(x)), x.size(2), x.size(3));
+Tensor Conv3x3(const ConvWeights& w, const Tensor& x) { return WinogradFits(w, x, 1) ? WinogradConv(w, x, 1) : Conv(w, x, 1, 1); }
+
+Tensor Plus(Tensor x, const Tensor& y) { return c10::GradMode::is_enabled() ? x + y : x.add_(y); }
+
+Tensor ForwardResnetBlock(const ResnetBlock& w, Tensor x, const Tensor& time, int64_t groups, double eps) {
+  // What goes around the block comes first: the norm may then take the memory of x. A 1x1 convolution is a matrix product
+  // over the pixels, and no reordering of weights.
+  const Tensor around = w.shortcut.weight.defined()
+                            ? TokensToPixels(Linear({w.shortcut.weight.flatten(1), w.shortcut.bias}, PixelsToTokens(x)), x.size(2), x.size(3))
+                            : x;
+  Tensor h = Conv3x3(w.conv1, GroupNormThen(AfterNorm::kSilu, w.norm1, std::move(x), groups, eps));  // [N,C,H,W]
+  if (w.time.weight.defined()) h = Plus(std::move(h), Linear(w.time, time).unsqueeze(2).unsqueeze(3));
+  h = Conv3x3(w.conv2, GroupNormThen(AfterNorm::kSilu, w.norm2, std::move(h), groups, eps));
+  return Plus(std::move(h), around);
 }
 
 SpatialAttention MakeSpatialAttention(int64_t channels) {
@@ -66,10 +77,11 @@ void Append(WeightList& list, const std::string& prefix, SpatialAttention& w) {
 Tensor ForwardSpatialAttention(const SpatialAttention& w, const Tensor& x, int64_t heads, int64_t groups, double eps) {
   const Tensor tokens = PixelsToTokens(GroupNormThen(AfterNorm::kNothing, w.norm, x, groups, eps));  // [N,HW,C]
   const Tensor mixed = Attention(Linear(w.q, tokens), Linear(w.k, tokens), Linear(w.v, tokens), heads);
-  return x + TokensToPixels(Linear(w.out, mixed), x.size(2), x.size(3));
+  return Plus(TokensToPixels(Linear(w.out, mixed), x.size(2), x.size(3)), x);
 }
 
 Tensor Upsample(const ConvWeights& w, const Tensor& x, int64_t height, int64_t width) {
+  if (height == 2 * x.size(2) && width == 2 * x.size(3) && WinogradFits(w, x, 2)) return WinogradConv(w, x, 2);
   return Conv(w, at::upsample_nearest2d(x, {height, width}), 1, 1);
 }
 

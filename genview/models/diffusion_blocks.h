@@ -27,8 +27,8 @@ struct ResnetBlock {       // pre-norm residual block
 };
 ResnetBlock MakeResnetBlock(int64_t in, int64_t out, int64_t time_width);  // time_width 0: without time
 void Append(WeightList& list, const std::string& prefix, ResnetBlock& w);
-// x: [N,Cin,H,W]; time: [N,T] after its SiLU, undefined where the block has none. -> [N,C,H,W]
-Tensor ForwardResnetBlock(const ResnetBlock& w, const Tensor& x, const Tensor& time, int64_t groups, double eps);
+// x: [N,Cin,H,W], given away where memory counts; time: [N,T] after its SiLU, undefined where the block has none. -> [N,C,H,W]
+Tensor ForwardResnetBlock(const ResnetBlock& w, Tensor x, const Tensor& time, int64_t groups, double eps);
 
 struct SpatialAttention {  // self-attention over the pixels, with a residual
   NormWeights norm;        // [C]
@@ -38,6 +38,8 @@ SpatialAttention MakeSpatialAttention(int64_t channels);
 void Append(WeightList& list, const std::string& prefix, SpatialAttention& w);
 Tensor ForwardSpatialAttention(const SpatialAttention& w, const Tensor& x, int64_t heads, int64_t groups, double eps);
 
+Tensor Conv3x3(const ConvWeights& w, const Tensor& x);  // stride 1, padding 1
+Tensor Plus(Tensor x, const Tensor& y);                 // in the memory of x where nothing is differentiated
 // Nearest neighbour to twice the size (or to height x width), then a 3x3 convolution.
 Tensor Upsample(const ConvWeights& w, const Tensor& x, int64_t height, int64_t width);
 

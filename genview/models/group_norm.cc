@@ -129,8 +129,7 @@ Affine AffineOf(const Statistics& s, const Extents& e, const Tensor& weight, con
 }
 
 template <class T>
-Tensor ApplyTo(const Tensor& x, const Extents& e, const Affine& a, bool silu) {
-  Tensor y = at::empty_like(x, x.options(), at::MemoryFormat::ChannelsLast);
+Tensor ApplyTo(const Tensor& x, const Tensor& y, const Extents& e, const Affine& a, bool silu) {
   ForEachPart(e, [&](int64_t, int64_t n, int64_t first, int64_t pixels) {
     const int64_t at = (n * e.pixels + first) * e.channels;
     group_norm::Apply(Data<T>(x) + at, MutableData<T>(y) + at, pixels, e.channels, a.scale.data() + n * e.channels, a.shift.data() + n * e.channels, silu);
@@ -193,18 +192,21 @@ struct Forward {
   Statistics statistics;
 };
 
-Forward Compute(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t groups, double eps, bool silu) {
+// y: where it goes, x itself for example.
+Forward Compute(const Tensor& x, const Tensor& y, const Tensor& weight, const Tensor& bias, int64_t groups, double eps, bool silu) {
   const Extents e(x, groups);
   const bool single = x.scalar_type() == at::kFloat;
   Statistics s = single ? MomentsOf<float>(x, e, eps) : MomentsOf<Bf16>(x, e, eps);
   const Affine a = AffineOf(s, e, weight, bias);
-  return {single ? ApplyTo<float>(x, e, a, silu) : ApplyTo<Bf16>(x, e, a, silu), std::move(s)};
+  return {single ? ApplyTo<float>(x, y, e, a, silu) : ApplyTo<Bf16>(x, y, e, a, silu), std::move(s)};
 }
+
+Tensor EmptyLike(const Tensor& x) { return at::empty_like(x, x.options(), at::MemoryFormat::ChannelsLast); }
 
 struct FusedFunction : torch::autograd::Function<FusedFunction> {
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t groups, double eps,
                         bool silu) {
-    Forward f = Compute(x, weight, bias, groups, eps, silu);
+    Forward f = Compute(x, EmptyLike(x), weight, bias, groups, eps, silu);
     context->save_for_backward({x, weight, bias, f.statistics.mean, f.statistics.inverse});
     context->saved_data["groups"] = groups;
     context->saved_data["silu"] = silu;
@@ -231,14 +233,16 @@ bool CanFuse(const NormWeights& w, const Tensor& x) {
 
 }  // namespace
 
-Tensor GroupNormThen(AfterNorm act, const NormWeights& w, const Tensor& x, int64_t groups, double eps) {
+Tensor GroupNormThen(AfterNorm act, const NormWeights& w, Tensor x, int64_t groups, double eps) {
   const bool silu = act == AfterNorm::kSilu;
   if (!CanFuse(w, x)) {
     const Tensor y = GroupNorm(w, x, groups, eps);
     return silu ? at::silu(y) : y;
   }
   const bool learns = c10::GradMode::is_enabled() && (x.requires_grad() || w.weight.requires_grad() || w.bias.requires_grad());
-  return learns ? FusedFunction::apply(x, w.weight, w.bias, groups, eps, silu) : Compute(x, w.weight, w.bias, groups, eps, silu).y;
+  if (learns) return FusedFunction::apply(x, w.weight, w.bias, groups, eps, silu);
+  const bool own = !c10::GradMode::is_enabled() && x.use_count() == 1 && x.storage().use_count() == 1;
+  return Compute(x, own ? x : EmptyLike(x), w.weight, w.bias, groups, eps, silu).y;
 }
 
 }  // namespace genview

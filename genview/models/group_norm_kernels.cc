@@ -114,6 +114,15 @@ GENVIEW_INLINE void ForEachStrip(int64_t rows, int64_t c, Work&& work) {
 }
 
 template <bool kSilu>
+GENVIEW_INLINE void ApplyInStrips(const float* x, float* y, int64_t rows, int64_t c, const float* scale, const float* shift) {
+  float in[kStrip];  // of its own: x may be y
+  ForEachStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
+    for (int64_t i = 0; i < count; ++i) in[i] = x[at + i];
+    ApplyInline<kSilu>(in, y + at, 1, count, scale + first, shift + first);
+  });
+}
+
+template <bool kSilu>
 GENVIEW_INLINE void ApplyInStrips(const Bf16* x, Bf16* y, int64_t rows, int64_t c, const float* scale, const float* shift) {
   float in[kStrip], out[kStrip];
   ForEachStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
@@ -145,8 +154,8 @@ GENVIEW_CLONES void AddMoments(const Bf16* x, int64_t rows, int64_t c, const flo
 }
 
 GENVIEW_CLONES void Apply(const float* x, float* y, int64_t rows, int64_t c, const float* scale, const float* shift, bool silu) {
-  if (silu) ApplyInline<true>(x, y, rows, c, scale, shift);
-  else ApplyInline<false>(x, y, rows, c, scale, shift);
+  if (silu) ApplyInStrips<true>(x, y, rows, c, scale, shift);
+  else ApplyInStrips<false>(x, y, rows, c, scale, shift);
 }
 GENVIEW_CLONES void Apply(const Bf16* x, Bf16* y, int64_t rows, int64_t c, const float* scale, const float* shift, bool silu) {
   if (silu) ApplyInStrips<true>(x, y, rows, c, scale, shift);

@@ -14,7 +14,7 @@ struct Bf16 {  // the upper half of a float
 void AddMoments(const float* x, int64_t rows, int64_t c, const float* shift, float* sum, float* square);
 void AddMoments(const Bf16* x, int64_t rows, int64_t c, const float* shift, float* sum, float* square);
 
-// y = act(x * scale[c] + shift[c]).
+// y = act(x * scale[c] + shift[c]). y may be x.
 void Apply(const float* x, float* y, int64_t rows, int64_t c, const float* scale, const float* shift, bool silu);
 void Apply(const Bf16* x, Bf16* y, int64_t rows, int64_t c, const float* scale, const float* shift, bool silu);
 

@@ -1,6 +1,7 @@
 #include "genview/models/group_norm.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -38,6 +39,24 @@ TEST(GroupNormThen, EqualsTheTwoSteps) {
         EXPECT_LE((got.to(at::kDouble) - wanted).abs().max().item<double>(), offset == 0 ? 3e-6 : 1e-4) << one.c << " " << silu;
         EXPECT_TRUE(got.is_contiguous(at::MemoryFormat::ChannelsLast));
       }
+    }
+  }
+}
+
+TEST(GroupNormThen, TakesTheMemoryOfWhatIsGivenAwayAndOfNothingElse) {
+  const c10::InferenceMode guard;
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    for (const Case& one : kCases) {
+      const NormWeights w = Weights(one.c);
+      Tensor x = Pictures(one).to(type);
+      const Tensor before = x.clone(), kept = GroupNormThen(AfterNorm::kSilu, w, x, one.groups, 1e-5);
+      EXPECT_TRUE(at::equal(x, before));
+      EXPECT_NE(GroupNormThen(AfterNorm::kSilu, w, x.slice(0, 0), one.groups, 1e-5).const_data_ptr(), x.const_data_ptr());
+      Tensor alone = x.clone();
+      const void* memory = alone.const_data_ptr();
+      const Tensor moved = GroupNormThen(AfterNorm::kSilu, w, std::move(alone), one.groups, 1e-5);
+      EXPECT_EQ(moved.const_data_ptr(), memory);
+      EXPECT_TRUE(at::equal(moved, kept));
     }
   }
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <c10/core/GradMode.h>
+
 #include "genview/base/error.h"
 #include "genview/base/text.h"
 #include "genview/models/config_reader.h"
@@ -281,21 +283,34 @@ WeightList ListWeights(Unet& w) {
 
 namespace {
 
+// Without gradients strip by strip, so that what is eight times as wide as x stays in the cache and never fills memory.
+Tensor ForwardGated(const TransformerBlock& w, const Tensor& x) {
+  constexpr int64_t kStripRows = 1024;
+  const auto of = [&w](const Tensor& rows) {
+    const auto halves = Linear(w.gate, rows).chunk(2, -1);                                // [...,4C] twice
+    return Linear(w.down, halves[0] * at::gelu(halves[1]));
+  };
+  if (c10::GradMode::is_enabled()) return of(x);
+  const Tensor rows = x.flatten(0, 1), y = at::empty_like(rows);                          // [N HW,C]
+  const auto from = rows.split(kStripRows), to = y.split(kStripRows);
+  for (size_t i = 0; i < from.size(); ++i) to[i].copy_(of(from[i]));
+  return y.view_as(x);
+}
+
 Tensor ForwardTransformerBlock(const TransformerBlock& w, Tensor x, const Tensor& prompt, int64_t heads) {
   // x: [N,HW,C]; prompt: [N,T,D]
   const Tensor own = LayerNorm(w.norm1, x, 1e-5);
-  x = x + Linear(w.out1, Attention(Linear(w.q1, own), Linear(w.k1, own), Linear(w.v1, own), heads));
+  x = Plus(Linear(w.out1, Attention(Linear(w.q1, own), Linear(w.k1, own), Linear(w.v1, own), heads)), x);
   const Tensor asking = LayerNorm(w.norm2, x, 1e-5);
-  x = x + Linear(w.out2, Attention(Linear(w.q2, asking), Linear(w.k2, prompt), Linear(w.v2, prompt), heads));
-  const auto halves = Linear(w.gate, LayerNorm(w.norm3, x, 1e-5)).chunk(2, -1);           // [N,HW,4C] twice
-  return x + Linear(w.down, halves[0] * at::gelu(halves[1]));
+  x = Plus(Linear(w.out2, Attention(Linear(w.q2, asking), Linear(w.k2, prompt), Linear(w.v2, prompt), heads)), x);
+  return Plus(ForwardGated(w, LayerNorm(w.norm3, x, 1e-5)), x);
 }
 
 Tensor ForwardTransformer(const Transformer& w, const Tensor& x, const Tensor& prompt, int64_t heads, int64_t groups) {
   const auto matrix = [](const LinearWeights& l) { return LinearWeights{l.weight.flatten(1), l.bias}; };
   Tensor tokens = Linear(matrix(w.proj_in), PixelsToTokens(GroupNormThen(AfterNorm::kNothing, w.norm, x, groups, kTransformerNormEps)));
   for (const TransformerBlock& block : w.blocks) tokens = ForwardTransformerBlock(block, tokens, prompt, heads);
-  return x + TokensToPixels(Linear(matrix(w.proj_out), tokens), x.size(2), x.size(3));
+  return Plus(TokensToPixels(Linear(matrix(w.proj_out), tokens), x.size(2), x.size(3)), x);
 }
 
 struct Conditions {
@@ -305,7 +320,7 @@ struct Conditions {
 
 // Resnet j of a block and the attention that follows it.
 Tensor ForwardLayer(const UnetBlock& w, size_t j, Tensor x, const Conditions& given, const UnetConfig& c) {
-  x = ForwardResnetBlock(w.resnets[j], x, given.time, c.groups, c.eps);
+  x = ForwardResnetBlock(w.resnets[j], std::move(x), given.time, c.groups, c.eps);
   if (j < w.transformers.size()) x = ForwardTransformer(w.transformers[j], x, given.prompt, w.heads, c.groups);
   if (j < w.attentions.size()) x = ForwardSpatialAttention(w.attentions[j], x, w.heads, c.groups, c.eps);
   return x;
@@ -332,7 +347,7 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
   std::vector<Tensor> skips{x};
   for (const UnetBlock& block : w.down) {
     for (size_t j = 0; j < block.resnets.size(); ++j) {
-      x = ForwardLayer(block, j, x, given, c);
+      x = ForwardLayer(block, j, std::move(x), given, c);
       skips.push_back(x);
     }
     if (block.sampler.weight.defined()) {
@@ -340,16 +355,17 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
       skips.push_back(x);
     }
   }
-  for (size_t j = 0; j < w.mid.resnets.size(); ++j) x = ForwardLayer(w.mid, j, x, given, c);
+  for (size_t j = 0; j < w.mid.resnets.size(); ++j) x = ForwardLayer(w.mid, j, std::move(x), given, c);
   for (const UnetBlock& block : w.up) {
     for (size_t j = 0; j < block.resnets.size(); ++j) {
-      x = ForwardLayer(block, j, at::cat({x, skips.back()}, 1), given, c);
+      x = at::cat({x, skips.back()}, 1);
       skips.pop_back();
+      x = ForwardLayer(block, j, std::move(x), given, c);
     }
     // To the size of the skip that comes next: twice, save where an odd size was halved.
     if (block.sampler.weight.defined()) x = Upsample(block.sampler, x, skips.back().size(2), skips.back().size(3));
   }
-  return Conv(w.conv_out, GroupNormThen(AfterNorm::kSilu, w.norm_out, x, c.groups, c.eps), 1, 1);
+  return Conv3x3(w.conv_out, GroupNormThen(AfterNorm::kSilu, w.norm_out, std::move(x), c.groups, c.eps));
 }
 
 Unet ReadUnetFolder(const Path& folder, WeightReader::Reads reads) {

@@ -161,13 +161,13 @@ WeightList ListWeights(Vae& w) {
 namespace {
 
 Tensor ForwardMid(const VaeMid& w, Tensor x, const VaeConfig& c) {
-  x = ForwardResnetBlock(w.first, x, {}, c.groups, kEps);
+  x = ForwardResnetBlock(w.first, std::move(x), {}, c.groups, kEps);
   if (w.attention.q.weight.defined()) x = ForwardSpatialAttention(w.attention, x, /*heads=*/1, c.groups, kEps);
-  return ForwardResnetBlock(w.second, x, {}, c.groups, kEps);
+  return ForwardResnetBlock(w.second, std::move(x), {}, c.groups, kEps);
 }
 
-Tensor ForwardOut(const VaeHalf& w, const Tensor& x, const VaeConfig& c) {
-  return Conv(w.conv_out, GroupNormThen(AfterNorm::kSilu, w.norm_out, x, c.groups, kEps), 1, 1);
+Tensor ForwardOut(const VaeHalf& w, Tensor x, const VaeConfig& c) {
+  return Conv3x3(w.conv_out, GroupNormThen(AfterNorm::kSilu, w.norm_out, std::move(x), c.groups, kEps));
 }
 
 // In the memory order of the weights: channels-last is fastest for inference, plain order for training on the CPU, where
@@ -183,11 +183,11 @@ VaeMoments EncodeVae(const Vae& w, const Tensor& pixels) {
   ExpectShape(pixels, {-1, c.in_channels, -1, -1}, "pixels");
   Tensor x = Conv(w.encoder.conv_in, AtDoor(w.encoder.conv_in, pixels), 1, 1);
   for (const VaeBlock& block : w.encoder.blocks) {
-    for (const ResnetBlock& resnet : block.resnets) x = ForwardResnetBlock(resnet, x, {}, c.groups, kEps);
+    for (const ResnetBlock& resnet : block.resnets) x = ForwardResnetBlock(resnet, std::move(x), {}, c.groups, kEps);
     // One row and column of zeros below and to the right only, as the original trained it.
     if (block.sampler.weight.defined()) x = Conv(block.sampler, at::constant_pad_nd(x, {0, 1, 0, 1}), 2, 0);
   }
-  x = ForwardOut(w.encoder, ForwardMid(w.encoder.mid, x, c), c);                          // [N,2L,h,w]
+  x = ForwardOut(w.encoder, ForwardMid(w.encoder.mid, std::move(x), c), c);                          // [N,2L,h,w]
   if (w.quant_conv.weight.defined()) x = Conv(w.quant_conv, x);
   const auto halves = x.chunk(2, 1);
   return {halves[0], halves[1].clamp(-30.0, 20.0)};
@@ -198,12 +198,12 @@ Tensor DecodeVae(const Vae& w, const Tensor& latents) {
   ExpectShape(latents, {-1, c.latent_channels, -1, -1}, "latents");
   Tensor x = AtDoor(w.decoder.conv_in, latents);
   if (w.post_quant_conv.weight.defined()) x = Conv(w.post_quant_conv, x);
-  x = ForwardMid(w.decoder.mid, Conv(w.decoder.conv_in, x, 1, 1), c);
+  x = ForwardMid(w.decoder.mid, Conv3x3(w.decoder.conv_in, x), c);
   for (const VaeBlock& block : w.decoder.blocks) {
-    for (const ResnetBlock& resnet : block.resnets) x = ForwardResnetBlock(resnet, x, {}, c.groups, kEps);
+    for (const ResnetBlock& resnet : block.resnets) x = ForwardResnetBlock(resnet, std::move(x), {}, c.groups, kEps);
     if (block.sampler.weight.defined()) x = Upsample(block.sampler, x, 2 * x.size(2), 2 * x.size(3));
   }
-  return ForwardOut(w.decoder, x, c);
+  return ForwardOut(w.decoder, std::move(x), c);
 }
 
 int64_t VaeTileSide(const VaeConfig& c) { return std::max<int64_t>(4, c.sample_size / c.scale() / 4 * 4); }
