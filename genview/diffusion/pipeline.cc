@@ -109,8 +109,9 @@ Tensor InGroups(int64_t rows, int64_t group, at::Device device, Work&& work) {
   return at::cat(parts);
 }
 
+// In fp32 on the CPU blocks.h widens what is kept in 16 bits.
 void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
-  ConvertWeights(list, compute);
+  if (compute != at::kFloat || !device.is_cpu()) ConvertWeights(list, compute);
   MoveWeights(list, device);
 }
 
@@ -163,8 +164,6 @@ void UnclipPipeline::LetGo() const {
 
 namespace {
 
-constexpr auto kNames = WeightReader::Reads::kNames;
-
 // bytes: of all networks but the image tower.
 bool KeepsAll(Residency residency, at::Device device, double bytes) {
   constexpr double kSmall = 512.0 * (1 << 20);
@@ -186,15 +185,15 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, a
   // What does not fit together is said before anything is read.
   const auto count = [](auto&& network) { return CountParameters(ListWeights(network)); };
   int64_t parameters = 0, text_width = 0;
-  Unet unet_names = ReadUnetFolder(folder / "unet", kNames);
-  Vae vae_names = ReadVaeFolder(folder / "vae", kNames);
+  Unet unet_names = ReadUnetFolder(folder / "unet", Reads::kNames);
+  Vae vae_names = ReadVaeFolder(folder / "vae", Reads::kNames);
   p->unet_config_ = unet_names.config;
   p->vae_config_ = vae_names.config;
   parameters += count(unet_names) + count(vae_names);
   if (!IsNullComponent(index, "text_encoder")) {
     CheckComponent(index, "text_encoder", {"CLIPTextModel"}, where);
     CheckComponent(index, "tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"}, where);
-    ClipText tower = ReadClipTextFolder(folder / "text_encoder", kNames);
+    ClipText tower = ReadClipTextFolder(folder / "text_encoder", Reads::kNames);
     ClipTokenizer tokenizer = ClipTokenizer::Open(folder / "tokenizer");
     if (tokenizer.highest_id() >= tower.config.vocabulary) {
       throw Error({.what = Format("the tokenizer gives tokens up to {}, the text encoder has {}", tokenizer.highest_id(), tower.config.vocabulary),
@@ -214,21 +213,22 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, a
     return std::make_shared<const decltype(network)>(std::move(network));
   };
   p->encoder_.read = [folder, device, compute] { return Encoder::Open(folder / "image_encoder", device, compute); };
-  p->text_tower_.read = [folder, placed] { return placed(ReadClipTextFolder(folder / "text_encoder")); };
-  p->unet_.read = [folder, placed] { return placed(ReadUnetFolder(folder / "unet")); };
-  p->vae_.read = [folder, placed] { return placed(ReadVaeFolder(folder / "vae")); };
-  // The autoencoder is needed last, after hours perhaps: what is wrong with it must show now. The image tower is needed first.
-  p->Need(p->vae_);
+  p->text_tower_.read = [folder, placed] { return placed(ReadClipTextFolder(folder / "text_encoder", Reads::kAsStored)); };
+  p->unet_.read = [folder, placed] { return placed(ReadUnetFolder(folder / "unet", Reads::kAsStored)); };
+  p->vae_.read = [folder, placed] { return placed(ReadVaeFolder(folder / "vae", Reads::kAsStored)); };
   if (p->keep_all_) {
+    p->Need(p->vae_);
     p->Need(p->unet_);
     if (p->text_ != nullptr) p->Need(p->text_tower_);
+  } else {  // the autoencoder is needed last, after hours perhaps: what is wrong with it must show now
+    ReadVaeFolder(folder / "vae", Reads::kChecked);
   }
-  const auto encoder = p->Need(p->encoder_);
+  const auto encoder = p->keep_all_ ? p->Need(p->encoder_) : Encoder::Open(folder / "image_encoder", device, compute, Reads::kNames);
   p->preprocess_ = encoder->preprocess();
   p->embedding_width_ = encoder->embedding_width();
   CheckFit(p->unet_config_, p->vae_config_, p->embedding_width_, text_width, folder);
   p->noiser_ = ReadEmbeddingNoiser(folder, p->embedding_width_);
-  p->fingerprint_ = FingerprintOf(folder);
+  p->fingerprint_ = std::async(std::launch::async, FingerprintOf, folder).share();
   return p;
 }
 

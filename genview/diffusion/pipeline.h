@@ -9,6 +9,7 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -73,7 +74,7 @@ class UnclipPipeline {
   bool keeps_all() const { return keep_all_; }
   std::string scheduler_name() const { return SchedulerName(scheduler_.kind); }
   bool has_text() const { return text_ != nullptr; }
-  const std::string& fingerprint() const { return fingerprint_; }             // of all configs and weights
+  const std::string& fingerprint() const { return fingerprint_.get(); }       // of all configs and weights
   at::Device device() const { return device_; }
 
   // pixels: [N,3,S,S] of preprocess(). -> [N,D] fp32
@@ -129,7 +130,7 @@ class UnclipPipeline {
   SchedulerConfig scheduler_;
   UnetConfig unet_config_;
   VaeConfig vae_config_;
-  std::string fingerprint_;
+  std::shared_future<std::string> fingerprint_;  // files are read for it while the first network is
 
   mutable std::mutex parts_mutex_;
   Part<Encoder> encoder_;

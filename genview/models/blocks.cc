@@ -2,14 +2,20 @@
 
 #include <cmath>
 
+#include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
 
 namespace genview {
 
-Tensor Linear(const LinearWeights& w, const Tensor& x) { return at::linear(x, w.weight, w.bias); }
+Tensor AsWideAs(const Tensor& x, const Tensor& weight) {
+  const bool narrower = at::elementSize(weight.scalar_type()) < at::elementSize(x.scalar_type());
+  return narrower && !at::autocast::is_autocast_enabled(x.device().type()) ? weight.to(x.scalar_type()) : weight;
+}
+
+Tensor Linear(const LinearWeights& w, const Tensor& x) { return at::linear(x, AsWideAs(x, w.weight), w.bias); }
 
 Tensor Conv(const ConvWeights& w, const Tensor& x, int64_t stride, int64_t padding, int64_t groups) {
-  return at::conv2d(x, w.weight, w.bias, {stride, stride}, {padding, padding}, {1, 1}, groups);
+  return at::conv2d(x, AsWideAs(x, w.weight), w.bias, {stride, stride}, {padding, padding}, {1, 1}, groups);
 }
 
 Tensor LayerNorm(const NormWeights& w, const Tensor& x, double eps) {

@@ -7,6 +7,9 @@ namespace genview {
 
 enum class Activation { kGelu, kQuickGelu, kGeluTanh, kSilu, kRelu };
 
+// Weights of products and convolutions may be kept in fp16 or bf16 where the arithmetic is wider: they are widened layer by
+// layer, to the same numbers, so that a network takes half the memory.
+Tensor AsWideAs(const Tensor& x, const Tensor& weight);
 Tensor Linear(const LinearWeights& w, const Tensor& x);                                   // [...,in] -> [...,out]
 Tensor Conv(const ConvWeights& w, const Tensor& x, int64_t stride = 1, int64_t padding = 0, int64_t groups = 1);
 Tensor LayerNorm(const NormWeights& w, const Tensor& x, double eps);                      // over the last extent

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include <c10/core/InferenceMode.h>
+
 namespace genview {
 namespace {
 
@@ -46,6 +48,18 @@ TEST(Attention, PlainAndFusedFormsAgree) {
     const Tensor fused = Attention(q, k, v, 2, causal);
     const Tensor leaf = q.clone().set_requires_grad(true);
     EXPECT_TRUE(at::allclose(fused, Attention(leaf, k, v, 2, causal).detach(), 1e-5, 1e-6));
+  }
+}
+
+TEST(Blocks, WeightsOf16BitsGiveTheNumbersOfTheSameInFp32) {
+  const c10::InferenceMode guard;
+  for (const at::ScalarType type : {at::kHalf, at::kBFloat16}) {
+    const LinearWeights narrow{NormalTensor(Seed(1), {7, 5}).to(type), NormalTensor(Seed(2), {7})}, wide{narrow.weight.to(at::kFloat), narrow.bias};
+    const Tensor x = NormalTensor(Seed(3), {2, 3, 5});
+    EXPECT_TRUE(at::equal(Linear(narrow, x), Linear(wide, x)));
+    const ConvWeights narrow_conv{NormalTensor(Seed(4), {6, 5, 3, 3}).to(type), {}}, wide_conv{narrow_conv.weight.to(at::kFloat), {}};
+    const Tensor map = NormalTensor(Seed(5), {1, 5, 4, 4});
+    EXPECT_TRUE(at::equal(Conv(narrow_conv, map, 1, 1), Conv(wide_conv, map, 1, 1)));
   }
 }
 

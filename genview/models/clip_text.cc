@@ -55,7 +55,7 @@ namespace {
 LinearWeights TakeStacked(WeightReader& reader, const std::string& prefix, const std::vector<const char*>& parts, int64_t out, int64_t in) {
   std::vector<Tensor> weights, biases;
   for (const char* part : parts) {
-    weights.push_back(reader.Take(Format("{}.{}.weight", prefix, part), {out, in}));
+    weights.push_back(reader.TakeMatrix(Format("{}.{}.weight", prefix, part), {out, in}));
     biases.push_back(reader.Take(Format("{}.{}.bias", prefix, part), {out}));
   }
   return parts.size() == 1 ? LinearWeights{weights[0], biases[0]} : LinearWeights{at::cat(weights), at::cat(biases)};
@@ -67,7 +67,7 @@ NormWeights TakeNorm(WeightReader& reader, const std::string& prefix, int64_t wi
 
 }  // namespace
 
-ClipText ReadClipTextFolder(const Path& folder, WeightReader::Reads reads) {
+ClipText ReadClipTextFolder(const Path& folder, Reads reads) {
   const ClipTextConfig c = ParseClipTextConfig(ReadJson(folder / "config.json"), (folder / "config.json").string());
   ClipText w = MakeClipText(c);
   const WeightMap weights = ReadFolderWeights(folder, {"model"});

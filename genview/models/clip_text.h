@@ -35,7 +35,7 @@ ClipText MakeClipText(const ClipTextConfig& config);
 WeightList ListWeights(ClipText& model);  // our own names; q, k and v of a block are one matrix
 
 // fp32; with or without `text_model.` before the names. kNames: names and shapes are checked alone, see WeightReader.
-ClipText ReadClipTextFolder(const Path& folder, WeightReader::Reads reads = WeightReader::Reads::kAll);
+ClipText ReadClipTextFolder(const Path& folder, Reads reads = Reads::kAll);
 // ids: [N,T] int64, T <= positions. Every token sees itself and those before it, padding too. -> [N,T,C] after the last norm.
 Tensor ForwardClipText(const ClipText& w, const Tensor& ids);
 

@@ -266,25 +266,28 @@ void InitClipVision(ClipVision& m, Seed seed) {
 
 void LoadClipVision(ClipVision& m, WeightReader& reader, ClipLayout layout) {
   if (layout == ClipLayout::kOpenClip) {
-    for (const WeightRef& ref : ListWeights(m)) *ref.tensor = reader.Take(kOpenClipPrefix + ref.name, ref.tensor->sizes());
-    return;
+    WeightList list = ListWeights(m);
+    for (WeightRef& ref : list) ref.name = kOpenClipPrefix + ref.name;
+    return LoadWeights(list, reader);
   }
   std::map<Tensor*, std::vector<Tensor>> gathered;  // the thirds of a tensor so far
   for (const FileEntry& entry : HuggingFaceEntries(m)) {
     std::vector<int64_t> shape = entry.tensor->sizes().vec();
+    const bool matrix = shape.size() > 1 && entry.tensor != &m.positions;
+    const auto take = [&] { return matrix ? reader.TakeMatrix(entry.name, shape) : reader.Take(entry.name, shape); };
     if (entry.third >= 0) {
       shape[0] /= 3;
       auto& parts = gathered[entry.tensor];
-      parts.push_back(reader.Take(entry.name, shape));
+      parts.push_back(take());
       if (parts.size() == 3) {
         *entry.tensor = at::cat(parts, 0);
         gathered.erase(entry.tensor);
       }
     } else if (entry.transposed) {
       std::swap(shape[0], shape[1]);
-      *entry.tensor = reader.Take(entry.name, shape).t().contiguous();
+      *entry.tensor = take().t().contiguous();
     } else {
-      *entry.tensor = reader.Take(entry.name, shape);
+      *entry.tensor = take();
     }
   }
 }
@@ -322,7 +325,7 @@ ClipOutput ForwardClipVision(const ClipVision& w, const Tensor& pixels) {
   for (const EncoderBlock& block : w.blocks) x = ForwardEncoderBlock(block, options, x);
   x = LayerNorm(w.norm_after, x, c.eps);
   const Tensor pooled = x.select(1, 0);                                                      // [N,C]
-  return {.embedding = c.projection ? at::matmul(pooled, w.projection) : pooled, .tokens = x.narrow(1, 1, c.tokens())};
+  return {.embedding = c.projection ? at::matmul(pooled, AsWideAs(pooled, w.projection)) : pooled, .tokens = x.narrow(1, 1, c.tokens())};
 }
 
 }  // namespace genview

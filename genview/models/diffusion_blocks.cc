@@ -26,7 +26,7 @@ void Append(WeightList& list, const std::string& prefix, EmbeddingMlp& w) {
 }
 
 Tensor ForwardEmbeddingMlp(const EmbeddingMlp& w, const Tensor& x) {
-  return Linear(w.linear2, at::silu(Linear(w.linear1, x.to(w.linear1.weight.scalar_type()))));
+  return Linear(w.linear2, at::silu(Linear(w.linear1, x.to(w.linear1.bias.scalar_type()))));
 }
 
 ResnetBlock MakeResnetBlock(int64_t in, int64_t out, int64_t time_width) {

@@ -21,10 +21,10 @@ namespace {
 namespace fs = std::filesystem;
 
 // Weights of matrix products and convolutions in the compute type, so that autocast need not convert them at every call;
-// norms, tokens and positions stay in fp32.
+// norms, tokens and positions stay in fp32. In fp32 on the CPU blocks.h widens what is kept in 16 bits.
 void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
   for (const WeightRef& ref : list) {
-    if (ref.role == WeightRole::kWeight) *ref.tensor = ref.tensor->to(compute);
+    if (ref.role == WeightRole::kWeight && (compute != at::kFloat || !device.is_cpu())) *ref.tensor = ref.tensor->to(compute);
   }
   MoveWeights(list, device);
 }
@@ -39,25 +39,31 @@ void CheckSize(double parameters, const WeightMap& weights, const std::string& c
                .next = "check that weights and config belong together"});
 }
 
+struct Target {
+  at::Device device;
+  at::ScalarType compute;
+  Reads reads;
+};
+
 class ClipEncoder : public Encoder {
  public:
   ClipEncoder(const ClipVisionConfig& config, const WeightMap& weights, ClipLayout layout, const Preprocess& preprocess,
-              const std::string& config_where, at::Device device, at::ScalarType compute) {
+              const std::string& config_where, std::function<std::string()> fingerprint, const Target& target) {
     CheckSize(CountClipParameters(config), weights, config_where);
     tower_ = MakeClipVision(config);
-    WeightReader reader(weights);
+    WeightReader reader(weights, target.reads);
     LoadClipVision(tower_, reader, layout);
     reader.Finish(ClipIgnored(layout));
-    Place(ListWeights(tower_), device, compute);
+    if (KeepsContents(target.reads)) Place(ListWeights(tower_), target.device, target.compute);
     embedding_width_ = config.embedding_width;
     token_width_ = config.width;
     grid_ = config.grid();
     preprocess_ = preprocess;
     name_ = Format("{} ViT, {} layers of {}", layout == ClipLayout::kOpenClip ? "open_clip" : "CLIP", config.layers, config.width);
-    device_ = device;
-    compute_ = compute;
+    find_fingerprint_ = std::move(fingerprint);
+    device_ = target.device;
+    compute_ = target.compute;
   }
-  void set_fingerprint(std::string fingerprint) { fingerprint_ = std::move(fingerprint); }
 
  private:
   Output Forward(const Tensor& pixels, bool) const override {
@@ -70,22 +76,25 @@ class ClipEncoder : public Encoder {
 class ConvNextEncoder : public Encoder {
  public:
   ConvNextEncoder(const ConvNextConfig& config, const WeightMap& weights, const Preprocess& preprocess, const std::string& config_where,
-                  std::string fingerprint, at::Device device, at::ScalarType compute) {
+                  std::function<std::string()> fingerprint, const Target& target) {
     CheckSize(CountConvNextParameters(config), weights, config_where);
     tower_ = MakeConvNext(config);
-    WeightReader reader(weights);
+    // What is fused has no 16 bits any more.
+    WeightReader reader(weights, std::min(target.reads, Reads::kAll));
     LoadConvNext(tower_, reader);
     reader.Finish(ClipIgnored(ClipLayout::kOpenClip));
-    FuseConvNext(tower_);
-    Place(ListWeights(tower_), device, compute);
+    if (KeepsContents(target.reads)) {
+      FuseConvNext(tower_);
+      Place(ListWeights(tower_), target.device, target.compute);
+    }
     embedding_width_ = config.embedding_width;
     token_width_ = config.widths.back();
     grid_ = config.grid();
     preprocess_ = preprocess;
     name_ = Format("open_clip ConvNeXt, {} blocks up to {}", config.depths[0] + config.depths[1] + config.depths[2] + config.depths[3], config.widths.back());
-    fingerprint_ = std::move(fingerprint);
-    device_ = device;
-    compute_ = compute;
+    find_fingerprint_ = std::move(fingerprint);
+    device_ = target.device;
+    compute_ = target.compute;
   }
 
  private:
@@ -98,14 +107,14 @@ class ConvNextEncoder : public Encoder {
 
 class BackboneEncoder : public Encoder {
  public:
-  BackboneEncoder(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::string fingerprint, at::Device device,
+  BackboneEncoder(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::function<std::string()> fingerprint, at::Device device,
                   at::ScalarType compute)
       : backbone_(std::move(backbone)) {
     embedding_width_ = token_width_ = backbone_->width();
     grid_ = backbone_->grid(preprocess.size);
     preprocess_ = preprocess;
     name_ = backbone_->config().type;
-    fingerprint_ = std::move(fingerprint);
+    find_fingerprint_ = std::move(fingerprint);
     device_ = device;
     compute_ = compute;
   }
@@ -147,7 +156,7 @@ std::string FingerprintOf(std::vector<Path> files, const Json& config, const Pre
   return Fingerprint(all);
 }
 
-std::shared_ptr<Encoder> OpenOpenClip(const Path& folder, at::Device device, at::ScalarType compute) {
+std::shared_ptr<Encoder> OpenOpenClip(const Path& folder, const Target& target) {
   const Path path = folder / "open_clip_config.json";
   const Json json = ReadJson(path);
   const Json rules = json.value("preprocess_cfg", Json::object());
@@ -156,17 +165,16 @@ std::shared_ptr<Encoder> OpenOpenClip(const Path& folder, at::Device device, at:
     const ConvNextConfig config = ConvNextConfigFromOpenClip(json, path.string());
     const Preprocess preprocess = PreprocessFromOpenClip(rules, config.image_size, path.string());
     const WeightMap weights = ReadWeights(folder, {"open_clip_model", "model"}, files);
-    return std::make_shared<ConvNextEncoder>(config, weights, preprocess, path.string(), FingerprintOf(files, json, preprocess), device, compute);
+    return std::make_shared<ConvNextEncoder>(config, weights, preprocess, path.string(), [=] { return FingerprintOf(files, json, preprocess); }, target);
   }
   const ClipVisionConfig config = ClipConfigFromOpenClip(json, path.string());
   const Preprocess preprocess = PreprocessFromOpenClip(rules, config.image_size, path.string());
   const WeightMap weights = ReadWeights(folder, {"open_clip_model", "model"}, files);
-  auto encoder = std::make_shared<ClipEncoder>(config, weights, ClipLayout::kOpenClip, preprocess, path.string(), device, compute);
-  encoder->set_fingerprint(FingerprintOf(files, json, preprocess));
-  return encoder;
+  return std::make_shared<ClipEncoder>(config, weights, ClipLayout::kOpenClip, preprocess, path.string(),
+                                       [=] { return FingerprintOf(files, json, preprocess); }, target);
 }
 
-std::shared_ptr<Encoder> OpenHuggingFace(const Path& folder, at::Device device, at::ScalarType compute) {
+std::shared_ptr<Encoder> OpenHuggingFace(const Path& folder, const Target& target) {
   const Path path = folder / "config.json";
   const Json json = ReadJson(path);
   const ClipVisionConfig config = ClipConfigFromHuggingFace(json, path.string());
@@ -182,9 +190,8 @@ std::shared_ptr<Encoder> OpenHuggingFace(const Path& folder, at::Device device, 
   const Preprocess preprocess = PreprocessFromHuggingFace(rules, config.image_size, rules_where);
   std::vector<Path> files;
   const WeightMap weights = ReadWeights(folder, {"model"}, files);
-  auto encoder = std::make_shared<ClipEncoder>(config, weights, ClipLayout::kHuggingFace, preprocess, path.string(), device, compute);
-  encoder->set_fingerprint(FingerprintOf(files, json, preprocess));
-  return encoder;
+  return std::make_shared<ClipEncoder>(config, weights, ClipLayout::kHuggingFace, preprocess, path.string(),
+                                       [=] { return FingerprintOf(files, json, preprocess); }, target);
 }
 
 std::shared_ptr<Encoder> OpenCheckpoint(const Path& path, at::Device device, at::ScalarType compute) {
@@ -193,12 +200,12 @@ std::shared_ptr<Encoder> OpenCheckpoint(const Path& path, at::Device device, at:
   const WeightList list = backbone->Weights();
   Place(list, device, compute);
   UseChannelsLast(list);
-  return std::make_shared<BackboneEncoder>(backbone, file.preprocess, FingerprintFile(path), device, compute);
+  return std::make_shared<BackboneEncoder>(backbone, file.preprocess, [path] { return FingerprintFile(path); }, device, compute);
 }
 
 }  // namespace
 
-std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at::ScalarType compute) {
+std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at::ScalarType compute, Reads reads) {
   std::error_code code;
   if (fs::is_regular_file(given, code)) return OpenCheckpoint(given, device, compute);
   if (!fs::is_directory(given, code)) {
@@ -206,12 +213,17 @@ std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at:
   }
   Path folder = given;
   if (fs::exists(folder / "model_index.json", code) && fs::exists(folder / "image_encoder", code)) folder /= "image_encoder";
-  if (fs::exists(folder / "open_clip_config.json", code)) return OpenOpenClip(folder, device, compute);
-  if (fs::exists(folder / "config.json", code)) return OpenHuggingFace(folder, device, compute);
+  if (fs::exists(folder / "open_clip_config.json", code)) return OpenOpenClip(folder, {device, compute, reads});
+  if (fs::exists(folder / "config.json", code)) return OpenHuggingFace(folder, {device, compute, reads});
   if (fs::exists(folder / "encoder.safetensors", code)) return OpenCheckpoint(folder / "encoder.safetensors", device, compute);
   throw Error({.what = Format("the folder is no encoder: open_clip_config.json and config.json are missing; it holds {}", Listing(folder)),
                .where = folder.string(),
                .next = "download the whole model folder, config included, or name a checkpoint file inside it"});
+}
+
+const std::string& Encoder::fingerprint() const {
+  std::call_once(fingerprint_found_, [&] { fingerprint_ = find_fingerprint_(); });
+  return fingerprint_;
 }
 
 Encoder::Output Encoder::Encode(const Tensor& pixels, bool tokens) const {
@@ -242,7 +254,7 @@ int64_t EncodeBatchSize(const Encoder& encoder, int64_t asked) {
 
 std::shared_ptr<Encoder> EncoderOf(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::string fingerprint,
                                    at::Device device, at::ScalarType compute) {
-  return std::make_shared<BackboneEncoder>(std::move(backbone), preprocess, std::move(fingerprint), device, compute);
+  return std::make_shared<BackboneEncoder>(std::move(backbone), preprocess, [fingerprint = std::move(fingerprint)] { return fingerprint; }, device, compute);
 }
 
 }  // namespace genview

@@ -9,7 +9,9 @@
 // with such a file named encoder.safetensors). Files of other libraries: what backbone_file.h reads.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "genview/image/preprocess.h"
@@ -20,10 +22,11 @@ namespace genview {
 
 class Encoder {
  public:
-  // Weights are moved to `device`; those of matrix products and convolutions are kept in `compute`. Throws Error that says
-  // what is missing and what was found.
-  static std::shared_ptr<Encoder> Open(const Path& folder_or_file, at::Device device = at::kCPU,
-                                       at::ScalarType compute = at::kFloat);
+  // Weights are moved to `device`; those of matrix products and convolutions are kept in `compute`, or in the 16 bits of their
+  // file where blocks.h can compute with them. Throws Error that says what is missing and what was found. Where `reads` keeps
+  // no contents, folders of CLIP are described and checked so far, and nothing can be encoded.
+  static std::shared_ptr<Encoder> Open(const Path& folder_or_file, at::Device device = at::kCPU, at::ScalarType compute = at::kFloat,
+                                       Reads reads = Reads::kAsStored);
   virtual ~Encoder() = default;
 
   struct Output {
@@ -39,7 +42,8 @@ class Encoder {
   const Preprocess& preprocess() const { return preprocess_; }
   const std::string& name() const { return name_; }             // for people: "open_clip ViT, 32 layers of 1280"
   // Changes when weights, config or preprocess change; not when files are moved. Of a checkpoint: of the file's contents.
-  const std::string& fingerprint() const { return fingerprint_; }
+  // All files are read for it when it is first asked for.
+  const std::string& fingerprint() const;
   at::Device device() const { return device_; }
 
  protected:
@@ -47,9 +51,14 @@ class Encoder {
 
   int64_t embedding_width_ = 0, token_width_ = 0, grid_ = 0;
   Preprocess preprocess_;
-  std::string name_, fingerprint_;
+  std::string name_;
+  std::function<std::string()> find_fingerprint_;
   at::Device device_ = at::kCPU;
   at::ScalarType compute_ = at::kFloat;
+
+ private:
+  mutable std::once_flag fingerprint_found_;
+  mutable std::string fingerprint_;
 };
 
 // Pictures per call where the user leaves it open (asked = 0): as many as keep the machine busy without filling its memory.

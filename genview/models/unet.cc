@@ -336,7 +336,7 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
   GENVIEW_CHECK(class_labels.defined() == (c.class_width > 0), "the class vector goes with class_embed_type");
   if (class_labels.defined()) ExpectShape(class_labels, {n, c.class_width}, "class_labels");
   GENVIEW_CHECK(prompt.defined() || !c.HasCrossAttention(), "blocks with cross attention need a prompt");
-  const at::ScalarType dtype = w.conv_in.weight.scalar_type();
+  const at::ScalarType dtype = w.conv_in.bias.scalar_type();  // weights may be kept narrower
 
   Tensor time = ForwardEmbeddingMlp(w.time, SinusoidEmbedding(timesteps, c.channels[0], c.flip_sin_to_cos, c.freq_shift));
   if (class_labels.defined()) time = time + ForwardEmbeddingMlp(w.class_embedding, class_labels);
@@ -368,13 +368,12 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
   return Conv3x3(w.conv_out, GroupNormThen(AfterNorm::kSilu, w.norm_out, std::move(x), c.groups, c.eps));
 }
 
-Unet ReadUnetFolder(const Path& folder, WeightReader::Reads reads) {
+Unet ReadUnetFolder(const Path& folder, Reads reads) {
   Unet unet = MakeUnet(ParseUnetConfig(ReadJson(folder / "config.json"), (folder / "config.json").string()));
   const WeightMap weights = ReadFolderWeights(folder, {kWeightsName});
   WeightReader reader(weights, reads);
-  LoadWeights(ListWeights(unet), reader);
+  LoadWeights(ListWeights(unet), reader, /*channels_last=*/true);
   reader.Finish();
-  if (!reader.names_only()) UseChannelsLast(ListWeights(unet));
   return unet;
 }
 

@@ -78,8 +78,8 @@ WeightList ListWeights(Unet& unet);
 // -> [N,Cout,h,w], in the memory order of the weights.
 Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps, const Tensor& class_labels, const Tensor& prompt);
 
-// Channels-last, fp32. kNames: names and shapes are checked alone, see WeightReader.
-Unet ReadUnetFolder(const Path& folder, WeightReader::Reads reads = WeightReader::Reads::kAll);
+// Channels-last.
+Unet ReadUnetFolder(const Path& folder, Reads reads = Reads::kAll);
 void WriteUnetFolder(Unet& unet, const Path& folder, at::ScalarType dtype = at::kFloat);
 
 }  // namespace genview

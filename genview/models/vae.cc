@@ -173,7 +173,7 @@ Tensor ForwardOut(const VaeHalf& w, Tensor x, const VaeConfig& c) {
 // In the memory order of the weights: channels-last is fastest for inference, plain order for training on the CPU, where
 // the norm's backward walks it twice as fast.
 Tensor AtDoor(const ConvWeights& first, const Tensor& x) {
-  return x.to(first.weight.scalar_type()).contiguous(first.weight.suggest_memory_format());
+  return x.to(first.bias.scalar_type()).contiguous(first.weight.suggest_memory_format());
 }
 
 }  // namespace
@@ -261,14 +261,13 @@ static WeightMap WithPresentNames(WeightMap weights, WeightReader& reader) {
   return result;
 }
 
-Vae ReadVaeFolder(const Path& folder, WeightReader::Reads reads) {
+Vae ReadVaeFolder(const Path& folder, Reads reads) {
   Vae vae = MakeVae(ParseVaeConfig(ReadJson(folder / "config.json"), (folder / "config.json").string()));
   WeightMap weights;
   WeightReader reader(weights, reads);
   weights = WithPresentNames(ReadFolderWeights(folder, {kWeightsName}), reader);
-  LoadWeights(ListWeights(vae), reader);
+  LoadWeights(ListWeights(vae), reader, /*channels_last=*/true);
   reader.Finish();
-  if (!reader.names_only()) UseChannelsLast(ListWeights(vae));
   return vae;
 }
 

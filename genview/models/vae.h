@@ -65,8 +65,8 @@ int64_t VaeTileSide(const VaeConfig& config);                // in latents; a mu
 // Memory that DecodeVae takes for one picture beside the weights, about, in fp32.
 uint64_t DecodeVaeBytes(const VaeConfig& config, int64_t h, int64_t w);
 
-// Channels-last, fp32. kNames: names and shapes are checked alone, see WeightReader.
-Vae ReadVaeFolder(const Path& folder, WeightReader::Reads reads = WeightReader::Reads::kAll);
+// Channels-last.
+Vae ReadVaeFolder(const Path& folder, Reads reads = Reads::kAll);
 void WriteVaeFolder(Vae& vae, const Path& folder, at::ScalarType dtype = at::kFloat);
 
 }  // namespace genview

@@ -55,8 +55,12 @@ void AppendAll(WeightList& list, const std::string& prefix, WeightList inner) {
   for (WeightRef& ref : inner) list.push_back({prefix + "." + ref.name, ref.tensor, ref.role});
 }
 
-void LoadWeights(const WeightList& list, WeightReader& reader) {
-  for (const WeightRef& ref : list) *ref.tensor = reader.Take(ref.name, ref.tensor->sizes());
+void LoadWeights(const WeightList& list, WeightReader& reader, bool channels_last) {
+  for (const WeightRef& ref : list) {
+    const at::IntArrayRef shape = ref.tensor->sizes();
+    const auto order = channels_last && shape.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+    *ref.tensor = ref.role == WeightRole::kWeight ? reader.TakeMatrix(ref.name, shape, order) : reader.Take(ref.name, shape);
+  }
 }
 
 std::vector<std::pair<std::string, Tensor>> NamedTensors(const WeightList& list, const std::string& prefix,

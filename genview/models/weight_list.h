@@ -60,7 +60,7 @@ void Append(WeightList& list, const std::string& name, Tensor& tensor, WeightRol
 void AppendAll(WeightList& list, const std::string& prefix, WeightList inner);  // names become `prefix.inner`
 
 // Replaces every tensor by the reader's one of the same name and shape (the reader collects what is wrong).
-void LoadWeights(const WeightList& list, WeightReader& reader);
+void LoadWeights(const WeightList& list, WeightReader& reader, bool channels_last = false);
 // Pairs for WriteSafetensors; `prefix` goes in front of every name, `dtype` converts floating tensors (kFloat: as they are).
 std::vector<std::pair<std::string, Tensor>> NamedTensors(const WeightList& list, const std::string& prefix = "",
                                                          at::ScalarType dtype = at::kFloat);

@@ -8,6 +8,15 @@ namespace {
 
 void Keep(void*) {}  // the map's owner frees it; as the deleter it also marks a mapped tensor
 
+// Whole pages of this tensor alone: its neighbours may be at another stage.
+void Advise(const Tensor& tensor, int advice) {
+  if (!tensor.has_storage() || tensor.storage().data_ptr().get_deleter() != &Keep) return;
+  static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(tensor.storage().data());
+  const uintptr_t first = (begin + page - 1) / page * page, last = (begin + tensor.storage().nbytes()) / page * page;
+  if (last > first) (void)::madvise(reinterpret_cast<void*>(first), last - first, advice);
+}
+
 }  // namespace
 
 Tensor MappedTensor(const void* data, at::IntArrayRef shape, at::ScalarType type) {
@@ -21,13 +30,7 @@ Tensor MappedTensor(const void* data, at::IntArrayRef shape, at::ScalarType type
   return tensor.set_(at::Storage(std::move(storage))).view(shape);
 }
 
-void ReleaseMapped(const Tensor& tensor) {
-  if (!tensor.has_storage() || tensor.storage().data_ptr().get_deleter() != &Keep) return;
-  static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(tensor.storage().data());
-  // Whole pages of this tensor alone: its neighbours may not have been read yet.
-  const uintptr_t first = (begin + page - 1) / page * page, last = (begin + tensor.storage().nbytes()) / page * page;
-  if (last > first) (void)::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
-}
+void PrefetchMapped(const Tensor& tensor) { Advise(tensor, MADV_WILLNEED); }
+void ReleaseMapped(const Tensor& tensor) { Advise(tensor, MADV_DONTNEED); }
 
 }  // namespace genview

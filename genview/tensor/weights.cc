@@ -5,6 +5,7 @@
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
+#include "genview/tensor/finite.h"
 #include "genview/tensor/mapped_tensor.h"
 
 namespace genview {
@@ -50,28 +51,36 @@ WeightMap WeightMap::WithPrefixRemoved(const std::string& prefix) const {
 }
 
 // Takes no memory, whatever size a hostile config asks for; Finish throws before anyone computes with it.
-static Tensor Absent(at::IntArrayRef shape, bool names_only) {
-  return names_only ? at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta)) : at::zeros({}, at::kFloat).expand(shape);
+Tensor WeightReader::Absent(at::IntArrayRef shape) const {
+  return KeepsContents(reads_) ? at::zeros({}, at::kFloat).expand(shape) : at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta));
 }
 
-Tensor WeightReader::Take(const std::string& name, at::IntArrayRef shape) {
+Tensor WeightReader::Take(const std::string& name, at::IntArrayRef shape) { return Read(name, shape, false, at::MemoryFormat::Contiguous); }
+
+Tensor WeightReader::TakeMatrix(const std::string& name, at::IntArrayRef shape, at::MemoryFormat order) {
+  return Read(name, shape, reads_ == Reads::kAsStored, order);
+}
+
+Tensor WeightReader::Read(const std::string& name, at::IntArrayRef shape, bool in_16_bits, at::MemoryFormat order) {
   used_.push_back(name);
   const auto found = weights_.tensors().find(name);
   if (found == weights_.tensors().end()) {
     wrong_.push_back(Format("{}: missing, wanted [{}]", name, fmt::join(shape, ",")));
-    return Absent(shape, names_only());
+    return Absent(shape);
   }
   const Tensor& stored = found->second;
   if (stored.sizes() != shape) {
     wrong_.push_back(Format("{}: has [{}], wanted [{}]", name, fmt::join(stored.sizes(), ","), fmt::join(shape, ",")));
-    return Absent(shape, names_only());
+    return Absent(shape);
   }
-  if (names_only()) return Absent(shape, true);
-  if (!at::isFloatingType(stored.scalar_type())) return stored.clone();
-  Tensor tensor = stored.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
-  if (tensor.numel() > 0 && !at::isfinite(tensor.sum(at::kDouble)).item<bool>()) {
-    wrong_.push_back(Format("{}: holds NaN or infinity", name));
-  }
+  if (reads_ == Reads::kNames) return Absent(shape);
+  const at::ScalarType type = stored.scalar_type();
+  if (!at::isFloatingType(type)) return KeepsContents(reads_) ? stored.clone() : Absent(shape);
+  in_16_bits = in_16_bits && (type == at::kHalf || type == at::kBFloat16);
+  PrefetchMapped(stored);
+  Tensor tensor = KeepsContents(reads_) ? at::empty(shape, at::TensorOptions(in_16_bits ? type : at::kFloat).memory_format(order)) : Absent(shape);
+  const bool finite = KeepsContents(reads_) ? CopyFinite(tensor, stored) : AllFinite(stored);
+  if (!finite) wrong_.push_back(Format("{}: holds NaN or infinity", name));
   ReleaseMapped(stored);
   return tensor;
 }

@@ -40,25 +40,36 @@ class WeightMap {
   std::vector<std::shared_ptr<const void>> owners_;
 };
 
+// How much of the weights is read.
+enum class Reads {
+  kNames,     // names and shapes are checked; the tensors that are given have no memory (device meta)
+  kChecked,   // contents are looked through for NaN and infinity, too, and not kept
+  kAll,       // in fp32
+  kAsStored,  // the same, but matrices and convolutions that are stored in fp16 or bf16 stay so: half the memory, the same numbers
+};
+inline bool KeepsContents(Reads reads) { return reads >= Reads::kAll; }
+
 // Collects what goes wrong while a model takes its weights.
 class WeightReader {
  public:
-  // kNames: names and shapes are checked and no contents read; the tensors that are given have no memory (device meta).
-  enum class Reads { kAll, kNames };
   explicit WeightReader(const WeightMap& weights, Reads reads = Reads::kAll) : weights_(weights), reads_(reads) {}
 
   // The tensor `name`, as an owned copy in fp32 (integers keep their type). A missing or misshapen one is noted
   // and an empty tensor of the right shape is given, so that all are found in one pass. NaN and infinity are noted too.
   Tensor Take(const std::string& name, at::IntArrayRef shape);
+  // Of a linear layer or convolution, whose functions in models/blocks.h take it in 16 bits as well.
+  Tensor TakeMatrix(const std::string& name, at::IntArrayRef shape, at::MemoryFormat order = at::MemoryFormat::Contiguous);
   bool Has(const std::string& name) const { return weights_.Has(name); }
   void Ignore(const std::string& name) { used_.push_back(name); }
 
-  bool names_only() const { return reads_ == Reads::kNames; }
 
   // Throws one Error if anything was wrong. Unused names that begin with one of `tolerated` are no error.
   void Finish(const std::vector<std::string>& tolerated = {});
 
  private:
+  Tensor Absent(at::IntArrayRef shape) const;
+  Tensor Read(const std::string& name, at::IntArrayRef shape, bool in_16_bits, at::MemoryFormat order);
+
   const WeightMap& weights_;
   Reads reads_;
   std::vector<std::string> used_, wrong_;
