@@ -1,6 +1,7 @@
 #include "genview/base/json.h"
 
 #include "genview/base/error.h"
+#include "genview/base/sorted_json.h"
 #include "genview/base/text.h"
 
 namespace genview {
@@ -23,9 +24,8 @@ T Member(const Json& object, const char* key, T fallback, Read&& read) {
   return read(*found);
 }
 
-}  // namespace
-
-Json ParseJson(std::string_view text, std::string_view where) {
+template <class AnyJson>
+AnyJson Parse(std::string_view text, std::string_view where) {
   // The depth is checked before the parser recurses into values (and their destructors).
   int depth = 0;
   bool in_string = false;
@@ -47,7 +47,7 @@ Json ParseJson(std::string_view text, std::string_view where) {
     }
   }
   try {
-    return Json::parse(text);
+    return AnyJson::parse(text);
   } catch (const nlohmann::json::parse_error& error) {
     throw Error({.what = "the text is not valid JSON",
                  .where = Format("{}, byte {}", where, error.byte),
@@ -59,15 +59,23 @@ Json ParseJson(std::string_view text, std::string_view where) {
   }
 }
 
-Json ReadJson(const Path& path) {
+template <class AnyJson>
+AnyJson Read(const Path& path) {
   const MappedFile mapped(path);
   if (mapped.size() > (uint64_t{256} << 20)) {
     throw Error({.what = Format("a JSON file of {} is too large", HumanBytes(mapped.size())),
                  .where = path.string(),
                  .next = "check that this is the file you mean"});
   }
-  return ParseJson(mapped.text(), path.string());
+  return Parse<AnyJson>(mapped.text(), path.string());
 }
+
+}  // namespace
+
+Json ParseJson(std::string_view text, std::string_view where) { return Parse<Json>(text, where); }
+Json ReadJson(const Path& path) { return Read<Json>(path); }
+SortedJson ParseSortedJson(std::string_view text, std::string_view where) { return Parse<SortedJson>(text, where); }
+SortedJson ReadSortedJson(const Path& path) { return Read<SortedJson>(path); }
 
 void WriteJson(const Path& path, const Json& value) {
   WriteFile(path, value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");

@@ -114,7 +114,7 @@ std::vector<std::u32string> SplitWords(const std::u32string& text, const Unicode
   return words;
 }
 
-std::string TokenText(const Json& token) {  // a text, or an object with the text in `content`
+std::string TokenText(const SortedJson& token) {  // a text, or an object with the text in `content`
   if (token.is_string()) return token.get<std::string>();
   if (token.is_object() && token.contains("content") && token["content"].is_string()) return token["content"].get<std::string>();
   return "";
@@ -128,22 +128,22 @@ const std::map<std::string, std::string> kSpecialTokens{{"bos_token", "<|startof
                                                         {"unk_token", "<|endoftext|>"}, {"pad_token", "<|endoftext|>"}};
 
 struct TokenizerFile {
-  Json vocabulary;
+  SortedJson vocabulary;
   std::vector<std::string> merges;
 };
 
-TokenizerFile ReadTokenizerJson(const Json& all, const std::string& where) {
-  const auto member = [](const Json& object, const char* key) { return object.is_object() ? object.value(key, Json()) : Json(); };
-  const Json model = member(all, "model");
+TokenizerFile ReadTokenizerJson(const SortedJson& all, const std::string& where) {
+  const auto member = [](const SortedJson& object, const char* key) { return object.is_object() ? object.value(key, SortedJson()) : SortedJson(); };
+  const SortedJson model = member(all, "model");
   if (member(model, "type") != "BPE") {
     throw Error({.what = "the tokenizer is not a byte-pair encoding", .where = where, .next = "give the tokenizer folder of a CLIP text encoder"});
   }
   TokenizerFile file{member(model, "vocab"), {}};
-  for (const Json& pair : member(model, "merges")) {
+  for (const SortedJson& pair : member(model, "merges")) {
     const bool apart = pair.is_array() && pair.size() == 2 && pair[0].is_string() && pair[1].is_string();
     file.merges.push_back(apart ? pair[0].get<std::string>() + " " + pair[1].get<std::string>() : TokenText(pair));
   }
-  for (const Json& token : member(all, "added_tokens")) {
+  for (const SortedJson& token : member(all, "added_tokens")) {
     if (member(token, "id").is_number_integer() && file.vocabulary.is_object()) file.vocabulary[TokenText(token)] = token["id"];
   }
   return file;
@@ -154,23 +154,23 @@ TokenizerFile ReadTokenizerJson(const Json& all, const std::string& where) {
 ClipTokenizer ClipTokenizer::Open(const Path& folder) {
   ClipTokenizer t;
   if (std::filesystem::exists(folder / "vocab.json")) {
-    t.TakeVocabulary(ReadJson(folder / "vocab.json"), ReadLines(folder / "merges.txt"), (folder / "vocab.json").string());
+    t.TakeVocabulary(ReadSortedJson(folder / "vocab.json"), ReadLines(folder / "merges.txt"), (folder / "vocab.json").string());
   } else {
     const std::string where = (folder / "tokenizer.json").string();
-    const TokenizerFile file = ReadTokenizerJson(ReadJson(folder / "tokenizer.json"), where);
+    const TokenizerFile file = ReadTokenizerJson(ReadSortedJson(folder / "tokenizer.json"), where);
     t.TakeVocabulary(file.vocabulary, file.merges, where);
   }
   auto names = kSpecialTokens;
   for (const char* file : {"special_tokens_map.json", "tokenizer_config.json"}) {  // the second has the last word
     const Path path = folder / file;
     if (!std::filesystem::exists(path)) continue;
-    const Json json = ReadJson(path);
+    const SortedJson json = ReadSortedJson(path);
     if (!json.is_object()) continue;
     for (auto& [key, value] : names) {
-      const std::string text = TokenText(json.value(key, Json()));
+      const std::string text = TokenText(json.value(key, SortedJson()));
       if (!text.empty()) value = text;
     }
-    const Json length = json.value("model_max_length", Json());
+    const SortedJson length = json.value("model_max_length", SortedJson());
     // Newer files may have an astronomic number for "no limit".
     if (length.is_number_integer() && length.get<int64_t>() >= 2 && length.get<int64_t>() <= 4096) t.max_length_ = length.get<int64_t>();
   }
@@ -178,7 +178,7 @@ ClipTokenizer ClipTokenizer::Open(const Path& folder) {
   return t;
 }
 
-ClipTokenizer ClipTokenizer::FromJson(const Json& tokenizer, const std::string& where) {
+ClipTokenizer ClipTokenizer::FromJson(const SortedJson& tokenizer, const std::string& where) {
   const TokenizerFile file = ReadTokenizerJson(tokenizer, where);
   ClipTokenizer t;
   t.TakeVocabulary(file.vocabulary, file.merges, where);
@@ -186,7 +186,7 @@ ClipTokenizer ClipTokenizer::FromJson(const Json& tokenizer, const std::string& 
   return t;
 }
 
-void ClipTokenizer::TakeVocabulary(const Json& vocabulary, const std::vector<std::string>& merges, const std::string& where) {
+void ClipTokenizer::TakeVocabulary(const SortedJson& vocabulary, const std::vector<std::string>& merges, const std::string& where) {
   if (!vocabulary.is_object() || vocabulary.empty()) {
     throw Error({.what = "the tokenizer's vocabulary is not a table of texts and numbers", .where = where, .next = "fetch the folder again"});
   }

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "genview/base/json.h"
+#include "genview/base/sorted_json.h"
 
 namespace genview {
 
@@ -20,7 +20,7 @@ class ClipTokenizer {
  public:
   static ClipTokenizer Open(const Path& folder);  // throws Error
   // tokenizer.json alone, with CLIP's own special tokens.
-  static ClipTokenizer FromJson(const Json& tokenizer, const std::string& where);
+  static ClipTokenizer FromJson(const SortedJson& tokenizer, const std::string& where);
 
   // The text's ids between begin and end, cut to `length` in all (the end stays), padded to `length`. Throws UsageError for
   // text that is not UTF-8 or has combining marks apart from their letters.
@@ -33,7 +33,7 @@ class ClipTokenizer {
   int64_t max_length() const { return max_length_; }        // of the file, 77 where it does not say
 
  private:
-  void TakeVocabulary(const Json& vocabulary, const std::vector<std::string>& merges, const std::string& where);
+  void TakeVocabulary(const SortedJson& vocabulary, const std::vector<std::string>& merges, const std::string& where);
   void TakeSpecialTokens(const std::map<std::string, std::string>& names, const std::string& where);
   void AppendWord(std::string_view bytes, std::vector<int64_t>& ids) const;
 

@@ -51,5 +51,17 @@ TEST(ClipTokenizer, DamagedFilesAreErrors) {
   std::filesystem::remove_all(folder);
 }
 
+// In quadratic time it would take longer than a test may.
+TEST(ClipTokenizer, AVocabularyOfManyTokensIsReadAtOnce) {
+  const Path folder = Path(testing::TempDir()) / "genview-tokenizer-many";
+  std::string vocabulary = R"({"<|startoftext|>": 0, "<|endoftext|>": 1)";
+  constexpr int64_t kTokens = 400'000;
+  for (int64_t id = 2; id < kTokens; ++id) vocabulary += ", \"token" + std::to_string(id) + "\": " + std::to_string(id);
+  WriteFile(folder / "vocab.json", vocabulary + "}");
+  WriteFile(folder / "merges.txt", "a b\n");
+  EXPECT_EQ(ClipTokenizer::Open(folder).highest_id(), kTokens - 1);
+  std::filesystem::remove_all(folder);
+}
+
 }  // namespace
 }  // namespace genview
