@@ -1,18 +1,61 @@
 #include "genview/models/blocks.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
+#include <c10/core/InferenceMode.h>
 
 namespace genview {
 
-Tensor AsWideAs(const Tensor& x, const Tensor& weight) {
-  const bool narrower = at::elementSize(weight.scalar_type()) < at::elementSize(x.scalar_type());
-  return narrower && !at::autocast::is_autocast_enabled(x.device().type()) ? weight.to(x.scalar_type()) : weight;
+// Autocast brings both to its own type.
+static bool Widens(const Tensor& x, const Tensor& weight) {
+  return at::elementSize(weight.scalar_type()) < at::elementSize(x.scalar_type()) && !at::autocast::is_autocast_enabled(x.device().type());
 }
 
-Tensor Linear(const LinearWeights& w, const Tensor& x) { return at::linear(x, AsWideAs(x, w.weight), w.bias); }
+Tensor AsWideAs(const Tensor& x, const Tensor& weight) { return Widens(x, weight) ? weight.to(x.scalar_type()) : weight; }
+
+namespace {
+
+// x [R,K] times weight [O,K] in 16 bits, `outs` rows of the weight at a time: they are widened in the cache, each thread its
+// own.
+Tensor WideningProduct(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t outs) {
+  const int64_t all = weight.size(0);
+  const Tensor y = at::empty({x.size(0), all}, x.options());
+  at::parallel_for(0, (all + outs - 1) / outs, 1, [&](int64_t begin, int64_t end) {
+    const c10::InferenceMode guard;
+    for (int64_t first = begin * outs; first < std::min(all, end * outs); first += outs) {
+      const int64_t count = std::min(outs, all - first);
+      const Tensor wide = weight.narrow(0, first, count).to(x.scalar_type()).t();
+      Tensor to = y.narrow(1, first, count);
+      if (bias.defined()) at::addmm_out(to, bias.narrow(0, first, count), x, wide);
+      else at::mm_out(to, x, wide);
+    }
+  });
+  return y;
+}
+
+// How many: as many as stay in the cache, or as are worth going through x for; in equal parts for two or four threads.
+int64_t OutsAtOnce(const Tensor& weight, int64_t x_rows) {
+  constexpr int64_t kCached = int64_t{4} << 20;
+  const int64_t all = weight.size(0), wanted = std::max<int64_t>({16, kCached / static_cast<int64_t>(weight.size(1) * sizeof(float)), x_rows / 2});
+  if (wanted >= all) return all;
+  const int64_t parts = 4 * std::max<int64_t>(1, all / (4 * wanted));
+  return (all + parts - 1) / parts;
+}
+
+}  // namespace
+
+Tensor Linear(const LinearWeights& w, const Tensor& x) {
+  if (!Widens(x, w.weight)) return at::linear(x, w.weight, w.bias);
+  const int64_t all = w.weight.size(0), outs = OutsAtOnce(w.weight, x.numel() / x.size(-1));
+  if (outs == all || !x.is_cpu() || c10::GradMode::is_enabled()) return at::linear(x, AsWideAs(x, w.weight), w.bias);
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = all;
+  return WideningProduct(x.reshape({-1, x.size(-1)}), w.weight, w.bias, outs).view(shape);
+}
 
 Tensor Conv(const ConvWeights& w, const Tensor& x, int64_t stride, int64_t padding, int64_t groups) {
   return at::conv2d(x, AsWideAs(x, w.weight), w.bias, {stride, stride}, {padding, padding}, {1, 1}, groups);
@@ -74,11 +117,19 @@ EncoderBlock MakeEncoderBlock(int64_t width, int64_t mlp_width, bool qkv_bias) {
           .fc2 = MakeLinear(mlp_width, width)};
 }
 
+// What is inside a block belongs to it alone: without gradients sums and activations stay where they are.
 Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, Tensor x) {
-  const auto qkv = Linear(w.qkv, LayerNorm(w.norm1, x, o.eps)).chunk(3, -1);  // 3 x [N,T,C]
+  const bool in_place = !c10::GradMode::is_enabled();
   const auto kept = [](const Tensor& branch, const Tensor& factors) { return factors.defined() ? branch * factors.to(branch.scalar_type()) : branch; };
-  x = x + kept(Linear(w.proj, Attention(qkv[0], qkv[1], qkv[2], o.heads, o.causal)), o.keep1);
-  return x + kept(Linear(w.fc2, Activate(o.activation, Linear(w.fc1, LayerNorm(w.norm2, x, o.eps)))), o.keep2);
+  const auto plus = [&](Tensor branch) { return in_place && branch.scalar_type() == x.scalar_type() ? branch.add_(x) : x + branch; };
+  const auto attended = [&] {
+    const auto qkv = Linear(w.qkv, LayerNorm(w.norm1, x, o.eps)).chunk(3, -1);  // 3 x [N,T,C]
+    return Attention(qkv[0], qkv[1], qkv[2], o.heads, o.causal);
+  };
+  x = plus(kept(Linear(w.proj, attended()), o.keep1));
+  Tensor hidden = Linear(w.fc1, LayerNorm(w.norm2, x, o.eps));                  // [N,T,M]
+  hidden = in_place && o.activation == Activation::kGelu ? at::gelu_(hidden) : Activate(o.activation, hidden);
+  return plus(kept(Linear(w.fc2, hidden), o.keep2));
 }
 
 }  // namespace genview

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
 
 #include "genview/models/winograd.h"
@@ -45,7 +46,30 @@ void Append(WeightList& list, const std::string& prefix, ResnetBlock& w) {
   Append(list, prefix + ".conv_shortcut", w.shortcut);
 }
 
-Tensor Conv3x3(const ConvWeights& w, const Tensor& x) { return WinogradFits(w, x, 1) ? WinogradConv(w, x, 1) : Conv(w, x, 1, 1); }
+// Where a picture has fewer pixels than the weights have rows, a convolution is mostly the reading of its weights. As a product
+// of every pixel's 3x3 neighbours and the weights as they lie in memory it needs no copy of them in another order.
+static bool FitsAProduct(const ConvWeights& w, const Tensor& x, int64_t stride) {
+  const int64_t pixels = x.size(0) * ((x.size(2) - 1) / stride + 1) * ((x.size(3) - 1) / stride + 1);
+  return x.is_cpu() && x.scalar_type() == at::kFloat && !c10::GradMode::is_enabled() && !at::autocast::is_autocast_enabled(at::kCPU) &&
+         pixels <= w.weight.size(0) && w.weight.is_contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+static Tensor ConvAsProduct(const ConvWeights& w, const Tensor& x, int64_t stride) {
+  const int64_t height = (x.size(2) - 1) / stride + 1, width = (x.size(3) - 1) / stride + 1;
+  const Tensor padded = at::constant_pad_nd(x.permute({0, 2, 3, 1}), {0, 0, 1, 1, 1, 1});         // [N,H+2,W+2,C]
+  std::vector<Tensor> neighbours;
+  for (int64_t tap = 0; tap < 9; ++tap) {
+    const int64_t top = tap / 3, left = tap % 3;
+    neighbours.push_back(padded.slice(1, top, top + (height - 1) * stride + 1, stride).slice(2, left, left + (width - 1) * stride + 1, stride));
+  }
+  const Tensor matrix = w.weight.permute({0, 2, 3, 1}).flatten(1);                                // [O,9C]
+  return Linear({matrix, w.bias}, at::cat(neighbours, 3)).permute({0, 3, 1, 2});                  // [N,O,h,w]
+}
+
+Tensor Conv3x3(const ConvWeights& w, const Tensor& x, int64_t stride) {
+  if (stride == 1 && WinogradFits(w, x, 1)) return WinogradConv(w, x, 1);
+  return FitsAProduct(w, x, stride) ? ConvAsProduct(w, x, stride) : Conv(w, x, stride, 1);
+}
 
 Tensor Plus(Tensor x, const Tensor& y) { return c10::GradMode::is_enabled() ? x + y : x.add_(y); }
 
@@ -82,7 +106,7 @@ Tensor ForwardSpatialAttention(const SpatialAttention& w, const Tensor& x, int64
 
 Tensor Upsample(const ConvWeights& w, const Tensor& x, int64_t height, int64_t width) {
   if (height == 2 * x.size(2) && width == 2 * x.size(3) && WinogradFits(w, x, 2)) return WinogradConv(w, x, 2);
-  return Conv(w, at::upsample_nearest2d(x, {height, width}), 1, 1);
+  return Conv3x3(w, at::upsample_nearest2d(x, {height, width}));
 }
 
 Tensor PixelsToTokens(const Tensor& x) { return x.permute({0, 2, 3, 1}).reshape({x.size(0), x.size(2) * x.size(3), x.size(1)}); }

@@ -38,8 +38,8 @@ SpatialAttention MakeSpatialAttention(int64_t channels);
 void Append(WeightList& list, const std::string& prefix, SpatialAttention& w);
 Tensor ForwardSpatialAttention(const SpatialAttention& w, const Tensor& x, int64_t heads, int64_t groups, double eps);
 
-Tensor Conv3x3(const ConvWeights& w, const Tensor& x);  // stride 1, padding 1
-Tensor Plus(Tensor x, const Tensor& y);                 // in the memory of x where nothing is differentiated
+Tensor Conv3x3(const ConvWeights& w, const Tensor& x, int64_t stride = 1);  // padding 1
+Tensor Plus(Tensor x, const Tensor& y);  // in the memory of x where nothing is differentiated
 // Nearest neighbour to twice the size (or to height x width), then a 3x3 convolution.
 Tensor Upsample(const ConvWeights& w, const Tensor& x, int64_t height, int64_t width);
 

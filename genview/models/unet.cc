@@ -351,7 +351,7 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
       skips.push_back(x);
     }
     if (block.sampler.weight.defined()) {
-      x = Conv(block.sampler, x, 2, 1);                                                   // half the size
+      x = Conv3x3(block.sampler, x, 2);                                                   // half the size
       skips.push_back(x);
     }
   }

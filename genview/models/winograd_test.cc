@@ -5,8 +5,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
-#include "genview/models/blocks.h"
-#include "genview/models/diffusion_blocks.h"
+#include "genview/models/weight_list.h"
 
 namespace genview {
 namespace {
@@ -82,19 +81,6 @@ TEST(Winograd, IsTakenWhereItFitsAlone) {
   EXPECT_FALSE(WinogradFits(w, large.contiguous(), 1));
   EXPECT_FALSE(WinogradFits(RandomConv(16, 3, Seed(6)), large, 1));
   EXPECT_FALSE(WinogradFits(RandomConv(24, 16, Seed(7)), RandomMap({1, 24, 32, 32}), 1));
-}
-
-TEST(Winograd, BlocksGiveTheSameWithAndWithoutIt) {
-  ResnetBlock block = MakeResnetBlock(32, 48, 0);
-  WeightList list;
-  Append(list, "block", block);
-  InitWeights(list, Seed(8));
-  UseChannelsLast(list);
-  const Tensor x = RandomMap({1, 32, 36, 40});
-  const Tensor plain = ForwardResnetBlock(block, x.clone(), {}, 8, 1e-5), large = Upsample(block.conv1, x, 72, 80);
-  const c10::InferenceMode guard;
-  EXPECT_LT(Apart(ForwardResnetBlock(block, x.clone(), {}, 8, 1e-5), plain.to(at::kDouble)), 2e-6);
-  EXPECT_LT(Apart(Upsample(block.conv1, x, 72, 80), large.to(at::kDouble)), 2e-6);
 }
 
 }  // namespace
