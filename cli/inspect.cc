@@ -154,7 +154,7 @@ void InspectJsonLines(const Path& path, const std::vector<std::string>& lines) {
     const Json row = ParseJson(lines[i], Format("{}, line {}", path.string(), i + 1));
     if (!row.is_object()) continue;
     for (const auto& [key, value] : row.items()) {
-      auto found = std::find_if(columns.begin(), columns.end(), [&](const auto& column) { return column.first == key; });
+      auto found = std::find_if(columns.begin(), columns.end(), [&key = key](const auto& column) { return column.first == key; });
       if (found == columns.end() && columns.size() == kMostValues) continue;
       if (found == columns.end()) found = columns.insert(columns.end(), {key, {}});
       Column& column = found->second;

@@ -120,7 +120,7 @@ TEST_F(ImageGolden, ColoursAreTorchvisions) {
       {"blur", GaussianBlur},
       {"solarize", [](Image& image, double threshold) { Solarize(image, static_cast<int>(threshold)); }}};
   for (const auto& [op, change] : changes) {
-    ForEach(op, [&](Image image, const Json& golden) {
+    ForEach(op, [change = change](Image image, const Json& golden) {
       change(image, golden.value("factor", 0.0));
       return image;
     });
