@@ -18,6 +18,7 @@
 
 #include "genview/dist/tensor_group.h"
 #include "genview/pretrain/config.h"
+#include "genview/tensor/kept_memory.h"
 #include "genview/train/optimizer.h"
 #include "genview/train/running_statistics.h"
 
@@ -76,6 +77,7 @@ class Trainer {
   void TakeGradients();
   std::vector<Part> AllParts();
 
+  const KeptMemory kept_;
   PretrainConfig config_;
   Schedule schedule_;
   at::Device device_;
