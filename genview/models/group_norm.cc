@@ -7,15 +7,11 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "genview/models/channel_sums.h"
 #include "genview/models/group_norm_kernels.h"
 
 namespace genview {
 namespace {
-
-using group_norm::Bf16;
-
-constexpr int64_t kTaskRows = 512;   // of one row of the batch, for one thread
-constexpr int64_t kFloatRows = 64;   // summed in fp32 before they are added in fp64
 
 struct Extents {
   int64_t n, pixels, channels, groups;
@@ -44,17 +40,6 @@ void ForEachPart(const Extents& e, Work&& work) {
       work(task, task / e.tasks(), first, std::min(kTaskRows, e.pixels - first));
     }
   });
-}
-
-// Two sums per channel over a part: `add(first, rows, a, b)` adds pixels to the fp32 sums a and b.
-template <class Add>
-void SumPart(int64_t first, int64_t pixels, int64_t channels, double* sums, Add&& add) {
-  std::vector<float> part(static_cast<size_t>(2 * channels));
-  for (int64_t done = 0; done < pixels; done += kFloatRows) {
-    std::fill(part.begin(), part.end(), 0.0f);
-    add(first + done, std::min(kFloatRows, pixels - done), part.data(), part.data() + channels);
-    for (int64_t i = 0; i < 2 * channels; ++i) sums[i] += static_cast<double>(part[static_cast<size_t>(i)]);
-  }
 }
 
 // Adds the sums of all parts of row n, in their order.

@@ -1,27 +1,9 @@
 #include "genview/models/group_norm_kernels.h"
 
-#include <bit>
-
-// Sanitizers cannot instrument what chooses between the clones.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
-#define GENVIEW_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define GENVIEW_CLONES
-#endif
-#define GENVIEW_INLINE inline __attribute__((always_inline))
-
 namespace genview::group_norm {
 namespace {
 
-GENVIEW_INLINE float Load(const float* p) { return *p; }
-GENVIEW_INLINE float Load(const Bf16* p) { return std::bit_cast<float>(static_cast<uint32_t>(p->bits) << 16); }
-GENVIEW_INLINE void Store(float* p, float v) { *p = v; }
-GENVIEW_INLINE void Store(Bf16* p, float v) {  // to the nearest, halves to even; NaN stays NaN. No branch: it must vectorise
-  const uint32_t bits = std::bit_cast<uint32_t>(v);
-  const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-  const uint32_t nan = (0x7F800000u - (bits & 0x7FFFFFFFu)) >> 31;  // 1 or 0
-  p->bits = static_cast<uint16_t>((rounded & (nan - 1)) | (0x7FC0u & (0 - nan)));
-}
+using namespace norm_rows;
 
 // e^x to about one unit in the last place: x = n ln 2 + r, a polynomial in r, times 2^n. NaN stays NaN.
 GENVIEW_INLINE float ExpInline(float x) {
@@ -54,17 +36,6 @@ GENVIEW_INLINE void AddMomentsInline(const T* __restrict x, int64_t rows, int64_
       square[i] += v * v;
     }
   }
-}
-
-// Loops over fp32 values vectorise; with 16-bit values in the same loop the long one behind SiLU does not. So bf16 rows go
-// through a strip of fp32 values, in loops of their own.
-constexpr int64_t kStrip = 256;
-
-GENVIEW_INLINE void Widen(const Bf16* __restrict in, int64_t count, float* __restrict out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = Load(in + i);
-}
-GENVIEW_INLINE void Narrow(const float* __restrict in, int64_t count, Bf16* __restrict out) {
-  for (int64_t i = 0; i < count; ++i) Store(out + i, in[i]);
 }
 
 template <bool kSilu, class T>
@@ -102,14 +73,6 @@ GENVIEW_INLINE void BackThroughNormInline(const T* __restrict x, T* __restrict d
                                           const float* __restrict by_x, const float* __restrict constant) {
   for (int64_t r = 0; r < rows; ++r, x += c, dz += c) {
     for (int64_t i = 0; i < c; ++i) Store(dz + i, Load(dz + i) * scale[i] + Load(x + i) * by_x[i] + constant[i]);
-  }
-}
-
-// work(first channel, count) for all strips of all rows.
-template <class Work>
-GENVIEW_INLINE void ForEachStrip(int64_t rows, int64_t c, Work&& work) {
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t first = 0; first < c; first += kStrip) work(r * c + first, first, c - first < kStrip ? c - first : kStrip);
   }
 }
 

@@ -4,11 +4,9 @@
 
 #include <cstdint>
 
-namespace genview::group_norm {
+#include "genview/models/norm_rows.h"
 
-struct Bf16 {  // the upper half of a float
-  uint16_t bits;
-};
+namespace genview::group_norm {
 
 // sum[c] += sum over rows of (x - shift[c]); square[c] += of its square.
 void AddMoments(const float* x, int64_t rows, int64_t c, const float* shift, float* sum, float* square);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "genview/base/error.h"
+#include "genview/models/batch_norm.h"
 
 namespace genview {
 
@@ -93,24 +94,34 @@ void InitResnet(Resnet& net, Seed seed) {
   }
 }
 
+// The 1 x 1 convolution of a shortcut as the product that it is, of the pixels that the stride leaves with its matrix: pooling of one
+// pixel picks them in one operation, forwards and backwards. No slower than oneDNN's strided convolution, whose backward pass
+// for few channels crashes (3.10, jit_avx512_common_1x1_convolution_bwd_weights).
+static Tensor PointwiseConv(const ConvWeights& w, const Tensor& x, int64_t stride) {
+  const Tensor picked = stride == 1 ? x : at::avg_pool2d(x, {1, 1}, {stride, stride});
+  const Tensor y = at::linear(picked.permute({0, 2, 3, 1}), w.weight.flatten(1), w.bias);  // [N,h,w,out]
+  return y.permute({0, 3, 1, 2});
+}
+
 static Tensor ForwardBlock(const ResidualBlock& w, const Tensor& x, bool training) {
+  const Tensor skip = w.shortcut.weight.defined()
+                          ? BatchNormThen(AfterBatchNorm::kNothing, w.shortcut_norm, PointwiseConv(w.shortcut, x, w.stride), training)
+                          : x;
   Tensor y = x;
   bool strided = false;  // the first 3x3 carries the stride
   for (size_t k = 0; k < w.convs.size(); ++k) {
     const int64_t padding = w.convs[k].weight.size(2) / 2;
     const int64_t stride = padding == 1 && !strided ? w.stride : 1;
     strided |= padding == 1;
-    y = BatchNorm(w.norms[k], Conv(w.convs[k], y, stride, padding), training);
-    if (k + 1 < w.convs.size()) y.relu_();
+    y = BatchNormThen(AfterBatchNorm::kRelu, w.norms[k], Conv(w.convs[k], y, stride, padding), training, k + 1 < w.convs.size() ? Tensor() : skip);
   }
-  const Tensor skip = w.shortcut.weight.defined() ? BatchNorm(w.shortcut_norm, Conv(w.shortcut, x, w.stride), training) : x;
-  return y.add_(skip).relu_();
+  return y;
 }
 
 ResnetOutput ForwardResnet(const Resnet& w, const Tensor& x, bool training) {
   ExpectShape(x, {-1, 3, -1, -1}, "pixels");
   Tensor y = w.config.small_stem ? Conv(w.stem, x, 1, 1) : Conv(w.stem, x, 2, 3);
-  y = BatchNorm(w.stem_norm, y, training).relu_();
+  y = BatchNormThen(AfterBatchNorm::kRelu, w.stem_norm, y, training);
   if (!w.config.small_stem) y = at::max_pool2d(y, {3, 3}, {2, 2}, {1, 1});
   for (const auto& blocks : w.stages) {
     for (const ResidualBlock& block : blocks) y = ForwardBlock(block, y, training);

@@ -28,6 +28,7 @@ struct CpuFeatures {
   std::string model;                   // "AMD EPYC ..."
   std::vector<std::string> extensions; // of avx2, fma, avx512f, avx512_bf16, amx_bf16, ...
   bool native_bf16 = false;            // avx512_bf16 or amx_bf16: bf16 multiplies faster than fp32
+  bool amx_bf16 = false;               // many times faster
   int64_t cores = 1;                   // that this process may use
 };
 CpuFeatures ReadCpuFeatures();
