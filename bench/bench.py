@@ -60,14 +60,28 @@ def benchmarks():
     def loader(name, folder, size):
         return (ours("loader", folder, "--size", size, "--views", 2, "--seconds", SECONDS), peer("loader_torchvision.py", folder, size, SECONDS), {name: RATE})
 
-    def moco(rows, loss, precision, theirs, backbone="resnet18", size=32, batch=128):
+    def moco_step(backbone, size, batch, precision, *more):
         stem = [] if size <= 64 else ["--no-small-stem"]
-        return (ours("step", "--method", "moco-v2", "--backbone", backbone, "--size", size, "--batch", batch, "--precision", precision,
-                     "--queue", 4096 if size <= 64 else 65536, *stem, "--seconds", SECONDS),
-                peer("step_torch.py", loss, backbone, size, batch, theirs, SECONDS), rows)
+        return ours("step", "--method", "moco-v2", "--backbone", backbone, "--patch-size", 4, "--size", size, "--batch", batch, "--precision", precision,
+                    "--queue", 4096 if size <= 64 else 65536, "--optimizer", "sgd", *stem, "--seconds", SECONDS, *more)
+
+    def moco(rows, loss, precision, theirs, backbone="resnet18", size=32, batch=128, how="eager"):
+        return moco_step(backbone, size, batch, precision), peer("step_torch.py", loss, backbone, size, batch, theirs, SECONDS, how), rows
+
+    def quality(features, encoder):  # beside our own step without weights: the ratio is one over what they cost
+        measure = lambda: moco_step("resnet50", 224, 16, "auto", "--quality", features, "--encoder", encoder())()
+        return measure, moco_step("resnet50", 224, 16, "auto"), {f"step-resnet50-quality-{features}": RATE}
+
+    def convnext():
+        """The paper's judge of pairs, with random weights: shared with `make bench-full`."""
+        folder = ROOT / "build/bench-full/full/convnext"
+        if not (folder / ".whole").exists():
+            subprocess.run([sys.executable, ROOT / "bench/peers/make_full.py", "convnext", folder], check=True)
+        return folder
 
     def method(name):
-        return (ours("step", "--method", name, "--backbone", "resnet18", "--size", 32, "--batch", 128, "--precision", "fp32", "--seconds", SECONDS),
+        return (ours("step", "--method", name, "--backbone", "resnet18", "--size", 32, "--batch", 128, "--precision", "fp32", "--optimizer", "sgd",
+                     "--seconds", SECONDS),
                 peer("method_lightly.py", name, 32, 128, SECONDS), {f"step-{name}-lightly": RATE, f"step-{name}-memory": MEMORY})
 
     def views(name, *how):
@@ -83,12 +97,17 @@ def benchmarks():
         moco({"step-resnet18-auto-against-bf16": RATE}, "torch", "auto", "bf16"),
         moco({"step-resnet50-fp32-eager": RATE, "step-resnet50-memory": MEMORY}, "torch", "fp32", "fp32", "resnet50", 224, 16),
         moco({"step-resnet50-fp32-lightly": RATE}, "lightly", "fp32", "fp32", "resnet50", 224, 16),
+        moco({"step-resnet50-fp32-compile": RATE}, "torch", "fp32", "fp32", "resnet50", 224, 16, "compile"),
+        moco({"step-vit-small-auto-against-fp32": RATE}, "torch", "auto", "fp32", "vit-small", 32, 64),
+        moco({"step-vit-small-auto-against-bf16": RATE}, "torch", "auto", "bf16", "vit-small", 32, 64),
+        quality("cached", lambda: TOWER),
+        quality("online", convnext),
         *(method(name) for name in ("simclr", "simsiam", "byol", "swav", "moco-v3")),
         views("views-batch16-20steps"),
         views("views-16levels-20steps", "one-by-one"),  # the peer takes one level for a whole batch
         (ours("features", small, "--encoder", TOWER, "--batch", 256, "--seconds", SECONDS), peer("features_open_clip.py", small, TOWER, 256, SECONDS),
          {"features-small-tower": RATE}),
-        (ours("linear", "--images", 50000, "--width", 2048, "--classes", 10, "--rates", 9, "--seconds", SECONDS),
+        (ours("linear", "--images", 50000, "--width", 2048, "--classes", 10, "--rates", 9, "--epochs", 30, "--seconds", SECONDS),
          peer("linear_torch.py", 50000, 2048, 10, 9, 256, SECONDS), {"linear-50000x2048-9rates": RATE}),
         (ours("knn", "--images", 50000, "--queries", 10000, "--width", 512, "--k", 200, "--seconds", SECONDS),
          peer("knn_torch.py", 50000, 10000, 512, 10, 200, SECONDS), {"knn-10000-of-50000x512": RATE}),

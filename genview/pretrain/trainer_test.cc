@@ -4,12 +4,15 @@
 
 #include "genview/tensor/flop_count.h"
 
+#include <unistd.h>
+
 #include <barrier>
 #include <future>
 #include <map>
 
 #include "genview/base/error.h"
 #include "genview/pretrain/bench_step.h"
+#include "tests/source_dir.h"
 
 namespace genview {
 namespace {
@@ -362,6 +365,27 @@ TEST(BenchStep, TakesEveryMethod) {
     EXPECT_TRUE(std::isfinite(result.loss)) << name;
     EXPECT_GT(result.figures.gflop_per_step, 0) << name;
   }
+}
+
+TEST(BenchStep, WeighsPairs) {
+  BenchStepConfig config;
+  config.width = 2.0 / 64;
+  config.size = 32;
+  config.batch = 4;
+  config.queue = 16;
+  config.steps = 1;
+  Progress silent;
+  const double plain = BenchStep(config, silent).loss;
+  config.encoder = (SourceDir() / "models/demo/tower").string();
+  for (const BenchQuality quality : {BenchQuality::kOnline, BenchQuality::kCached}) {
+    config.quality = quality;
+    const double weighed = BenchStep(config, silent).loss;
+    EXPECT_TRUE(std::isfinite(weighed));
+    EXPECT_NE(weighed, plain);
+  }
+  EXPECT_FALSE(std::filesystem::exists(std::filesystem::temp_directory_path() / Format("genview-bench-{}", ::getpid())));
+  config.encoder.clear();
+  EXPECT_THROW(BenchStep(config, silent), UsageError);
 }
 
 TEST(CountFlops, CountsProductsAndConvolutionsBothWays) {
