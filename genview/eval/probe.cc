@@ -6,6 +6,9 @@
 
 #include <c10/core/GradMode.h>
 
+#include "genview/eval/probe_descent.h"
+#include "genview/tensor/device.h"
+
 namespace genview {
 
 static Tensor Enter(const Probe& probe, const Tensor& features) {
@@ -37,35 +40,31 @@ void TrainProbe(Probe& probe, const Tensor& features, const Tensor& labels, cons
   ExpectShape(labels, {features.size(0)}, "labels");
   const c10::AutoGradMode no_grad(false);
   const int64_t rows = features.size(0), classes = probe.bias.size(2);
-  const Tensor inputs = Enter(probe, features);
   const int64_t rates = probe.bias.size(0);
   const Tensor rate = at::tensor(config.rates, at::kFloat).repeat_interleave(classes);  // [R*C]
-  Tensor weight = SideBySide(probe.weight), bias = SideBySide(probe.bias);              // [D,R*C], [1,R*C]
-  Tensor weight_velocity = at::zeros_like(weight), bias_velocity = at::zeros_like(bias);
+  const auto descent = MakeProbeDescent({.features = features.cpu(),
+                                         .mean = probe.mean,
+                                         .scale = probe.scale,
+                                         .labels = labels.cpu(),
+                                         .classes = classes,
+                                         .weight = SideBySide(probe.weight),
+                                         .bias = SideBySide(probe.bias).flatten(),
+                                         .batch = config.batch,
+                                         .momentum = config.momentum,
+                                         .weight_decay = config.weight_decay},
+                                        ReadCpuFeatures().amx_bf16);
   const int64_t batches = (rows + config.batch - 1) / config.batch, steps = batches * config.epochs;
   for (int64_t epoch = 0; epoch < config.epochs; ++epoch) {
-    const Tensor order = at::tensor(Permutation(seed.With("order").With(static_cast<uint64_t>(epoch)), rows), at::kLong);
+    const std::vector<int64_t> order = Permutation(seed.With("order").With(static_cast<uint64_t>(epoch)), rows);
     for (int64_t i = 0; i < batches; ++i) {
-      const int64_t from = i * config.batch, count = std::min(config.batch, rows - from);
-      const Tensor places = order.narrow(0, from, count);
-      const Tensor batch = inputs.index_select(0, places);
-      // d(mean cross-entropy)/d(scores) = (softmax - one-hot) / count.
-      Tensor slope = at::addmm(bias, batch, weight).view({count, rates, classes}).softmax(2);
-      slope.sub_(at::one_hot(labels.index_select(0, places), classes).to(at::kFloat).unsqueeze(1)).div_(static_cast<double>(count));
-      slope = slope.view({count, rates * classes});
       const auto step = static_cast<double>(epoch * batches + i);
       const Tensor step_rate = rate * (0.5 * (1 + std::cos(std::numbers::pi * step / static_cast<double>(steps))));
-      const auto descend = [&](Tensor& values, Tensor& velocity, const Tensor& gradient) {
-        velocity.mul_(config.momentum).add_(gradient);
-        if (config.weight_decay != 0) velocity.add_(values, config.weight_decay);
-        values.addcmul_(velocity, step_rate, -1);
-      };
-      descend(weight, weight_velocity, at::mm(batch.t(), slope));
-      descend(bias, bias_velocity, slope.sum(0, /*keepdim=*/true));
+      const int64_t from = i * config.batch;
+      descent->Step(order.data() + from, std::min(config.batch, rows - from), step_rate.const_data_ptr<float>());
     }
   }
-  probe.weight = OneByOne(weight, rates);
-  probe.bias = OneByOne(bias, rates);
+  probe.weight = OneByOne(descent->weight(), rates);
+  probe.bias = OneByOne(descent->bias().unsqueeze(0), rates);
 }
 
 Tensor ProbeScores(const Probe& probe, const Tensor& features) {
