@@ -3,13 +3,7 @@
 #include <cstddef>
 #include <utility>
 
-// Sanitizers cannot instrument what chooses between the clones.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
-#define GENVIEW_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define GENVIEW_CLONES
-#endif
-#define GENVIEW_INLINE inline __attribute__((always_inline))
+#include "genview/base/clones.h"
 
 namespace genview::winograd {
 namespace {
