@@ -203,7 +203,8 @@ std::vector<std::vector<Neighbour>> NearestRows::Find(const Tensor& queries) con
       kept.assign(n, Kept(k_, 0));
       Look(block, /*half=*/false, kept);
     }
-    for (size_t i = 0; i < n; ++i) found[static_cast<size_t>(first) + i] = kept[i].Finish(block.const_data_ptr<float>() + static_cast<int64_t>(i) * width, rows_);
+    const float* query = block.const_data_ptr<float>();
+    for (size_t i = 0; i < n; ++i, query += width) found[static_cast<size_t>(first) + i] = kept[i].Finish(query, rows_);
   };
   at::parallel_for(0, (count + kQueryBlock - 1) / kQueryBlock, 1, [&](int64_t low, int64_t high) {
     for (int64_t block = low; block < high; ++block) find(block * kQueryBlock);

@@ -88,7 +88,7 @@ class Descent final : public ProbeDescent {
         most_((plan.batch + kPair - 1) / kPair * kPair),
         labels_(plan.labels.contiguous()),
         rows_(at::empty({plan.features.size(0) * kParts * depth_}, sizeof(Value) == 2 ? at::kBFloat16 : at::kFloat)),
-        batch_(static_cast<size_t>(most_ * kParts * depth_)),
+        batch_(static_cast<size_t>(most_ * BatchRow(depth_))),
         right_(static_cast<size_t>(kParts * depth_ * columns_)),
         slope_(static_cast<size_t>(kParts * columns_ * most_)),
         slope32_(static_cast<size_t>(most_ * columns_)),
@@ -121,8 +121,11 @@ class Descent final : public ProbeDescent {
       for (int64_t block = low; block < high; ++block) SweepFeatures(block * kFeatures, std::min(kFeatures, depth_ - block * kFeatures), count, rates);
       Form::Release();
     });
-    std::vector<float> slope(static_cast<size_t>(columns_), 0.0F);
-    for (size_t i = 0; i < static_cast<size_t>(count) * slope.size(); ++i) slope[i % slope.size()] += slope32_[i];
+    std::vector<float> slope(bias_.size(), 0.0F);
+    for (int64_t r = 0; r < count; ++r) {
+      const float* row = slope32_.data() + r * columns_;
+      for (size_t c = 0; c < slope.size(); ++c) slope[c] += row[c];
+    }
     for (size_t c = 0; c < bias_.size(); ++c) Move(&bias_[c], &bias_velocity_[c], &slope[c], 1, momentum(), decay(), rates[c]);
   }
 
@@ -133,15 +136,17 @@ class Descent final : public ProbeDescent {
   Tensor bias() const override { return at::from_blob(const_cast<float*>(bias_.data()), {used_}, at::TensorOptions().dtype(at::kFloat)).clone(); }
 
  private:
+  // Rows that are a power of two apart would all compete for the same lines of the cache.
+  static int64_t BatchRow(int64_t depth) { return kParts * depth + 2 * kLanes; }
   float momentum() const { return static_cast<float>(plan_.momentum); }
   float decay() const { return static_cast<float>(plan_.weight_decay); }
 
   // The slopes of rows first .. first + count - 1 of the batch.
   void SweepRows(const int64_t* places, int64_t first, int64_t count, int64_t batch) {
-    const int64_t stride = kParts * depth_;
+    const int64_t stride = BatchRow(depth_), row = kParts * depth_;
     const Value* all = static_cast<const Value*>(rows_.const_data_ptr());
     Value* rows = batch_.data() + first * stride;
-    for (int64_t r = 0; r < count; ++r) std::memcpy(rows + r * stride, all + places[first + r] * stride, static_cast<size_t>(stride) * sizeof(Value));
+    for (int64_t r = 0; r < count; ++r) std::memcpy(rows + r * stride, all + places[first + r] * row, static_cast<size_t>(row) * sizeof(Value));
     float* scores = slope32_.data() + first * columns_;
     for (int64_t i = 0; i < kParts; ++i) {
       for (int64_t j = 0; i + j < kParts; ++j) {
@@ -155,7 +160,9 @@ class Descent final : public ProbeDescent {
       Form::Split(scores + r * columns_, columns_, parts.data() + r * width, columns_);
     }
     for (int64_t n = 0; n < width; ++n) {
-      for (int64_t r = 0; r < count; ++r) slope_[static_cast<size_t>(n * most_ + first + r)] = parts[static_cast<size_t>(r * width + n)];
+      const Value* part = parts.data() + n;
+      Value* own = slope_.data() + n * most_ + first;
+      for (int64_t r = 0; r < count; ++r) own[r] = part[r * width];
     }
   }
 
@@ -172,13 +179,13 @@ class Descent final : public ProbeDescent {
 
   // A row of nothing, which makes the last one a pair.
   void ClearBehind(int64_t count) {
-    std::fill_n(batch_.begin() + count * kParts * depth_, kParts * depth_, Value{});
+    std::fill_n(batch_.begin() + count * BatchRow(depth_), BatchRow(depth_), Value{});
     for (int64_t n = 0; n < kParts * columns_; ++n) slope_[static_cast<size_t>(n * most_ + count)] = Value{};
   }
 
   // Moves the weights of features first .. first + count - 1.
   void SweepFeatures(int64_t first, int64_t count, int64_t batch, const float* rates) {
-    const int64_t stride = kParts * depth_, rows = (batch + kPair - 1) / kPair * kPair;
+    const int64_t stride = BatchRow(depth_), rows = (batch + kPair - 1) / kPair * kPair;
     std::vector<float> slope(static_cast<size_t>(columns_ * count));
     std::vector<Value> buffer;
     for (int64_t j = 0; j < kParts; ++j) {
@@ -197,12 +204,13 @@ class Descent final : public ProbeDescent {
 
   // The weights of these features as right factors of the next batch's scores.
   void Publish(int64_t first, int64_t count, std::vector<Value>& parts) {
+    const int64_t row = columns_ * kPair;
     for (int64_t c = 0; c < used_; ++c) {
       Form::Split(&weight_[static_cast<size_t>(c * depth_ + first)], count, parts.data(), count);
       for (int64_t i = 0; i < kParts; ++i) {
         const Value* part = parts.data() + i * count;
         Value* right = right_.data() + (i * depth_ + first) * columns_ + c * kPair;
-        for (int64_t f = 0; f < count; f += kPair, right += columns_ * kPair) std::memcpy(right, part + f, kPair * sizeof(Value));
+        for (int64_t f = 0; f < count; f += kPair, right += row) std::memcpy(right, part + f, kPair * sizeof(Value));
       }
     }
   }
@@ -212,7 +220,7 @@ class Descent final : public ProbeDescent {
   const Tensor labels_;
   const KeptMemory kept_;                            // large pages for rows_
   const Tensor rows_;                                // [M,parts,depth_]
-  std::vector<Value> batch_;                         // [most_,parts,depth_]
+  std::vector<Value> batch_;                         // [most_,parts,depth_], rows BatchRow apart
   std::vector<Value> right_;                         // [parts,depth_,columns_]: the weights, as a right factor
   std::vector<Value> slope_;                         // [parts,columns_,most_]
   std::vector<float> slope32_;                       // [most_,columns_]
