@@ -1,4 +1,4 @@
-"""What must hold for the tree as a whole: no large files, no pickles, every header says what it is for.
+"""What must hold for the tree as a whole: no large files, no pickles, no links, every header says what it is for.
 
 usage: tree.py SOURCE_DIR
 """
@@ -12,9 +12,9 @@ try:
     files = [root / name for name in listed.decode().split("\0") if name]
 except (OSError, subprocess.CalledProcessError):
     files = [f for f in root.rglob("*") if f.is_file() and not {".deps", ".git", "build"} & set(f.relative_to(root).parts)]
-files = [f for f in files if f.is_file()]
 
-wrong = []
+wrong = [f"{file.relative_to(root).as_posix()}: a link, which leads elsewhere on another machine" for file in files if file.is_symlink()]
+files = [f for f in files if f.is_file()]
 golden_bytes = models_bytes = 0
 for file in files:
     name = file.relative_to(root).as_posix()
