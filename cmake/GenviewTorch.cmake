@@ -15,6 +15,14 @@ target_include_directories(genview_torch SYSTEM INTERFACE
   ${TORCH_ROOT}/include ${TORCH_ROOT}/include/torch/csrc/api/include)
 target_compile_definitions(genview_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 target_link_libraries(genview_torch INTERFACE ${TORCH_ROOT}/lib/libtorch_cpu.so ${TORCH_ROOT}/lib/libc10.so)
+# at::parallel_for is a template: it runs on several threads only where it is compiled with OpenMP, and otherwise silently on one. The
+# threads are LibTorch's own, so its copy of the library is linked. Clang has another library; ThreadSanitizer knows neither.
+file(GLOB torch_gomp ${TORCH_ROOT}/lib/libgomp*.so*)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND torch_gomp AND NOT GENVIEW_SANITIZE MATCHES "thread")
+  target_compile_options(genview_torch INTERFACE -fopenmp)
+  list(GET torch_gomp 0 torch_gomp)
+  target_link_libraries(genview_torch INTERFACE -Wl,--push-state,--as-needed ${torch_gomp} -Wl,--pop-state)
+endif()
 # libtorch_cpu.so of the CUDA wheels names CUDA libraries of its own; they are found through its own rpath.
 target_link_options(genview_torch INTERFACE -Wl,--allow-shlib-undefined)
 get_filename_component(torch_site ${TORCH_ROOT} DIRECTORY)
