@@ -31,13 +31,13 @@ void ForEachPart(int64_t rows, Work&& work) {
   });
 }
 
-// Two sums per channel over all rows, [2*C]: see SumPart.
+// Two sums per channel over all rows, [2*C]: see SumPart. Where a strip holds several rows, each has fp32 sums of its own.
 template <class Add>
 std::vector<double> ChannelSums(int64_t rows, int64_t channels, Add&& add) {
   const auto width = static_cast<size_t>(2 * channels);
   std::vector<double> parts(static_cast<size_t>((rows + kTaskRows - 1) / kTaskRows) * width, 0.0), sums(width, 0.0);
   ForEachPart(rows, [&](int64_t first, int64_t count, int64_t task) {
-    SumPart(first, count, channels, parts.data() + static_cast<size_t>(task) * width, add);
+    SumPart(first, count, channels, parts.data() + static_cast<size_t>(task) * width, add, kFloatRows * norm_rows::RowsInStrip(channels));
   });
   for (size_t i = 0; i < parts.size(); ++i) sums[i % width] += parts[i];
   return sums;

@@ -63,18 +63,23 @@ GENVIEW_INLINE void BackThroughStrip(const float* __restrict x, const float* __r
 template <class T>
 GENVIEW_INLINE void AddMomentsInline(const T* x, int64_t rows, int64_t c, const float* center, float* sum, float* square) {
   float in[kStrip];
-  ForEachStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
-    MomentsOfStrip(Read(x + at, count, in), count, center + first, sum + first, square + first);
+  const Repeated<1> wide(c, {center});
+  float* const into[] = {sum, square};
+  RepeatedSums<2> sums(c, into);
+  ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
+    MomentsOfStrip(Read(x + at, count, in), count, wide.table[0] + first, sums.sum[0] + first, sums.sum[1] + first);
   });
+  sums.Finish();
 }
 
 template <bool kRelu, class T>
 GENVIEW_INLINE void ApplyInline(const T* x, const T* skip, T* y, int64_t rows, int64_t c, Line line) {
   float in[kStrip], more[kStrip], out[kStrip];
-  ForEachStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
+  const Repeated<2> wide(c, {line.scale, line.shift});
+  ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
     float* target = Target(y + at, out);
-    ApplyToStrip<kRelu>(Read(x + at, count, in), skip == nullptr ? nullptr : Read(skip + at, count, more), target, count, line.scale + first,
-                        line.shift + first);
+    ApplyToStrip<kRelu>(Read(x + at, count, in), skip == nullptr ? nullptr : Read(skip + at, count, more), target, count, wide.table[0] + first,
+                        wide.table[1] + first);
     Write(target, count, y + at);
   });
 }
@@ -82,19 +87,24 @@ GENVIEW_INLINE void ApplyInline(const T* x, const T* skip, T* y, int64_t rows, i
 template <bool kRelu, class T>
 GENVIEW_INLINE void AddGradientsInline(const T* x, const T* dy, int64_t rows, int64_t c, Line line, const float* mean, float* sum, float* with_x) {
   float in[kStrip], back[kStrip];
-  ForEachStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
-    GradientsOfStrip<kRelu>(Read(x + at, count, in), Read(dy + at, count, back), count, line.scale + first, line.shift + first, mean + first, sum + first,
-                            with_x + first);
+  const Repeated<3> wide(c, {line.scale, line.shift, mean});
+  float* const into[] = {sum, with_x};
+  RepeatedSums<2> sums(c, into);
+  ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
+    GradientsOfStrip<kRelu>(Read(x + at, count, in), Read(dy + at, count, back), count, wide.table[0] + first, wide.table[1] + first,
+                            wide.table[2] + first, sums.sum[0] + first, sums.sum[1] + first);
   });
+  sums.Finish();
 }
 
 template <bool kRelu, class T>
 GENVIEW_INLINE void BackThroughInline(const T* x, const T* dy, T* dx, int64_t rows, int64_t c, Line line, const float* by_x, const float* constant) {
   float in[kStrip], back[kStrip], out[kStrip];
-  ForEachStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
+  const Repeated<4> wide(c, {line.scale, line.shift, by_x, constant});
+  ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
     float* target = Target(dx + at, out);
-    BackThroughStrip<kRelu>(Read(x + at, count, in), Read(dy + at, count, back), target, count, line.scale + first, line.shift + first, by_x + first,
-                            constant + first);
+    BackThroughStrip<kRelu>(Read(x + at, count, in), Read(dy + at, count, back), target, count, wide.table[0] + first, wide.table[1] + first,
+                            wide.table[2] + first, wide.table[3] + first);
     Write(target, count, dx + at);
   });
 }
@@ -144,7 +154,10 @@ GENVIEW_CLONES void BackThroughRelu(const float* y, const float* dy, float* d, i
   for (int64_t i = 0; i < count; ++i) d[i] = y[i] > 0 ? dy[i] : 0.0f;
 }
 GENVIEW_CLONES void BackThroughRelu(const Bf16* y, const Bf16* dy, Bf16* d, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) d[i].bits = static_cast<int16_t>(y[i].bits) > 0 ? dy[i].bits : uint16_t{0};  // the signs of floats
+  for (int64_t i = 0; i < count; ++i) {  // signs of 16-bit integers are those of floats
+    const auto kept = static_cast<uint16_t>(-static_cast<int>(static_cast<int16_t>(y[i].bits) > 0));
+    d[i].bits = dy[i].bits & kept;
+  }
 }
 
 }  // namespace genview::batch_norm

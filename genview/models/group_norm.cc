@@ -69,25 +69,25 @@ Statistics MomentsOf(const Tensor& x, const Extents& e, double eps) {
     });
   });
   Statistics s{at::empty({e.n, e.groups}, at::kFloat), at::empty({e.n, e.groups}, at::kFloat)};
-  std::vector<double> sums(static_cast<size_t>(2 * e.channels));
-  const auto pixels = static_cast<double>(e.pixels);
+  float *means = s.mean.mutable_data_ptr<float>(), *inverses = s.inverse.mutable_data_ptr<float>();
+  std::vector<double> sums(static_cast<size_t>(2 * e.channels)), mean_of(static_cast<size_t>(e.channels));
+  const auto pixels = static_cast<double>(e.pixels), size = static_cast<double>(e.group_size());
   for (int64_t n = 0; n < e.n; ++n) {
     Gather(e, parts, n, sums);
+    const float* from = shift.data() + n * e.channels;
+    for (int64_t i = 0; i < e.channels; ++i) mean_of[static_cast<size_t>(i)] = static_cast<double>(from[i]) + sums[static_cast<size_t>(i)] / pixels;
     for (int64_t g = 0; g < e.groups; ++g) {
       const int64_t begin = g * e.group_size(), end = begin + e.group_size();
-      const auto mean_of = [&](int64_t i) {
-        return static_cast<double>(shift[static_cast<size_t>(n * e.channels + i)]) + sums[static_cast<size_t>(i)] / pixels;
-      };
       double mean = 0, spread = 0;
-      for (int64_t i = begin; i < end; ++i) mean += mean_of(i) / static_cast<double>(e.group_size());
+      for (int64_t i = begin; i < end; ++i) mean += mean_of[static_cast<size_t>(i)];
+      mean /= size;
       for (int64_t i = begin; i < end; ++i) {
-        const double sum = sums[static_cast<size_t>(i)], square = sums[static_cast<size_t>(e.channels + i)], away = mean_of(i) - mean;
+        const double sum = sums[static_cast<size_t>(i)], square = sums[static_cast<size_t>(e.channels + i)], away = mean_of[static_cast<size_t>(i)] - mean;
         spread += square - sum * sum / pixels + pixels * away * away;
       }
-      const double variance = std::max(0.0, spread / (pixels * static_cast<double>(e.group_size())));
-      s.mean.mutable_data_ptr<float>()[n * e.groups + g] = static_cast<float>(mean);
+      means[n * e.groups + g] = static_cast<float>(mean);
       // A NaN anywhere in the group is a NaN here: max(0, NaN) is 0, so it is put back.
-      s.inverse.mutable_data_ptr<float>()[n * e.groups + g] = static_cast<float>(std::isnan(spread) ? spread : 1 / std::sqrt(variance + eps));
+      inverses[n * e.groups + g] = static_cast<float>(std::isnan(spread) ? spread : 1 / std::sqrt(std::max(0.0, spread / (pixels * size)) + eps));
     }
   }
   return s;
@@ -100,14 +100,19 @@ struct Affine {
 
 Affine AffineOf(const Statistics& s, const Extents& e, const Tensor& weight, const Tensor& bias) {
   const Tensor w = weight.to(at::kFloat), b = bias.to(at::kFloat);
-  Affine a;
-  for (int64_t n = 0; n < e.n; ++n) {
-    for (int64_t i = 0; i < e.channels; ++i) {
-      const int64_t g = n * e.groups + i / e.group_size();
-      const float mean = s.mean.const_data_ptr<float>()[g], scale = s.inverse.const_data_ptr<float>()[g] * w.const_data_ptr<float>()[i];
-      a.scale.push_back(scale);
-      a.shift.push_back(b.const_data_ptr<float>()[i] - mean * scale);
-      a.mean.push_back(mean);
+  const float *weights = w.const_data_ptr<float>(), *biases = b.const_data_ptr<float>();
+  const float *means = s.mean.const_data_ptr<float>(), *inverses = s.inverse.const_data_ptr<float>();
+  const auto values = static_cast<size_t>(e.n * e.channels);
+  Affine a{std::vector<float>(values), std::vector<float>(values), std::vector<float>(values)};
+  for (int64_t n = 0, at = 0; n < e.n; ++n) {
+    for (int64_t g = 0, i = 0; g < e.groups; ++g) {
+      const float mean = means[n * e.groups + g], inverse = inverses[n * e.groups + g];
+      for (const int64_t end = i + e.group_size(); i < end; ++i, ++at) {
+        const float scale = inverse * weights[i];
+        a.scale[static_cast<size_t>(at)] = scale;
+        a.shift[static_cast<size_t>(at)] = biases[i] - mean * scale;
+        a.mean[static_cast<size_t>(at)] = mean;
+      }
     }
   }
   return a;

@@ -79,18 +79,20 @@ GENVIEW_INLINE void BackThroughNormInline(const T* __restrict x, T* __restrict d
 template <bool kSilu>
 GENVIEW_INLINE void ApplyInStrips(const float* x, float* y, int64_t rows, int64_t c, const float* scale, const float* shift) {
   float in[kStrip];  // of its own: x may be y
-  ForEachStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
+  const Repeated<2> wide(c, {scale, shift});
+  ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
     for (int64_t i = 0; i < count; ++i) in[i] = x[at + i];
-    ApplyInline<kSilu>(in, y + at, 1, count, scale + first, shift + first);
+    ApplyInline<kSilu>(in, y + at, 1, count, wide.table[0] + first, wide.table[1] + first);
   });
 }
 
 template <bool kSilu>
 GENVIEW_INLINE void ApplyInStrips(const Bf16* x, Bf16* y, int64_t rows, int64_t c, const float* scale, const float* shift) {
   float in[kStrip], out[kStrip];
-  ForEachStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
+  const Repeated<2> wide(c, {scale, shift});
+  ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
     Widen(x + at, count, in);
-    ApplyInline<kSilu>(in, out, 1, count, scale + first, shift + first);
+    ApplyInline<kSilu>(in, out, 1, count, wide.table[0] + first, wide.table[1] + first);
     Narrow(out, count, y + at);
   });
 }
