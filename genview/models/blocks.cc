@@ -8,6 +8,8 @@
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
+#include "genview/tensor/split_products.h"
+
 namespace genview {
 
 // Autocast brings both to its own type.
@@ -49,6 +51,11 @@ int64_t OutsAtOnce(const Tensor& weight, int64_t x_rows) {
 }  // namespace
 
 Tensor Linear(const LinearWeights& w, const Tensor& x) {
+  if (const int64_t width = x.size(-1); SplitProductsPay(x, x.numel() / std::max<int64_t>(1, width), w.weight.size(0), width)) {
+    std::vector<int64_t> shape = x.sizes().vec();
+    shape.back() = w.weight.size(0);
+    return SplitLinear(x.reshape({-1, width}), w.weight, w.bias).view(shape);
+  }
   if (!Widens(x, w.weight)) return at::linear(x, w.weight, w.bias);
   const int64_t all = w.weight.size(0), outs = OutsAtOnce(w.weight, x.numel() / x.size(-1));
   if (outs == all || !x.is_cpu() || c10::GradMode::is_enabled()) return at::linear(x, AsWideAs(x, w.weight), w.bias);

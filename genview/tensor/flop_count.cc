@@ -78,6 +78,8 @@ double MatmulGflops(at::Device device, at::ScalarType compute) {
   return best;
 }
 
+void AddFlops(double flops) { total += flops; }
+
 double CountFlops(const std::function<void()>& work) {
   total = 0;
   const auto begin = [](const at::RecordFunction& call) -> std::unique_ptr<at::ObserverContext> {

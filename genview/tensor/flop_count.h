@@ -11,6 +11,9 @@ namespace genview {
 // Runs `work` once and counts: a multiplication and an addition are two. Backward passes within it are counted, too.
 double CountFlops(const std::function<void()>& work);
 
+// For work that LibTorch does not see.
+void AddFlops(double flops);
+
 // What one large product of square matrices reaches, in GFLOP/s: the best of several.
 double MatmulGflops(at::Device device, at::ScalarType compute);
 
