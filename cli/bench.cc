@@ -1,4 +1,6 @@
 // genview bench ...: this machine on real work.
+#include <optional>
+
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "genview/data/bench.h"
@@ -6,6 +8,7 @@
 #include "genview/eval/bench_scores.h"
 #include "genview/pretrain/bench_step.h"
 #include "genview/tensor/device.h"
+#include "genview/tensor/op_profile.h"
 #include "genview/views/bench_views.h"
 
 namespace genview {
@@ -22,16 +25,40 @@ void VisitFields(BenchArgs<Config>& c, Visit&& visit) {
   visit("json", c.json, Any{}, "print the figures as JSON");
 }
 
+// Of a network's work, which consists of operators.
+template <class Config>
+struct NetworkBenchArgs : BenchArgs<Config> {
+  bool profile = false;
+};
+template <class Config, class Visit>
+void VisitFields(NetworkBenchArgs<Config>& c, Visit&& visit) {
+  VisitFields(static_cast<BenchArgs<Config>&>(c), visit);
+  visit("profile", c.profile, Any{}, "say how the time is divided among operators, too");
+}
+
 using LoaderArgs = BenchArgs<LoaderBenchConfig>;
-using StepArgs = BenchArgs<BenchStepConfig>;
-using FeaturesArgs = BenchArgs<BenchFeaturesConfig>;
-using ViewsArgs = BenchArgs<BenchViewsConfig>;
+using StepArgs = NetworkBenchArgs<BenchStepConfig>;
+using FeaturesArgs = NetworkBenchArgs<BenchFeaturesConfig>;
+using ViewsArgs = NetworkBenchArgs<BenchViewsConfig>;
 using LinearArgs = BenchArgs<BenchLinearConfig>;
 using KnnArgs = BenchArgs<BenchKnnConfig>;
 
 void PrintFigures(const BenchFigures& figures, const char* unit, bool json) {
   if (json) Print("{}\n", BenchFiguresToJson(figures).dump());
   else Print("{}", BenchFiguresToText(figures, unit));
+}
+
+// The figures as JSON and as text, with the profile if there is one.
+template <class Config>
+void PrintNetwork(const NetworkBenchArgs<Config>& args, Json json, const std::string& text, const std::optional<OpProfile>& profile) {
+  if (profile && args.json) json["profile"] = OpProfileToJson(profile->Times());
+  if (args.json) Print("{}\n", json.dump());
+  else Print("{}{}", text, profile ? OpProfileToText(profile->Times()) : "");
+}
+
+template <class Config>
+std::optional<OpProfile> Profiling(const NetworkBenchArgs<Config>& args) {
+  return args.profile ? std::optional<OpProfile>(std::in_place) : std::nullopt;
 }
 
 }  // namespace
@@ -56,14 +83,13 @@ std::vector<FieldInfo> BenchStepFields() { return DescribeFields<StepArgs>(); }
 
 int RunBenchStep(const Args& args, Progress& progress) {
   const auto config = ParseFields<StepArgs>(args);
+  const std::optional<OpProfile> profile = Profiling(config);
   const BenchStepResult result = BenchStep(config.bench, progress);
-  if (config.json) {
-    Print("{}\n", BenchStepToJson(result).dump());
-  } else {
-    const BenchFigures& f = result.figures;
-    Print("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", f.images_per_second(), f.times.median_ms,
-               f.times.min_ms, f.times.max_ms, f.precision, f.device, HumanBytes(f.peak_bytes));
-  }
+  const BenchFigures& f = result.figures;
+  PrintNetwork(config, BenchStepToJson(result),
+               Format("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", f.images_per_second(), f.times.median_ms, f.times.min_ms,
+                      f.times.max_ms, f.precision, f.device, HumanBytes(f.peak_bytes)),
+               profile);
   return kOk;
 }
 
@@ -71,11 +97,11 @@ std::vector<FieldInfo> BenchFeaturesFields() { return DescribeFields<FeaturesArg
 
 int RunBenchFeatures(const Args& args, Progress& progress) {
   const auto config = ParseFields<FeaturesArgs>(args);
+  const std::optional<OpProfile> profile = Profiling(config);
   const BenchFeaturesResult result = BenchFeatures(config.bench, progress);
   Json json = BenchFiguresToJson(result.figures);
   json["wait_share"] = result.wait_share;
-  if (config.json) Print("{}\n", json.dump());
-  else Print("{}", BenchFiguresToText(result.figures, "images"));
+  PrintNetwork(config, std::move(json), BenchFiguresToText(result.figures, "images"), profile);
   return kOk;
 }
 
@@ -83,7 +109,9 @@ std::vector<FieldInfo> BenchViewsFields() { return DescribeFields<ViewsArgs>(); 
 
 int RunBenchViews(const Args& args, Progress& progress) {
   const auto config = ParseFields<ViewsArgs>(args);
-  PrintFigures(BenchViews(config.bench, progress), "views", config.json);
+  const std::optional<OpProfile> profile = Profiling(config);
+  const BenchFigures figures = BenchViews(config.bench, progress);
+  PrintNetwork(config, BenchFiguresToJson(figures), BenchFiguresToText(figures, "views"), profile);
   return kOk;
 }
 

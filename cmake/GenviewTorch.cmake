@@ -22,6 +22,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND torch_gomp AND NOT GENVIEW_SANITIZE 
   target_compile_options(genview_torch INTERFACE -fopenmp)
   list(GET torch_gomp 0 torch_gomp)
   target_link_libraries(genview_torch INTERFACE -Wl,--push-state,--as-needed ${torch_gomp} -Wl,--pop-state)
+elseif(NOT GENVIEW_SANITIZE)
+  message(WARNING "Built without OpenMP: the program's own loops will run on one thread.\n"
+    "It needs GCC and libgomp*.so in ${TORCH_ROOT}/lib; there are ${CMAKE_CXX_COMPILER_ID} and \"${torch_gomp}\".")
 endif()
 # libtorch_cpu.so of the CUDA wheels names CUDA libraries of its own; they are found through its own rpath.
 target_link_options(genview_torch INTERFACE -Wl,--allow-shlib-undefined)

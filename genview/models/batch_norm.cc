@@ -9,6 +9,7 @@
 
 #include "genview/models/batch_norm_kernels.h"
 #include "genview/models/channel_sums.h"
+#include "genview/tensor/op_profile.h"
 
 namespace genview {
 namespace {
@@ -49,9 +50,18 @@ struct Affine {
   batch_norm::Line line() const { return {scale.const_data_ptr<float>(), shift.const_data_ptr<float>()}; }
 };
 
-Affine AffineOf(const BatchNormWeights& w, const Tensor& mean, const Tensor& inverse) {
-  const Tensor scale = w.weight.detach() * inverse;
-  return {scale, w.bias.detach() - mean * scale, mean, inverse};
+// variance: of the batch or of the running statistics, [C].
+Affine AffineOf(const BatchNormWeights& w, const Tensor& mean, const Tensor& variance, double eps) {
+  const int64_t c = mean.size(0);
+  const Affine a{at::empty({c}), at::empty({c}), mean, at::empty({c})};
+  const float *m = Data<float>(mean), *v = Data<float>(variance), *weight = Data<float>(w.weight), *bias = Data<float>(w.bias);
+  float *scale = MutableData<float>(a.scale), *shift = MutableData<float>(a.shift), *inverse = MutableData<float>(a.inverse);
+  for (int64_t i = 0; i < c; ++i) {
+    inverse[i] = static_cast<float>(1 / std::sqrt(static_cast<double>(v[i]) + eps));
+    scale[i] = weight[i] * inverse[i];
+    shift[i] = bias[i] - m[i] * scale[i];
+  }
+  return a;
 }
 
 struct Moments {
@@ -79,11 +89,14 @@ Moments MomentsOf(const Tensor& x) {
 
 // r <- (1 - m) r + m s, with the variance over rows - 1.
 void UpdateRunning(const BatchNormWeights& w, const Moments& m, int64_t rows) {
-  Tensor count = w.num_batches_tracked, mean = w.running_mean, variance = w.running_var;  // handles on the same memory
-  count.add_(1);
   const double unbiased = static_cast<double>(rows) / static_cast<double>(std::max<int64_t>(1, rows - 1));
-  mean.mul_(1 - kBatchNormMomentum).add_(m.mean, kBatchNormMomentum);
-  variance.mul_(1 - kBatchNormMomentum).add_(m.variance, kBatchNormMomentum * unbiased);
+  const float *mean = Data<float>(m.mean), *variance = Data<float>(m.variance);
+  float *running_mean = MutableData<float>(w.running_mean), *running_variance = MutableData<float>(w.running_var);
+  for (int64_t i = 0; i < m.mean.size(0); ++i) {
+    running_mean[i] = static_cast<float>((1 - kBatchNormMomentum) * running_mean[i] + kBatchNormMomentum * mean[i]);
+    running_variance[i] = static_cast<float>((1 - kBatchNormMomentum) * running_variance[i] + kBatchNormMomentum * unbiased * variance[i]);
+  }
+  ++*w.num_batches_tracked.mutable_data_ptr<int64_t>();
 }
 
 template <class T>
@@ -105,6 +118,7 @@ struct Forward {
 };
 
 Forward Compute(const BatchNormWeights& w, const Tensor& x, const Tensor& skip, bool training, double eps, bool relu) {
+  const OpScope scope("genview::batch_norm");
   const c10::AutoGradMode no_grad(false);
   const bool single = x.scalar_type() == at::kFloat;
   Moments m{w.running_mean, w.running_var};
@@ -112,7 +126,7 @@ Forward Compute(const BatchNormWeights& w, const Tensor& x, const Tensor& skip, 
     m = single ? MomentsOf<float>(x) : MomentsOf<Bf16>(x);
     UpdateRunning(w, m, x.numel() / x.size(1));
   }
-  const Affine a = AffineOf(w, m.mean, (m.variance + eps).rsqrt());
+  const Affine a = AffineOf(w, m.mean, m.variance, eps);
   return {single ? ApplyTo<float>(x, skip, a, relu) : ApplyTo<Bf16>(x, skip, a, relu), a};
 }
 
@@ -195,7 +209,9 @@ bool CanFuse(const BatchNormWeights& w, const Tensor& x, const Tensor& skip) {
   const auto good = [&](const Tensor& t) {
     return t.is_cpu() && t.dim() == 4 && t.numel() > 0 && t.scalar_type() == x.scalar_type() && t.is_contiguous(at::MemoryFormat::ChannelsLast);
   };
-  return (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && w.weight.defined() && w.weight.scalar_type() == at::kFloat && good(x) &&
+  const auto table = [](const Tensor& t) { return t.defined() && t.scalar_type() == at::kFloat && t.is_contiguous(); };
+  return (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && table(w.weight) && table(w.bias) &&
+         table(w.running_mean) && table(w.running_var) && good(x) &&
          (!skip.defined() || (good(skip) && skip.sizes() == x.sizes()));
 }
 

@@ -9,6 +9,7 @@
 
 #include "genview/models/channel_sums.h"
 #include "genview/models/group_norm_kernels.h"
+#include "genview/tensor/op_profile.h"
 
 namespace genview {
 namespace {
@@ -184,6 +185,7 @@ struct Forward {
 
 // y: where it goes, x itself for example.
 Forward Compute(const Tensor& x, const Tensor& y, const Tensor& weight, const Tensor& bias, int64_t groups, double eps, bool silu) {
+  const OpScope scope("genview::group_norm");
   const Extents e(x, groups);
   const bool single = x.scalar_type() == at::kFloat;
   Statistics s = single ? MomentsOf<float>(x, e, eps) : MomentsOf<Bf16>(x, e, eps);

@@ -9,6 +9,7 @@
 
 #include "genview/models/winograd_kernels.h"
 #include "genview/tensor/flop_count.h"
+#include "genview/tensor/op_profile.h"
 #include "genview/tensor/split_products.h"
 
 namespace genview {
@@ -132,6 +133,7 @@ bool WinogradFits(const ConvWeights& w, const Tensor& x, int64_t enlarge) {
 }
 
 Tensor WinogradConv(const ConvWeights& w, const Tensor& x, int64_t enlarge) {
+  const OpScope scope("genview::winograd_conv");
   const Tiling t = TilingOf(x, enlarge);
   const int64_t outs = w.weight.size(0), c = t.channels;
   ExpectShape(w.weight, {outs, c, 3, 3}, "weight");

@@ -12,6 +12,7 @@
 #include "genview/base/clones.h"
 #include "genview/tensor/device.h"
 #include "genview/tensor/flop_count.h"
+#include "genview/tensor/op_profile.h"
 
 // Of MKL, which LibTorch brings along; a LibTorch without it has fp32 products alone.
 extern "C" void gemm_bf16bf16f32_(const char* transpose_a, const char* transpose_b, const int* m, const int* n, const int* k, const float* alpha,
@@ -77,6 +78,7 @@ void SplitProduct(SplitMatrix a, int64_t rows, SplitMatrix b, int64_t outs, int6
 }
 
 Tensor SplitLinear(const Tensor& given, const Tensor& given_weight, const Tensor& bias) {
+  const OpScope scope("genview::split_linear");
   const Tensor x = given.contiguous(), weight = given_weight.contiguous();
   const int64_t rows = x.size(0), width = x.size(1), outs = weight.size(0), panels = (outs + kOuts - 1) / kOuts;
   Tensor y = at::empty({rows, outs}, x.options());
