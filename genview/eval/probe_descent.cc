@@ -10,6 +10,7 @@
 
 #include "genview/base/bf16.h"
 #include "genview/tensor/kept_memory.h"
+#include "genview/tensor/split_products.h"
 
 namespace genview {
 namespace {
@@ -19,11 +20,6 @@ constexpr int64_t kLanes = 16;                  // rows of weights and slopes ar
 
 GENVIEW_CLONES void Standardise(const float* x, int64_t count, const float* mean, const float* scale, float* out) {
   for (int64_t i = 0; i < count; ++i) out[i] = (x[i] - mean[i]) * scale[i];
-}
-// out[i] = x[i], as far as T has digits; rest[i]: what is missing.
-GENVIEW_CLONES void Round(const float* x, int64_t count, Bf16* out, Bf16* rest) {
-  for (int64_t i = 0; i < count; ++i) bf16::Store(out + i, x[i]);
-  for (int64_t i = 0; i < count; ++i) bf16::Store(rest + i, x[i] - bf16::Load(out + i));
 }
 // Two rows of a right factor, side by side as products in bf16 take them.
 GENVIEW_CLONES void Pair(const Bf16* first, const Bf16* second, int64_t count, uint32_t* out) {
@@ -59,7 +55,7 @@ struct Whole {
 struct Halves {
   using Value = Bf16;
   static constexpr int64_t kParts = 2, kPair = 2;
-  static void Split(const float* x, int64_t count, Bf16* parts, int64_t apart) { Round(x, count, parts, parts + apart); }
+  static void Split(const float* x, int64_t count, Bf16* parts, int64_t apart) { SplitValues(x, count, parts, parts + apart); }
   static const Bf16* Right(const Bf16* b, int64_t b_row, int64_t rows, int64_t count, std::vector<Bf16>& buffer) {
     buffer.resize(static_cast<size_t>(rows * count));
     for (int64_t r = 0; r < rows; r += 2) Pair(b + r * b_row, b + (r + 1) * b_row, count, reinterpret_cast<uint32_t*>(buffer.data() + r * count));
