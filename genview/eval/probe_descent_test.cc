@@ -4,13 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace genview {
 namespace {
-
-// As main() does, before MKL's first product.
-[[maybe_unused]] const int kRepeatable = ::setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);
 
 struct Case {
   int64_t rows, features, classes, rates, batch;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 namespace genview {
@@ -66,6 +67,24 @@ TEST(Blocks, WeightsOf16BitsGiveTheNumbersOfTheSameInFp32) {
     const Tensor map = NormalTensor(Seed(5), {1, 5, 4, 4});
     EXPECT_TRUE(at::equal(Conv(narrow_conv, map, 1, 1), Conv(wide_conv, map, 1, 1)));
   }
+}
+
+TEST(Blocks, ThreadsChangeNoByteOfProductsWithWeightsOf16Bits) {
+  const c10::InferenceMode guard;
+  const int before = at::get_num_threads();
+  for (const at::ScalarType type : {at::kHalf, at::kBFloat16}) {
+    for (const int64_t rows : {3, 40, 600}) {
+      const Tensor x = NormalTensor(Seed(1), {rows, 1300});
+      const LinearWeights w{NormalTensor(Seed(2), {1700, 1300}).to(type), NormalTensor(Seed(3), {1700})};
+      at::set_num_threads(1);
+      const Tensor one = Linear(w, x);
+      for (const int threads : {2, 5}) {
+        at::set_num_threads(threads);
+        EXPECT_TRUE(at::equal(Linear(w, x), one)) << rows << " rows, " << type << ", " << threads << " threads";
+      }
+    }
+  }
+  at::set_num_threads(before);
 }
 
 }  // namespace

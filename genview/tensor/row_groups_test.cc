@@ -5,14 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <stdexcept>
 
 namespace genview {
 namespace {
-
-// Read by MKL at its first product: sums in one order for any number of threads, as the program asks for at its start.
-[[maybe_unused]] const int kRepeatable = ::setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);
 
 TEST(RowGroups, EveryRowIsSeenOnceWhateverTheThreads) {
   const int before = at::get_num_threads();

@@ -22,9 +22,10 @@ extern "C" void gemm_bf16bf16f32_(const char* transpose_a, const char* transpose
 namespace genview {
 namespace {
 
-constexpr int64_t kRows = 2048;                    // of x at a time
-constexpr int64_t kOuts = 128;                     // for one thread
-constexpr int64_t kFewestProducts = int64_t{1} << 26;  // below, fp32 is soon done
+constexpr int64_t kRows = 2048;                          // of x at a time
+constexpr int64_t kOuts = 128;                           // for one thread
+constexpr int64_t kFewestProducts = int64_t{1} << 26;    // below, fp32 is soon done
+constexpr int64_t kFewestRows = 256, kFewestOuts = 128;  // below, splitting the other factor takes longer than it saves
 
 // c (+)= a b^T. MKL counts in columns, so the factors change places.
 void Multiply(const Bf16* a, int64_t rows, const Bf16* b, int64_t outs, int64_t width, bool add, float* c, int64_t stride) {
@@ -68,7 +69,7 @@ GENVIEW_CLONES void SplitValues(const float* in, int64_t count, Bf16* upper, Bf1
 bool SplitProductsPay(const Tensor& x, int64_t rows, int64_t outs, int64_t width) {
   static const bool amx = ReadCpuFeatures().amx_bf16 && gemm_bf16bf16f32_ != nullptr;
   return amx && x.is_cpu() && x.scalar_type() == at::kFloat && !c10::GradMode::is_enabled() && !at::autocast::is_autocast_enabled(at::kCPU) &&
-         rows * outs * width >= kFewestProducts && FitsInt(outs) && FitsInt(width);
+         rows >= kFewestRows && outs >= kFewestOuts && rows * outs * width >= kFewestProducts && FitsInt(outs) && FitsInt(width);
 }
 
 void SplitProduct(SplitMatrix a, int64_t rows, SplitMatrix b, int64_t outs, int64_t width, bool add, float* c, int64_t stride) {

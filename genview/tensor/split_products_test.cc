@@ -75,7 +75,9 @@ TEST(SplitProducts, AreForLargeProductsThatAreNotTrainedThrough) {
   const Tensor x = at::ones({1});
   EXPECT_FALSE(SplitProductsPay(x, 1 << 12, 1 << 12, 1 << 12));  // gradients are recorded
   const c10::InferenceMode guard;
-  EXPECT_FALSE(SplitProductsPay(x, 8, 8, 8));
+  EXPECT_FALSE(SplitProductsPay(x, 256, 128, 8));
+  EXPECT_FALSE(SplitProductsPay(x, 8, 1 << 15, 1 << 15));
+  EXPECT_FALSE(SplitProductsPay(x, 1 << 15, 8, 1 << 15));
   EXPECT_FALSE(SplitProductsPay(x.to(at::kDouble), 1 << 12, 1 << 12, 1 << 12));
   EXPECT_FALSE(SplitProductsPay(x.to(at::kBFloat16), 1 << 12, 1 << 12, 1 << 12));
 }
