@@ -94,18 +94,29 @@ std::string FingerprintOf(const Path& folder) {
   return Fingerprint(text);
 }
 
-// Rows of a batch that are denoised together on the CPU: few enough to keep a thread's activations near it, and that a batch
-// occupies every thread; fixed by the pictures' size, so that no byte depends on the machine.
-int64_t RowsAtOnce(const std::vector<int64_t>& latent_shape) {
-  return std::clamp<int64_t>(1024 / std::max<int64_t>(1, latent_shape[1] * latent_shape[2]), 1, 16);
+// Of a batch of `rows`, those that are denoised together on the CPU: few enough to keep a thread's activations near it, and at most half, so
+// that there is work for several threads; fixed by the request, so that no byte depends on the machine.
+int64_t RowsAtOnce(const std::vector<int64_t>& latent_shape, int64_t rows) {
+  const int64_t most = std::clamp<int64_t>(1024 / std::max<int64_t>(1, latent_shape[1] * latent_shape[2]), 1, 16);
+  return std::min(most, std::max<int64_t>(1, (rows + 1) / 2));
 }
 
-// What `work` makes of the rows of every group, one below the other.
+// The same for latents [N,4,h,w].
+int64_t GroupOf(const Tensor& latents, bool one_by_one) {
+  return one_by_one ? 1 : RowsAtOnce(latents.sizes().slice(1).vec(), latents.size(0));
+}
+
+// What `work` makes of the rows of every group, one below the other. A GPU takes all as one group, unless a group is one row.
 template <class Work>
 Tensor InGroups(int64_t rows, int64_t group, at::Device device, Work&& work) {
   std::vector<Tensor> parts(static_cast<size_t>(GroupCount(rows, group)));
-  ForEachRowGroup(rows, group, device, [&](int64_t first, int64_t last, int64_t index) { parts[static_cast<size_t>(index)] = work(first, last, index); });
-  std::erase_if(parts, [](const Tensor& part) { return !part.defined(); });  // a GPU takes all as one group
+  const auto one = [&](int64_t first, int64_t last, int64_t index) { parts[static_cast<size_t>(index)] = work(first, last, index); };
+  if (group == 1 && !device.is_cpu()) {
+    for (int64_t row = 0; row < rows; ++row) one(row, row + 1, row);
+  } else {
+    ForEachRowGroup(rows, group, device, one);
+  }
+  std::erase_if(parts, [](const Tensor& part) { return !part.defined(); });
   return at::cat(parts);
 }
 
@@ -138,7 +149,7 @@ int64_t UnclipPipeline::PicturesAtOnce(const std::vector<int64_t>& shape, bool t
 }
 
 uint64_t UnclipPipeline::DecodeBytes(const std::vector<int64_t>& shape, int64_t rows) const {
-  const int64_t group = device_.is_cpu() ? RowsAtOnce(shape) : rows, groups = GroupCount(rows, group);
+  const int64_t group = device_.is_cpu() ? RowsAtOnce(shape, rows) : rows, groups = GroupCount(rows, group);
   const int64_t at_once = groups >= at::get_num_threads() && device_.is_cpu() ? at::get_num_threads() : 1;
   const auto pictures = static_cast<uint64_t>(at_once * std::min({rows, group, PicturesAtOnce(shape, /*tiles=*/false)}));
   return pictures * DecodeVaeBytes(vae_config_, shape[1], shape[2]) * at::elementSize(compute_) / at::elementSize(at::kFloat);
@@ -232,7 +243,14 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, a
   return p;
 }
 
-Tensor UnclipPipeline::EncodeImages(const Tensor& pixels) const { return Need(encoder_)->Encode(pixels.to(device_), /*tokens=*/false).embeddings; }
+Tensor UnclipPipeline::EncodeImages(const Tensor& pixels, bool one_by_one) const {
+  const auto encoder = Need(encoder_);
+  std::vector<Tensor> embeddings;
+  for (const Tensor& some : pixels.split(one_by_one ? 1 : std::max<int64_t>(1, pixels.size(0)))) {
+    embeddings.push_back(encoder->Encode(some.to(device_), /*tokens=*/false).embeddings);
+  }
+  return at::cat(embeddings);
+}
 
 UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace) const {
   const int64_t n = r.embeddings.size(0);
@@ -250,7 +268,7 @@ UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace)
   const std::vector<std::string> none(static_cast<size_t>(n));
   all.prompt = EncodePrompts(r.prompts.empty() ? none : r.prompts);
   if (all.guided && all.prompt.defined()) all.unprompted = EncodePrompt(r.negative_prompt).expand_as(all.prompt);
-  const int64_t group = RowsAtOnce(r.latents.sizes().slice(1).vec());
+  const int64_t group = GroupOf(r.latents, r.one_by_one);
   std::vector<Tensor> first_of(static_cast<size_t>(GroupCount(n, group)));
   const Tensor latents = [&] {
     const auto unet = Need(unet_);
@@ -258,7 +276,7 @@ UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace)
       return Denoise(*unet, r, all.Rows(first, last), r.latents.slice(0, first, last), trace != nullptr ? &first_of[static_cast<size_t>(index)] : nullptr);
     });
   }();
-  const Tensor decoded = Decode(latents, r.tiles);                                             // [N,3,H,W]
+  const Tensor decoded = Decode(latents, r.tiles, r.one_by_one);                               // [N,3,H,W]
   const Tensor finite = at::isfinite(latents).flatten(1).all(1).logical_and(at::isfinite(decoded).flatten(1).all(1)).cpu();
   const Tensor unit = (at::nan_to_num(decoded) * 0.5 + 0.5).clamp(0, 1);
   // Halves to even, as numpy rounds.
@@ -327,11 +345,11 @@ Tensor UnclipPipeline::Denoise(const Unet& unet, const UnclipRequest& r, const C
   return x.contiguous();
 }
 
-Tensor UnclipPipeline::Decode(const Tensor& latents, bool tiles) const {
+Tensor UnclipPipeline::Decode(const Tensor& latents, bool tiles, bool one_by_one) const {
   const auto vae = Need(vae_);
   const std::vector<int64_t> shape = latents.sizes().slice(1).vec();
   const int64_t at_once = PicturesAtOnce(shape, tiles);
-  return InGroups(latents.size(0), RowsAtOnce(shape), device_, [&](int64_t first, int64_t last, int64_t) {
+  return InGroups(latents.size(0), GroupOf(latents, one_by_one), device_, [&](int64_t first, int64_t last, int64_t) {
     std::vector<Tensor> pictures;
     for (const Tensor& some : latents.slice(0, first, last).split(at_once)) {
       const Tensor unscaled = some.to(device_) / vae_config_.scaling_factor;
@@ -350,7 +368,7 @@ Tensor UnclipPipeline::CallUnet(const Tensor& latents, bool guided) const {
   const Tensor x = guided ? at::cat({latents, latents}).to(device_) : latents.to(device_);
   const Tensor classes = noise("classes", {rows, unet_config_.class_width}), times = at::full({rows}, 500.0, x.options());
   const Tensor prompt = text_ != nullptr ? noise("prompt", {rows, text_->positions, unet_config_.cross_attention_dim.front()}) : Tensor();
-  const int64_t group = RowsAtOnce(latents.sizes().slice(1).vec()) * (guided ? 2 : 1);
+  const int64_t group = GroupOf(latents, /*one_by_one=*/false) * (guided ? 2 : 1);
   return InGroups(rows, group, device_, [&](int64_t first, int64_t last, int64_t) {
     const auto of = [&](const Tensor& t) { return t.defined() ? t.slice(0, first, last) : t; };
     return ForwardUnet(*unet, of(x), of(times), of(classes), of(prompt)).to(at::kFloat);

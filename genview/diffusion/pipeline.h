@@ -27,7 +27,7 @@
 
 namespace genview {
 
-// Everything is per image: a row of a batch is what it would be alone, to rounding.
+// Everything is per image: a row of a batch is what it would be alone, to rounding, and with `one_by_one` to the byte.
 struct UnclipRequest {
   Tensor embeddings;               // [N,D] of EncodeImages
   std::vector<int64_t> levels;     // N noise levels, 0 .. levels()-1; 0 is little noise, not none
@@ -41,6 +41,7 @@ struct UnclipRequest {
   std::vector<std::string> prompts;
   std::string negative_prompt;
   bool tiles = false;              // decoded by DecodeVaeInTiles
+  bool one_by_one = false;         // no two rows in one product
 };
 
 struct UnclipTrace {      // what lies between, for comparisons; fp32
@@ -78,14 +79,14 @@ class UnclipPipeline {
   at::Device device() const { return device_; }
 
   // pixels: [N,3,S,S] of preprocess(). -> [N,D] fp32
-  Tensor EncodeImages(const Tensor& pixels) const;
+  Tensor EncodeImages(const Tensor& pixels, bool one_by_one = false) const;
   // The caller holds an InferenceMode. Throws UsageError for an unknown scheduler or impossible steps.
   UnclipViews Generate(const UnclipRequest& request, UnclipTrace* trace = nullptr) const;
   // Parts of Generate, to be measured alone. The UNet is in memory; one call of the UNet on random conditions, N rows (2N with guidance), as
   // Generate makes it; latents [N,4,h,w] to pictures [N,3,H,W], about [-1, 1].
   void ReadUnet() const;
   Tensor CallUnet(const Tensor& latents, bool guided) const;
-  Tensor Decode(const Tensor& latents, bool tiles) const;
+  Tensor Decode(const Tensor& latents, bool tiles, bool one_by_one = false) const;
 
  private:
   UnclipPipeline() = default;

@@ -56,6 +56,7 @@ struct ViewsConfig {
   std::string prompt;             // {class}: the name of the picture's class
   std::string negative_prompt;
   Path noise, dump;
+  bool deterministic = false;
   RunOptions run;
 };
 
@@ -83,6 +84,7 @@ void VisitFields(ViewsConfig& c, Visit&& visit) {
   visit("negative_prompt", c.negative_prompt, Any{}, "text that guidance leads away from");
   visit("noise", c.noise, Any{}, "file with latents [N,4,h,w] and embedding_noise [N,D] in place of the seed's");
   visit("dump", c.dump, Any{}, "file for the tensors in between");
+  visit("deterministic", c.deterministic, Any{}, "each view by itself, so that its bytes depend neither on the batch nor on the order; small ones take several times as long");
   visit("run", c.run, Section{}, "");
 }
 

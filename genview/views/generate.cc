@@ -155,7 +155,7 @@ std::vector<ViewRow> ViewsRun::WantedRows() const {
   return rows;
 }
 
-// What a picture depends on and its row does not say. The batch size changes pictures to rounding only.
+// What a picture depends on and its row does not say. The batch size changes pictures to rounding only, or not at all.
 Json ViewsRun::Settings(bool tiles) const {
   Json settings = {{"format", 1}, {"size", config_.size}, {"prompt", config_.prompt}, {"noise", noise_->fingerprint()},
                    {"precision", compute_ == at::kFloat ? "fp32" : compute_ == at::kHalf ? "fp16" : "bf16"}};
@@ -163,6 +163,7 @@ Json ViewsRun::Settings(bool tiles) const {
   if (config_.format != ViewFormat::kPng) settings["quality"] = config_.quality;
   if (config_.per_shard > 0) settings["per_shard"] = config_.per_shard;
   if (tiles) settings["decode"] = "tiles";
+  if (config_.deterministic) settings["deterministic"] = true;
   return settings;
 }
 
@@ -262,7 +263,8 @@ UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batc
     request.prompts.push_back(row.prompt);
   }
   request.tiles = tiles_;
-  request.embeddings = pipeline.EncodeImages(at::stack(pixels));
+  request.one_by_one = config_.deterministic;
+  request.embeddings = pipeline.EncodeImages(at::stack(pixels), config_.deterministic);
   request.latents = at::stack(latents);
   request.embedding_noise = at::stack(noises);
   if (embeddings != nullptr) *embeddings = request.embeddings;

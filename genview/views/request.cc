@@ -23,6 +23,7 @@ Json ViewsRequest(const ViewsConfig& config) {
   json.erase("out");
   json.erase("dump");
   if (config.curve == 0) json.erase("curve");  // as before there was one
+  if (!config.deterministic) json.erase("deterministic");
   json.erase("keep");
   for (const char* member : {"threads", "device", "strict"}) json["run"].erase(member);
   for (const char* member : kPaths) json[member] = SeenFrom(json[member].get<std::string>(), config.out);

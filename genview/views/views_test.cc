@@ -152,7 +152,7 @@ TEST_F(Views, ThreadsDoNotMatterAndTheBatchOnlyToRounding) {
   }
 }
 
-// Whatever is computed together, and in which order the pictures come: a view is the same to rounding.
+// Whatever is computed together, and in which order the pictures come: a view is the same to rounding, and with `deterministic` to the byte.
 TEST_F(Views, BatchAndOrderOfThePicturesDoNotMatter) {
   std::vector<std::string> lines;
   for (int64_t i = 0; i < 17; ++i) {
@@ -160,30 +160,37 @@ TEST_F(Views, BatchAndOrderOfThePicturesDoNotMatter) {
     WriteFile(file, EncodePng(DrawShape({.count = 17, .size = 24, .seed = 5}, i).image));
     lines.push_back(file.string() + "\n");
   }
-  std::map<std::string, std::vector<uint8_t>> expected;
-  const auto check = [&](int64_t batch, const char* order) {
+  std::map<std::string, std::vector<uint8_t>> expected, expected_bytes;
+  const auto check = [&](int64_t batch, const char* order, bool deterministic = false) {
     std::string text;
     for (const std::string& line : lines) text += line;
     WriteFile(folder_ / "list.txt", text);
-    ViewsConfig c = Config(Format("{}-{}", order, batch).c_str());
+    ViewsConfig c = Config(Format("{}-{}{}", order, batch, deterministic ? "-deterministic" : "").c_str());
     c.images = (folder_ / "list.txt").string();
     c.run.batch = batch;
+    c.deterministic = deterministic;
     EXPECT_EQ(GenerateViews(c, quiet_).written, 17);
     for (const ViewRow& row : ReadViewTable(c.out / "manifest.jsonl")) {
       const auto image = DecodeImage(ReadFile(c.out / row.file));
-      const auto [there, is_new] = expected.try_emplace(Path(row.id).filename().string(), image->pixels);
+      const auto [there, is_new] = (deterministic ? expected_bytes : expected).try_emplace(Path(row.id).filename().string(), image->pixels);
+      if (deterministic) {
+        EXPECT_EQ(image->pixels, there->second) << row.id << ", batch " << batch << ", " << order;
+      }
       for (size_t i = 0; !is_new && i < image->pixels.size(); ++i) {
         ASSERT_NEAR(image->pixels[i], there->second[i], 1) << row.id << ", batch " << batch << ", " << order;
       }
     }
   };
   for (const int64_t batch : {1, 3, 16}) check(batch, "forwards");
+  for (const int64_t batch : {1, 3, 16}) check(batch, "forwards", true);
   std::reverse(lines.begin(), lines.end());
   for (const int64_t batch : {1, 3, 16}) check(batch, "backwards");
   std::rotate(lines.begin(), lines.begin() + 5, lines.end());
   std::swap(lines[2], lines[11]);
   check(3, "mixed");
+  for (const int64_t batch : {5, 16}) check(batch, "mixed", true);
   EXPECT_EQ(expected.size(), 17u);
+  EXPECT_EQ(expected_bytes.size(), 17u);
 }
 
 TEST_F(Views, ShardsHoldTheSamePictures) {
