@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 600
 
-.PHONY: all build demo test bench bench-full fuzz format install models deps clean
+.PHONY: all build demo test bench bench-full bench-accuracy fuzz format install models deps clean
 all: build
 
 deps:
@@ -32,6 +32,11 @@ bench: build
 # ARGS="--rows unet,decode", ARGS=--tiny.
 bench-full: build
 	@bench/run.sh full $(ARGS)
+
+# Whether what a run trained is as good as what lightly trains in the same settings. ARGS: of bench/accuracy.py, at least the run's
+# folder, ARGS=runs/methods-small.
+bench-accuracy: build
+	@bench/run.sh accuracy $(ARGS)
 
 # Every fuzzer for FUZZ_SECONDS under AddressSanitizer and UndefinedBehaviorSanitizer; findings stay in build-fuzz/findings.
 fuzz:

@@ -16,7 +16,7 @@ import tempfile
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILLED_IN = {"PHOTOS": "photos/images", "ENCODER": "models/demo/tower", "GENERATOR": "models/demo/unclip", "my.toml": "recipes/smoke.toml"}
-HOURS = ("generator train", "generator tower", "generator measure", "run recipes/demo", "run recipes/cifar10", "run recipes/cached-weights")
+HOURS = ("generator train", "generator tower", "generator measure", "run recipes/demo", "run recipes/cifar10", "run recipes/cached-weights", "run recipes/methods")
 
 
 def commands(path):
