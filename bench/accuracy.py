@@ -9,7 +9,6 @@ has trained is kept in RUN/lightly, so that a stopped comparison goes on. Prints
 import argparse
 import concurrent.futures
 import json
-import os
 import pathlib
 import subprocess
 import sys
