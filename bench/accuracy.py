@@ -1,5 +1,6 @@
 """Whether what we train is as good as what lightly trains: the arms of a finished run that learn from augmentations alone, beside
-encoders that lightly trains on the same pictures in the same settings (peers/train_lightly.py), both judged by our `eval`.
+encoders that lightly trains on the same pictures in the same settings and with the same seeds (peers/train_lightly.py), both judged by
+our `eval`.
 
     accuracy.py RUN [--arms NAME,...] [--jobs 1]
 
@@ -13,6 +14,8 @@ import pathlib
 import subprocess
 import sys
 import tomllib
+
+from scipy import stats
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GENVIEW = ROOT / "build/bin/genview"
@@ -55,26 +58,36 @@ def judged(recipe, encoder, folder):
     return scores
 
 
-def of_lightly(recipe, arm, settings, images, folder):
+def of_lightly(recipe, settings, seed, images, folder):
     folder.mkdir(parents=True, exist_ok=True)
     weights, encoder = folder / "torchvision.safetensors", folder / "encoder.safetensors"
     if not weights.exists():
         part = folder / "part.safetensors"
-        run(sys.executable, ROOT / "bench/peers/train_lightly.py", images, json.dumps(settings), part)
+        run(sys.executable, ROOT / "bench/peers/train_lightly.py", images, json.dumps(settings), part, seed)
         part.rename(weights)
     if not encoder.exists():
         run(GENVIEW, "import", weights, "--layout", "torchvision", "--size", settings["size"], "--out", encoder, "--log-level", "error", stdout=subprocess.DEVNULL)
     return judged(recipe, encoder, folder)
 
 
-def text(score):
-    return f"{score['top1']:.1f} ({score['top1_low']:.1f} to {score['top1_high']:.1f})"
+def text(scores):
+    """The mean over the seeds with its 95% t interval; of one seed the score, with that of its test pictures."""
+    tops = [score["top1"] for score in scores]
+    if len(tops) == 1:
+        return f"{tops[0]:.1f} ({scores[0]['top1_low']:.1f} to {scores[0]['top1_high']:.1f})"
+    mean = sum(tops) / len(tops)
+    low, high = stats.t.interval(0.95, len(tops) - 1, mean, stats.sem(tops))
+    return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
 def apart(ours, theirs):
-    """Ours less theirs, and half of the 95% interval of the difference of two shares."""
-    error = sum(share * (1 - share) / score["images"] for score in (ours, theirs) for share in [score["top1"] / 100])
-    return f"{ours['top1'] - theirs['top1']:+.1f} ± {196 * error ** 0.5:.1f}"
+    """Ours less theirs, and half of the 95% interval of that: Student's of two samples of seeds; of one seed, of two samples of pictures."""
+    if len(ours) == 1:
+        error = sum(share * (1 - share) / score["images"] for score in (*ours, *theirs) for share in [score["top1"] / 100])
+        return f"{ours[0]['top1'] - theirs[0]['top1']:+.1f} ± {196 * error ** 0.5:.1f}"
+    a, b = ([score["top1"] for score in side] for side in (ours, theirs))
+    low, high = stats.ttest_ind(a, b).confidence_interval()
+    return f"{(low + high) / 2:+.1f} ± {(high - low) / 2:.1f}"
 
 
 def main():
@@ -87,15 +100,19 @@ def main():
     recipe = tomllib.loads((folder / "recipe.toml").read_text())
     arms = {arm["name"]: merged(recipe["pretrain"], arm["set"].get("pretrain", {})) for arm in recipe["arms"]}
     chosen = options.arms.split(",") if options.arms else [name for name, c in arms.items() if c["pair"]["source"] == "augment"]
+    seeds = recipe.get("seeds") or [recipe["run"]["seed"]]
+    part = (lambda seed: f"seed-{seed}") if len(seeds) > 1 else (lambda seed: "")
     images = pictures(recipe["data"]["train"], folder / "lightly" / "pictures")
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        theirs = dict(zip(chosen, pool.map(lambda arm: of_lightly(recipe, arm, arms[arm], images, folder / "lightly" / arm), chosen)))
+        each = [(arm, seed) for arm in chosen for seed in seeds]
+        theirs = dict(zip(each, pool.map(lambda at: of_lightly(recipe, arms[at[0]], at[1], images, folder / "lightly" / at[0] / part(at[1])), each)))
     print("| method | linear, ours | linear, lightly | apart | kNN, ours | kNN, lightly | apart |\n|---|---|---|---|---|---|---|")
     for arm in chosen:
         cells = []
         for kind in ("linear", "knn"):
-            ours = json.loads((folder / arm / "eval" / f"{kind}.json").read_text())
-            cells += [text(ours), text(theirs[arm][kind]), apart(ours, theirs[arm][kind])]
+            ours = [json.loads((folder / arm / part(seed) / "eval" / f"{kind}.json").read_text()) for seed in seeds]
+            peer = [theirs[arm, seed][kind] for seed in seeds]
+            cells += [text(ours), text(peer), apart(ours, peer)]
         print(f"| {arm} | " + " | ".join(cells) + " |")
 
 

@@ -43,17 +43,14 @@ using ViewsArgs = NetworkBenchArgs<BenchViewsConfig>;
 using LinearArgs = BenchArgs<BenchLinearConfig>;
 using KnnArgs = BenchArgs<BenchKnnConfig>;
 
-void PrintFigures(const BenchFigures& figures, const char* unit, bool json) {
-  if (json) Print("{}\n", BenchFiguresToJson(figures).dump());
-  else Print("{}", BenchFiguresToText(figures, unit));
-}
-
-// The figures as JSON and as text, with the profile if there is one.
-template <class Config>
-void PrintNetwork(const NetworkBenchArgs<Config>& args, Json json, const std::string& text, const std::optional<OpProfile>& profile) {
-  if (profile && args.json) json["profile"] = OpProfileToJson(profile->Times());
-  if (args.json) Print("{}\n", json.dump());
+// The figures as JSON or as text, with the profile if there is one.
+void PrintFigures(Json json, const std::string& text, bool as_json, const std::optional<OpProfile>& profile = std::nullopt) {
+  if (profile && as_json) json["profile"] = OpProfileToJson(profile->Times());
+  if (as_json) Print("{}\n", json.dump());
   else Print("{}{}", text, profile ? OpProfileToText(profile->Times()) : "");
+}
+void PrintFigures(const BenchFigures& figures, const char* unit, bool as_json, const std::optional<OpProfile>& profile = std::nullopt) {
+  PrintFigures(BenchFiguresToJson(figures), BenchFiguresToText(figures, unit), as_json, profile);
 }
 
 template <class Config>
@@ -86,10 +83,10 @@ int RunBenchStep(const Args& args, Progress& progress) {
   const std::optional<OpProfile> profile = Profiling(config);
   const BenchStepResult result = BenchStep(config.bench, progress);
   const BenchFigures& f = result.figures;
-  PrintNetwork(config, BenchStepToJson(result),
+  PrintFigures(BenchStepToJson(result),
                Format("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", f.images_per_second(), f.times.median_ms, f.times.min_ms,
                       f.times.max_ms, f.precision, f.device, HumanBytes(f.peak_bytes)),
-               profile);
+               config.json, profile);
   return kOk;
 }
 
@@ -101,7 +98,7 @@ int RunBenchFeatures(const Args& args, Progress& progress) {
   const BenchFeaturesResult result = BenchFeatures(config.bench, progress);
   Json json = BenchFiguresToJson(result.figures);
   json["wait_share"] = result.wait_share;
-  PrintNetwork(config, std::move(json), BenchFiguresToText(result.figures, "images"), profile);
+  PrintFigures(std::move(json), BenchFiguresToText(result.figures, "images"), config.json, profile);
   return kOk;
 }
 
@@ -111,7 +108,7 @@ int RunBenchViews(const Args& args, Progress& progress) {
   const auto config = ParseFields<ViewsArgs>(args);
   const std::optional<OpProfile> profile = Profiling(config);
   const BenchFigures figures = BenchViews(config.bench, progress);
-  PrintNetwork(config, BenchFiguresToJson(figures), BenchFiguresToText(figures, "views"), profile);
+  PrintFigures(figures, "views", config.json, profile);
   return kOk;
 }
 

@@ -94,11 +94,10 @@ std::string FingerprintOf(const Path& folder) {
   return Fingerprint(text);
 }
 
-// Of a batch of `rows`, those that are denoised together on the CPU: few enough to keep a thread's activations near it, and at most half, so
-// that there is work for several threads; fixed by the request, so that no byte depends on the machine.
+// Of a batch of `rows`, those that are denoised together on the CPU: few enough to keep a thread's activations near it.
 int64_t RowsAtOnce(const std::vector<int64_t>& latent_shape, int64_t rows) {
   const int64_t most = std::clamp<int64_t>(1024 / std::max<int64_t>(1, latent_shape[1] * latent_shape[2]), 1, 16);
-  return std::min(most, std::max<int64_t>(1, (rows + 1) / 2));
+  return EvenGroup(rows, most);
 }
 
 // The same for latents [N,4,h,w].

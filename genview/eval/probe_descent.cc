@@ -97,7 +97,7 @@ class Descent final : public ProbeDescent {
       std::vector<float> row(static_cast<size_t>(depth_), 0.0F);  // what fills a pair stays 0
       for (int64_t r = low; r < high; ++r) {
         Standardise(x.const_data_ptr<float>() + r * features_, features_, mean.const_data_ptr<float>(), scale.const_data_ptr<float>(), row.data());
-        Form::Split(row.data(), depth_, static_cast<Value*>(rows_.mutable_data_ptr()) + r * kParts * depth_, depth_);
+        Form::Split(row.data(), depth_, MutableDataOf<Value>(rows_) + r * kParts * depth_, depth_);
       }
     });
     const Tensor start = plan.weight.t().contiguous();
@@ -140,7 +140,7 @@ class Descent final : public ProbeDescent {
   // The slopes of rows first .. first + count - 1 of the batch.
   void SweepRows(const int64_t* places, int64_t first, int64_t count, int64_t batch) {
     const int64_t stride = BatchRow(depth_), row = kParts * depth_;
-    const Value* all = static_cast<const Value*>(rows_.const_data_ptr());
+    const Value* all = DataOf<Value>(rows_);
     Value* rows = batch_.data() + first * stride;
     for (int64_t r = 0; r < count; ++r) std::memcpy(rows + r * stride, all + places[first + r] * row, static_cast<size_t>(row) * sizeof(Value));
     float* scores = slope32_.data() + first * columns_;

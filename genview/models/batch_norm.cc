@@ -14,14 +14,6 @@
 namespace genview {
 namespace {
 
-template <class T>
-const T* Data(const Tensor& x) {
-  return x.defined() ? static_cast<const T*>(x.const_data_ptr()) : nullptr;
-}
-template <class T>
-T* MutableData(const Tensor& x) {
-  return static_cast<T*>(x.mutable_data_ptr());
-}
 Tensor LikePixels(const Tensor& x) { return at::empty_like(x, x.options(), at::MemoryFormat::ChannelsLast); }
 
 // Calls work(first row, rows, task) for all parts of the N H W rows, on all threads.
@@ -54,8 +46,8 @@ struct Affine {
 Affine AffineOf(const BatchNormWeights& w, const Tensor& mean, const Tensor& variance, double eps) {
   const int64_t c = mean.size(0);
   const Affine a{at::empty({c}), at::empty({c}), mean, at::empty({c})};
-  const float *m = Data<float>(mean), *v = Data<float>(variance), *weight = Data<float>(w.weight), *bias = Data<float>(w.bias);
-  float *scale = MutableData<float>(a.scale), *shift = MutableData<float>(a.shift), *inverse = MutableData<float>(a.inverse);
+  const float *m = DataOf<float>(mean), *v = DataOf<float>(variance), *weight = DataOf<float>(w.weight), *bias = DataOf<float>(w.bias);
+  float *scale = MutableDataOf<float>(a.scale), *shift = MutableDataOf<float>(a.shift), *inverse = MutableDataOf<float>(a.inverse);
   for (int64_t i = 0; i < c; ++i) {
     inverse[i] = static_cast<float>(1 / std::sqrt(static_cast<double>(v[i]) + eps));
     scale[i] = weight[i] * inverse[i];
@@ -71,7 +63,7 @@ struct Moments {
 template <class T>
 Moments MomentsOf(const Tensor& x) {
   const int64_t c = x.size(1), rows = x.numel() / c;
-  const T* values = Data<T>(x);
+  const T* values = DataOf<T>(x);
   std::vector<float> center(static_cast<size_t>(c));  // the first pixel: sums of small numbers lose less
   for (int64_t i = 0; i < c; ++i) center[static_cast<size_t>(i)] = norm_rows::Load(values + i);
   const std::vector<double> sums = ChannelSums(rows, c, [&](int64_t first, int64_t count, float* sum, float* square) {
@@ -90,8 +82,8 @@ Moments MomentsOf(const Tensor& x) {
 // r <- (1 - m) r + m s, with the variance over rows - 1.
 void UpdateRunning(const BatchNormWeights& w, const Moments& m, int64_t rows) {
   const double unbiased = static_cast<double>(rows) / static_cast<double>(std::max<int64_t>(1, rows - 1));
-  const float *mean = Data<float>(m.mean), *variance = Data<float>(m.variance);
-  float *running_mean = MutableData<float>(w.running_mean), *running_variance = MutableData<float>(w.running_var);
+  const float *mean = DataOf<float>(m.mean), *variance = DataOf<float>(m.variance);
+  float *running_mean = MutableDataOf<float>(w.running_mean), *running_variance = MutableDataOf<float>(w.running_var);
   for (int64_t i = 0; i < m.mean.size(0); ++i) {
     running_mean[i] = static_cast<float>((1 - kBatchNormMomentum) * running_mean[i] + kBatchNormMomentum * mean[i]);
     running_variance[i] = static_cast<float>((1 - kBatchNormMomentum) * running_variance[i] + kBatchNormMomentum * unbiased * variance[i]);
@@ -103,8 +95,8 @@ template <class T>
 Tensor ApplyTo(const Tensor& x, const Tensor& skip, const Affine& a, bool relu) {
   Tensor y = LikePixels(x);
   const int64_t c = x.size(1);
-  const T *in = Data<T>(x), *more = Data<T>(skip);
-  T* out = MutableData<T>(y);
+  const T *in = DataOf<T>(x), *more = DataOf<T>(skip);
+  T* out = MutableDataOf<T>(y);
   ForEachPart(x.numel() / c, [&](int64_t first, int64_t rows, int64_t) {
     const int64_t at = first * c;
     batch_norm::Apply(in + at, more == nullptr ? nullptr : more + at, out + at, rows, c, a.line(), relu);
@@ -138,7 +130,7 @@ struct Gradients {
 template <class T>
 Gradients BackThrough(const Tensor& x, const Tensor& dy, const Affine& a, bool relu) {
   const int64_t c = x.size(1), rows = x.numel() / c;
-  const T *in = Data<T>(x), *back = Data<T>(dy);
+  const T *in = DataOf<T>(x), *back = DataOf<T>(dy);
   const std::vector<double> sums = ChannelSums(rows, c, [&](int64_t first, int64_t count, float* sum, float* with_x) {
     batch_norm::AddGradients(in + first * c, back + first * c, count, c, a.line(), relu, a.mean.const_data_ptr<float>(), sum, with_x);
   });
@@ -154,7 +146,7 @@ Gradients BackThrough(const Tensor& x, const Tensor& dy, const Affine& a, bool r
     by_x[static_cast<size_t>(i)] = static_cast<float>(-share * inverse * with_u);
     constant[static_cast<size_t>(i)] = static_cast<float>(share * (mean * inverse * with_u - sum));
   }
-  T* out = MutableData<T>(grad.x);
+  T* out = MutableDataOf<T>(grad.x);
   ForEachPart(rows, [&](int64_t first, int64_t count, int64_t) {
     batch_norm::BackThrough(in + first * c, back + first * c, out + first * c, count, c, a.line(), relu, by_x.data(), constant.data());
   });
@@ -164,8 +156,8 @@ Gradients BackThrough(const Tensor& x, const Tensor& dy, const Affine& a, bool r
 template <class T>
 Tensor BackThroughRelu(const Tensor& y, const Tensor& dy) {
   Tensor d = LikePixels(y);
-  const T *out = Data<T>(y), *back = Data<T>(dy);
-  T* to = MutableData<T>(d);
+  const T *out = DataOf<T>(y), *back = DataOf<T>(dy);
+  T* to = MutableDataOf<T>(d);
   at::parallel_for(0, y.numel(), 1 << 15, [&](int64_t begin, int64_t end) { batch_norm::BackThroughRelu(out + begin, back + begin, to + begin, end - begin); });
   return d;
 }

@@ -237,7 +237,7 @@ Encoder::Output Encoder::Encode(const Tensor& pixels, bool tokens) const {
   };
   const int64_t rows = pixels.size(0), most = std::max<int64_t>(1, EncodeBatchSize(*this, 0) / 8);
   if (!device_.is_cpu() || rows <= most || !c10::InferenceMode::is_enabled()) return encode(pixels);
-  const int64_t pairs = (rows + 2 * most - 1) / (2 * most), group = (rows + 2 * pairs - 1) / (2 * pairs);  // as many for each of two threads
+  const int64_t group = EvenGroup(rows, most);
   std::vector<Tensor> embeddings(static_cast<size_t>(GroupCount(rows, group))), maps(embeddings.size());
   ForEachRowGroup(rows, group, device_, [&](int64_t first, int64_t last, int64_t index) {
     const Output out = encode(pixels.slice(0, first, last));

@@ -21,14 +21,6 @@ struct Extents {
   int64_t group_size() const { return channels / groups; }
 };
 
-template <class T>
-const T* Data(const Tensor& x) {
-  return static_cast<const T*>(x.const_data_ptr());
-}
-template <class T>
-T* MutableData(const Tensor& x) {
-  return static_cast<T*>(x.mutable_data_ptr());
-}
 float AsFloat(float v) { return v; }
 float AsFloat(Bf16 v) { return std::bit_cast<float>(static_cast<uint32_t>(v.bits) << 16); }
 
@@ -60,13 +52,13 @@ template <class T>
 Statistics MomentsOf(const Tensor& x, const Extents& e, double eps) {
   std::vector<float> shift(static_cast<size_t>(e.n * e.channels));  // the first pixel: sums of small numbers lose less
   for (int64_t n = 0; n < e.n; ++n) {
-    const T* pixel = Data<T>(x) + n * e.pixels * e.channels;
+    const T* pixel = DataOf<T>(x) + n * e.pixels * e.channels;
     for (int64_t i = 0; i < e.channels; ++i) shift[static_cast<size_t>(n * e.channels + i)] = AsFloat(pixel[i]);
   }
   std::vector<double> parts(static_cast<size_t>(e.n * e.tasks() * 2 * e.channels), 0.0);
   ForEachPart(e, [&](int64_t task, int64_t n, int64_t first, int64_t pixels) {
     SumPart(first, pixels, e.channels, parts.data() + task * 2 * e.channels, [&](int64_t at, int64_t rows, float* sum, float* square) {
-      group_norm::AddMoments(Data<T>(x) + (n * e.pixels + at) * e.channels, rows, e.channels, shift.data() + n * e.channels, sum, square);
+      group_norm::AddMoments(DataOf<T>(x) + (n * e.pixels + at) * e.channels, rows, e.channels, shift.data() + n * e.channels, sum, square);
     });
   });
   Statistics s{at::empty({e.n, e.groups}, at::kFloat), at::empty({e.n, e.groups}, at::kFloat)};
@@ -123,7 +115,7 @@ template <class T>
 Tensor ApplyTo(const Tensor& x, const Tensor& y, const Extents& e, const Affine& a, bool silu) {
   ForEachPart(e, [&](int64_t, int64_t n, int64_t first, int64_t pixels) {
     const int64_t at = (n * e.pixels + first) * e.channels;
-    group_norm::Apply(Data<T>(x) + at, MutableData<T>(y) + at, pixels, e.channels, a.scale.data() + n * e.channels, a.shift.data() + n * e.channels, silu);
+    group_norm::Apply(DataOf<T>(x) + at, MutableDataOf<T>(y) + at, pixels, e.channels, a.scale.data() + n * e.channels, a.shift.data() + n * e.channels, silu);
   });
   return y;
 }
@@ -140,7 +132,7 @@ Gradients BackThrough(const Tensor& x, const Tensor& dy, const Statistics& s, co
   ForEachPart(e, [&](int64_t task, int64_t n, int64_t first, int64_t pixels) {
     SumPart(first, pixels, e.channels, parts.data() + task * 2 * e.channels, [&](int64_t from, int64_t rows, float* sum, float* with_x) {
       const int64_t at = (n * e.pixels + from) * e.channels, c = n * e.channels;
-      group_norm::BackThroughAct(Data<T>(x) + at, Data<T>(dy) + at, MutableData<T>(grad.x) + at, rows, e.channels, a.scale.data() + c, a.shift.data() + c,
+      group_norm::BackThroughAct(DataOf<T>(x) + at, DataOf<T>(dy) + at, MutableDataOf<T>(grad.x) + at, rows, e.channels, a.scale.data() + c, a.shift.data() + c,
                                  a.mean.data() + c, silu, sum, with_x);
     });
   });
@@ -171,7 +163,7 @@ Gradients BackThrough(const Tensor& x, const Tensor& dy, const Statistics& s, co
   }
   ForEachPart(e, [&](int64_t, int64_t n, int64_t first, int64_t pixels) {
     const int64_t at = (n * e.pixels + first) * e.channels, c = n * e.channels;
-    group_norm::BackThroughNorm(Data<T>(x) + at, MutableData<T>(grad.x) + at, pixels, e.channels, a.scale.data() + c, by_x.data() + c, constant.data() + c);
+    group_norm::BackThroughNorm(DataOf<T>(x) + at, MutableDataOf<T>(grad.x) + at, pixels, e.channels, a.scale.data() + c, by_x.data() + c, constant.data() + c);
   });
   grad.weight = grad.weight.to(weight.scalar_type());
   grad.bias = grad.bias.to(bias.scalar_type());

@@ -21,8 +21,6 @@ constexpr int64_t kTaskTiles = 128;                  // enough rows for the prod
 constexpr int64_t kFewestTiles = 256;                // below, the taps' way there takes longer than the products it saves
 constexpr int64_t kFilterBytes = int64_t{16} << 20;  // of transformed taps at a time
 
-Bf16* Data(const Tensor& x) { return static_cast<Bf16*>(x.mutable_data_ptr()); }
-
 struct Tiling {
   int64_t n, height, width, channels, enlarge;  // of the result; channels of the input
   int64_t rows() const { return (height + kOut - 1) / kOut; }
@@ -59,7 +57,7 @@ Taps TransformedTaps(const Tensor& taps, bool split) {
       winograd::TransformTaps(one.const_data_ptr<float>(), channels, out, split ? channels : outs * channels);
       for (int64_t k = 0; split && k < kNumbers; ++k) {
         const int64_t at = (k * outs + o) * channels;
-        SplitValues(out + k * channels, channels, Data(result.upper) + at, Data(result.lower) + at);
+        SplitValues(out + k * channels, channels, MutableDataOf<Bf16>(result.upper) + at, MutableDataOf<Bf16>(result.lower) + at);
       }
     }
   });
@@ -109,10 +107,10 @@ class Multiplier {
       at::bmm_out(products, numbers, taps_.numbers.transpose(1, 2));
       return;
     }
-    SplitValues(numbers.const_data_ptr<float>(), numbers.numel(), Data(upper_), Data(lower_));
+    SplitValues(numbers.const_data_ptr<float>(), numbers.numel(), MutableDataOf<Bf16>(upper_), MutableDataOf<Bf16>(lower_));
     for (int64_t k = 0; k < kNumbers; ++k) {
       const int64_t at = k * outs_ * channels_;
-      SplitProduct({Data(upper_) + k * plane, Data(lower_) + k * plane}, count, {Data(taps_.upper) + at, Data(taps_.lower) + at}, outs_, channels_, /*add=*/false,
+      SplitProduct({DataOf<Bf16>(upper_) + k * plane, DataOf<Bf16>(lower_) + k * plane}, count, {DataOf<Bf16>(taps_.upper) + at, DataOf<Bf16>(taps_.lower) + at}, outs_, channels_, /*add=*/false,
                    products.mutable_data_ptr<float>() + k * count * outs_, outs_);
     }
     AddFlops(2.0 * static_cast<double>(numbers.numel()) * static_cast<double>(outs_));

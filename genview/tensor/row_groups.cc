@@ -7,6 +7,11 @@
 
 namespace genview {
 
+int64_t EvenGroup(int64_t rows, int64_t most) {
+  const int64_t pairs = std::max<int64_t>(1, GroupCount(rows, 2 * most));
+  return std::max<int64_t>(1, GroupCount(rows, 2 * pairs));
+}
+
 void ForEachRowGroup(int64_t rows, int64_t group, at::Device device,
                      const std::function<void(int64_t first, int64_t last, int64_t index)>& work) {
   if (!device.is_cpu()) return work(0, rows, 0);

@@ -30,6 +30,22 @@ TEST(RowGroups, EveryRowIsSeenOnceWhateverTheThreads) {
   at::set_num_threads(before);
 }
 
+TEST(RowGroups, EvenGroupsGiveTwoThreadsTheSameToDo) {
+  for (const int64_t most : {1, 4, 16}) {
+    for (int64_t rows = 1; rows <= 100; ++rows) {
+      const int64_t group = EvenGroup(rows, most);
+      ASSERT_GE(group, 1);
+      ASSERT_LE(group, most);
+      if (rows > 1) EXPECT_GE(GroupCount(rows, group), 2) << rows << " rows, at most " << most;
+      // All groups but the last are of one size; what the last lacks is less than a row for each of the others.
+      EXPECT_LT(group * GroupCount(rows, group) - rows, GroupCount(rows, group)) << rows << " rows, at most " << most;
+    }
+  }
+  EXPECT_EQ(EvenGroup(16, 16), 8);
+  EXPECT_EQ(EvenGroup(48, 16), 12);
+  EXPECT_EQ(EvenGroup(0, 16), 1);
+}
+
 TEST(RowGroups, GivesTheSameBytesForAnyNumberOfThreads) {
   const int before = at::get_num_threads();
   const c10::InferenceMode guard;

@@ -37,13 +37,11 @@ void Multiply(const Bf16* a, int64_t rows, const Bf16* b, int64_t outs, int64_t 
 // `rows` rows of a weight from `first` on. upper and lower: room for them, unless they are used where they lie.
 SplitMatrix SplitRows(const Tensor& weight, int64_t first, int64_t rows, Bf16* upper, Bf16* lower) {
   const Tensor some = weight.narrow(0, first, rows);
-  if (weight.scalar_type() == at::kBFloat16) return {static_cast<const Bf16*>(some.const_data_ptr()), nullptr};
+  if (weight.scalar_type() == at::kBFloat16) return {DataOf<Bf16>(some), nullptr};
   const Tensor wide = some.to(at::kFloat);
   SplitValues(wide.const_data_ptr<float>(), wide.numel(), upper, lower);
   return {upper, lower};
 }
-
-Bf16* Data(const Tensor& x) { return static_cast<Bf16*>(x.mutable_data_ptr()); }
 
 bool FitsInt(int64_t value) { return value <= INT32_MAX; }
 
@@ -90,13 +88,14 @@ Tensor SplitLinear(const Tensor& given, const Tensor& given_weight, const Tensor
     const int64_t some = std::min(kRows, rows - first);
     const float* in = x.const_data_ptr<float>() + first * width;
     at::parallel_for(0, some, std::max<int64_t>(1, (1 << 15) / width), [&](int64_t begin, int64_t end) {
-      SplitValues(in + begin * width, (end - begin) * width, Data(upper) + begin * width, Data(lower) + begin * width);
+      SplitValues(in + begin * width, (end - begin) * width, MutableDataOf<Bf16>(upper) + begin * width, MutableDataOf<Bf16>(lower) + begin * width);
     });
     at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
       const Tensor own_upper = at::empty({kOuts, width}, at::kBFloat16), own_lower = at::empty_like(own_upper);
       for (int64_t panel = begin; panel < end; ++panel) {
         const int64_t out = panel * kOuts, count = std::min(kOuts, outs - out);
-        SplitProduct({Data(upper), Data(lower)}, some, SplitRows(weight, out, count, Data(own_upper), Data(own_lower)), count, width, bias.defined(),
+        const SplitMatrix panel_rows = SplitRows(weight, out, count, MutableDataOf<Bf16>(own_upper), MutableDataOf<Bf16>(own_lower));
+        SplitProduct({DataOf<Bf16>(upper), DataOf<Bf16>(lower)}, some, panel_rows, count, width, bias.defined(),
                      y.mutable_data_ptr<float>() + first * outs + out, outs);
       }
     });
