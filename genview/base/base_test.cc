@@ -130,6 +130,42 @@ TEST(Files, LeftoversBesideAPlainNameAreSwept) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Files, WhatAnotherIsWritingIsNotSweptNorWrittenTwice) {
+  const Path folder = Path(testing::TempDir()) / "held";
+  std::filesystem::create_directories(folder);
+  {
+    AtomicFile file(folder / "whole.txt");
+    file.Write("all of ");
+    EXPECT_EQ(SweepPartFiles(folder), 0);
+    EXPECT_THROW(AtomicFile(folder / "whole.txt"), Error);
+    file.Write("it");
+    file.Commit();
+    EXPECT_EQ(ReadFile(folder / "whole.txt"), "all of it");
+  }
+  {
+    GrowingFile file(folder / ".aside");
+    file.Append("one");
+    EXPECT_THROW(GrowingFile(folder / ".aside"), Error);
+    file.MoveTo(folder / "grown");
+  }
+  GrowingFile again(folder / ".aside");  // the name is free once the file has another
+  EXPECT_EQ(again.size(), 0u);
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Files, LongNamesOfOneBeginningAreWrittenSideBySide) {
+  const Path folder = Path(testing::TempDir()) / "long";
+  const std::string beginning(240, 'n');
+  AtomicFile one(folder / (beginning + "_1.png")), two(folder / (beginning + "_2.png"));
+  one.Write("one");
+  two.Write("two");
+  one.Commit();
+  two.Commit();
+  EXPECT_EQ(ReadFile(folder / (beginning + "_1.png")), "one");
+  EXPECT_EQ(ReadFile(folder / (beginning + "_2.png")), "two");
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Files, TornLastLineIsCutWhenTheLogIsOpened) {
   const Path path = testing::TempDir() + "log.jsonl";
   WriteFile(path, "one\ntwo\ntor");

@@ -14,6 +14,7 @@
 // or std::string, and nested configs (a table; flag names are joined by "-", so quality.gamma is --quality-gamma).
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <type_traits>

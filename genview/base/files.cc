@@ -4,11 +4,13 @@
 #include <cstring>
 #include <fcntl.h>
 #include <set>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "genview/base/error.h"
+#include "genview/base/hash.h"
 #include "genview/base/text.h"
 
 namespace genview {
@@ -39,6 +41,32 @@ void SyncFolder(const Path& folder) {
   ::close(descriptor);
 }
 
+// Opens or makes the file and holds it against all others, on this machine or another, for as long as the descriptor or a copy of it is
+// open. -1 with EWOULDBLOCK where it is held. A file system without locks is taken as it is.
+int OpenHeld(const Path& path) {
+  while (true) {
+    const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (descriptor < 0) return descriptor;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      ::close(descriptor);
+      errno = EWOULDBLOCK;
+      return -1;
+    }
+    struct stat held {}, there {};
+    if (::fstat(descriptor, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_ino == there.st_ino) return descriptor;
+    ::close(descriptor);  // renamed or removed before it was held
+  }
+}
+
+// Closes it and renames the file, which nobody else holds in between; 0 or why not.
+int CloseAndRename(int descriptor, const Path& from, const Path& to) {
+  const int holder = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  int code = ::close(descriptor) == 0 ? 0 : errno;
+  if (code == 0 && ::rename(from.c_str(), to.c_str()) != 0) code = errno;
+  if (holder >= 0) ::close(holder);
+  return code;
+}
+
 void MakeFolder(const Path& folder) {
   if (folder.empty()) return;
   std::error_code code;
@@ -50,12 +78,12 @@ void MakeFolder(const Path& folder) {
 
 AtomicFile::AtomicFile(Path path) : path_(std::move(path)) {
   MakeFolder(path_.parent_path());
-  // A short digest of the name instead of the name: final names may already be as long as the file system allows.
+  // A digest in place of a long name: final names may already be as long as the file system allows.
   std::string name = path_.filename().string();
-  if (name.size() > 200) name.resize(200);
+  if (name.size() > 200) name = Fingerprint(name);
   aside_ = path_.parent_path() / Format(".{}.{}.part", name, ::getpid());
-  descriptor_ = ::open(aside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) Fail("cannot create the file", path_, errno);
+  descriptor_ = OpenHeld(aside_);
+  if (descriptor_ < 0 || ::ftruncate(descriptor_, 0) != 0) Fail("cannot create the file", path_, errno);
 }
 
 AtomicFile::~AtomicFile() {
@@ -68,13 +96,8 @@ void AtomicFile::Write(std::string_view bytes) { WriteAll(descriptor_, bytes, pa
 
 void AtomicFile::Commit(bool sync) {
   if (sync && ::fsync(descriptor_) != 0) Fail("cannot write to the disk", path_, errno);
-  if (::close(std::exchange(descriptor_, -1)) != 0) {
-    const int code = errno;
-    ::unlink(aside_.c_str());
-    Fail("cannot write", path_, code);
-  }
-  if (::rename(aside_.c_str(), path_.c_str()) != 0) {
-    const int code = errno;
+  const int descriptor = std::exchange(descriptor_, -1);
+  if (const int code = CloseAndRename(descriptor, aside_, path_); code != 0) {
     ::unlink(aside_.c_str());
     Fail("cannot put the file in its place", path_, code);
   }
@@ -118,12 +141,14 @@ int SweepPartFiles(const Path& folder) {
   for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
     const std::string name = it->path().filename().string();
     if (name.size() < 7 || name.front() != '.' || !name.ends_with(".part")) continue;
-    // The process number is in the name: a live process may still be writing.
-    const auto parts = Split(name, '.');
     int64_t pid = 0;
+    const auto parts = Split(name, '.');
     if (parts.size() < 4 || !ParseInt(parts[parts.size() - 2], pid)) continue;
-    const bool alive = pid != ::getpid() && std::filesystem::exists(Format("/proc/{}", pid));
-    if (!alive && pid != ::getpid() && ::unlink(it->path().c_str()) == 0) ++removed;
+    // Who writes it holds it, here or on another machine; a killed process holds nothing.
+    const int descriptor = ::open(it->path().c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) continue;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && ::unlink(it->path().c_str()) == 0) ++removed;
+    ::close(descriptor);
   }
   return removed;
 }
@@ -170,8 +195,12 @@ void LineLog::Sync() {
 
 GrowingFile::GrowingFile(const Path& path) : path_(path) {
   MakeFolder(path.parent_path());
-  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) Fail("cannot open the file", path, errno);
+  descriptor_ = OpenHeld(path);
+  if (descriptor_ >= 0) return;
+  if (errno == EWOULDBLOCK) {
+    throw Error({.what = "another genview is writing this file", .where = path.string(), .next = "wait for it, then give the same command again"});
+  }
+  Fail("cannot open the file", path, errno);
 }
 
 GrowingFile::~GrowingFile() {
@@ -204,8 +233,8 @@ void GrowingFile::Sync() {
 
 void GrowingFile::MoveTo(const Path& path) {
   if (::fsync(descriptor_) != 0) Fail("cannot write to the disk", path, errno);
-  if (::close(std::exchange(descriptor_, -1)) != 0) Fail("cannot write", path, errno);
-  if (::rename(path_.c_str(), path.c_str()) != 0) Fail("cannot put the file in its place", path, errno);
+  const int descriptor = std::exchange(descriptor_, -1);
+  if (const int code = CloseAndRename(descriptor, path_, path); code != 0) Fail("cannot put the file in its place", path, code);
   SyncFolder(path.parent_path());
 }
 

@@ -3,7 +3,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "genview/base/files.h"
 
