@@ -258,7 +258,7 @@ void InspectFile(const Path& path) {
   if (bytes.size() > 8 && bytes[8] == '{' && !LooksLikeText(bytes.substr(0, 8))) return InspectSafetensors(path, bytes);
   if (bytes.starts_with("\x93NUMPY")) return InspectNpy(path, bytes);
   if (bytes.substr(0, 512).substr(std::min<size_t>(bytes.size(), 257)).starts_with("ustar") || Lower(path.extension().string()) == ".tar") return InspectTar(path, bytes);
-  if (bytes.starts_with("\xff\xd8\xff") || bytes.starts_with("\x89PNG") || (bytes.starts_with("RIFF") && bytes.substr(8, 4) == "WEBP")) return InspectPicture(path, bytes);
+  if (!PictureEnding(bytes).empty()) return InspectPicture(path, bytes);
   if (bytes.starts_with("PK")) return InspectTorchFile(path, bytes);
   if (LooksLikeText(bytes)) return InspectText(path, bytes);
   throw Error({.what = Format("a file of {} whose kind is not known", HumanBytes(bytes.size())),

@@ -83,7 +83,7 @@ class ListSource : public FileSource {
   std::string Id(const std::string& path) const {
     const Path clean = Path(path).lexically_normal();
     if (clean.is_absolute()) {
-      const Path inside = clean.lexically_relative(std::filesystem::absolute(folder_).lexically_normal());
+      const Path inside = clean.lexically_relative(std::filesystem::absolute(folder_.empty() ? "." : folder_).lexically_normal());
       if (!inside.empty() && *inside.begin() != "..") return SafeId(inside.string());
     }
     return SafeId(clean.string());

@@ -140,6 +140,17 @@ double EncodeLoader::WaitShare() const { return work_->batches.WaitShare(); }
 
 // ---------------------------------------------------------------------------------------------------------------------
 
+namespace {
+
+const PairLoaderConfig& Checked(const PairLoaderConfig& config) {
+  const BatchShare& share = config.share;
+  GENVIEW_CHECK(config.batch > 0, "a batch holds something");
+  GENVIEW_CHECK(share.first >= 0 && share.first < share.of && share.every > 0, "a share holds something");
+  return config;
+}
+
+}  // namespace
+
 struct PairLoader::Work {
   struct Slots {
     PairBatch batch;
@@ -151,7 +162,7 @@ struct PairLoader::Work {
   Work(std::shared_ptr<const ImageSource> source_in, std::shared_ptr<const GeneratedViews> views_in,
        const PairLoaderConfig& config_in, SkippedLog& skipped_in)
       : source(std::move(source_in)), views(std::move(views_in)), config(config_in), skipped(skipped_in),
-        per_epoch(source->size() / std::max<int64_t>(config.batch, 1)),
+        per_epoch(source->size() / config.batch),
         turns_per_group((config.share.of - config.share.first + config.share.every - 1) / config.share.every),
         turns_per_epoch(per_epoch / config.share.of * turns_per_group) {}
 
@@ -314,12 +325,9 @@ struct PairLoader::Work {
 
 PairLoader::PairLoader(std::shared_ptr<const ImageSource> source, std::shared_ptr<const GeneratedViews> views,
                        const PairLoaderConfig& config, SkippedLog& skipped)
-    : work_(std::make_unique<Work>(std::move(source), std::move(views), config, skipped)) {
-  const BatchShare& share = config.share;
-  GENVIEW_CHECK(config.batch > 0, "a batch holds something");
-  GENVIEW_CHECK(share.first >= 0 && share.first < share.of && share.every > 0, "a share holds something");
+    : work_(std::make_unique<Work>(std::move(source), std::move(views), Checked(config), skipped)) {
   if (work_->turns_per_epoch > 0) return;
-  throw Error({.what = Format("a batch of {} needs more pictures than the {} there are", config.batch * share.of, work_->source->size()),
+  throw Error({.what = Format("a batch of {} needs more pictures than the {} there are", config.batch * config.share.of, work_->source->size()),
                .where = "pretraining images",
                .next = "take a smaller batch or more images"});
 }

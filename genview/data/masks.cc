@@ -15,10 +15,8 @@ std::vector<std::string> MaskNames(const std::vector<std::string>& ids) {
   for (const std::string& id : ids) {
     const Path path(id);
     std::string name = (path.parent_path() / path.stem()).generic_string() + ".png";
-    if (!taken.insert(name).second) {
-      name = id + ".png";
-      taken.insert(name);
-    }
+    if (taken.contains(name)) name = id + ".png";
+    while (!taken.insert(name).second) name += ".png";
     names.push_back(name);
   }
   return names;

@@ -1,13 +1,17 @@
 #include "genview/data/pack.h"
 
 #include <algorithm>
+#include <set>
+#include <unordered_map>
 
+#include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/data/ordered_batches.h"
 #include "genview/data/source.h"
 #include "genview/data/source_parts.h"
 #include "genview/data/tar_writer.h"
+#include "genview/image/image.h"
 
 namespace genview {
 namespace {
@@ -58,29 +62,54 @@ bool Describes(const Path& file, const Json& wanted) {
                .next = "choose another --out, or remove the shards and this file"});
 }
 
+bool HasPictureName(std::string_view id) { return IsPictureName(id.substr(id.rfind('/') + 1)); }  // npos + 1 is 0
+
+// What WebDataset knows the members of one picture by.
+std::string KeyOf(const std::string& id) { return HasPictureName(id) ? id.substr(0, id.rfind('.')) : id; }
+
+// a.png and a.jpg have one class file.
+void CheckClassesFit(const ImageSource& source) {
+  std::unordered_map<std::string, int64_t> first;
+  for (int64_t i = 0; i < source.size(); ++i) {
+    const auto [at, is_new] = first.emplace(KeyOf(source.item(i).id), i);
+    if (is_new || source.item(at->second).label == source.item(i).label) continue;
+    throw Error({.what = "two pictures differ in their ending and their class alone, and would share one class file",
+                 .where = Format("{} and {}", source.item(at->second).path, source.item(i).path),
+                 .next = "rename one of them"});
+  }
+}
+
 struct PackedFile {
-  std::string bytes, reason;  // reason: why it cannot be read
+  std::string name, bytes, reason;  // name: in the shard, with an ending that says what it is; reason: why it is skipped
 };
 
-// The pictures [from, to) as one tar file.
-void WriteShard(const ImageSource& source, int64_t from, int64_t to, const PackConfig& config, const Path& path,
+PackedFile ReadForShard(const ImageSource& source, int64_t i) {
+  Outcome<std::string> bytes = source.ReadBytes(i);
+  if (!bytes) return {.reason = bytes.reason()};
+  PackedFile file{.name = source.item(i).id, .bytes = std::move(*bytes)};
+  if (!HasPictureName(file.name)) {
+    const std::string_view ending = PictureEnding(file.bytes);
+    if (ending.empty()) return {.reason = "not a JPEG, PNG or WebP picture"};
+    file.name += ending;
+  }
+  if (file.name.substr(file.name.rfind('/') + 1).starts_with('.')) return {.reason = "its name begins with a point: readers of shards pass it over"};
+  return file;
+}
+
+// The pictures [from, to) as one tar file; returns how many could be read.
+int64_t WriteShard(const ImageSource& source, int64_t from, int64_t to, const PackConfig& config, const Path& path,
                 SkippedLog& skipped) {
   using Files = std::vector<PackedFile>;
   OrderedBatches<Files> work({.end = to - from, .batch = 16, .threads = ResolveThreads(config.threads)},
                              [](int64_t, int64_t count) { return Files(static_cast<size_t>(count)); },
-                             [&](Files& files, int64_t slot, int64_t position) {
-                               Outcome<std::string> bytes = source.ReadBytes(from + position);
-                               PackedFile& file = files[static_cast<size_t>(slot)];
-                               if (bytes) file.bytes = std::move(*bytes);
-                               else file.reason = bytes.reason();
-                             });
+                             [&](Files& files, int64_t slot, int64_t position) { files[static_cast<size_t>(slot)] = ReadForShard(source, from + position); });
   AtomicFile out(path);
   const auto write = [&](const std::string& name, const std::string& bytes) {
     out.Write(TarHeader(name, bytes.size()));
     out.Write(bytes);
     out.Write(TarPadding(bytes.size()));
   };
-  int64_t i = from;
+  int64_t i = from, written = 0;
   for (Files files; work.Next(files);) {
     for (const PackedFile& file : files) {
       const SourceItem& item = source.item(i++);
@@ -88,27 +117,33 @@ void WriteShard(const ImageSource& source, int64_t from, int64_t to, const PackC
         skipped.Add(item.id, file.reason);
         continue;
       }
-      write(item.id, file.bytes);
-      if (item.label < 0) continue;
-      write(item.id.substr(0, item.id.rfind('.')) + ".cls", source.classes()[static_cast<size_t>(item.label)]);
+      write(file.name, file.bytes);
+      ++written;
+      if (item.label >= 0) write(KeyOf(item.id) + ".cls", source.classes()[static_cast<size_t>(item.label)]);
     }
   }
   out.Write(TarEnd());
   out.Commit();
+  return written;
 }
 
-int64_t PicturesIn(const Path& shard) {
-  try {
-    return OpenShards(shard.string())->size();
-  } catch (const Error&) {
-    return 0;  // a shard whose pictures were all skipped
+// The same of a shard that an earlier call has written. What is not in it was skipped, and is again.
+int64_t ReadShard(const ImageSource& source, int64_t from, int64_t to, const Path& path, SkippedLog& skipped) {
+  const std::vector<std::string> names = PicturesOfShard(path);
+  const std::set<std::string> there(names.begin(), names.end());
+  for (int64_t i = from; there.size() < static_cast<size_t>(to - from) && i < to; ++i) {
+    if (there.contains(source.item(i).id)) continue;
+    const PackedFile file = ReadForShard(source, i);
+    if (!file.reason.empty()) skipped.Add(source.item(i).id, file.reason);
   }
+  return static_cast<int64_t>(there.size());
 }
 
 }  // namespace
 
 PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog& skipped) {
   const auto source = OpenSource(config.images);
+  CheckClassesFit(*source);
   const Target target = PlanTarget(config, source->size());
   const auto shards = static_cast<int64_t>(target.files.size());
   PackSummary summary{.images = 0, .shards = shards, .written = 0, .spec = target.spec};
@@ -126,11 +161,9 @@ PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog&
     const Path file = target.files[static_cast<size_t>(k)];
     const int64_t from = FirstOf(k, shards, source->size()), to = FirstOf(k + 1, shards, source->size());
     std::error_code code;
-    if (!std::filesystem::exists(file, code)) {
-      WriteShard(*source, from, to, config, file, skipped);
-      ++summary.written;
-    }
-    const int64_t pictures = PicturesIn(file);
+    const bool there = std::filesystem::exists(file, code);
+    const int64_t pictures = there ? ReadShard(*source, from, to, file, skipped) : WriteShard(*source, from, to, config, file, skipped);
+    summary.written += there ? 0 : 1;
     summary.images += pictures;
     index["shards"].push_back({{"file", file.filename().string()}, {"images", pictures},
                                {"bytes", std::filesystem::file_size(file)}, {"fingerprint", FingerprintFile(file)}});

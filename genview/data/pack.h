@@ -32,9 +32,11 @@ struct PackSummary {
   std::string spec;          // to be given as IMAGES: the shards with their range in braces
 };
 
-// The pictures' bytes as they are, under their ids, and the class of each in a .cls file (WebDataset). Beside the shards
+// The pictures' bytes as they are, under their ids (with an ending by their contents where the id has none of a picture), and the class of
+// each in a .cls file (WebDataset). Beside the shards
 // lies NAME.json: per shard its pictures, bytes and fingerprint. A call that was cut short is taken up by the next.
-// Files that cannot be read go to `skipped`. Throws Error when other images lie under that name.
+// Files that cannot be read go to `skipped`. Throws Error when other images lie under that name, a shard
+// that is there is damaged, or two pictures would share a class file and have different classes.
 PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog& skipped);
 
 }  // namespace genview

@@ -73,6 +73,44 @@ TEST_F(PackTest, GoesOnFromTheShardsThatAreThere) {
   EXPECT_THROW(Pack("shapes:count=12,size=16,seed=9", "s", 4), Error);
 }
 
+TEST_F(PackTest, PicturesWithoutAnEndingGetOneByTheirContents) {
+  const auto drawn = OpenSource("shapes:count=2,size=16");
+  WriteFile(folder_ / "in/one", *drawn->ReadBytes(0));
+  WriteFile(folder_ / "in/two", "no picture");
+  WriteFile(folder_ / "in/.three.png", *drawn->ReadBytes(1));
+  WriteFile(folder_ / "in/list.txt", "one\ntwo\n.three.png\n");
+  const auto summary = Pack((folder_ / "in/list.txt").string(), "out.tar", 10);
+  EXPECT_EQ(summary.images, 1);
+  EXPECT_EQ(skipped_.count(), 2);
+  const auto packed = OpenSource(summary.spec);
+  ASSERT_EQ(packed->size(), 1);
+  EXPECT_EQ(packed->item(0).id, "one.png");
+  EXPECT_EQ(*packed->ReadBytes(0), *drawn->ReadBytes(0));
+}
+
+TEST_F(PackTest, PicturesOfOneNameAndTwoClassesAreRefused) {
+  WriteFile(folder_ / "list.txt", "a.png\tdog\na.jpg\tcat\n");
+  WriteFile(folder_ / "a.png", "any bytes");
+  WriteFile(folder_ / "a.jpg", "any bytes");
+  EXPECT_THROW(Pack((folder_ / "list.txt").string(), "out", 10), Error);
+  WriteFile(folder_ / "list.txt", "a.png\tdog\na.jpg\tdog\n");
+  EXPECT_EQ(Pack((folder_ / "list.txt").string(), "out", 10).images, 2);
+}
+
+TEST_F(PackTest, DamagedShardIsAnErrorAndSkippedPicturesStaySkipped) {
+  WriteFile(folder_ / "in/a.png", "any bytes");
+  WriteFile(folder_ / "in/c.png", "any bytes");
+  std::filesystem::create_symlink(folder_ / "nowhere", folder_ / "in/b.png");
+  EXPECT_EQ(Pack((folder_ / "in").string(), "s", 2).images, 2);
+  std::filesystem::remove(folder_ / "s.json");
+  SkippedLog again;
+  EXPECT_EQ(PackShards({.images = (folder_ / "in").string(), .out = folder_ / "s", .per_shard = 2}, progress_, again).images, 2);
+  ASSERT_EQ(again.count(), 1);
+  EXPECT_EQ(again.rows()[0].first, "b.png");
+  WriteFile(folder_ / "s-0000.tar", std::string(700, 'x'));
+  EXPECT_THROW(Pack((folder_ / "in").string(), "s", 2), Error);
+}
+
 TEST_F(PackTest, FileThatCannotBeReadIsSkipped) {
   WriteFile(folder_ / "in/a.png", "any bytes");
   std::filesystem::create_symlink(folder_ / "nowhere", folder_ / "in/b.png");

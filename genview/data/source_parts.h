@@ -44,6 +44,9 @@ std::optional<ListLine> ParseListLine(std::string_view line, std::string_view wh
 // The file names of `name-{0000..0127}.tar`; a spec without braces gives itself. Throws UsageError.
 std::vector<std::string> ExpandBraces(const std::string& spec);
 
+// The names of the pictures in a shard, in order, as written. Throws Error where it cannot be read or is damaged.
+std::vector<std::string> PicturesOfShard(const Path& shard);
+
 std::shared_ptr<const ImageSource> OpenFolder(const Path& folder);
 std::shared_ptr<const ImageSource> OpenList(const Path& list);
 std::shared_ptr<const ImageSource> OpenShards(const std::string& spec);

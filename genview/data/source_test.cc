@@ -199,6 +199,16 @@ TEST_F(SourceTest, ListPathsAreRelativeToItsFolderAndAbsoluteOnesInsideItToo) {
   EXPECT_TRUE(absolute->Read(0));
 }
 
+TEST_F(SourceTest, ListInTheWorkingFolderMayNameAbsolutePaths) {
+  PutPng("sub/a.png");
+  Put("list.txt", (folder_ / "sub/a.png").string() + "\n");
+  const Path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder_);
+  const auto source = OpenSource("list.txt");
+  std::filesystem::current_path(before);
+  EXPECT_EQ(Ids(*source), Strings{"sub/a.png"});
+}
+
 TEST_F(SourceTest, ListMistakesNameTheLine) {
   PutPng("a.png");
   const auto blanks = Failure([&] { OpenSource(Put("l.txt", "a.png x\nmy photo.png cat\n").string()); });

@@ -111,6 +111,19 @@ std::vector<std::string> KeysOf(std::string_view name) {
   return keys;
 }
 
+// Members that are pictures; of those of one name the last counts, as in unpacking.
+std::vector<TarMember> PicturesAmong(const std::vector<TarMember>& members) {
+  std::unordered_map<std::string_view, size_t> last;
+  for (size_t i = 0; i < members.size(); ++i) last[members[i].name] = i;
+  std::vector<TarMember> pictures;
+  for (size_t i = 0; i < members.size(); ++i) {
+    const std::string& name = members[i].name;
+    const std::string file = name.substr(name.rfind('/') + 1);  // npos + 1 is 0
+    if (IsPictureName(file) && !file.starts_with('.') && last[name] == i) pictures.push_back(members[i]);
+  }
+  return pictures;
+}
+
 class TarSource : public ImageSource {
  public:
   explicit TarSource(const std::string& spec) {
@@ -173,17 +186,12 @@ class TarSource : public ImageSource {
 
   void AddShard(std::vector<std::string>& class_of_item) {
     const Shard& shard = *shards_.back();
-    std::vector<TarMember> members = shard.Index();
-    std::unordered_map<std::string, size_t> last;  // of members of one name the last counts, as in unpacking
+    const std::vector<TarMember> members = shard.Index();
     std::unordered_map<std::string, std::string> class_of_key;
-    for (size_t i = 0; i < members.size(); ++i) {
-      last[members[i].name] = i;
-      if (members[i].name.ends_with(".cls")) class_of_key[KeysOf(members[i].name)[0]] = ReadClass(shard, members[i]);
+    for (const TarMember& member : members) {
+      if (member.name.ends_with(".cls")) class_of_key[KeysOf(member.name)[0]] = ReadClass(shard, member);
     }
-    for (size_t i = 0; i < members.size(); ++i) {
-      const TarMember& member = members[i];
-      const std::string file = member.name.substr(member.name.rfind('/') + 1);  // npos + 1 is 0
-      if (!IsPictureName(file) || file.starts_with('.') || last[member.name] != i) continue;
+    for (const TarMember& member : PicturesAmong(members)) {
       const std::string id = SafeId(member.name);
       items_.push_back({id, Format("{}#{}", IsUtf8(shard.path()) ? shard.path() : SafeId(shard.path()), id)});
       places_.push_back({shards_.size() - 1, member.offset, member.size});
@@ -231,6 +239,12 @@ class TarSource : public ImageSource {
 };
 
 }  // namespace
+
+std::vector<std::string> PicturesOfShard(const Path& shard) {
+  std::vector<std::string> names;
+  for (TarMember& member : PicturesAmong(Shard(shard.string(), /*keep_open=*/true).Index())) names.push_back(std::move(member.name));
+  return names;
+}
 
 std::shared_ptr<const ImageSource> OpenShards(const std::string& spec) { return std::make_shared<TarSource>(spec); }
 

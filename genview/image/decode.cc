@@ -47,13 +47,21 @@ std::string OtherFormat(std::string_view bytes) {
 }
 
 Outcome<codecs::Decoded> DecodeByContent(std::string_view bytes, int64_t max_pixels) {
-  if (StartsWith(bytes, "\xff\xd8\xff")) return codecs::DecodeJpeg(bytes, max_pixels);
-  if (StartsWith(bytes, "\x89PNG\r\n\x1a\n")) return codecs::DecodePng(bytes, max_pixels);
-  if (StartsWith(bytes, "RIFF") && StartsWith(bytes, "WEBP", 8)) return codecs::DecodeWebp(bytes, max_pixels);
+  const std::string_view ending = PictureEnding(bytes);
+  if (ending == ".jpg") return codecs::DecodeJpeg(bytes, max_pixels);
+  if (ending == ".png") return codecs::DecodePng(bytes, max_pixels);
+  if (ending == ".webp") return codecs::DecodeWebp(bytes, max_pixels);
   return Outcome<codecs::Decoded>::Failed(OtherFormat(bytes));
 }
 
 }  // namespace
+
+std::string_view PictureEnding(std::string_view bytes) {
+  if (StartsWith(bytes, "\xff\xd8\xff")) return ".jpg";
+  if (StartsWith(bytes, "\x89PNG\r\n\x1a\n")) return ".png";
+  if (StartsWith(bytes, "RIFF") && StartsWith(bytes, "WEBP", 8)) return ".webp";
+  return "";
+}
 
 Outcome<Image> DecodeImage(std::string_view bytes, int64_t max_pixels) {
   try {

@@ -37,6 +37,9 @@ struct Box {  // in pixels
   int64_t x = 0, y = 0, width = 0, height = 0;
 };
 
+// What the first bytes say that it is: ".jpg", ".png", ".webp" or "" for anything else.
+std::string_view PictureEnding(std::string_view bytes);
+
 // Decodes by content, not by name. Grayscale, CMYK, palette, 16 bits, alpha (over white), progressive, and the EXIF
 // orientation are all turned into upright RGB. Fails (with a reason for skipped.tsv) on anything damaged, on other
 // formats, and on pictures of more than `max_pixels`; memory stays below 12 bytes a pixel.
