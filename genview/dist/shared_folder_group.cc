@@ -129,7 +129,6 @@ class SharedFolderGroup : public Group {
   Path session_;
   int64_t call_ = 0;
   Clock::time_point checked_;
-  bool over_ = false;
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -172,7 +171,7 @@ void SharedFolderGroup::Beat() {
   for (int64_t count = 0; !stop_; ++count) {
     try {
       WriteFileUnsynced(BeatOf(rank()), Format("{} {}", number_, count));
-    } catch (const Error&) {
+    } catch (const std::exception&) {
       // The folder may be gone at the end; where it stays so, the others give this process up.
     }
     wake_.wait_for(lock, kBeat);
@@ -266,7 +265,6 @@ void SharedFolderGroup::CheckPeers() {
     if (r == rank()) continue;
     const Json failure = JsonOf(Message("failed", r));
     if (failure.empty()) continue;
-    over_ = true;
     throw PeerFailed(r, failure.value("code", 1), /*without_a_word=*/false,
                      {.what = failure.value("what", "it failed"), .where = Format("{}: {}", name(r), failure.value("where", "")), .next = failure.value("next", "")});
   }
@@ -282,7 +280,6 @@ void SharedFolderGroup::CheckPeers() {
     const bool silent = SecondsSince(peer.changed) > place_.silence_seconds;
     // Its last words may have come after they were looked for above.
     if ((!gone && !silent) || !JsonOf(Message("failed", r)).empty() || fs::exists(Message("left", r), code)) continue;
-    over_ = true;
     throw PeerFailed(r, 1, /*without_a_word=*/true,
                      {.what = gone ? Format("{} has ended without a word; it was killed, or ran out of memory", name(r))
                                    : Format("{} has given no sign of life for {:.0f} s", name(r), place_.silence_seconds),
@@ -335,6 +332,7 @@ void SharedFolderGroup::Fail(int code, const ErrorText& text) {
 }
 
 void SharedFolderGroup::Leave() {
+  if (rank() != 0) StopBeating();  // process 0 may remove the folder once it has read the farewell
   try {
     if (rank() != 0) WriteFileUnsynced(Message("left", rank()), "");
     else AwaitFarewell(kFarewellSeconds);

@@ -4,10 +4,13 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <set>
+#include <span>
 
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
@@ -154,6 +157,153 @@ ScoreSummary SummaryFromJson(const Json& json, const std::string& where) {
   return summary;
 }
 
+Scorer OpenScorer(const ScoreConfig& config) {
+  const at::Device device = ChooseDevice(config.run.device);
+  Scorer scorer(config, OpenSource(config.images), Encoder::Open(config.encoder, device, ChooseCompute(config.run.precision, device)));
+  const ForegroundModel model = ReadForegroundModel(config.model);
+  CheckModelFits(model, config.model, scorer.encoder->token_width(), scorer.encoder->fingerprint(), scorer.encoder->name());
+  scorer.component = model.component.to(device);
+  scorer.threshold = model.Threshold(config.model);
+  if (config.masks.empty()) return scorer;
+  std::vector<std::string> ids;
+  for (int64_t i = 0; i < scorer.source->size(); ++i) ids.push_back(scorer.source->item(i).id);
+  scorer.masks = MaskNames(ids);
+  std::filesystem::create_directories(config.masks);  // also where this process has no mask to write
+  return scorer;
+}
+
+// What one process does of the work of all: the same calls in the same order in each.
+class ScoreJob {
+ public:
+  ScoreJob(const ScoreConfig& config, Progress& progress, Group& group)
+      : config_(config), progress_(progress), group_(group), scorer_(OpenScorer(config)), request_(RequestOf(config, scorer_)),
+        files_(config.out, request_), total_(scorer_.source->size()) {}
+
+  bool Plan();                // false: all is there already
+  ScoreSummary Finished();    // of what is there; in process 0
+  void ScoreShare();
+  ScoreSummary Finish();      // process 0 writes the table of all shares; the summary is empty in the others
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr auto kBetweenSyncs = std::chrono::seconds(5);
+
+  // Batches are cut by position. To get those of an undisturbed run, go on where a batch begins.
+  int64_t Aligned(int64_t next) const { return next >= total_ ? total_ : next / batch_ * batch_; }
+  std::string rows_of() const { return request_ + MasksPlace(config_); }
+  void SyncMasks() const;
+
+  const ScoreConfig& config_;
+  Progress& progress_;
+  Group& group_;
+  const Scorer scorer_;
+  const std::string request_;
+  const ScoreFiles files_;
+  const int64_t total_;
+  int64_t batch_ = 0, first_ = 0;        // the first picture that is left
+  std::optional<ScoreJournal> journal_;  // of process 0; alone, it is that of its share, too
+  SkippedLog skipped_;
+  std::vector<ScoredImage> images_;      // of the share
+};
+
+// Process 0 says what is to be done: its machine may have another natural batch than the others'.
+bool ScoreJob::Plan() {
+  Json plan = {{"batch", EncodeBatchSize(*scorer_.encoder, config_.run.batch)}, {"finished", false}, {"first", 0}};
+  if (group_.rank() == 0) {
+    if (const auto summary = files_.Finished(); summary && MasksAreThere(scorer_, *summary)) {
+      plan["finished"] = true;
+    } else {
+      std::vector<Path> masks;
+      for (const std::string& name : scorer_.masks) masks.push_back(config_.masks / name);
+      SweepPartFilesBeside(masks);  // of a killed call
+      journal_.emplace(files_.journal_path(), rows_of(), skipped_);
+      plan["first"] = journal_->next();
+    }
+  }
+  plan = ParseJson(group_.Broadcast(plan.dump()), "plan of process 0");
+  batch_ = plan["batch"].get<int64_t>();
+  first_ = Aligned(plan["first"].get<int64_t>());
+  return plan["finished"] == false;
+}
+
+ScoreSummary ScoreJob::Finished() {
+  if (group_.rank() != 0) return {};
+  if (!config_.lists.empty()) WriteOriginalLists(config_.lists, ReadForegroundTable(config_.out), config_.levels);
+  ScoreSummary summary = SummaryFromJson(*files_.Finished(), files_.summary_path().string());
+  summary.up_to_date = true;
+  return summary;
+}
+
+// What is left is shared; a share has a journal of its own.
+void ScoreJob::ScoreShare() {
+  const bool shared = group_.size() > 1;
+  const Share share = ShareOf(group_, first_, total_, batch_);
+  std::optional<ScoreJournal> part;
+  if (shared) part.emplace(files_.journal_path(share.begin, share.end), rows_of(), skipped_);
+  ScoreJournal& journal = shared ? *part : *journal_;
+  const int64_t begin = std::max(share.begin, Aligned(journal.next()));
+  images_ = journal.images();
+  std::erase_if(images_, [&](const ScoredImage& image) { return image.index >= begin; });
+  std::vector<int64_t> indices(static_cast<size_t>(std::max<int64_t>(0, share.end - begin)));
+  std::iota(indices.begin(), indices.end(), begin);
+  const int64_t shown = shared ? share.begin : 0;  // where the bar begins
+  progress_.Begin("foreground score", share.end - shown, "images");
+
+  const c10::InferenceMode inference;
+  EncodeLoader loader(scorer_.source, indices, scorer_.encoder->preprocess(), batch_, config_.run.threads, skipped_, config_.run.strict);
+  std::vector<ScoredImage> unsaved;
+  // A line of the journal vouches for masks, so they go to the disk first.
+  const auto save = [&] {
+    if (unsaved.empty()) return;
+    SyncMasks();
+    journal.Append(unsaved, (unsaved.back().index / batch_ + 1) * batch_, skipped_);
+    images_.insert(images_.end(), unsaved.begin(), unsaved.end());
+    unsaved.clear();
+  };
+  Clock::time_point saved = Clock::now();
+  for (EncodeBatch batch; loader.Next(batch);) {
+    const std::vector<ScoredImage> rows = scorer_.Score(batch);
+    unsaved.insert(unsaved.end(), rows.begin(), rows.end());
+    if (config_.masks.empty() || Clock::now() - saved > kBetweenSyncs) {
+      save();
+      saved = Clock::now();
+    }
+    progress_.Update(rows.back().index + 1 - shown, loader.WaitShare());
+    progress_.ThrowIfStopped();
+    group_.Check();
+  }
+  save();
+}
+
+void ScoreJob::SyncMasks() const {
+  if (!config_.masks.empty()) SyncFileSystem(config_.masks);
+}
+
+ScoreSummary ScoreJob::Finish() {
+  SyncMasks();
+  const std::vector<std::string> bad = group_.Gather(SkippedToText(skipped_));
+  if (group_.rank() != 0) return {};
+  for (const std::string& one : bad) AddSkipped(one, skipped_);
+  if (group_.size() > 1) {
+    images_ = journal_->images();
+    std::erase_if(images_, [&](const ScoredImage& image) { return image.index >= first_; });
+    for (int64_t r = 0; r < group_.size(); ++r) {
+      SkippedLog ignored;
+      const Share share = ShareOf(r, group_.size(), first_, total_, batch_);
+      const ScoreJournal one(files_.journal_path(share.begin, share.end), rows_of(), ignored);
+      images_.insert(images_.end(), one.images().begin(), one.images().end());
+    }
+  }
+  const std::vector<ForegroundRow> rows = RowsOf(scorer_, images_);
+  const ScoreSummary summary = Summarise(rows, images_, config_.levels, skipped_.count());
+  WriteForegroundTable(config_.out, rows);
+  skipped_.Write(config_.out.parent_path() / "skipped.tsv");
+  if (!config_.lists.empty()) WriteOriginalLists(config_.lists, rows, config_.levels);
+  files_.Finish(SummaryToJson(summary, config_, scorer_));
+  progress_.End(Format("{} images, {} skipped; {:.0f}% foreground on average", summary.images, summary.skipped, 100 * summary.mean_ratio));
+  return summary;
+}
+
 }  // namespace
 
 double Spearman(const std::vector<double>& a, const std::vector<double>& b) {
@@ -185,98 +335,10 @@ ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress, Grou
   if (config.levels.empty()) {
     throw UsageError({.what = "`levels` is empty", .where = "key `levels`", .next = "give at least one noise level"});
   }
-  const at::Device device = ChooseDevice(config.run.device);
-  Scorer scorer(config, OpenSource(config.images),
-                Encoder::Open(config.encoder, device, ChooseCompute(config.run.precision, device)));
-  const ForegroundModel model = ReadForegroundModel(config.model);
-  CheckModelFits(model, config.model, scorer.encoder->token_width(), scorer.encoder->fingerprint(), scorer.encoder->name());
-  scorer.component = model.component.to(device);
-  scorer.threshold = model.Threshold(config.model);
-  const int64_t total = scorer.source->size();
-  if (!config.masks.empty()) {
-    std::vector<std::string> ids;
-    for (int64_t i = 0; i < total; ++i) ids.push_back(scorer.source->item(i).id);
-    scorer.masks = MaskNames(ids);
-    std::filesystem::create_directories(config.masks);  // also where this process has no mask to write
-  }
-
-  const std::string request = RequestOf(config, scorer);
-  const ScoreFiles files(config.out, request);
-  const std::string rows_of = request + MasksPlace(config);
-  // Process 0 says what is to be done: its machine may have another natural batch than the others'.
-  SkippedLog skipped;
-  std::optional<ScoreJournal> journal;
-  Json plan = {{"batch", EncodeBatchSize(*scorer.encoder, config.run.batch)}, {"finished", false}};
-  if (group.rank() == 0) {
-    if (const auto summary_json = files.Finished(); summary_json && MasksAreThere(scorer, *summary_json)) {
-      plan["finished"] = true;
-    } else {
-      std::vector<Path> masks;
-      for (const std::string& name : scorer.masks) masks.push_back(config.masks / name);
-      SweepPartFilesBeside(masks);  // of a killed call
-      journal.emplace(files.journal_path(), rows_of, skipped);
-      plan["first"] = journal->next();
-    }
-  }
-  plan = ParseJson(group.Broadcast(plan.dump()), "plan of process 0");
-  if (plan["finished"] == true) {
-    if (group.rank() != 0) return {};
-    if (!config.lists.empty()) WriteOriginalLists(config.lists, ReadForegroundTable(config.out), config.levels);
-    ScoreSummary summary = SummaryFromJson(*files.Finished(), files.summary_path().string());
-    summary.up_to_date = true;
-    return summary;
-  }
-  const auto batch_size = plan["batch"].get<int64_t>();
-  // Batches are cut by position. To get those of an undisturbed run, go on where a batch begins.
-  const auto aligned = [&](int64_t next) { return next >= total ? total : next / batch_size * batch_size; };
-  const int64_t first = aligned(plan["first"].get<int64_t>());
-  // What is left is shared; a share has a journal of its own. Alone, it is the journal.
-  const auto journal_of = [&](const Share& s, SkippedLog& bad) { return std::make_unique<ScoreJournal>(files.journal_path(s.begin, s.end), rows_of, bad); };
-  const Share share = ShareOf(group, first, total, batch_size);
-  const std::unique_ptr<ScoreJournal> part = group.size() > 1 ? journal_of(share, skipped) : nullptr;
-  ScoreJournal& own = part ? *part : *journal;
-  const int64_t begin = std::max(share.begin, aligned(own.next()));
-  std::vector<ScoredImage> images = own.images();
-  std::erase_if(images, [&](const ScoredImage& image) { return image.index >= begin; });
-  std::vector<int64_t> indices(static_cast<size_t>(std::max<int64_t>(0, share.end - begin)));
-  std::iota(indices.begin(), indices.end(), begin);
-  const int64_t shown = part ? share.begin : 0;  // where the bar begins
-  progress.Begin("foreground score", share.end - shown, "images");
-  {
-    const c10::InferenceMode inference;
-    EncodeLoader loader(scorer.source, indices, scorer.encoder->preprocess(), batch_size, config.run.threads, skipped,
-                        config.run.strict);
-    for (EncodeBatch batch; loader.Next(batch);) {
-      const std::vector<ScoredImage> rows = scorer.Score(batch);
-      own.Append(rows, (rows.back().index / batch_size + 1) * batch_size, skipped);
-      images.insert(images.end(), rows.begin(), rows.end());
-      progress.Update(rows.back().index + 1 - shown, loader.WaitShare());
-      progress.ThrowIfStopped();
-      group.Check();
-    }
-  }
-
-  // Before the table says that all is there. A process without a share has made no mask, nor their folder.
-  if (!config.masks.empty() && std::filesystem::exists(config.masks)) SyncFileSystem(config.masks);
-  const std::vector<std::string> bad = group.Gather(SkippedToText(skipped));
-  if (group.rank() != 0) return {};
-  for (const std::string& one : bad) AddSkipped(one, skipped);
-  if (part) images = journal->images();
-  std::erase_if(images, [&](const ScoredImage& image) { return part && image.index >= first; });
-  for (int64_t r = 0; part && r < group.size(); ++r) {
-    SkippedLog ignored;
-    const auto one = journal_of(ShareOf(r, group.size(), first, total, batch_size), ignored);
-    images.insert(images.end(), one->images().begin(), one->images().end());
-  }
-  const std::vector<ForegroundRow> rows = RowsOf(scorer, images);
-  const ScoreSummary summary = Summarise(rows, images, config.levels, skipped.count());
-  WriteForegroundTable(config.out, rows);
-  skipped.Write(config.out.parent_path() / "skipped.tsv");
-  if (!config.lists.empty()) WriteOriginalLists(config.lists, rows, config.levels);
-  files.Finish(SummaryToJson(summary, config, scorer));
-  progress.End(Format("{} images, {} skipped; {:.0f}% foreground on average", summary.images, summary.skipped,
-                      100 * summary.mean_ratio));
-  return summary;
+  ScoreJob job(config, progress, group);
+  if (!job.Plan()) return job.Finished();
+  job.ScoreShare();
+  return job.Finish();
 }
 
 }  // namespace genview
