@@ -103,7 +103,7 @@ int RunDoctor(const Args& args, Progress&) {
   Print("built with    {}\n", text("compiler"));
   Print("system        {}\n", text("system"));
   Print("processor     {}, {} cores usable\n", text("processor"), machine["cores"].get<int64_t>());
-  Print("instructions  {}{}\n", fmt::join(instructions, " "), ReadCpuFeatures().native_bf16 ? " (bf16 native)" : "");
+  Print("instructions  {}{}\n", fmt::join(instructions, " "), ReadCpuFeatures().amx_bf16 ? " (`--precision auto` is bf16)" : " (`--precision auto` is fp32)");
   Print("threads       {} for arithmetic\n", machine["threads"].get<int64_t>());
   Print("processes     {}\n", CanConnectTensors() ? "share all stages" : "share all stages but pretraining: built without the headers of gloo");
   Print("memory        {} free\n", HumanBytes(FreeMemoryBytes()));

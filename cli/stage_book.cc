@@ -2,36 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
+#include "genview/tensor/device.h"
 
 namespace genview {
 namespace {
 
 constexpr const char* kKnownFiles = ".inputs.json";
-
-// Peak memory since the last call of ResetPeakMemory, where the kernel lets a process reset it; since its start otherwise.
-void ResetPeakMemory() {
-  const int file = ::open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-  if (file < 0) return;
-  (void)!::write(file, "5", 1);
-  ::close(file);
-}
-
-uint64_t PeakMemory() {
-  for (const auto& line : ReadLines("/proc/self/status")) {
-    if (!line.starts_with("VmHWM:")) continue;
-    uint64_t kilobytes = 0;
-    for (const auto& word : Split(line, ' ')) {
-      if (ParseUint(word, kilobytes)) return kilobytes * 1024;
-    }
-  }
-  return 0;
-}
 
 // A state file that a power cut left damaged is no reason to fail: the stage is then taken up again.
 Json ReadState(const Path& file) {
@@ -174,7 +154,7 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
   }
   noted["finished"] = true;
   noted["seconds"] = seconds();
-  noted["peak_memory_bytes"] = PeakMemory();
+  noted["peak_memory_bytes"] = PeakMemoryBytes();
   noted["unit"] = counts.unit;
   noted["asked"] = counts.asked;
   noted["made"] = counts.made;

@@ -57,7 +57,8 @@ bool TokenStore::Whole() const {
   if (!std::filesystem::exists(plan_.file, code)) return false;
   const std::string header = Header();
   const MappedFile file(plan_.file);
-  return file.text().starts_with(header);
+  const auto data = static_cast<uint64_t>(rows() * grid_ * grid_ * plan_.encoder->token_width()) * sizeof(at::Half);
+  return file.size() == header.size() + data && file.text().starts_with(header);
 }
 
 void TokenStore::Prepare(Progress& progress) {

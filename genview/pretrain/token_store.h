@@ -33,7 +33,7 @@ class TokenStore {
   explicit TokenStore(const TokenStorePlan& plan);
   ~TokenStore();
 
-  // A file of other inputs is written anew. Killed at any point, the same call goes on and ends with the same bytes.
+  // A file of other inputs, or one that is damaged, is written anew. Throws Error while another process writes it. Killed at any point, the same call goes on and ends with the same bytes.
   void Prepare(Progress& progress);
   Tensor Read(const std::vector<int64_t>& rows) const;  // after Prepare
   int64_t RowOfView(int64_t row) const;                 // row: of plan.views->rows()

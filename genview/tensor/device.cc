@@ -4,9 +4,11 @@
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -109,10 +111,9 @@ std::optional<uint64_t> NumberIn(const Path& file, std::string_view key) {
   if (!std::filesystem::exists(file, code)) return std::nullopt;
   for (const std::string& line : ReadLines(file)) {
     if (!line.starts_with(key)) continue;
-    for (const std::string& word : Split(line.substr(key.size()), ' ')) {
-      uint64_t value = 0;
-      if (ParseUint(word, value)) return value;
-    }
+    const std::string_view rest = Trim(std::string_view(line).substr(key.size()));
+    uint64_t value = 0;
+    if (ParseUint(rest.substr(0, rest.find(' ')), value)) return value;
   }
   return std::nullopt;
 }
@@ -142,9 +143,17 @@ void ReturnFreedMemory() {
 }
 
 uint64_t PeakMemoryBytes() {
+  if (const auto kilobytes = NumberIn("/proc/self/status", "VmHWM:")) return *kilobytes * 1024;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+void ResetPeakMemory() {
+  const int file = ::open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  (void)!::write(file, "5", 1);
+  ::close(file);
 }
 
 }  // namespace genview

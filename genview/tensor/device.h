@@ -27,7 +27,7 @@ struct EnumNames<Precision> {
 struct CpuFeatures {
   std::string model;                   // "AMD EPYC ..."
   std::vector<std::string> extensions; // of avx2, fma, avx512f, avx512_bf16, amx_bf16, ...
-  bool native_bf16 = false;            // avx512_bf16 or amx_bf16: bf16 multiplies faster than fp32
+  bool native_bf16 = false;            // avx512_bf16 or amx_bf16: multiplies bf16 itself
   bool amx_bf16 = false;               // many times faster
   int64_t cores = 1;                   // that this process may use
 };
@@ -39,7 +39,7 @@ bool OpenCuda(std::string* reason = nullptr);
 // kAuto: the GPU when there is one. Throws UsageError when CUDA is asked for and cannot be had.
 at::Device ChooseDevice(DeviceChoice choice);
 
-// The dtype for matrix products and convolutions. kAuto: bf16 where it is native, fp32 otherwise; fp16 only on a GPU.
+// The dtype for matrix products and convolutions. kAuto: bf16 on a GPU or with AMX, fp32 otherwise; fp16 only on a GPU.
 at::ScalarType ChooseCompute(Precision precision, at::Device device);
 
 // While alive, matrix products and convolutions run in `compute` (autocast); kFloat leaves everything as it is.
@@ -56,7 +56,8 @@ class ComputeScope {
   at::ScalarType previous_type_ = at::kFloat;
 };
 
-uint64_t PeakMemoryBytes();  // of this process so far
+uint64_t PeakMemoryBytes();  // of this process since ResetPeakMemory, or since its start
+void ResetPeakMemory();      // where the kernel lets a process do it
 // What could be taken now without anything being swapped out or killed: of the machine and, where it has one, of the
 // container's limit; of a GPU what its driver says. 0: unknown.
 uint64_t FreeMemoryBytes(at::Device device = at::kCPU);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <vector>
 
 namespace genview {
 namespace {
@@ -24,6 +25,17 @@ TEST(CpuFeatures, AreReadOffTheProcessor) {
 TEST(Device, SaysHowMuchMemoryIsFree) {
   EXPECT_GT(FreeMemoryBytes(), uint64_t{1} << 20);
   ReturnFreedMemory();
+}
+
+TEST(Device, PeakMemoryIsThatSinceTheLastReset) {
+  const auto touch = [] { return std::vector<char>(size_t{256} << 20, 1).size(); };
+  touch();
+  const uint64_t before = PeakMemoryBytes();
+  EXPECT_GT(before, uint64_t{256} << 20);
+  ResetPeakMemory();
+  if (PeakMemoryBytes() >= before) GTEST_SKIP() << "the kernel does not let a process reset its peak";
+  touch();
+  EXPECT_GT(PeakMemoryBytes(), uint64_t{256} << 20);
 }
 
 }  // namespace
