@@ -6,9 +6,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 peers=${PEERS:-.deps/peers/bin/python}
-if [ ! -x "$peers" ]; then
+if [ -z "${PEERS:-}" ] && ! cmp -s bench/requirements.txt .deps/peers.stamp; then
   echo "installing the peers into .deps/peers (5 GB)" >&2
   python3 -m venv .deps/peers
-  .deps/peers/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+  "$peers" -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+  cp bench/requirements.txt .deps/peers.stamp
 fi
 exec "$peers" "bench/${1:-bench}.py" "${@:2}"

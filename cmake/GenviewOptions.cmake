@@ -2,7 +2,6 @@
 option(GENVIEW_PROGRAM "build the genview program" ${PROJECT_IS_TOP_LEVEL})
 option(GENVIEW_TESTS "build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(GENVIEW_FUZZERS "build the fuzzers (libFuzzer with clang, a replay main otherwise)" OFF)
-option(GENVIEW_BENCHMARKS "build the micro benchmarks" OFF)
 option(GENVIEW_WERROR "warnings are errors" OFF)
 set(GENVIEW_SANITIZE "" CACHE STRING "sanitizers, for example address,undefined or thread")
 

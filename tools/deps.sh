@@ -63,7 +63,10 @@ if command -v dpkg-query >/dev/null; then
   fi
 fi
 
+need_pip() { python3 -m pip --version >/dev/null 2>&1 || fail "python3 has no pip" "this machine" "apt-get install -y python3-pip"; }
+
 if [ "${fetch_toml:-}" = yes ]; then
+  need_pip
   echo "fetching toml++ into .deps/"
   rm -rf .deps/tomlplusplus.part
   mkdir -p .deps/tomlplusplus.part
@@ -81,10 +84,10 @@ if [ -n "${TORCH_ROOT:-}" ]; then
   exit 0
 fi
 stamp=.deps/libtorch.stamp
-if ! cmp -s cmake/libtorch.txt "$stamp"; then
-  python3 -m pip --version >/dev/null 2>&1 || fail "python3 has no pip" "this machine" "apt-get install -y python3-pip"
+if ! cmp -s cmake/libtorch.txt "$stamp" || [ ! -f "$torch_root/lib/libtorch_cpu.so" ]; then
+  need_pip
   echo "fetching LibTorch (530 MB) into .deps/"
-  rm -rf .deps/libtorch .deps/libtorch.part
+  rm -rf "$stamp" .deps/libtorch .deps/libtorch.part
   mkdir -p .deps
   # Explicit platform and Python version: the same wheel, and so the same hash, on every machine.
   platforms=""
