@@ -41,7 +41,6 @@ int RunDatasetPack(const Args& args, Progress& progress) {
   const auto config = ParseFields<PackConfig>(args);
   SkippedLog skipped;
   const PackSummary done = PackShards(config, progress, skipped);
-  skipped.Write(config.out.parent_path() / "skipped.tsv");
   Print("{}: {} images in {} shards ({} skipped)\n", done.spec, done.images, done.shards, skipped.count());
   return kOk;
 }

@@ -54,7 +54,7 @@ struct ViewsSection {
 };
 template <class Visit>
 void VisitFields(ViewsSection& c, Visit&& visit) {
-  VisitShown(c.config, {"images", "out", "ratios", "noise", "dump", "run"}, visit);
+  VisitShown(c.config, {"images", "out", "ratios", "noise", "dump", "forget", "run"}, visit);
 }
 
 struct GeneratorSection {

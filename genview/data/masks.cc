@@ -31,11 +31,9 @@ Outcome<GrayImage> DecodeMask(std::string_view bytes) {
 }
 
 std::shared_ptr<const MaskFolder> MaskFolder::Open(const Path& folder, const ImageSource& images) {
-  std::vector<std::string> ids;
-  for (int64_t i = 0; i < images.size(); ++i) ids.push_back(images.item(i).id);
   std::shared_ptr<MaskFolder> masks(new MaskFolder);
   masks->folder_ = folder;
-  masks->names_ = MaskNames(ids);
+  masks->names_ = MaskNames(IdsOf(images));
   std::string all;
   bool any = false;
   for (std::string& name : masks->names_) {

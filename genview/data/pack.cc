@@ -26,6 +26,9 @@ struct Target {
 Target PlanTarget(const PackConfig& config, int64_t images) {
   Target target;
   const std::string out = config.out.string();
+  if (!config.out.has_filename()) {
+    throw UsageError({.what = "shards need a name", .where = Format("--out {}", out), .next = Format("say how they are called: {}train", out)});
+  }
   std::string stem = out;
   if (out.find('{') != std::string::npos || out.ends_with(".tar")) {
     target.files = ExpandBraces(out);
@@ -80,10 +83,10 @@ void CheckClassesFit(const ImageSource& source) {
 }
 
 struct PackedFile {
-  std::string name, bytes, reason;  // name: in the shard, with an ending that says what it is; reason: why it is skipped
+  std::string name{}, bytes{}, reason{};  // name: in the shard, with an ending that says what it is; reason: why it is skipped
 };
 
-PackedFile ReadForShard(const ImageSource& source, int64_t i) {
+PackedFile ReadForShard(const ImageSource& source, int64_t i, bool check) {
   Outcome<std::string> bytes = source.ReadBytes(i);
   if (!bytes) return {.reason = bytes.reason()};
   PackedFile file{.name = source.item(i).id, .bytes = std::move(*bytes)};
@@ -93,7 +96,15 @@ PackedFile ReadForShard(const ImageSource& source, int64_t i) {
     file.name += ending;
   }
   if (file.name.substr(file.name.rfind('/') + 1).starts_with('.')) return {.reason = "its name begins with a point: readers of shards pass it over"};
-  return file;
+  if (!check) return file;
+  const Outcome<Image> image = DecodeImage(file.bytes);
+  return image ? file : PackedFile{.reason = image.reason()};
+}
+
+void Skip(const SourceItem& item, const std::string& reason, const PackConfig& config, SkippedLog& skipped) {
+  skipped.Add(item.id, reason);
+  if (!config.strict) return;
+  throw Error({.what = Format("a picture cannot be read: {}", reason), .where = item.path, .next = "mend or remove it; without --strict it is skipped"});
 }
 
 // The pictures [from, to) as one tar file; returns how many could be read.
@@ -102,7 +113,7 @@ int64_t WriteShard(const ImageSource& source, int64_t from, int64_t to, const Pa
   using Files = std::vector<PackedFile>;
   OrderedBatches<Files> work({.end = to - from, .batch = 16, .threads = ResolveThreads(config.threads)},
                              [](int64_t, int64_t count) { return Files(static_cast<size_t>(count)); },
-                             [&](Files& files, int64_t slot, int64_t position) { files[static_cast<size_t>(slot)] = ReadForShard(source, from + position); });
+                             [&](Files& files, int64_t slot, int64_t position) { files[static_cast<size_t>(slot)] = ReadForShard(source, from + position, config.check); });
   AtomicFile out(path);
   const auto write = [&](const std::string& name, const std::string& bytes) {
     out.Write(TarHeader(name, bytes.size()));
@@ -110,16 +121,18 @@ int64_t WriteShard(const ImageSource& source, int64_t from, int64_t to, const Pa
     out.Write(TarPadding(bytes.size()));
   };
   int64_t i = from, written = 0;
+  std::string last;  // a.jpg and a.png, which follow each other, have one class file
   for (Files files; work.Next(files);) {
     for (const PackedFile& file : files) {
       const SourceItem& item = source.item(i++);
       if (!file.reason.empty()) {
-        skipped.Add(item.id, file.reason);
+        Skip(item, file.reason, config, skipped);
         continue;
       }
       write(file.name, file.bytes);
       ++written;
-      if (item.label >= 0) write(KeyOf(item.id) + ".cls", source.classes()[static_cast<size_t>(item.label)]);
+      const std::string key = KeyOf(item.id);
+      if (item.label >= 0 && std::exchange(last, key) != key) write(key + ".cls", source.classes()[static_cast<size_t>(item.label)]);
     }
   }
   out.Write(TarEnd());
@@ -128,13 +141,13 @@ int64_t WriteShard(const ImageSource& source, int64_t from, int64_t to, const Pa
 }
 
 // The same of a shard that an earlier call has written. What is not in it was skipped, and is again.
-int64_t ReadShard(const ImageSource& source, int64_t from, int64_t to, const Path& path, SkippedLog& skipped) {
+int64_t ReadShard(const ImageSource& source, int64_t from, int64_t to, const PackConfig& config, const Path& path, SkippedLog& skipped) {
   const std::vector<std::string> names = PicturesOfShard(path);
   const std::set<std::string> there(names.begin(), names.end());
   for (int64_t i = from; there.size() < static_cast<size_t>(to - from) && i < to; ++i) {
     if (there.contains(source.item(i).id)) continue;
-    const PackedFile file = ReadForShard(source, i);
-    if (!file.reason.empty()) skipped.Add(source.item(i).id, file.reason);
+    const PackedFile file = ReadForShard(source, i, config.check);
+    if (!file.reason.empty()) Skip(source.item(i), file.reason, config, skipped);
   }
   return static_cast<int64_t>(there.size());
 }
@@ -162,7 +175,7 @@ PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog&
     const int64_t from = FirstOf(k, shards, source->size()), to = FirstOf(k + 1, shards, source->size());
     std::error_code code;
     const bool there = std::filesystem::exists(file, code);
-    const int64_t pictures = there ? ReadShard(*source, from, to, file, skipped) : WriteShard(*source, from, to, config, file, skipped);
+    const int64_t pictures = there ? ReadShard(*source, from, to, config, file, skipped) : WriteShard(*source, from, to, config, file, skipped);
     summary.written += there ? 0 : 1;
     summary.images += pictures;
     index["shards"].push_back({{"file", file.filename().string()}, {"images", pictures},
@@ -170,6 +183,7 @@ PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog&
     progress.Update(to);
     progress.ThrowIfStopped();
   }
+  skipped.WriteShared(target.index.parent_path() / "skipped.tsv", IdsOf(*source));
   WriteJson(target.index, index);
   std::error_code code;
   std::filesystem::remove(target.begun, code);

@@ -22,6 +22,8 @@ class PackTest : public ::testing::Test {
     return PackShards({.images = images, .out = folder_ / out, .per_shard = per_shard, .threads = threads}, progress_, skipped_);
   }
 
+  static std::string Drawn() { return *OpenSource("shapes:count=1,size=16")->ReadBytes(0); }
+
   Path folder_;
   Progress progress_;
   SkippedLog skipped_;
@@ -90,16 +92,19 @@ TEST_F(PackTest, PicturesWithoutAnEndingGetOneByTheirContents) {
 
 TEST_F(PackTest, PicturesOfOneNameAndTwoClassesAreRefused) {
   WriteFile(folder_ / "list.txt", "a.png\tdog\na.jpg\tcat\n");
-  WriteFile(folder_ / "a.png", "any bytes");
-  WriteFile(folder_ / "a.jpg", "any bytes");
+  WriteFile(folder_ / "a.png", Drawn());
+  WriteFile(folder_ / "a.jpg", Drawn());
   EXPECT_THROW(Pack((folder_ / "list.txt").string(), "out", 10), Error);
   WriteFile(folder_ / "list.txt", "a.png\tdog\na.jpg\tdog\n");
   EXPECT_EQ(Pack((folder_ / "list.txt").string(), "out", 10).images, 2);
+  const std::string shard = ReadFile(folder_ / "out-0000.tar");
+  EXPECT_EQ(shard.find("a.cls"), shard.rfind("a.cls")) << "one class file for both";
+  EXPECT_THROW(Pack((folder_ / "list.txt").string(), "folder/", 10), UsageError);
 }
 
 TEST_F(PackTest, DamagedShardIsAnErrorAndSkippedPicturesStaySkipped) {
-  WriteFile(folder_ / "in/a.png", "any bytes");
-  WriteFile(folder_ / "in/c.png", "any bytes");
+  WriteFile(folder_ / "in/a.png", Drawn());
+  WriteFile(folder_ / "in/c.png", Drawn());
   std::filesystem::create_symlink(folder_ / "nowhere", folder_ / "in/b.png");
   EXPECT_EQ(Pack((folder_ / "in").string(), "s", 2).images, 2);
   std::filesystem::remove(folder_ / "s.json");
@@ -112,12 +117,17 @@ TEST_F(PackTest, DamagedShardIsAnErrorAndSkippedPicturesStaySkipped) {
 }
 
 TEST_F(PackTest, FileThatCannotBeReadIsSkipped) {
-  WriteFile(folder_ / "in/a.png", "any bytes");
+  WriteFile(folder_ / "in/a.png", Drawn());
+  WriteFile(folder_ / "in/c.png", "no picture");
   std::filesystem::create_symlink(folder_ / "nowhere", folder_ / "in/b.png");
-  const auto summary = Pack((folder_ / "in").string(), "out.tar", 10);
-  EXPECT_EQ(summary.images, 1);
-  ASSERT_EQ(skipped_.count(), 1);
+  const std::string in = (folder_ / "in").string();
+  EXPECT_EQ(Pack(in, "out.tar", 10).images, 1);
+  ASSERT_EQ(skipped_.count(), 2);
   EXPECT_EQ(skipped_.rows()[0].first, "b.png");
+  EXPECT_EQ(ReadLines(folder_ / "skipped.tsv").size(), 3u);
+  SkippedLog some;
+  EXPECT_EQ(PackShards({.images = in, .out = folder_ / "as-they-are.tar", .check = false}, progress_, some).images, 2);
+  EXPECT_THROW(PackShards({.images = in, .out = folder_ / "strict.tar", .strict = true}, progress_, some), Error);
 }
 
 }  // namespace

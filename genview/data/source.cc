@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <map>
 #include <optional>
+#include <set>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <unordered_map>
 
+#include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/data/source_parts.h"
@@ -122,6 +124,25 @@ std::string Nearby(const Path& path) {
 }
 
 }  // namespace
+
+std::vector<std::string> IdsOf(const ImageSource& source) {
+  std::vector<std::string> ids;
+  for (int64_t i = 0; i < source.size(); ++i) ids.push_back(source.item(i).id);
+  return ids;
+}
+
+void RefuseToOverwrite(const ImageSource& source, const std::vector<Path>& files) {
+  std::set<std::pair<dev_t, ino_t>> there;
+  struct ::stat status {};
+  for (const Path& file : files) {
+    if (::stat(file.c_str(), &status) == 0) there.emplace(status.st_dev, status.st_ino);
+  }
+  for (int64_t i = 0; !there.empty() && i < source.size(); ++i) {
+    const Path picture = source.item(i).path;
+    if (::stat(picture.c_str(), &status) != 0 || !there.contains({status.st_dev, status.st_ino})) continue;
+    throw UsageError({.what = "one of the pictures themselves would be overwritten", .where = picture.string(), .next = "give a folder that holds none of them"});
+  }
+}
 
 std::shared_ptr<const ImageSource> OpenSource(const std::string& spec) {
   if (spec.empty()) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "genview/base/error.h"
+#include "genview/base/files.h"
 #include "genview/image/image.h"
 
 namespace genview {
@@ -57,6 +58,11 @@ class ImageSource {
 //   subset:count=5000,seed=0,of=SPEC   drawn from another source, from every class in proportion
 // Pictures are .jpg .jpeg .png .webp files in any case; others are passed over. Throws Error when nothing is there.
 std::shared_ptr<const ImageSource> OpenSource(const std::string& spec);
+
+std::vector<std::string> IdsOf(const ImageSource& source);
+
+// Throws UsageError when one of `files`, which are to be written, is one of the source's pictures.
+void RefuseToOverwrite(const ImageSource& source, const std::vector<Path>& files);
 
 // Where SPEC begins in `subset:...,of=SPEC`; npos for any other spec.
 inline constexpr std::string_view kSubset = "subset:";

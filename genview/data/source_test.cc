@@ -182,6 +182,20 @@ TEST_F(SourceTest, ListTakesTabsBlanksAndClasses) {
   EXPECT_EQ(source->Read(1)->pixels[0], 2);
 }
 
+TEST_F(SourceTest, ListMayBeginWithAByteOrderMark) {
+  PutPng("a.png");
+  EXPECT_EQ(Ids(*OpenSource(Put("list.txt", "\xef\xbb\xbf" "a.png dog\n").string())), Strings{"a.png"});
+}
+
+TEST_F(SourceTest, ItsOwnPicturesAreNotOverwritten) {
+  PutPng("in/a.png");
+  const auto source = OpenSource((folder_ / "in").string());
+  EXPECT_THROW(RefuseToOverwrite(*source, {folder_ / "in/a.png"}), UsageError);
+  std::filesystem::create_directory_symlink(folder_ / "in", folder_ / "also");
+  EXPECT_THROW(RefuseToOverwrite(*source, {folder_ / "also/a.png"}), UsageError);
+  RefuseToOverwrite(*source, {folder_ / "in/b.png", folder_ / "out/a.png"});
+}
+
 TEST_F(SourceTest, ListOfRatiosHasNoClasses) {
   PutPng("a.png");
   PutPng("b.png");

@@ -165,9 +165,7 @@ Scorer OpenScorer(const ScoreConfig& config) {
   scorer.component = model.component.to(device);
   scorer.threshold = model.Threshold(config.model);
   if (config.masks.empty()) return scorer;
-  std::vector<std::string> ids;
-  for (int64_t i = 0; i < scorer.source->size(); ++i) ids.push_back(scorer.source->item(i).id);
-  scorer.masks = MaskNames(ids);
+  scorer.masks = MaskNames(IdsOf(*scorer.source));
   std::filesystem::create_directories(config.masks);  // also where this process has no mask to write
   return scorer;
 }
@@ -215,6 +213,7 @@ bool ScoreJob::Plan() {
     } else {
       std::vector<Path> masks;
       for (const std::string& name : scorer_.masks) masks.push_back(config_.masks / name);
+      RefuseToOverwrite(*scorer_.source, masks);
       SweepPartFilesBeside(masks);  // of a killed call
       journal_.emplace(files_.journal_path(), rows_of(), skipped_);
       plan["first"] = journal_->next();
@@ -230,6 +229,11 @@ ScoreSummary ScoreJob::Finished() {
   if (group_.rank() != 0) return {};
   if (!config_.lists.empty()) WriteOriginalLists(config_.lists, ReadForegroundTable(config_.out), config_.levels);
   ScoreSummary summary = SummaryFromJson(*files_.Finished(), files_.summary_path().string());
+  if (config_.run.strict && summary.skipped > 0) {
+    throw Error({.what = Format("{} pictures of this table could not be read", summary.skipped),
+                 .where = (config_.out.parent_path() / "skipped.tsv").string(),
+                 .next = "mend or remove them; without --strict they are left out"});
+  }
   summary.up_to_date = true;
   return summary;
 }
@@ -264,7 +268,7 @@ void ScoreJob::ScoreShare() {
   for (EncodeBatch batch; loader.Next(batch);) {
     const std::vector<ScoredImage> rows = scorer_.Score(batch);
     unsaved.insert(unsaved.end(), rows.begin(), rows.end());
-    if (config_.masks.empty() || Clock::now() - saved > kBetweenSyncs) {
+    if (config_.masks.empty() || progress_.Stopped() || Clock::now() - saved > kBetweenSyncs) {
       save();
       saved = Clock::now();
     }
@@ -297,7 +301,7 @@ ScoreSummary ScoreJob::Finish() {
   const std::vector<ForegroundRow> rows = RowsOf(scorer_, images_);
   const ScoreSummary summary = Summarise(rows, images_, config_.levels, skipped_.count());
   WriteForegroundTable(config_.out, rows);
-  skipped_.Write(config_.out.parent_path() / "skipped.tsv");
+  skipped_.WriteShared(config_.out.parent_path() / "skipped.tsv", IdsOf(*scorer_.source));
   if (!config_.lists.empty()) WriteOriginalLists(config_.lists, rows, config_.levels);
   files_.Finish(SummaryToJson(summary, config_, scorer_));
   progress_.End(Format("{} images, {} skipped; {:.0f}% foreground on average", summary.images, summary.skipped, 100 * summary.mean_ratio));

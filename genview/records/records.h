@@ -64,6 +64,8 @@ class SkippedLog {
   int64_t count() const;
   std::vector<std::pair<std::string, std::string>> rows() const;  // sorted by id, each id once
   void Write(const Path& path) const;  // header `id\treason`; when empty no file, and an old one goes
+  // The same in a folder that other commands write to: rows of pictures that this one has not looked at stay.
+  void WriteShared(const Path& path, const std::vector<std::string>& looked_at) const;
 
  private:
   struct Shared;

@@ -188,6 +188,20 @@ TEST_F(Records, SkippedRowsAreSortedAndSingle) {
   EXPECT_EQ(lines[50], "image-49\treason 0");
 }
 
+TEST_F(Records, SkippedRowsOfCommandsInOneFolderStandSideBySide) {
+  const Path file = folder_ / "skipped.tsv";
+  SkippedLog one, two;
+  one.Add("a.png", "empty");
+  two.Add("b.png", "cut off");
+  one.WriteShared(file, {"a.png"});
+  two.WriteShared(file, {"b.png", "c.png"});
+  EXPECT_EQ(ReadLines(file), (std::vector<std::string>{"id\treason", "a.png\tempty", "b.png\tcut off"}));
+  SkippedLog().WriteShared(file, {"a.png"});  // it has been mended
+  EXPECT_EQ(ReadLines(file), (std::vector<std::string>{"id\treason", "b.png\tcut off"}));
+  SkippedLog().WriteShared(file, {"b.png"});
+  EXPECT_FALSE(std::filesystem::exists(file));
+}
+
 TEST_F(Records, NothingSkippedLeavesNoFile) {
   WriteFile(folder_ / "skipped.tsv", "id\treason\nold\told\n");
   SkippedLog().Write(folder_ / "skipped.tsv");

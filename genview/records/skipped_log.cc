@@ -29,16 +29,39 @@ std::vector<std::pair<std::string, std::string>> SkippedLog::rows() const {
   return {shared_->rows.begin(), shared_->rows.end()};
 }
 
-void SkippedLog::Write(const Path& path) const {
-  const auto all = rows();
-  if (all.empty()) {
+namespace {
+
+constexpr std::string_view kHeader = "id\treason";
+
+void WriteRows(const Path& path, const std::map<std::string, std::string>& rows) {
+  if (rows.empty()) {
     std::error_code code;
     std::filesystem::remove(path, code);
     return;
   }
-  std::string text = "id\treason\n";
-  for (const auto& [id, reason] : all) text += Format("{}\t{}\n", TsvField(id), TsvField(reason));
+  std::string text = Format("{}\n", kHeader);
+  for (const auto& [id, reason] : rows) text += Format("{}\t{}\n", id, reason);
   WriteFile(path, text);
+}
+
+}  // namespace
+
+void SkippedLog::Write(const Path& path) const {
+  std::map<std::string, std::string> fields;
+  for (const auto& [id, reason] : rows()) fields.emplace(TsvField(id), TsvField(reason));
+  WriteRows(path, fields);
+}
+
+void SkippedLog::WriteShared(const Path& path, const std::vector<std::string>& looked_at) const {
+  std::map<std::string, std::string> fields;
+  std::error_code code;
+  for (const std::string& line : std::filesystem::exists(path, code) ? ReadLines(path) : std::vector<std::string>{}) {
+    const size_t tab = line.find('\t');
+    if (line != kHeader && tab != std::string::npos) fields.emplace(line.substr(0, tab), line.substr(tab + 1));
+  }
+  for (const std::string& id : looked_at) fields.erase(TsvField(id));
+  for (const auto& [id, reason] : rows()) fields.insert_or_assign(TsvField(id), TsvField(reason));
+  WriteRows(path, fields);
 }
 
 std::string SkippedToText(const SkippedLog& log) {

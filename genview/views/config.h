@@ -57,6 +57,7 @@ struct ViewsConfig {
   std::string negative_prompt;
   Path noise, dump;
   bool deterministic = false;
+  bool forget = false;
   RunOptions run;
 };
 
@@ -85,6 +86,7 @@ void VisitFields(ViewsConfig& c, Visit&& visit) {
   visit("noise", c.noise, Any{}, "file with latents [N,4,h,w] and embedding_noise [N,D] in place of the seed's");
   visit("dump", c.dump, Any{}, "file for the tensors in between");
   visit("deterministic", c.deterministic, Any{}, "each view by itself, so that its bytes depend neither on the batch nor on the order; small ones take several times as long");
+  visit("forget", c.forget, Any{}, "drop views of the folder that are not asked for, which else end the command");
   visit("run", c.run, Section{}, "");
 }
 

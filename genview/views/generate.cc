@@ -99,7 +99,8 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   CheckPrompts();
   std::vector<ViewRow> wanted = WantedRows();
   if (group_.rank() == 0) {
-    folder_.emplace(config_.out, Settings(tiles_), std::move(wanted), /*redo=*/dump_.has_value(), config_.per_shard);
+    folder_.emplace(config_.out, Settings(tiles_), std::move(wanted), /*redo=*/dump_.has_value(), config_.per_shard, config_.forget);
+    if (folder_->replaced() > 0 && !dump_) progress_.Warn(Format("{} views that were there are made again or dropped", folder_->replaced()));
     WriteJson(config_.out / "request.json", request);
   }
   group_.Broadcast("");  // the folder is as it should be

@@ -25,6 +25,7 @@ Json ViewsRequest(const ViewsConfig& config) {
   if (config.curve == 0) json.erase("curve");  // as before there was one
   if (!config.deterministic) json.erase("deterministic");
   json.erase("keep");
+  json.erase("forget");
   for (const char* member : {"threads", "device", "strict"}) json["run"].erase(member);
   for (const char* member : kPaths) json[member] = SeenFrom(json[member].get<std::string>(), config.out);
   return json;

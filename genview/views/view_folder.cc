@@ -1,5 +1,6 @@
 #include "genview/views/view_folder.h"
 
+#include <algorithm>
 #include <set>
 
 #include "genview/base/hash.h"
@@ -88,13 +89,16 @@ static void RemoveShards(const Path& folder) {
   for (const Path& shard : shards) fs::remove(shard, code);
 }
 
-ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard)
+ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard, bool forget)
     : ViewFolder(folder, std::move(wanted), 0, per_shard) {
   std::vector<Path> files{folder_ / "settings.json"};
   for (const ViewRow& row : rows_) files.push_back(folder_ / row.file);
   SweepPartFilesBeside(files);
   // The old rows go before the new settings come: whatever happens between, no row stands under settings it was not made with.
   const Path file = folder_ / "settings.json";
+  if (!fs::exists(file)) RefuseForeignFiles();
+  const std::vector<ViewRow> there = RowsThere();
+  if (!forget) RefuseToForget(there);
   std::vector<Tables> others = TablesOfOthers();
   if (!fs::exists(file) || ReadFile(file) != settings.dump(2) + "\n") {
     std::error_code code;
@@ -110,6 +114,45 @@ ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<Vie
   std::error_code code;
   for (const Tables& tables : others) fs::remove(tables.manifest, code), fs::remove(tables.lost, code);
   log_ = std::make_unique<LineLog>(TablesOf(0).manifest);
+  replaced_ = std::max<int64_t>(0, std::ssize(there) - count_);
+  if (replaced_ == 0) return;
+  std::set<std::string> names;
+  for (const ViewRow& row : rows_) names.insert(row.file);
+  for (const ViewRow& row : there) {
+    if (row.shard.empty() && !names.contains(row.file)) fs::remove(folder_ / row.file, code);  // it has no row any more
+  }
+}
+
+// Of all views that are there, asked for or not.
+std::vector<ViewRow> ViewFolder::RowsThere() const {
+  std::unordered_map<std::string, ViewRow> rows;
+  std::vector<Tables> all = TablesOfOthers();
+  all.insert(all.begin(), TablesOf(0));
+  for (const Tables& tables : all) {
+    for (ViewRow& row : fs::exists(tables.manifest) ? ReadViewTable(tables.manifest) : std::vector<ViewRow>{}) rows.insert_or_assign(PlaceKey(row), std::move(row));
+  }
+  std::vector<ViewRow> result;
+  for (auto& [key, row] : rows) result.push_back(std::move(row));
+  return result;
+}
+
+void ViewFolder::RefuseToForget(const std::vector<ViewRow>& there) const {
+  const auto unasked = std::count_if(there.begin(), there.end(), [&](const ViewRow& row) { return !places_.contains(PlaceKey(row)); });
+  if (unasked == 0) return;
+  throw UsageError({.what = Format("the folder holds {} views that are not asked for now and would be forgotten", unasked),
+                    .where = TablesOf(0).manifest.string(),
+                    .next = "ask for them, too, give another --out, or --forget to drop them"});
+}
+
+// A folder that holds no views so far may hold somebody's pictures.
+void ViewFolder::RefuseForeignFiles() const {
+  for (size_t view = 0; view < rows_.size(); ++view) {
+    for (const Path& file : {folder_ / rows_[view].file, folder_ / ShardOf(view)}) {
+      std::error_code code;
+      if (!fs::is_regular_file(file, code)) continue;
+      throw UsageError({.what = "a file that is no view of this program would be overwritten", .where = file.string(), .next = "give an --out of its own"});
+    }
+  }
 }
 
 ViewFolder::Tables ViewFolder::TablesOf(int64_t rank) const {

@@ -35,7 +35,9 @@ class ViewFolder {
  public:
   // Rows that are there, agree with `wanted` and have their file are kept, if the folder was made with the same `settings`
   // (everything a picture depends on that no row names); all others are dropped. `redo`: nothing is kept.
-  ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard = 0);
+  // Throws UsageError where a file that is no view would be overwritten, or, but with `forget`, where there are views that nobody asks for.
+  ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard = 0, bool forget = true);
+  int64_t replaced() const { return replaced_; }              // views that were there and are to be made anew
   // The same folder in process `rank` of several, once process 0 has opened it as above. Its rows go into files of its own,
   // which process 0 takes over at the end, or when the same command is run again.
   ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank, int64_t per_shard = 0);
@@ -57,6 +59,9 @@ class ViewFolder {
   struct Tables {
     Path manifest, lost;
   };
+  std::vector<ViewRow> RowsThere() const;
+  void RefuseForeignFiles() const;
+  void RefuseToForget(const std::vector<ViewRow>& there) const;
   Tables TablesOf(int64_t rank) const;
   std::vector<Tables> TablesOfOthers() const;
   bool TakeRows(const Tables& tables, bool redo);  // true when some were of no use
@@ -75,7 +80,7 @@ class ViewFolder {
   std::vector<bool> done_;
   std::unordered_map<std::string, size_t> places_;  // by id and index
   std::unordered_map<std::string, Members> members_;  // by shard
-  int64_t count_ = 0, rank_ = 0, per_shard_ = 0;
+  int64_t count_ = 0, rank_ = 0, per_shard_ = 0, replaced_ = 0;
   std::unique_ptr<LineLog> log_, lost_log_;
 };
 

@@ -123,6 +123,28 @@ TEST_F(Views, ADamagedFolderIsMendedToTheSameBytes) {
   }
 }
 
+TEST_F(Views, PicturesOfSomebodyAreNotOverwritten) {
+  WriteFile(folder_ / "out/arrow/000000.png", "a photograph");
+  const std::string file = ViewFileNames(*OpenSource(Config().images), 1)[0];
+  WriteFile(folder_ / "out" / file, "a photograph");
+  EXPECT_THROW(GenerateViews(Config(), quiet_), UsageError);
+  EXPECT_EQ(ReadFile(folder_ / "out" / file), "a photograph");
+}
+
+TEST_F(Views, AreForgottenOnlyWhenThatIsAskedFor) {
+  ViewsConfig c = Config();
+  c.per_image = 2;
+  GenerateViews(c, quiet_);
+  const auto both = Files(folder_ / "out");
+  c.per_image = 1;
+  EXPECT_THROW(GenerateViews(c, quiet_), UsageError);
+  EXPECT_EQ(Files(folder_ / "out"), both);
+  c.forget = true;
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 0);
+  EXPECT_EQ(ReadViewTable(folder_ / "out/manifest.jsonl").size(), 5u);
+  for (const auto& [name, bytes] : Files(folder_ / "out")) EXPECT_FALSE(name.ends_with("_1.png")) << name;
+}
+
 TEST_F(Views, OtherSettingsAreMadeAnew) {
   ViewsConfig c = Config();
   GenerateViews(c, quiet_);
