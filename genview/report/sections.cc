@@ -17,16 +17,6 @@ constexpr size_t kGalleryColumns = 10, kPairsShown = 4, kLeftOutShown = 20, kLev
 std::string Signed(double value) { return value < 0 ? Format("−{:.1f}", -value) : Format("+{:.1f}", value); }
 std::string Percent(double value) { return Format("{:.1f}", value); }
 
-std::string Grouped(int64_t number) {
-  const std::string digits = Format("{}", number);
-  std::string result;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && digits[i - 1] != '-' && (digits.size() - i) % 3 == 0) result += ',';
-    result += digits[i];
-  }
-  return result;
-}
-
 std::string Quoted(const std::string& name) { return Format("“{}”", name); }
 
 // One row of the table: an arm of a run, with its scores.
