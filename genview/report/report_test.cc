@@ -121,6 +121,27 @@ TEST(Report, TablesWhatPairsWeigh) {
   EXPECT_EQ(page().find("What pairs weigh"), std::string::npos);
 }
 
+// Each pair once, and no empty half.
+TEST(Report, PairsAreSharedByBothHalves) {
+  const Path run = MakeRun("report_pairs", 50, 55);
+  const auto page = [&](int count) {
+    Json pairs = Json::array();
+    for (int k = 0; k < count; ++k) pairs.push_back({{"id", Format("p{}", k)}, {"weight", 3.0 - k}});
+    WriteJson(run / "gallery/gallery.json", {{"arm", "genview"}, {"pairs", pairs}});
+    WriteReport({run}, run / "report.html");
+    return ReadFile(run / "report.html");
+  };
+  const auto times = [](const std::string& text, const std::string& part) {
+    int count = 0;
+    for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+    return count;
+  };
+  EXPECT_EQ(times(page(3), "times the mean weight"), 3);
+  EXPECT_EQ(times(page(20), "times the mean weight"), 8);
+  EXPECT_EQ(times(page(1), "times the mean weight"), 1);
+  EXPECT_EQ(times(page(1), "Lowest weight"), 0);
+}
+
 TEST(Report, SeveralRunsShareOneTable) {
   const Path one = MakeRun("report_one", 50, 55), two = MakeRun("report_two", 51, 52);
   const Path out = Path(testing::TempDir()) / "report_both.html";

@@ -319,20 +319,19 @@ void WriteLikeness(Html& html, const RunRecord& run) {
 void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf) {
   const auto& pairs = run.pairs;
   if (pairs.empty()) return;
-  const size_t shown = std::min(kPairsShown, (pairs.size() + 1) / 2);
+  const size_t highest = std::min(kPairsShown, (pairs.size() + 1) / 2), lowest = std::min(highest, pairs.size() - highest);
   html.Open("section");
   Heading(html, "Pairs and their quality",
           Format("Pairs of {} that count most and least in the loss: foregrounds that agree on backgrounds that differ weigh more. Below "
                  "each view is where the quality model sees foreground.", Quoted(run.pairs_arm)));
-  for (const bool best : {true, false}) {
-    html.Line("h3", best ? "Highest weight" : "Lowest weight");
-    html.Open("div", {{"class", "pairs"}});
-    for (size_t i = 0; i < shown && shown <= pairs.size(); ++i) {
-      if (!best && shown + i >= pairs.size() && pairs.size() < 2 * shown) break;
-      WritePair(html, best ? pairs[i] : pairs[pairs.size() - 1 - i], shelf);
-    }
+  const auto write = [&](const char* title, size_t count, auto&& nth) {
+    if (count == 0) return;
+    html.Line("h3", title).Open("div", {{"class", "pairs"}});
+    for (size_t i = 0; i < count; ++i) WritePair(html, nth(i), shelf);
     html.Close();
-  }
+  };
+  write("Highest weight", highest, [&](size_t i) -> const PairRow& { return pairs[i]; });
+  write("Lowest weight", lowest, [&](size_t i) -> const PairRow& { return pairs[pairs.size() - 1 - i]; });
   html.Close();
 }
 
