@@ -224,6 +224,20 @@ TEST_F(PretrainTest, OtherSettingsBeginAnewAndLoseNothing) {
   EXPECT_EQ(aside, 1);
 }
 
+TEST_F(PretrainTest, AnotherMachineIsNoReasonToBeginAgain) {
+  Until stops(4), goes_on, silent;
+  EXPECT_THROW(Pretrain(Config("run"), stops), Interrupted);
+  PretrainConfig config = Config("run");
+  config.run.device = DeviceChoice::kCpu;
+  config.run.batch = 7;
+  config.run.threads = 1;
+  config.run.strict = true;
+  Pretrain(config, goes_on);
+  EXPECT_TRUE(goes_on.warnings.empty()) << goes_on.warnings[0];
+  Pretrain(Config("whole"), silent);
+  ExpectSameRun("whole", "run");
+}
+
 TEST_F(PretrainTest, AccumulationMakesTheSameNumberOfSteps) {
   PretrainConfig config = Config("run", MethodKind::kSimSiam);
   config.accumulate = 2;
