@@ -114,6 +114,28 @@ TEST(Plan, ArmsMayNotChangeWhatTheyShare) {
   EXPECT_THROW(MakePlan(ReadRecipeFile<Recipe>(Write("name.toml", "name = \"../x\"\n")), {}), UsageError);
 }
 
+// `genview run` and `genview pretrain` train the same.
+TEST(Plan, APretrainingHasAllThatTheRunMakesForIt) {
+  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(Write("whole.toml",
+      "seeds = [3, 4]\nforeground.encoder = \"tower\"\ndata.train = \"pictures\"\n"
+      "[[arms]]\nname = \"plain\"\n"
+      "[[arms]]\nname = \"box\"\nset = { pretrain.crop.draw = \"box\", pretrain.pair.source = \"generated\", pretrain.quality.enabled = true }\n"
+      "[[arms]]\nname = \"own\"\nset = { pretrain.quality = { enabled = true, encoder = \"arm:plain\", features = \"cached\" } }\n")),
+      {.out = "run", .run = Json::object()});
+  const PretrainConfig box = PretrainConfigOf(plan, plan.arms[1], 4), own = PretrainConfigOf(plan, plan.arms[2], 3);
+  EXPECT_EQ(box.data, "pictures");
+  EXPECT_EQ(box.out, "run/box/seed-4/pretrain");
+  EXPECT_EQ(box.run.seed, 4u);
+  EXPECT_EQ(box.pair.views, "run/views");
+  EXPECT_EQ(box.crop.masks, "run/foreground/masks");
+  EXPECT_EQ(box.quality.encoder, "tower");
+  EXPECT_EQ(box.quality.foreground, "run/foreground/model.safetensors");
+  EXPECT_EQ(own.quality.encoder, "run/plain/seed-3/pretrain/encoder.safetensors");
+  EXPECT_TRUE(own.quality.foreground.starts_with("run/foreground/quality-")) << own.quality.foreground;
+  EXPECT_TRUE(own.quality.cache.starts_with("run/foreground/tokens-")) << own.quality.cache;
+  EXPECT_EQ(PretrainConfigOf(plan, plan.arms[0], 3).pair.views, "");
+}
+
 TEST(Plan, ATableOfFewLabelsAsksForItsScore) {
   const auto eval_of = [](const std::string& text) { return MakePlan(ReadRecipeFile<Recipe>(Write("scores.toml", text)), {}).arms[0].recipe.eval; };
   const EvalSection none = eval_of("[eval.knn]\nk = 3\n");

@@ -5,7 +5,9 @@
 #include <set>
 
 #include "genview/base/error.h"
+#include "genview/base/hash.h"
 #include "genview/models/backbone.h"
+#include "genview/report/scores.h"
 
 namespace genview {
 namespace {
@@ -135,6 +137,46 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
   for (const ArmPlan& arm : plan.arms) CheckValues(arm, recipe_name);
   NameViews(plan);
   return plan;
+}
+
+const ArmPlan* EncoderArm(const RunPlan& plan, const std::string& text) {
+  if (!text.starts_with(kArmEncoder)) return nullptr;
+  const std::string name = text.substr(std::string_view(kArmEncoder).size());
+  std::vector<std::string> names;
+  for (const ArmPlan& arm : plan.arms) {
+    if (arm.name == name) return &arm;
+    names.push_back(arm.name);
+  }
+  throw UsageError({.what = Format("there is no arm `{}` to take the encoder of", name),
+                    .where = Format("recipe, `{}`", text),
+                    .next = SuggestName(name, names)});
+}
+
+Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) { return SeedFolder(plan.folder, arm.name, plan.seeds, seed); }
+
+Path QualityModelFile(const RunPlan& plan, const std::string& encoder) {
+  const bool own = encoder != plan.recipe.foreground.encoder;
+  return plan.folder / "foreground" / (own ? Format("quality-{}.safetensors", Fingerprint(encoder).substr(0, 8)) : "model.safetensors");
+}
+
+PretrainConfig PretrainConfigOf(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) {
+  PretrainConfig config = arm.recipe.pretrain.config;
+  config.data = plan.recipe.data.train;
+  config.out = (ArmFolder(plan, arm, seed) / "pretrain").string();
+  config.run = plan.recipe.run;
+  config.run.seed = seed;
+  if (!arm.views.empty()) config.pair.views = (plan.folder / arm.views).string();
+  if (config.crop.rule.draw != CropDraw::kAnywhere && config.crop.masks.empty()) config.crop.masks = (plan.folder / "foreground" / "masks").string();
+  if (!config.quality.enabled) return config;
+  const std::string encoder = config.quality.encoder.empty() ? plan.recipe.foreground.encoder : config.quality.encoder;
+  if (config.quality.foreground.empty()) config.quality.foreground = QualityModelFile(plan, encoder).string();
+  if (config.quality.features == QualityFeatures::kCached && config.quality.cache.empty()) {  // for all arms and seeds of these pictures
+    const std::string of = Format("{} {} {} {}", encoder, config.quality.grid, EnumName(config.pair.source), arm.views);
+    config.quality.cache = (plan.folder / "foreground" / Format("tokens-{}.safetensors", Fingerprint(of).substr(0, 8))).string();
+  }
+  const ArmPlan* of = EncoderArm(plan, encoder);
+  config.quality.encoder = of != nullptr ? (ArmFolder(plan, *of, plan.seeds.front()) / "pretrain" / "encoder.safetensors").string() : encoder;
+  return config;
 }
 
 std::string PlanToToml(const RunPlan& plan) {

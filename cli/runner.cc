@@ -6,7 +6,6 @@
 #include "cli/gallery.h"
 #include "cli/tasks.h"
 #include "genview/base/error.h"
-#include "genview/base/hash.h"
 #include "genview/data/source.h"
 #include "genview/dist/tensor_group.h"
 #include "genview/report/report.h"
@@ -43,10 +42,6 @@ bool Runner::Allowed(std::string_view stage) const {
   return only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end();
 }
 
-Path Runner::ArmFolder(const ArmPlan& arm, uint64_t seed) const {
-  return SeedFolder(plan_.folder, arm.name, plan_.seeds, seed);
-}
-
 std::string Runner::StageName(std::string_view stage, const ArmPlan& arm, uint64_t seed) const {
   return plan_.seeds.size() > 1 ? Format("{} {} seed {}", stage, arm.name, seed) : Format("{} {}", stage, arm.name);
 }
@@ -65,16 +60,8 @@ std::string Runner::DataFingerprint(const std::string& source) {
 
 Path Runner::Encoder(const std::string& text) {
   if (text.empty()) Missing("foreground.encoder", "name an encoder folder or checkpoint, or arm:NAME for one that this run trains");
-  if (!text.starts_with(kArmEncoder)) return text;
-  const std::string name = text.substr(std::string_view(kArmEncoder).size());
-  for (const ArmPlan& arm : plan_.arms) {
-    if (arm.name == name) return Pretrained(arm, plan_.seeds.front());
-  }
-  std::vector<std::string> names;
-  for (const ArmPlan& arm : plan_.arms) names.push_back(arm.name);
-  throw UsageError({.what = Format("there is no arm `{}` to take the encoder of", name),
-                    .where = Format("recipe, `{}`", text),
-                    .next = SuggestName(name, names)});
+  const ArmPlan* arm = EncoderArm(plan_, text);
+  return arm != nullptr ? Pretrained(*arm, plan_.seeds.front()) : Path(text);
 }
 
 Path Runner::ForegroundModel() {
@@ -98,7 +85,7 @@ Path Runner::ForegroundModel() {
 
 Path Runner::QualityModel(const ArmPlan& arm, const std::string& encoder) {
   if (encoder == plan_.recipe.foreground.encoder) return ForegroundModel();
-  const Path out = plan_.folder / "foreground" / Format("quality-{}.safetensors", Fingerprint(encoder).substr(0, 8));
+  const Path out = QualityModelFile(plan_, encoder);
   if (!made_.try_emplace(out.string(), out).second) return out;
   FitConfig config = plan_.recipe.foreground.fit;
   config.images = plan_.recipe.data.train;
@@ -181,30 +168,22 @@ Path Runner::Views(const ArmPlan& arm) {
 }
 
 PretrainConfig Runner::PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<std::string, std::string>& inputs) {
-  PretrainConfig config = arm.recipe.pretrain.config;
-  config.data = plan_.recipe.data.train;
-  config.out = (ArmFolder(arm, seed) / "pretrain").string();
-  config.run = WithSeed(plan_.recipe.run, seed);
+  const PretrainConfig config = PretrainConfigOf(plan_, arm, seed), &own = arm.recipe.pretrain.config;
   inputs["data"] = DataFingerprint(config.data);
   if (config.pair.source != PairSource::kAugment) {
-    if (config.pair.views.empty()) config.pair.views = Views(arm).string();
+    if (!arm.views.empty()) (void)Views(arm);
     const Path views = config.pair.views;
     inputs["views"] = book_.FingerprintOf(std::filesystem::is_directory(views) ? views / "manifest.jsonl" : views);
   }
   if (config.crop.rule.draw != CropDraw::kAnywhere) {
-    if (config.crop.masks.empty()) config.crop.masks = (Ratios().parent_path() / "masks").string();
+    if (own.crop.masks.empty()) (void)Ratios();
     inputs["masks"] = book_.FingerprintOf(config.crop.masks);
   }
   if (!config.init.empty()) inputs["init"] = book_.FingerprintOf(config.init);
   if (config.quality.enabled) {
-    const std::string encoder = config.quality.encoder.empty() ? plan_.recipe.foreground.encoder : config.quality.encoder;
-    if (config.quality.foreground.empty()) config.quality.foreground = QualityModel(arm, encoder).string();
-    if (config.quality.features == QualityFeatures::kCached && config.quality.cache.empty()) {  // for all arms and seeds of these pictures
-      const std::string of = Format("{} {} {} {}", encoder, config.quality.grid, EnumName(config.pair.source), arm.views);
-      config.quality.cache = (plan_.folder / "foreground" / Format("tokens-{}.safetensors", Fingerprint(of).substr(0, 8))).string();
-    }
-    config.quality.encoder = Encoder(encoder).string();
-    inputs["quality encoder"] = book_.FingerprintOf(config.quality.encoder);
+    const std::string encoder = own.quality.encoder.empty() ? plan_.recipe.foreground.encoder : own.quality.encoder;
+    if (own.quality.foreground.empty()) (void)QualityModel(arm, encoder);
+    inputs["quality encoder"] = book_.FingerprintOf(Encoder(encoder));
     inputs["quality model"] = book_.FingerprintOf(config.quality.foreground);
   }
   return config;
@@ -212,7 +191,7 @@ PretrainConfig Runner::PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<st
 
 Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
   const std::string name = StageName("pretrain", arm, seed);
-  const Path out = ArmFolder(arm, seed) / "pretrain" / "encoder.safetensors";
+  const Path out = ArmFolder(plan_, arm, seed) / "pretrain" / "encoder.safetensors";
   if (const auto known = made_.find(name); known != made_.end()) return known->second;
   if (!making_.insert(name).second) {
     throw UsageError({.what = Format("arm `{}` would need its own encoder to be trained", arm.name),
@@ -241,7 +220,7 @@ bool Runner::SharesPretraining(const ArmPlan& arm) const {
 void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
   const DataSection& data = plan_.recipe.data;
   if (data.test.empty()) return;
-  const Path checkpoint = Pretrained(arm, seed), folder = ArmFolder(arm, seed) / "eval", cache = plan_.folder / "state" / "features";
+  const Path checkpoint = Pretrained(arm, seed), folder = ArmFolder(plan_, arm, seed) / "eval", cache = plan_.folder / "state" / "features";
   const auto make = [&](const std::string& kind, const auto& part, auto&& evaluate) {
     const Path out = folder / Format("{}.json", kind);
     if (!part.enabled) return;

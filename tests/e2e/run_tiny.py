@@ -9,7 +9,7 @@ import sys
 import tempfile
 import unittest
 
-from run_folder import differences, genview, snapshot, times
+from run_folder import contents, differences, genview, snapshot, times
 
 GENVIEW = ""
 RECIPE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny.toml")
@@ -121,6 +121,16 @@ class RunTiny(unittest.TestCase):
         changed = {line.split(": ")[1] for line in differences(before, after)}
         self.assertEqual(changed, {"recipe.toml", "results.json", "baseline/eval/knn.json", "genview/eval/knn.json"})
         self.assertIn("config.k 5 -> 3", done.stderr.replace("settings.", "config."))
+
+    def test_pretrain_alone_is_that_of_the_run(self):
+        place = os.path.join(self.folder, "place")
+        os.makedirs(place)
+        tower = os.path.join(os.path.dirname(RECIPE), "../golden/diffusion/pipeline_ddim/image_encoder")
+        words = ["--set", "seeds=[3, 4]", "--set", f"pretrain.quality.encoder={tower}", "--set", "pretrain.crop.draw=box"]
+        genview(GENVIEW, "run", RECIPE, *words, "--only", "foreground,views,pretrain", cwd=place)
+        genview(GENVIEW, "pretrain", RECIPE, *words, "--arm", "genview", "--out", "again", cwd=place)
+        for name in ("encoder.safetensors", "summary.json"):
+            self.assertEqual(contents(os.path.join(place, "again", name)), contents(os.path.join(place, "runs/tiny/genview/seed-3/pretrain", name)), name)
 
     def test_only_and_wrong_recipes(self):
         fresh = os.path.join(self.folder, "fresh")
