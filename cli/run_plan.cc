@@ -14,8 +14,8 @@ namespace {
 
 // Keys whose values are files or folders that are read.
 constexpr const char* kSources[] = {"data.train", "data.test", "foreground.encoder", "foreground.component", "views.generator",
-                                    "generator.images", "generator.encoder", "pretrain.pair.views", "pretrain.crop.masks", "pretrain.quality.encoder",
-                                    "pretrain.quality.foreground"};
+                                    "generator.images", "generator.encoder", "pretrain.init", "pretrain.pair.views", "pretrain.crop.masks",
+                                    "pretrain.quality.encoder", "pretrain.quality.foreground", "eval.finetune.list"};
 
 Json* Find(Json& values, std::string_view dotted) {
   Json* place = &values;
@@ -43,7 +43,7 @@ void CheckArm(const Arm& arm, const Path& file) {
 }
 
 // What a stage would refuse when it comes to it, said before the first one begins.
-void CheckValues(const ArmPlan& arm, const std::string& file) {
+void CheckValues(const RunPlan& plan, const ArmPlan& arm, const std::string& file) {
   CheckBackboneName(arm.recipe.pretrain.config.backbone, Format("{}, arm `{}`, key `pretrain.backbone`", file, arm.name));
   const auto check = [&](const char* key, bool empty) {
     if (empty) throw UsageError({.what = Format("`{}` is empty", key), .where = Format("{}, arm `{}`", file, arm.name), .next = "give at least one value"});
@@ -51,6 +51,15 @@ void CheckValues(const ArmPlan& arm, const std::string& file) {
   check("views.levels", arm.recipe.views.config.levels.empty());
   check("eval.linear.lrs", arm.recipe.eval.linear.enabled && arm.recipe.eval.linear.config.lrs.empty());
   check("eval.fewshot.shots", arm.recipe.eval.fewshot.enabled && arm.recipe.eval.fewshot.config.shots.empty());
+  // An encoder may still come from a recipe that extends this one, the precision from the command.
+  PretrainConfig config = PretrainConfigOf(plan, arm, plan.seeds.front());
+  if (config.quality.encoder.empty()) config.quality.encoder = "any";
+  config.run.precision = Precision::kAuto;
+  try {
+    (void)Resolved(config);
+  } catch (const UsageError& error) {
+    throw UsageError({.what = error.text().what, .where = Format("{}, arm `{}`, {}", file, arm.name, error.text().where), .next = error.text().next});
+  }
 }
 
 bool UsesRunViews(const Recipe& recipe) {
@@ -134,8 +143,8 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
     AskForScores(arm.set);
     plan.arms.push_back({arm.name, arm.set, RecipeOf<Recipe>(WithSet(values, arm.set)), ""});
   }
-  for (const ArmPlan& arm : plan.arms) CheckValues(arm, recipe_name);
   NameViews(plan);
+  for (const ArmPlan& arm : plan.arms) CheckValues(plan, arm, recipe_name);
   return plan;
 }
 

@@ -21,6 +21,10 @@ constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kVi
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
 }
 
+[[noreturn]] void NoEncoder() {
+  Missing("foreground.encoder", "name an encoder folder or checkpoint, or arm:NAME for one that this run trains");
+}
+
 // A key that came later says nothing at its default: views made before stay.
 Json SettingsOfViews(const ViewsSection& views) {
   Json json = FieldsToJson(views);
@@ -59,7 +63,7 @@ std::string Runner::DataFingerprint(const std::string& source) {
 }
 
 Path Runner::Encoder(const std::string& text) {
-  if (text.empty()) Missing("foreground.encoder", "name an encoder folder or checkpoint, or arm:NAME for one that this run trains");
+  if (text.empty()) NoEncoder();
   const ArmPlan* arm = EncoderArm(plan_, text);
   return arm != nullptr ? Pretrained(*arm, plan_.seeds.front()) : Path(text);
 }
@@ -318,7 +322,23 @@ static void SweepRunFolder(const Path& folder) {
   }
 }
 
+// What would stop an arm after those before it have been trained.
+void Runner::CheckArms() const {
+  if (!Allowed("pretrain")) return;
+  for (const ArmPlan& arm : plan_.arms) {
+    const PretrainConfig& own = arm.recipe.pretrain.config;
+    const bool takes_ratios = (!arm.views.empty() && arm.recipe.views.config.policy == NoisePolicy::kAdaptive) ||
+                              (own.crop.rule.draw != CropDraw::kAnywhere && own.crop.masks.empty());
+    const bool weighs = own.quality.enabled && own.quality.encoder.empty();
+    const std::string& encoder = plan_.recipe.foreground.encoder;
+    if ((takes_ratios || weighs) && encoder.empty()) NoEncoder();
+    (void)EncoderArm(plan_, encoder);
+    (void)Resolved(PretrainConfigOf(plan_, arm, plan_.seeds.front()));
+  }
+}
+
 void Runner::Go() {
+  CheckArms();
   SweepRunFolder(plan_.folder);
   WriteFile(plan_.folder / "recipe.toml", PlanToToml(plan_));
   WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));

@@ -45,6 +45,7 @@ class Runner {
   std::string StageName(std::string_view stage, const ArmPlan& arm, uint64_t seed) const;
   Json Settings(Json settings, const RunOptions& run) const;
   bool Allowed(std::string_view stage) const;
+  void CheckArms() const;
   bool SharesPretraining(const ArmPlan& arm) const;
 
   RunPlan plan_;
