@@ -355,7 +355,9 @@ void Runner::Go() {
   if (Allowed("foreground") && !only_.empty()) (void)Ratios();
   for (const ArmPlan& arm : plan_.arms) {
     if (!only_.empty() && !Allowed("pretrain") && !Allowed("eval")) {
-      if (!arm.views.empty() && (Allowed("views") || Allowed("generator"))) (void)Views(arm);
+      if (arm.views.empty()) continue;
+      if (Allowed("views")) (void)Views(arm);
+      else if (Allowed("generator")) (void)Generator(arm.recipe.views.config.generator.string());
       continue;
     }
     for (const uint64_t seed : plan_.seeds) {

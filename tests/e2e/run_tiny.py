@@ -122,6 +122,38 @@ class RunTiny(unittest.TestCase):
         self.assertEqual(changed, {"recipe.toml", "results.json", "baseline/eval/knn.json", "genview/eval/knn.json"})
         self.assertIn("config.k 5 -> 3", done.stderr.replace("settings.", "config."))
 
+    def test_every_stage_can_be_made_alone(self):
+        recipe = os.path.join(self.folder, "alone.toml")
+        training = "training = { steps = 2, shards = 1, batch = 8, warmup = 1, save_every = 2, log_every = 1 }"
+        with open(recipe, "w", encoding="utf-8") as file:
+            file.write(f"""extends = "{RECIPE}"
+[views]
+generator = "train"
+[generator]
+encoder = "{os.path.join(os.path.dirname(RECIPE), '../golden/diffusion/pipeline_ddim/image_encoder')}"
+size = 16
+cache = 16
+[generator.autoencoder]
+channels = [8, 8]
+groups = 4
+{training}
+[generator.denoiser]
+channels = [8, 16]
+groups = 4
+head_width = 4
+{training}
+""")
+        run = os.path.join(self.folder, "alone")
+        made = {"generator": "generator/model_index.json", "foreground": "foreground/ratios.tsv", "views": "views/manifest.jsonl",
+                "pretrain": "genview/pretrain/encoder.safetensors", "eval": "genview/eval/knn.json", "gallery": "gallery/gallery.json",
+                "report": "report.html"}
+        for stage, name in made.items():
+            if stage == "report":
+                os.remove(os.path.join(run, name))
+            self.assertFalse(os.path.exists(os.path.join(run, name)), name)
+            genview(GENVIEW, "run", recipe, "--out", run, "--only", stage)
+            self.assertTrue(os.path.exists(os.path.join(run, name)), name)
+
     def test_pretrain_alone_is_that_of_the_run(self):
         place = os.path.join(self.folder, "place")
         os.makedirs(place)
