@@ -32,6 +32,9 @@ Json SettingsOfViews(const ViewsSection& views) {
   return json;
 }
 
+// skipped.tsv of that folder is the score's, of all pictures.
+Path SkippedOfFit(const Path& model) { return model.parent_path() / Format("{}-skipped.tsv", model.stem().string()); }
+
 RunOptions WithSeed(RunOptions run, uint64_t seed) {
   run.seed = seed;
   return run;
@@ -75,6 +78,7 @@ Path Runner::ForegroundModel() {
   config.images = plan_.recipe.data.train;
   config.encoder = Encoder(plan_.recipe.foreground.encoder);
   config.out = out;
+  config.skipped = SkippedOfFit(out);
   config.run = plan_.recipe.run;
   std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}};
   if (!config.component.empty()) inputs["component"] = book_.FingerprintOf(config.component);
@@ -96,6 +100,7 @@ Path Runner::QualityModel(const ArmPlan& arm, const std::string& encoder) {
   config.encoder = Encoder(encoder);
   config.component.clear();
   config.out = out;
+  config.skipped = SkippedOfFit(out);
   config.run = plan_.recipe.run;
   Json settings = FieldsToJson(plan_.recipe.foreground);
   settings.erase("component");

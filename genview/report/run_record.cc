@@ -189,7 +189,8 @@ RunRecord ReadRun(const Path& folder) {
   if (run.name.empty()) run.name = std::filesystem::weakly_canonical(folder).filename().string();
   if (IsFile(folder / "environment.json")) run.environment = ReadJson(folder / "environment.json");
   if (IsFile(folder / "foreground" / "ratios.tsv")) run.ratios = ReadForegroundTable(folder / "foreground" / "ratios.tsv");
-  ReadLeftOut("foreground", folder / "foreground" / "skipped.tsv", run);
+  // The score's list has all pictures; without a score that of the fit has the sample's.
+  ReadLeftOut("foreground", folder / "foreground" / (run.ratios.empty() ? "model-skipped.tsv" : "skipped.tsv"), run);
   ReadLeftOut("views", folder / "views" / "skipped.tsv", run);
   ReadTruth(folder / "foreground" / "ratios.json", run);
   ReadGallery(folder / "gallery", run);

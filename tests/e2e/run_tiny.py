@@ -164,6 +164,19 @@ head_width = 4
         for name in ("encoder.safetensors", "summary.json"):
             self.assertEqual(contents(os.path.join(place, "again", name)), contents(os.path.join(place, "runs/tiny/genview/seed-3/pretrain", name)), name)
 
+    def test_a_bad_picture_stays_on_the_list(self):
+        genview(GENVIEW, "dataset", "make", "shapes", "--count", "48", "--size", "32", "--out", os.path.join(self.folder, "data"))
+        images = os.path.join(self.folder, "data", "images")
+        bad = sorted(os.path.relpath(os.path.join(folder, name), images) for folder, _, names in os.walk(images) for name in names)[20]  # which the fits do not draw
+        with open(os.path.join(images, bad), "r+b") as file:
+            file.truncate(40)
+        run = os.path.join(self.folder, "bad")
+        tower = os.path.join(os.path.dirname(RECIPE), "../golden/diffusion/pipeline_ddim/image_encoder")
+        genview(GENVIEW, "run", RECIPE, "--out", run, "--set", f"data.train={images}", "--set", f"pretrain.quality.encoder={tower}",
+                "--set", "foreground.sample=8", "--only", "foreground,views,pretrain")
+        with open(os.path.join(run, "foreground", "skipped.tsv"), encoding="utf-8") as file:
+            self.assertIn(bad, file.read())
+
     def test_only_and_wrong_recipes(self):
         fresh = os.path.join(self.folder, "fresh")
         genview(GENVIEW, "run", RECIPE, "--out", fresh, "--only", "foreground")
