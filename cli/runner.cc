@@ -291,7 +291,10 @@ void Runner::Gallery() {
       config.arm = arm.name;
     }
   }
-  if (config.ratios.empty() && !config.pairs_of) return;
+  if (config.ratios.empty() && !config.pairs_of) {
+    book_.Forget("gallery", {out});
+    return;
+  }
   if (!config.views.empty()) inputs["views"] = book_.FingerprintOf(config.views / "manifest.jsonl");
   if (!config.encoder.empty()) inputs["encoder"] = book_.FingerprintOf(config.encoder);
   Json settings = FieldsToJson(plan_.recipe.report);
@@ -342,6 +345,32 @@ void Runner::CheckArms() const {
   }
 }
 
+// Scores of other settings, or that nobody asks for any more, would stand on the page beside those of this recipe until they are made
+// again, if ever.
+void Runner::RemoveOldScores(const ArmPlan& arm, uint64_t seed) {
+  const EvalSection& eval = arm.recipe.eval;
+  const auto look = [&](const char* kind, const auto& part) {
+    const std::string name = StageName(Format("eval {}", kind), arm, seed);
+    const Path out = ArmFolder(plan_, arm, seed) / "eval" / Format("{}.json", kind);
+    if (!part.enabled || plan_.recipe.data.test.empty()) return book_.Forget(name, {out});
+    const Json made_from = book_.RequestOf(name);
+    const Json wanted = Settings(FieldsToJson(part), WithSeed(plan_.recipe.run, seed));
+    if (made_from.is_object() && made_from.value("settings", Json()).dump() != wanted.dump()) std::filesystem::remove(out);
+  };
+  look("linear", eval.linear);
+  look("knn", eval.knn);
+  look("fewshot", eval.fewshot);
+  look("finetune", eval.finetune);
+}
+
+// Ratios of other pictures, which no stage may ask for again. Masks and the rest are written over when one does.
+void Runner::RemoveOldRatios() {
+  const Json made_from = book_.RequestOf("foreground score");
+  if (plan_.recipe.data.train.empty() || !made_from.is_object()) return;
+  if (made_from.value("inputs", Json::object()).value("data", "") == DataFingerprint(plan_.recipe.data.train)) return;
+  for (const char* name : {"ratios.tsv", "ratios.json"}) std::filesystem::remove(plan_.folder / "foreground" / name);
+}
+
 void Runner::Go() {
   CheckArms();
   SweepRunFolder(plan_.folder);
@@ -357,6 +386,10 @@ void Runner::Go() {
                           arm.recipe.pretrain.config.accumulate, group_.size()));
     break;
   }
+  for (const ArmPlan& arm : plan_.arms) {
+    for (const uint64_t seed : plan_.seeds) RemoveOldScores(arm, seed);
+  }
+  if (only_.empty()) RemoveOldRatios();
   if (Allowed("foreground") && !only_.empty()) (void)Ratios();
   for (const ArmPlan& arm : plan_.arms) {
     if (!only_.empty() && !Allowed("pretrain") && !Allowed("eval")) {

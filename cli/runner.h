@@ -46,6 +46,8 @@ class Runner {
   Json Settings(Json settings, const RunOptions& run) const;
   bool Allowed(std::string_view stage) const;
   void CheckArms() const;
+  void RemoveOldScores(const ArmPlan& arm, uint64_t seed);
+  void RemoveOldRatios();
   bool SharesPretraining(const ArmPlan& arm) const;
 
   RunPlan plan_;

@@ -184,6 +184,13 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
   return true;
 }
 
+Json StageBook::RequestOf(const std::string& name) const { return ReadState(FileOf(name)).value("request", Json()); }
+
+void StageBook::Forget(const std::string& name, const std::vector<Path>& made) {
+  Remove(made);
+  Remove({FileOf(name)});
+}
+
 std::string StageBook::FingerprintOfFile(const Path& file) {
   std::error_code code;
   const auto size = std::filesystem::file_size(file, code);

@@ -25,6 +25,7 @@ EvalResult Score(double top1, double half) {
   result.top5 = 90;
   result.images = 2000;
   result.classes = 10;
+  result.checkpoint = "encoder";
   result.normalisation = Json::object();
   result.settings = Json::object();
   return result;
@@ -40,9 +41,9 @@ Path MakeRun(const std::string& name, double baseline, double other) {
   WriteJson(run / "baseline/eval/linear.json", EvalResultToJson(Score(baseline, 1)));
   WriteJson(run / "genview/eval/linear.json", EvalResultToJson(Score(other, 1)));
   WriteFile(run / "baseline/pretrain/log.jsonl", "{\"step\":1,\"loss\":5,\"effective_rank\":30}\n{\"step\":2,\"loss\":4,\"effective_rank\":1.2}\n");
-  WriteJson(run / "baseline/pretrain/summary.json", {{"collapsed", true}});
+  WriteJson(run / "baseline/pretrain/summary.json", {{"encoder", "encoder"}, {"collapsed", true}});
   WriteJson(run / "genview/pretrain/summary.json",
-            {{"agreement", {{"pairs", 256}, {"spearman", 0.874}}},
+            {{"encoder", "encoder"}, {"agreement", {{"pairs", 256}, {"spearman", 0.874}}},
              {"weights", {{"augmented", {{"pairs", 500}, {"mean", 1.21}}}, {"generated", {{"pairs", 500}, {"mean", 0.79}}},
                           {"levels", {{"100", {{"pairs", 300}, {"mean", 0.83}}}, {"400", {{"pairs", 200}, {"mean", 0.73}}}}}}}});
   WriteForegroundTable(run / "foreground/ratios.tsv", {{"a/1.png", "a/1.png", 0.1, 0}, {"a/2.png", "a/2.png", 0.7, 300}});

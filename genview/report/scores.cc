@@ -38,6 +38,13 @@ std::vector<Path> ScoreFiles(const Path& folder) {
   return files;
 }
 
+// The encoder that the pretraining in `folder` ended with; empty while it has not.
+std::string TrainedEncoder(const Path& folder) {
+  const Path file = folder / "pretrain" / "summary.json";
+  std::error_code code;
+  return std::filesystem::is_regular_file(file, code) ? JsonString(ReadJson(file), "encoder", "", file.string()) : "";
+}
+
 }  // namespace
 
 Path SeedFolder(const Path& run, const std::string& arm, const std::vector<uint64_t>& seeds, uint64_t seed) {
@@ -49,8 +56,11 @@ std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::stri
   for (const auto& arm : arms) {
     std::map<std::pair<int, std::string>, ArmScore> found;  // by eval and score, in the order they are shown
     for (const uint64_t seed : seeds) {
-      for (const Path& file : ScoreFiles(SeedFolder(run, arm, seeds, seed) / "eval")) {
+      const Path folder = SeedFolder(run, arm, seeds, seed);
+      const std::string encoder = TrainedEncoder(folder);
+      for (const Path& file : ScoreFiles(folder / "eval")) {
         const EvalResult result = EvalResultFromJson(ReadJson(file), file.string());
+        if (encoder.empty() || result.checkpoint != encoder) continue;
         const auto add = [&](const std::string& name, double value, double low, double high) {
           ArmScore& score = found[{EvalRank(result.kind), Format("{} {}", result.kind, name)}];
           if (score.seeds.empty()) {

@@ -53,6 +53,7 @@ EvalResult Result(const std::string& kind, double top1, uint64_t seed) {
   result.images = 100;
   result.classes = 10;
   result.seed = seed;
+  result.checkpoint = "encoder";
   result.normalisation = Json::object();
   result.settings = Json::object();
   return result;
@@ -61,6 +62,7 @@ EvalResult Result(const std::string& kind, double top1, uint64_t seed) {
 TEST(CollectScores, SeedFoldersAreAveraged) {
   const Path run = testing::TempDir() + "collect_scores";
   std::filesystem::remove_all(run);
+  for (const char* folder : {"baseline", "genview", "genview/seed-0", "genview/seed-1"}) WriteJson(run / folder / "pretrain/summary.json", {{"encoder", "encoder"}});
   WriteJson(run / "baseline" / "eval" / "knn.json", EvalResultToJson(Result("knn", 30, 0)));
   WriteJson(run / "baseline" / "eval" / "linear.json", EvalResultToJson(Result("linear", 50, 0)));
   WriteJson(run / "genview" / "eval" / "linear.json", EvalResultToJson(Result("linear", 10, 0)));  // of an earlier recipe
@@ -81,6 +83,17 @@ TEST(CollectScores, SeedFoldersAreAveraged) {
   const Json json = ScoresToJson(scores);
   EXPECT_EQ(json["results"].size(), 6u);
   EXPECT_EQ(json["results"][0]["seeds"][0]["value"], 50.0);
+}
+
+TEST(CollectScores, ScoresOfAnotherEncoderAreLeftOut) {
+  const Path run = testing::TempDir() + "collect_current";
+  std::filesystem::remove_all(run);
+  WriteJson(run / "arm/eval/linear.json", EvalResultToJson(Result("linear", 50, 0)));
+  EXPECT_TRUE(CollectScores(run, {"arm"}, {0}).empty());  // trained anew, and not yet done
+  WriteJson(run / "arm/pretrain/summary.json", {{"encoder", "a later one"}});
+  EXPECT_TRUE(CollectScores(run, {"arm"}, {0}).empty());
+  WriteJson(run / "arm/pretrain/summary.json", {{"encoder", "encoder"}});
+  EXPECT_EQ(CollectScores(run, {"arm"}, {0}).size(), 2u);
 }
 
 }  // namespace

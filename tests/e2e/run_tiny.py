@@ -122,6 +122,38 @@ class RunTiny(unittest.TestCase):
         self.assertEqual(changed, {"recipe.toml", "results.json", "baseline/eval/knn.json", "genview/eval/knn.json"})
         self.assertIn("config.k 5 -> 3", done.stderr.replace("settings.", "config."))
 
+    def copy(self, name):
+        other = os.path.join(self.folder, name)
+        shutil.copytree(self.run_folder, other)
+        return other
+
+    def test_the_report_shows_no_scores_of_earlier_encoders(self):
+        other = self.copy("retrained")
+        genview(GENVIEW, "run", RECIPE, "--out", other, "--only", "pretrain", "--set", "pretrain.epochs=1")
+        with open(os.path.join(other, "results.json"), encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["results"], [])
+        with open(os.path.join(other, "report.html"), encoding="utf-8") as file:
+            self.assertIn("No score yet", file.read())
+
+    def test_what_the_recipe_no_longer_asks_for_is_not_shown(self):
+        other = self.copy("fewer")
+        genview(GENVIEW, "run", RECIPE, "--out", other, "--set", "eval.linear.epochs=2", "--only", "pretrain")  # stopped before its scores
+        for arm in ("baseline", "genview"):
+            self.assertFalse(os.path.exists(os.path.join(other, arm, "eval", "linear.json")))
+            self.assertTrue(os.path.exists(os.path.join(other, arm, "eval", "knn.json")))
+        genview(GENVIEW, "run", RECIPE, "--out", other, "--set", "eval.knn.enabled=false")
+        for arm in ("baseline", "genview"):
+            self.assertFalse(os.path.exists(os.path.join(other, arm, "eval", "knn.json")))
+            self.assertTrue(os.path.exists(os.path.join(other, arm, "eval", "linear.json")))
+        plain = os.path.join(self.folder, "plain.toml")
+        with open(RECIPE, encoding="utf-8") as file, open(plain, "w", encoding="utf-8") as out:
+            out.write(file.read().split("[[arms]]")[0].replace("../golden", os.path.join(os.path.dirname(RECIPE), "..", "golden")))
+            out.write('[[arms]]\nname = "baseline"\n')
+        genview(GENVIEW, "run", plain, "--out", other, "--set", "data.train=shapes:count=32,size=32,seed=5")
+        for name in ("gallery", "foreground/ratios.tsv", "state/gallery.json"):
+            self.assertFalse(os.path.exists(os.path.join(other, name)), name)
+        self.assertTrue(os.path.exists(os.path.join(other, "foreground", "masks")))
+
     def test_every_stage_can_be_made_alone(self):
         recipe = os.path.join(self.folder, "alone.toml")
         training = "training = { steps = 2, shards = 1, batch = 8, warmup = 1, save_every = 2, log_every = 1 }"
