@@ -122,6 +122,17 @@ TEST(Report, TablesWhatPairsWeigh) {
   EXPECT_EQ(page().find("What pairs weigh"), std::string::npos);
 }
 
+TEST(Report, ScoresOnOtherPicturesAreNotCompared) {
+  const Path one = MakeRun("report_pictures_one", 50, 55), two = MakeRun("report_pictures_two", 80, 90);
+  for (const char* arm : {"baseline", "genview"}) {
+    EvalResult score = Score(90, 1);
+    score.images = 500;
+    WriteJson(two / arm / "eval/linear.json", EvalResultToJson(score));
+  }
+  const std::string headline = WriteReport({one, two}, one / "both.html").headline;
+  EXPECT_NE(headline.find("“report_pictures_one / genview” reaches 55.0%"), std::string::npos) << headline;
+}
+
 // Each pair once, and no empty half.
 TEST(Report, PairsAreSharedByBothHalves) {
   const Path run = MakeRun("report_pairs", 50, 55);

@@ -57,8 +57,18 @@ const Row* BaselineOf(const std::vector<Row>& rows) {
   return nullptr;
 }
 
+// The same kind of score, on as many pictures of as many classes.
 bool SameKind(const Row& a, const Row& b) {
-  return a.Main() != nullptr && b.Main() != nullptr && a.Main()->eval == b.Main()->eval;
+  const ArmScore *x = a.Main(), *y = b.Main();
+  return x != nullptr && y != nullptr && x->eval == y->eval && x->images == y->images && x->classes == y->classes;
+}
+
+// "Kind of interval, of which seeds": where the interval of a difference comes from.
+std::string OriginOf(const Difference& gain, const ArmScore& score, const ArmScore& reference) {
+  const size_t most = std::max(score.seeds.size(), reference.seeds.size()), common = gain.seeds.size();
+  if (common > 1) return common == most ? "of the differences seed by seed" : Format("of the differences in the {} seeds that both have", common);
+  if (common == 1 && most > 1) return Format("that of both arms' intervals together, of seed {} alone, which both have", gain.seeds[0]);
+  return score.interval == "95% Wilson over images" ? "that of both arms' binomial intervals together" : "that of both arms' intervals together";
 }
 
 std::string EvalName(const ArmScore& score) { return score.eval == "linear" ? "linear" : score.eval == "knn" ? "kNN" : score.eval == "fewshot" ? "few-shot" : score.eval; }
@@ -172,8 +182,7 @@ Headline MakeHeadline(const std::vector<RunRecord>& runs) {
   const ArmScore& score = *last->Main();
   const Difference gain = Compare(score, reference);
   const std::string interval = Format("(95% interval {} to {})", Signed(gain.low), Signed(gain.high));
-  std::string detail = Format("{}; the interval is {}.", Sample(score),
-                              score.seeds.size() > 1 ? "of the differences seed by seed" : "that of both arms' binomial intervals together");
+  std::string detail = Format("{}; the interval is {}.", Sample(score), OriginOf(gain, score, reference));
   if (best != last) detail += Format(" The best arm is {} with {}%.", Quoted(best->name), Percent(best->Main()->value));
   if (gain.low > 0) {
     return {Format("{} reaches {}% {} accuracy, {:.1f} points above {} {}.", Quoted(last->name), Percent(score.value), eval, gain.value,
