@@ -122,6 +122,54 @@ TEST(Report, TablesWhatPairsWeigh) {
   EXPECT_EQ(page().find("What pairs weigh"), std::string::npos);
 }
 
+TEST(Report, AllSeedsAreRead) {
+  const Path run = testing::TempDir() + "report_seeds";
+  std::filesystem::remove_all(run);
+  WriteFile(run / "recipe.toml", "seeds = [0, 2]\n[[arms]]\nname = \"baseline\"\n[[arms]]\nname = \"genview\"\n");
+  const auto train = [&](const char* folder, const Json& weights, bool collapsed) {
+    WriteJson(run / folder / "pretrain/summary.json", {{"encoder", "encoder"}, {"collapsed", collapsed}, {"weights", weights}});
+    WriteFile(run / folder / "pretrain/log.jsonl", "{\"step\":1,\"loss\":5}\n{\"step\":2,\"loss\":4}\n");
+  };
+  const auto weights = [](double generated) -> Json {
+    return {{"augmented", {{"pairs", 10}, {"mean", 1.2}}}, {"generated", {{"pairs", 10}, {"mean", generated}}}, {"levels", {{"100", {{"pairs", 10}, {"mean", generated}}}}}};
+  };
+  train("baseline/seed-0", Json(), false);
+  train("baseline/seed-2", Json(), true);
+  train("genview/seed-0", weights(0.7), false);
+  train("genview/seed-2", weights(0.9), false);
+  WriteFile(run / "genview/seed-2/pretrain/skipped.tsv", "id\treason\nx.png\ttruncated\n");
+  WriteFile(run / "views-genview/skipped.tsv", "id\treason\ny.png\tempty\n");
+  WriteJson(run / "baseline/seed-0/eval/linear.json", EvalResultToJson(Score(50, 1)));
+  WriteJson(run / "baseline/seed-2/eval/linear.json", EvalResultToJson(Score(60, 1)));
+  WriteJson(run / "genview/seed-0/eval/linear.json", EvalResultToJson(Score(52, 1)));  // the other one is on its way
+  const ReportSummary summary = WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html");
+  EXPECT_EQ(summary.headline, "“genview” reaches 52.0% linear accuracy, 2.0 points above “baseline” (95% interval +0.6 to +3.4).");
+  for (const char* text : {"of seed 0 alone, which both have", "“baseline, seed 2” looks collapsed", "genview, seed 2, pretrain", "views genview", "y.png",
+                           "genview, seed 2 ends at 4", "A line for each seed", "0.800", "20 pairs"}) {
+    EXPECT_NE(page.find(text), std::string::npos) << text;
+  }
+}
+
+TEST(Report, AnyScoreIsShown) {
+  const Path run = MakeRun("report_fewshot", 50, 55);
+  for (const char* arm : {"baseline", "genview"}) {
+    EvalResult score = Score(*arm == 'b' ? 40 : 45, 1);
+    score.kind = "fewshot";
+    WriteJson(run / arm / "eval/fewshot.json", EvalResultToJson(score));
+  }
+  const auto page = [&] {
+    WriteReport({run}, run / "report.html");
+    return ReadFile(run / "report.html");
+  };
+  EXPECT_NE(page().find(">Few-shot</th>"), std::string::npos);  // beside the linear one
+  for (const char* arm : {"baseline", "genview"}) std::filesystem::remove(run / arm / "eval/linear.json");
+  const std::string alone = page();
+  EXPECT_NE(alone.find("“genview” reaches 45.0% few-shot accuracy, 5.0 points above “baseline”"), std::string::npos);
+  EXPECT_NE(alone.find("the interval is that of both arms&#39; intervals together"), std::string::npos) << alone.substr(0, 9000);
+  EXPECT_EQ(alone.find(">Linear</th>"), std::string::npos);
+}
+
 TEST(Report, ScoresOnOtherPicturesAreNotCompared) {
   const Path one = MakeRun("report_pictures_one", 50, 55), two = MakeRun("report_pictures_two", 80, 90);
   for (const char* arm : {"baseline", "genview"}) {

@@ -13,7 +13,16 @@ namespace {
 
 constexpr const char *kWilson = "95% Wilson over images", *kDraws = "95% t over draws", *kSeeds = "95% t over seeds";
 
-int EvalRank(const std::string& eval) { return eval == "linear" ? 0 : eval == "knn" ? 1 : 2; }
+constexpr std::pair<const char*, const char*> kEvals[] = {{"linear", "linear"}, {"knn", "kNN"}, {"fewshot", "few-shot"}, {"finetune", "fine-tuning"}};
+
+int EvalRank(const std::string& eval) {
+  int rank = 0;
+  for (const auto& [kind, name] : kEvals) {
+    if (eval == kind) return rank;
+    ++rank;
+  }
+  return rank;
+}
 
 void Summarise(ArmScore& score) {
   if (score.seeds.size() == 1) {
@@ -54,6 +63,13 @@ Difference Join(double a, double a_low, double a_high, double b, double b_low, d
 }
 
 }  // namespace
+
+std::string EvalName(const std::string& eval) {
+  for (const auto& [kind, name] : kEvals) {
+    if (eval == kind) return name;
+  }
+  return eval;
+}
 
 Path SeedFolder(const Path& run, const std::string& arm, const std::vector<uint64_t>& seeds, uint64_t seed) {
   return seeds.size() > 1 ? run / arm / Format("seed-{}", seed) : run / arm;

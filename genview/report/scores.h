@@ -29,10 +29,12 @@ struct ArmScore {
   std::string checkpoint;  // fingerprint of the first seed's
 };
 
-// In the order of `arms`, then linear, knn, others; top1 before top5. Arms without scores are left out, and so are
+// In the order of `arms`, then linear, knn, few-shot, fine-tuning; top1 before top5. Arms without scores are left out, and so are
 // scores of another encoder than the one that pretrain/summary.json names: of an earlier training. With several seeds the scores are
 // those of ARM/seed-S, otherwise of ARM itself.
 std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms, const std::vector<uint64_t>& seeds);
+
+std::string EvalName(const std::string& eval);  // "kNN", as people say it
 
 Json ScoresToJson(const std::vector<ArmScore>& scores);
 
