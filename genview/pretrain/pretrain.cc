@@ -78,6 +78,7 @@ class Run {
   bool Finished();
   void CheckProcesses();
   void MoveForeignCheckpointsAside();
+  void RemoveOldResults();
   int64_t Resume();               // returns the step of the checkpoint, 0 without one
   void TrainEpoch(int64_t epoch);
   void TrainStep(PairBatch& batch);
@@ -204,6 +205,12 @@ void Run::MoveForeignCheckpointsAside() {
                         aside.string()));
 }
 
+// What a run of other settings ended with would be taken for this one's: on the page beside this log, and as finished by the next
+// run of those settings. Before the log is begun anew; the summary first, which is what says that all is there.
+void Run::RemoveOldResults() {
+  for (const char* name : {"summary.json", "encoder.safetensors", "skipped.tsv"}) std::filesystem::remove(folder_ / name);
+}
+
 int64_t Run::Resume() {
   std::optional<Path> latest;
   if (first()) {
@@ -264,6 +271,7 @@ PretrainSummary Run::Go() {
     summary_.agreement = MeasureWeightAgreement(config_, *weigher_, data_.training, data_.views, data_.masks, device_, compute_, progress_);
   }
   if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
+  if (first()) RemoveOldResults();
   if (first()) log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
   progress_.Begin("pretrain", trainer_->total_steps(), "steps");
   row_start_ = saved_ = Clock::now();
