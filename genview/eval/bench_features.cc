@@ -30,7 +30,7 @@ BenchFeaturesResult BenchFeatures(const BenchFeaturesConfig& config, Progress& p
   const int64_t rounds = config.seconds > 0 ? kMost / batch_size + 1 : config.rounds + 2;
   SkippedLog skipped;
   EncodeLoader loader(source, Around(source->size(), rounds * batch_size), encoder->preprocess(), batch_size, config.run.threads, skipped, config.run.strict);
-  BenchFeaturesResult result{.figures = {.images = batch_size, .device = device.str(), .precision = at::toString(compute)}};
+  BenchFeaturesResult result{.figures = {.images = batch_size, .device = device.str(), .precision = PrecisionName(compute)}};
   int64_t images = 0;
   const auto step = [&] {
     EncodeBatch batch;

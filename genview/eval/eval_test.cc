@@ -76,6 +76,7 @@ TEST_F(EvalTest, NeighboursOfTheSameColour) {
   EXPECT_LT(result.top1_low, 80);
   EXPECT_EQ(result.top1_high, 100);
   EXPECT_EQ(result.settings["k"], 3);
+  EXPECT_EQ(result.settings["precision"], "fp32");
   EXPECT_EQ(result.settings["top1_by_k"]["1"], 100.0);
   EXPECT_EQ(result.normalisation["size"], 8);
   EXPECT_EQ(EvalResultToJson(EvalResultFromJson(ReadJson(folder_ / "knn.json"), "knn.json")), EvalResultToJson(result));

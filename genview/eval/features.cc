@@ -59,7 +59,7 @@ FeaturesSummary ExtractFeatures(const FeaturesConfig& config, Progress& progress
   const int64_t total = source->size();
   Json origin = {{"format", 1}, {"kind", "features"}, {"encoder", encoder->fingerprint()}, {"encoder_name", encoder->name()},
                  {"preprocess", encoder->preprocess().ToJson()}, {"source", config.images},
-                 {"precision", compute == at::kFloat ? "fp32" : compute == at::kHalf ? "fp16" : "bf16"}};
+                 {"precision", PrecisionName(compute)}};
   const Json asked = {{"origin", origin}, {"images", source->Fingerprint()}, {"tokens", config.tokens}};
   const std::string request = Fingerprint(asked.dump());
   origin["request"] = request;

@@ -103,7 +103,7 @@ BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress) {
   const Tensor view1 = view("view1"), view2 = view("view2");
   std::vector<Tensor> more;
   for (int64_t k = 3; k <= pretrain.positives; ++k) more.push_back(view(Format("view{}", k)));
-  BenchStepResult result{.figures = {.images = config.batch, .device = device.str(), .precision = at::toString(compute)}};
+  BenchStepResult result{.figures = {.images = config.batch, .device = device.str(), .precision = PrecisionName(compute)}};
   std::optional<Weights> weights;
   if (config.quality != BenchQuality::kOff) weights.emplace(config, pretrain, device, compute, progress);
   const auto step = [&] {

@@ -336,6 +336,7 @@ TEST(PretrainConfig, WhatIsComputedLeavesOutPathsAndIntervals) {
 
 TEST(BenchStep, MeasuresARealStep) {
   BenchStepConfig config;
+  config.run.precision = Precision::kFp32;
   config.width = 2.0 / 64;
   config.size = 8;
   config.batch = 8;
@@ -348,7 +349,9 @@ TEST(BenchStep, MeasuresARealStep) {
   EXPECT_TRUE(std::isfinite(result.loss));
   EXPECT_GT(result.figures.peak_bytes, 0u);
   EXPECT_GT(result.figures.peak_share(), 0);
-  EXPECT_TRUE(BenchStepToJson(result).contains("images_per_second"));
+  const Json json = BenchStepToJson(result);
+  EXPECT_TRUE(json.contains("images_per_second"));
+  EXPECT_EQ(json["precision"], "fp32");
 }
 
 TEST(BenchStep, TakesEveryMethod) {
