@@ -113,6 +113,9 @@ TEST_F(EvalTest, SameInputsSameFileAndNoSecondRun) {
   } quiet;
   config.inputs = Inputs("a.json");
   EXPECT_EQ(EvalResultToJson(EvalLinear(config, quiet)), EvalResultToJson(first));
+  config.inputs.run.precision = Precision::kBf16;
+  EXPECT_THROW(EvalLinear(config, quiet), std::logic_error);
+  config.inputs.run.precision = Precision::kFp32;
   config.inputs.run.seed = 1;
   EXPECT_THROW(EvalLinear(config, quiet), std::logic_error);
 }

@@ -129,7 +129,7 @@ Evaluation::Evaluation(std::string kind, const EvalInputs& inputs, const Json& s
   opened_->test = OpenSource(inputs.test);
   opened_->encoder = Encoder::Open(inputs.checkpoint, device, compute);
   opened_->precision = PrecisionName(compute);
-  request_ = Fingerprint(Format("{} {} {} {} {} {} {}", kind_, settings.dump(), inputs.fraction, inputs.run.seed,
+  request_ = Fingerprint(Format("{} {} {} {} {} {} {} {}", kind_, settings.dump(), inputs.fraction, inputs.run.seed, opened_->precision,
                                 opened_->encoder->fingerprint(), opened_->train->Fingerprint(), opened_->test->Fingerprint()));
 }
 
