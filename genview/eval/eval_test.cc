@@ -153,6 +153,28 @@ TEST_F(EvalTest, BadPicturesAreCountedAndNamedWhenAllAreBad) {
   EXPECT_THROW(EvalKnn(config, silent_), Error);
 }
 
+TEST_F(EvalTest, BadPicturesAreRememberedWithCachedFeatures) {
+  WriteFile(folder_ / "test/red/0.png", "no picture");
+  WriteFile(folder_ / "train/blue/3.png", "no picture");
+  struct Listening : Progress {
+    void Begin(std::string_view, int64_t, std::string_view) override { ++begun; }
+    void Warn(std::string_view message) override { warnings.emplace_back(message); }
+    std::vector<std::string> warnings;
+    int begun = 0;
+  } first, again;
+  KnnConfig config;
+  config.inputs = Inputs();
+  config.inputs.cache = folder_ / "cache";
+  config.k = 1;
+  EvalKnn(config, first);
+  EXPECT_EQ(first.warnings, (std::vector<std::string>{"1 of 24 training pictures could not be read", "1 of 12 test pictures could not be read"}));
+  EXPECT_EQ(EvalKnn(config, again).images, 11);
+  EXPECT_EQ(again.begun, 0);
+  EXPECT_EQ(again.warnings, first.warnings);
+  config.inputs.run.strict = true;
+  EXPECT_THROW(EvalKnn(config, silent_), Error);
+}
+
 TEST_F(EvalTest, ClassesMustBeKnown) {
   std::filesystem::rename(folder_ / "test/red", folder_ / "test/rad");
   KnnConfig config;
