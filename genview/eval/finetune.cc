@@ -12,7 +12,6 @@
 #include "genview/eval/knn_votes.h"
 #include "genview/models/backbone_file.h"
 #include "genview/train/optimizer.h"
-#include "genview/train/schedule.h"
 
 namespace genview {
 namespace {
@@ -169,6 +168,11 @@ void WriteImageList(const Path& out, const ImageSource& labelled) {
 
 }  // namespace
 
+Schedule FinetuneSchedule(int64_t steps) {
+  const auto from = [&](int64_t fifths) { return (steps * fifths + 4) / 5; };  // the first step that is past them
+  return {.kind = ScheduleKind::kStep, .lr = 1, .total_steps = steps, .milestones = {from(3), from(4)}, .decay = 0.2};
+}
+
 EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
   CheckRequired(given, {"command line", "eval.finetune"});
   FinetuneConfig config = given;
@@ -213,11 +217,7 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
                   ChooseCompute(config.inputs.run.precision, device));
 
   const int64_t per_epoch = loader.batches_per_epoch(), steps = per_epoch * config.epochs;
-  const Schedule schedule{.kind = ScheduleKind::kStep,
-                          .lr = 1,
-                          .total_steps = steps,
-                          .milestones = {per_epoch * (config.epochs * 3 / 5), per_epoch * (config.epochs * 4 / 5)},
-                          .decay = 0.2};
+  const Schedule schedule = FinetuneSchedule(steps);
   progress.Begin("fine-tuning", steps, "steps");
   int64_t step = 0;
   double loss = 0;
