@@ -46,10 +46,11 @@ struct Data {
   }
 };
 
+// view: 0 and 1 of a pair, 2 of the small crops, which show as little of a picture as the preset says.
 AugmentConfig AugmentOf(const PretrainConfig& config, int view) {
   AugmentConfig augment = AugmentPreset(config.augmentation, view);
-  augment.size = config.size;
-  if (config.crop_min > 0) augment.scale_min = config.crop_min;
+  augment.size = view < 2 ? config.size : config.swav.local_size;
+  if (config.crop_min > 0 && view < 2) augment.scale_min = config.crop_min;
   if (config.jitter >= 0) augment.jitter_p = config.jitter;
   if (config.blur >= 0) augment.blur_p = config.blur;
   return augment;
@@ -451,8 +452,7 @@ PairLoaderConfig LoaderOf(const PretrainConfig& config) {
   loader.view1 = AugmentOf(config, 0);
   loader.view2 = AugmentOf(config, 1);
   loader.local_crops = config.method == MethodKind::kSwav ? config.swav.local_crops : 0;
-  loader.local = AugmentPreset(config.augmentation, 2);
-  loader.local.size = config.swav.local_size;
+  loader.local = AugmentOf(config, 2);
   loader.batch = config.batch / config.accumulate;
   loader.threads = config.run.threads;
   loader.seed = config.run.seed;
