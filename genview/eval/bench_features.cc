@@ -1,5 +1,6 @@
 #include "genview/eval/bench_features.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/text.h"
@@ -24,6 +25,7 @@ BenchFeaturesResult BenchFeatures(const BenchFeaturesConfig& config, Progress& p
   const auto source = OpenSource(config.images);
   const at::Device device = ChooseDevice(config.run.device);
   const at::ScalarType compute = ChooseCompute(config.run.precision, device);
+  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const auto encoder = Encoder::Open(config.encoder, device, compute);
   const int64_t batch_size = EncodeBatchSize(*encoder, config.run.batch);
   constexpr int64_t kMost = int64_t{1} << 22;  // pictures of one way round

@@ -4,6 +4,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <cmath>
 #include <optional>
 
 #include "genview/base/error.h"
@@ -109,6 +110,10 @@ BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress) {
   const auto step = [&] {
     trainer.Accumulate(view1, view2, weights ? weights->Of(view1, view2) : Tensor(), more);
     result.loss = trainer.Step().loss.item<double>();  // waits for the device
+    if (std::isfinite(result.loss)) return;
+    throw Error({.what = "the loss is not a number, so the times would mean nothing",
+                 .where = "bench step",
+                 .next = "measure with --precision fp32, or check the encoder that weighs the pairs"});
   };
   progress.Begin("bench step", config.seconds > 0 ? 0 : config.steps, "steps");
   result.figures.gflop_per_step = CountFlops(step) / 1e9;

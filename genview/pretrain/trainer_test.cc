@@ -12,6 +12,7 @@
 
 #include "genview/base/error.h"
 #include "genview/pretrain/bench_step.h"
+#include "genview/tensor/safetensors.h"
 #include "tests/source_dir.h"
 
 namespace genview {
@@ -389,6 +390,29 @@ TEST(BenchStep, WeighsPairs) {
   EXPECT_FALSE(std::filesystem::exists(std::filesystem::temp_directory_path() / Format("genview-bench-{}", ::getpid())));
   config.encoder.clear();
   EXPECT_THROW(BenchStep(config, silent), UsageError);
+}
+
+TEST(BenchStep, ALossThatIsNotANumberIsAnError) {
+  const Path folder = std::filesystem::temp_directory_path() / Format("genview-bench-nan-{}", ::getpid());
+  auto net = MakeBackbone(Json{{"type", "resnet18"}, {"width", 1.0 / 64}, {"small_stem", true}, {"image_size", 16}});
+  net->Init(Seed(2));
+  for (const WeightRef& ref : net->Weights()) {
+    if (ref.role == WeightRole::kNormScale) ref.tensor->fill_(1e38);  // its features overflow
+  }
+  const Json meta = {{"backbone", FieldsToJson(net->config())}, {"preprocess", Preprocess{.size = 16, .resize_shortest = 16}.ToJson()}};
+  WriteSafetensors(folder / "encoder.safetensors", NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+  BenchStepConfig config;
+  config.run.precision = Precision::kFp32;
+  config.width = 2.0 / 64;
+  config.size = 16;
+  config.batch = 4;
+  config.queue = 16;
+  config.steps = 1;
+  config.quality = BenchQuality::kOnline;
+  config.encoder = (folder / "encoder.safetensors").string();
+  Progress silent;
+  EXPECT_THROW(BenchStep(config, silent), Error);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(CountFlops, CountsProductsAndConvolutionsBothWays) {
