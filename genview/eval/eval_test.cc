@@ -239,6 +239,15 @@ TEST_F(EvalTest, FewshotScoresBalancedDrawsAndSaysWhich) {
   EXPECT_THROW(EvalFewshot(config, silent_), UsageError);
 }
 
+TEST_F(EvalTest, FewshotCountsThePicturesThatCouldBeRead) {
+  WriteFile(folder_ / "train/red/0.png", "no picture");
+  FewshotConfig config;
+  config.inputs = Inputs();
+  config.shots = {8};
+  config.draws = 2;
+  EXPECT_EQ(EvalFewshot(config, silent_).settings["train_images"], 23);
+}
+
 TEST(ScoresByMeans, AreCosinesWithTheMeansOfUnitRows) {
   const Tensor rows = at::tensor({10.0, 0.0, 0.0, 1.0, 0.0, 3.0}).view({3, 2}), labels = at::tensor({0, 0, 1}, at::kLong);
   const Tensor scores = ScoresByMeans(rows, labels, at::tensor({2.0, 2.0, 0.0, 5.0}).view({2, 2}), 3);
