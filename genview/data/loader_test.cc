@@ -222,6 +222,25 @@ TEST(PairLoader, SmallCropsAreFurtherViewsAndLeaveTheTwoAsTheyAre) {
   }
 }
 
+TEST(PairLoader, OneViewIsTheFirstOfThePair) {
+  const auto source = OpenSource("shapes:count=8,size=20,seed=1");
+  SkippedLog skipped;
+  PairLoaderConfig config = PairConfig(2);
+  PairLoader pairs(source, nullptr, config, skipped);
+  config.one_view = true;
+  PairLoader single(source, nullptr, config, skipped);
+  pairs.Start(1);
+  single.Start(1);
+  PairBatch pair, one;
+  while (pairs.Next(pair)) {
+    ASSERT_TRUE(single.Next(one));
+    EXPECT_EQ(one.indices, pair.indices);
+    EXPECT_TRUE(at::equal(one.view1, pair.view1));
+    EXPECT_FALSE(one.view2.defined());
+  }
+  EXPECT_FALSE(single.Next(one));
+}
+
 TEST(PairLoader, EveryPictureOnceAnEpochInAnotherOrder) {
   const auto source = OpenSource("shapes:count=12,size=16,seed=1");
   SkippedLog skipped;
