@@ -78,8 +78,8 @@ class Run {
   bool alone() const { return group_.size() == 1; }
   bool Finished();
   void CheckProcesses();
-  void MoveForeignCheckpointsAside();
-  int64_t Resume();               // returns the step of the checkpoint, 0 without one
+  std::optional<Checkpoint> OwnCheckpoint();
+  int64_t Resume(std::optional<Checkpoint> own);  // process 0's; returns its step, 0 without one
   void TrainEpoch(int64_t epoch);
   void TrainStep(PairBatch& batch);
   bool TalliesWeights() const { return weigher_ && data_.views; }  // without views there is one kind of pairs
@@ -113,6 +113,7 @@ class Run {
   Window window_;
   WeightTally weights_;  // of the whole run
   Tally tally_{};           // of the latest step
+  double lr_ = 0;           // likewise
   PretrainSummary summary_;
   bool warned_ = false;
   Clock::time_point row_start_ = Clock::now(), saved_ = Clock::now();
@@ -193,30 +194,28 @@ void Run::CheckProcesses() {
   }
 }
 
-void Run::MoveForeignCheckpointsAside() {
-  const auto latest = LatestCheckpoint(checkpoints_);
-  if (!latest) return;
-  const std::string owner = JsonString(ReadCheckpoint(*latest).meta, "run", "unknown", latest->string());
-  if (owner == fingerprint_) return;
+// The newest checkpoint that is whole. Those of another run are moved aside.
+std::optional<Checkpoint> Run::OwnCheckpoint() {
+  std::vector<std::string> damaged;
+  std::optional<Checkpoint> latest = LatestCheckpoint(checkpoints_, &damaged);
+  const std::string owner = latest ? JsonString(latest->meta, "run", "unknown", latest->path.string()) : fingerprint_;
+  if (owner == fingerprint_) {
+    for (const std::string& reason : damaged) progress_.Warn(Format("passed over {}", reason));
+    return latest;
+  }
   Path aside = folder_ / Format("checkpoints-{}", owner.substr(0, 8));
   for (int i = 2; std::filesystem::exists(aside); ++i) aside = folder_ / Format("checkpoints-{}-{}", owner.substr(0, 8), i);
   std::filesystem::rename(checkpoints_, aside);
   progress_.Warn(Format("settings or data differ from those of the checkpoints found: the run begins anew, they are in {}",
                         aside.string()));
+  return std::nullopt;
 }
 
-int64_t Run::Resume() {
-  std::optional<Path> latest;
-  if (first()) {
-    std::vector<std::string> damaged;
-    latest = LatestCheckpoint(checkpoints_, &damaged);
-    for (const std::string& reason : damaged) progress_.Warn(Format("passed over {}", reason));
-  }
-  const std::string said = group_.Broadcast(latest ? latest->filename().string() : "");
+int64_t Run::Resume(std::optional<Checkpoint> own) {
+  const std::string said = group_.Broadcast(own ? own->path.filename().string() : "");
   if (said.empty()) return 0;
-  latest = checkpoints_ / said;
-  const Checkpoint checkpoint = ReadCheckpoint(*latest);
-  const std::string where = latest->string();
+  const Checkpoint checkpoint = own ? *std::move(own) : ReadCheckpoint(checkpoints_ / said);
+  const std::string where = checkpoint.path.string();
   WeightReader reader(checkpoint.weights);
   trainer_->Load(reader, checkpoint.step);
   reader.Finish();
@@ -255,10 +254,11 @@ PretrainSummary Run::Go() {
     group_.Broadcast("");
     if (!first()) weigher_->Prepare(progress_);
   }
-  if (first()) MoveForeignCheckpointsAside();
+  std::optional<Checkpoint> own;
+  if (first()) own = OwnCheckpoint();
   tensors_ = ConnectTensors(group_);
   trainer_ = std::make_unique<Trainer>(config_, steps_per_epoch_, device_, compute_, *tensors_);
-  const int64_t done = Resume();
+  const int64_t done = Resume(std::move(own));
   // Killed between its last checkpoint and the removal of the one before.
   if (first() && done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
   if (first() && config_.quality.enabled && config_.quality.features == QualityFeatures::kCached && summary_.agreement.pairs == 0) {
@@ -299,6 +299,7 @@ void Run::TrainStep(PairBatch& batch) {
   }
   const StepReport report = trainer_->Step();
   tally_ = report.tally;
+  lr_ = report.lr;
   window_.generated += tally_[kGenerated];
   window_.dropped += tally_[kDropped];
   if (TalliesWeights()) {
@@ -308,7 +309,7 @@ void Run::TrainStep(PairBatch& batch) {
   if (!std::isfinite(loss)) {
     const auto latest = LatestCheckpoint(checkpoints_);
     throw Error({.what = Format("the loss is no longer a number at step {}", trainer_->steps()),
-                 .where = latest ? Format("{}, after {}", folder_.string(), latest->filename().string()) : folder_.string(),
+                 .where = latest ? Format("{}, after {}", folder_.string(), latest->path.filename().string()) : folder_.string(),
                  .next = Format("use a smaller `pretrain.lr` (now {:g}), a warm-up, or `--precision fp32`", config_.lr)});
   }
   window_.loss += loss;
@@ -336,7 +337,7 @@ void Run::WriteRow(int64_t epoch) {
   summary_.collapsed = spread.collapsed();
   Json row = {{"epoch", epoch},
               {"loss", summary_.loss},
-              {"lr", ScheduleOf(config_, steps_per_epoch_).At(trainer_->steps() - 1)},
+              {"lr", lr_},
               {"images_per_s", 2 * pairs / std::max(1e-9, SecondsSince(row_start_))},
               {"data_wait", loader_->WaitShare()},
               {"feature_std", spread.std},

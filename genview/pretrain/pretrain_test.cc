@@ -187,7 +187,7 @@ TEST_F(PretrainTest, AStopSavesAndGoesOnFromThere) {
   Pretrain(Config("whole"), progress);
   Until stopped(7);
   EXPECT_THROW(Pretrain(Config("run"), stopped), Interrupted);
-  EXPECT_EQ(LatestCheckpoint(folder_ / "run/checkpoints")->filename(), "step-0000000007.safetensors");
+  EXPECT_EQ(LatestCheckpoint(folder_ / "run/checkpoints")->path.filename(), "step-0000000007.safetensors");
   Until lives;
   Pretrain(Config("run"), lives);
   ExpectSameRun("whole", "run");
