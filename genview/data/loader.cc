@@ -166,8 +166,8 @@ struct PairLoader::Work {
     slots.batch.indices = slots.wanted;
     slots.batch.view1 = EmptyPixels(count, config.view1.size);
     if (!config.one_view) slots.batch.view2 = EmptyPixels(count, config.view2.size);
-    for (int64_t k = 0; k < config.local_crops; ++k) slots.batch.local.push_back(EmptyPixels(count, config.local.size));
-    for (int64_t k = 0; k < config.more_views; ++k) slots.batch.local.push_back(EmptyPixels(count, ViewLike(k).size));
+    for (int64_t k = 0; k < config.local_crops; ++k) slots.batch.more.push_back(EmptyPixels(count, config.local.size));
+    for (int64_t k = 0; k < config.more_views; ++k) slots.batch.more.push_back(EmptyPixels(count, ViewLike(k).size));
     slots.batch.generated_view.assign(static_cast<size_t>(count), -1);
     slots.batch.crops1.resize(static_cast<size_t>(count));
     slots.batch.crops2.resize(static_cast<size_t>(count));
@@ -274,12 +274,12 @@ struct PairLoader::Work {
     size_t further = 0;
     int64_t v = 2;
     // Small crops are to show parts: they go anywhere.
-    for (int64_t k = 0; k < config.local_crops; ++k) view(config.local, v++, image, nullptr, slots.batch.local[further++]);
+    for (int64_t k = 0; k < config.local_crops; ++k) view(config.local, v++, image, nullptr, slots.batch.more[further++]);
     for (int64_t k = 0; k < config.more_views; ++k, ++v) {
       std::optional<Image> other;
       const bool wanted = count > 0 && Random(seed.With("generated").With(static_cast<uint64_t>(v))).Chance(config.generated_probability);
       if (wanted) other = ReadGenerated(id, (replacement.drawn + 1 + k) % count, skips);
-      view(ViewLike(k), v, other ? *other : image, other ? nullptr : of_image, slots.batch.local[further++]);
+      view(ViewLike(k), v, other ? *other : image, other ? nullptr : of_image, slots.batch.more[further++]);
     }
   }
 

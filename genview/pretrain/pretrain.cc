@@ -295,7 +295,7 @@ void Run::TrainStep(PairBatch& batch) {
     tally[kStop] = progress_.Stopped() ? 1 : 0;
     tally[kSaveDue] = first() && TimeToSave() ? 1 : 0;
     const Tensor levels = TalliesWeights() ? LevelsOfPairs(batch, *data_.training, *data_.views) : Tensor();
-    trainer_->Accumulate(batch.view1, batch.view2, weights, batch.local, tally, levels);
+    trainer_->Accumulate(batch.view1, batch.view2, weights, batch.more, tally, levels);
   }
   const StepReport report = trainer_->Step();
   tally_ = report.tally;
