@@ -74,7 +74,7 @@ class Run {
   PretrainSummary Go();
 
  private:
-  bool first() const { return group_.rank() == 0; }
+  bool is_writer() const { return group_.rank() == 0; }  // of all files
   bool alone() const { return group_.size() == 1; }
   bool Finished();
   void CheckProcesses();
@@ -242,34 +242,34 @@ int64_t Run::Resume(std::optional<Checkpoint> own) {
 
 PretrainSummary Run::Go() {
   std::optional<FolderLock> lock;
-  if (first()) {
+  if (is_writer()) {
     lock.emplace(folder_);  // for the whole group
     SweepPartFiles(folder_);
     SweepPartFiles(checkpoints_);
   }
-  if (!group_.Broadcast(first() && Finished() ? "finished" : "").empty()) return summary_;
+  if (!group_.Broadcast(is_writer() && Finished() ? "finished" : "").empty()) return summary_;
   CheckProcesses();
   if (weigher_) {  // what it prepares is a file, which process 0 makes and the others read
-    if (first()) weigher_->Prepare(progress_);
+    if (is_writer()) weigher_->Prepare(progress_);
     group_.Broadcast("");
-    if (!first()) weigher_->Prepare(progress_);
+    if (!is_writer()) weigher_->Prepare(progress_);
   }
   std::optional<Checkpoint> own;
-  if (first()) own = OwnCheckpoint();
+  if (is_writer()) own = OwnCheckpoint();
   tensors_ = ConnectTensors(group_);
   trainer_ = std::make_unique<Trainer>(config_, steps_per_epoch_, device_, compute_, *tensors_);
   const int64_t done = Resume(std::move(own));
   // Killed between its last checkpoint and the removal of the one before.
-  if (first() && done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
-  if (first() && config_.quality.enabled && config_.quality.features == QualityFeatures::kCached && summary_.agreement.pairs == 0) {
+  if (is_writer() && done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
+  if (is_writer() && config_.quality.enabled && config_.quality.features == QualityFeatures::kCached && summary_.agreement.pairs == 0) {
     summary_.agreement = MeasureWeightAgreement(config_, *weigher_, data_.training, data_.views, data_.masks, device_, compute_, progress_);
   }
   if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
-  if (first()) log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
+  if (is_writer()) log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
   progress_.Begin("pretrain", trainer_->total_steps(), "steps");
   row_start_ = saved_ = Clock::now();
   for (int64_t epoch = done / steps_per_epoch_; epoch < config_.epochs; ++epoch) TrainEpoch(epoch);
-  if (!first()) return summary_;
+  if (!is_writer()) return summary_;
   WriteEncoder();
   progress_.End(Format("{} epochs, loss {:.4g}", config_.epochs, summary_.loss));
   return summary_;
@@ -293,7 +293,7 @@ void Run::TrainStep(PairBatch& batch) {
     tally[kGenerated] = batch.generated;
     if (DropsPairs()) tally[kDropped] = (weights == 0).sum().item<int64_t>();
     tally[kStop] = progress_.Stopped() ? 1 : 0;
-    tally[kSaveDue] = first() && TimeToSave() ? 1 : 0;
+    tally[kSaveDue] = is_writer() && TimeToSave() ? 1 : 0;
     const Tensor levels = TalliesWeights() ? LevelsOfPairs(batch, *data_.training, *data_.views) : Tensor();
     trainer_->Accumulate(batch.view1, batch.view2, weights, batch.more, tally, levels);
   }
@@ -319,8 +319,8 @@ void Run::TrainStep(PairBatch& batch) {
 
 void Run::AfterStep(int64_t epoch, bool epoch_ends) {
   const int64_t step = trainer_->steps();
-  if (first() && (step % config_.log_steps == 0 || step == trainer_->total_steps())) WriteRow(epoch);
-  if (first() && epoch_ends && config_.knn_epochs > 0 && (epoch + 1) % config_.knn_epochs == 0 && knn_.possible()) LookAtNeighbours(epoch);
+  if (is_writer() && (step % config_.log_steps == 0 || step == trainer_->total_steps())) WriteRow(epoch);
+  if (is_writer() && epoch_ends && config_.knn_epochs > 0 && (epoch + 1) % config_.knn_epochs == 0 && knn_.possible()) LookAtNeighbours(epoch);
   const bool stopped = alone() ? progress_.Stopped() : tally_[kStop] > 0;
   if (stopped || CheckpointDue(epoch, epoch_ends)) Save(epoch);
   if (stopped) throw Interrupted();
@@ -401,7 +401,7 @@ void Run::CompareProcesses() {
 
 void Run::Save(int64_t epoch) {
   CompareProcesses();
-  if (!first()) return;
+  if (!is_writer()) return;
   Json meta = Metadata(epoch);
   meta["config"] = WhatIsComputed(config_);
   meta["window"] = {{"loss", window_.loss}, {"weight_std", window_.weight_std}, {"steps", window_.steps}, {"generated", window_.generated}};
