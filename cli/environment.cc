@@ -32,7 +32,7 @@ Json DescribeEnvironment(const RunOptions& options) {
   const at::Device device = ChooseDevice(options.device);
   const at::ScalarType compute = ChooseCompute(options.precision, device);
   environment["device"] = device.str();
-  environment["precision"] = compute == at::kFloat ? "fp32" : compute == at::kBFloat16 ? "bf16" : "fp16";
+  environment["precision"] = PrecisionName(compute);
   return environment;
 }
 

@@ -240,10 +240,13 @@ void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
     config.inputs.out = out;
     config.inputs.cache = cache;
     config.inputs.run = WithSeed(plan_.recipe.run, seed);
+    std::map<std::string, std::string> inputs = {{"train", DataFingerprint(data.train)}, {"test", DataFingerprint(data.test)},
+                                                 {"checkpoint", book_.FingerprintOf(checkpoint)}};
+    if constexpr (requires { config.list; }) {
+      if (!config.list.empty()) inputs["list"] = book_.FingerprintOf(config.list);
+    }
     book_.Make({.name = StageName(Format("eval {}", kind), arm, seed), .version = kEvalVersion,
-                .settings = Settings(FieldsToJson(part), config.inputs.run),
-                .inputs = {{"train", DataFingerprint(data.train)}, {"test", DataFingerprint(data.test)}, {"checkpoint", book_.FingerprintOf(checkpoint)}},
-                .outputs = {out}, .owned = {out}},
+                .settings = Settings(FieldsToJson(part), config.inputs.run), .inputs = inputs, .outputs = {out}, .owned = {out}},
                progress_, [&] {
                  const EvalResult result = evaluate(config);
                  return StageCounts{"images", result.images, result.images, 0};

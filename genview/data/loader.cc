@@ -176,9 +176,9 @@ struct PairLoader::Work {
     slots.wanted.assign(begin, begin + count);
     slots.batch.indices = slots.wanted;
     slots.batch.view1 = EmptyPixels(count, config.view1.size);
-    slots.batch.view2 = EmptyPixels(count, config.view2.size);
-    for (int64_t k = 0; k < config.local_crops; ++k) slots.batch.local.push_back(EmptyPixels(count, config.local.size));
-    for (int64_t k = 0; k < config.more_views; ++k) slots.batch.local.push_back(EmptyPixels(count, ViewLike(k).size));
+    if (!config.one_view) slots.batch.view2 = EmptyPixels(count, config.view2.size);
+    for (int64_t k = 0; k < config.local_crops; ++k) slots.batch.more.push_back(EmptyPixels(count, config.local.size));
+    for (int64_t k = 0; k < config.more_views; ++k) slots.batch.more.push_back(EmptyPixels(count, ViewLike(k).size));
     slots.batch.generated_view.assign(static_cast<size_t>(count), -1);
     slots.batch.crops1.resize(static_cast<size_t>(count));
     slots.batch.crops2.resize(static_cast<size_t>(count));
@@ -280,17 +280,17 @@ struct PairLoader::Work {
       return view(augment, v, image, of_image, out);
     };
     slots.batch.crops1[at] = pair(config.view1, 0, slots.batch.view1);
-    slots.batch.crops2[at] = pair(config.view2, 1, slots.batch.view2);
+    if (!config.one_view) slots.batch.crops2[at] = pair(config.view2, 1, slots.batch.view2);
 
     size_t further = 0;
     int64_t v = 2;
     // Small crops are to show parts: they go anywhere.
-    for (int64_t k = 0; k < config.local_crops; ++k) view(config.local, v++, image, nullptr, slots.batch.local[further++]);
+    for (int64_t k = 0; k < config.local_crops; ++k) view(config.local, v++, image, nullptr, slots.batch.more[further++]);
     for (int64_t k = 0; k < config.more_views; ++k, ++v) {
       std::optional<Image> other;
       const bool wanted = count > 0 && Random(seed.With("generated").With(static_cast<uint64_t>(v))).Chance(config.generated_probability);
       if (wanted) other = ReadGenerated(id, (replacement.drawn + 1 + k) % count, skips);
-      view(ViewLike(k), v, other ? *other : image, other ? nullptr : of_image, slots.batch.local[further++]);
+      view(ViewLike(k), v, other ? *other : image, other ? nullptr : of_image, slots.batch.more[further++]);
     }
   }
 
@@ -299,13 +299,14 @@ struct PairLoader::Work {
     batches.reset();
     next = turn;
     constexpr int64_t kEndless = int64_t{1} << 62;
+    const int64_t second = config.one_view ? 0 : config.view2.size;
     batches = std::make_unique<OrderedBatches<Slots>>(
         OrderedPlan{.begin = turn * config.batch, .end = kEndless / config.batch * config.batch, .batch = config.batch,
                     .threads = ResolveThreads(config.threads),
-                    .ahead = AheadFor(BytesOf(config.batch, config.view1.size) + BytesOf(config.batch, config.view2.size) +
+                    .ahead = AheadFor(BytesOf(config.batch, config.view1.size) + BytesOf(config.batch, second) +
                                       config.local_crops * BytesOf(config.batch, config.local.size) +
                                       config.more_views * BytesOf(config.batch, config.view1.size)),
-                    .grain = GrainFor(std::max(config.view1.size, config.view2.size))},
+                    .grain = GrainFor(std::max(config.view1.size, second))},
         [this](int64_t n, int64_t count) { return Make(n, count); },
         [this](Slots& slots, int64_t slot, int64_t) { Fill(slots, slot); });
   }

@@ -52,8 +52,8 @@ struct ViewCrop {
 
 struct PairBatch {
   std::vector<int64_t> indices;  // into the source: of the picture used, also where it stands in for another
-  Tensor view1, view2;           // [N,3,S,S] fp32, normalised, channels last
-  std::vector<Tensor> local;     // further views, each [N,3,s,s]: small crops, then those of full size; none unless asked for
+  Tensor view1, view2;           // [N,3,S,S] fp32, normalised, channels last; of one view the second is undefined
+  std::vector<Tensor> more;      // further views, each [N,3,s,s]: small crops, then those of full size; none unless asked for
   int64_t generated = 0;         // pairs with a generated view
   std::vector<int64_t> generated_view;  // per pair: which of the picture's generated views takes part; -1: none
   std::vector<ViewCrop> crops1, crops2; // per pair
@@ -67,6 +67,7 @@ struct BatchShare {
 
 struct PairLoaderConfig {
   AugmentConfig view1, view2, local;
+  bool one_view = false;              // view 1 alone, as it would be beside the second, for training with labels
   int64_t local_crops = 0;            // drawn like further views, from the picture itself
   int64_t more_views = 0;             // further views of full size, augmented by turns as view 1 and view 2
   int64_t batch = 256;

@@ -210,16 +210,35 @@ TEST(PairLoader, SmallCropsAreFurtherViewsAndLeaveTheTwoAsTheyAre) {
   PairBatch batch, plain;
   ASSERT_TRUE(loader.Next(batch) && without.Next(plain));
   EXPECT_TRUE(at::equal(batch.view1, plain.view1) && at::equal(batch.view2, plain.view2));
-  EXPECT_TRUE(plain.local.empty());
+  EXPECT_TRUE(plain.more.empty());
   for (size_t slot = 0; slot < 4; ++slot) EXPECT_EQ(batch.crops2[slot].left, plain.crops2[slot].left);
-  ASSERT_EQ(batch.local.size(), 2u);
+  ASSERT_EQ(batch.more.size(), 2u);
   for (size_t k = 0; k < 2; ++k) {
     const int64_t index = batch.indices[1];
     const Seed seed = Seed(11).With("augment").With(uint64_t{3}).With(source->item(index).id).With(uint64_t{2 + k});
     std::vector<float> expected(3 * 8 * 8);
     Normalise(ApplyAugment(config.local, SampleAugment(config.local, seed, 20, 20), *source->Read(index)), kImagenetMean, kImagenetStd, expected);
-    EXPECT_TRUE(at::equal(batch.local[k][1].contiguous().flatten(), at::tensor(at::ArrayRef<float>(expected))));
+    EXPECT_TRUE(at::equal(batch.more[k][1].contiguous().flatten(), at::tensor(at::ArrayRef<float>(expected))));
   }
+}
+
+TEST(PairLoader, OneViewIsTheFirstOfThePair) {
+  const auto source = OpenSource("shapes:count=8,size=20,seed=1");
+  SkippedLog skipped;
+  PairLoaderConfig config = PairConfig(2);
+  PairLoader pairs(source, nullptr, config, skipped);
+  config.one_view = true;
+  PairLoader single(source, nullptr, config, skipped);
+  pairs.Start(1);
+  single.Start(1);
+  PairBatch pair, one;
+  while (pairs.Next(pair)) {
+    ASSERT_TRUE(single.Next(one));
+    EXPECT_EQ(one.indices, pair.indices);
+    EXPECT_TRUE(at::equal(one.view1, pair.view1));
+    EXPECT_FALSE(one.view2.defined());
+  }
+  EXPECT_FALSE(single.Next(one));
 }
 
 TEST(PairLoader, EveryPictureOnceAnEpochInAnotherOrder) {
@@ -439,21 +458,21 @@ TEST_F(SeveralViews, FurtherViewsShowTheOthers) {
   PairBatch batch, plain;
   ASSERT_TRUE(loader.Next(batch) && without.Next(plain));
   EXPECT_TRUE(at::equal(batch.view1, plain.view1) && at::equal(batch.view2, plain.view2));
-  ASSERT_EQ(batch.local.size(), 3u);
+  ASSERT_EQ(batch.more.size(), 3u);
   const auto grey = [](int64_t k) { return (50 * static_cast<double>(k + 1) / 255 - kImagenetMean[0]) / kImagenetStd[0]; };
   for (size_t k = 0; k < 3; ++k) {
-    ASSERT_EQ(batch.local[k].sizes(), batch.view1.sizes());
+    ASSERT_EQ(batch.more[k].sizes(), batch.view1.sizes());
     for (size_t i = 0; i < 8; ++i) {
       const int64_t other = (batch.generated_view[i] + 1 + static_cast<int64_t>(k)) % 4;
-      EXPECT_NEAR(batch.local[k][static_cast<int64_t>(i)][0].mean().item<double>(), grey(other), 1e-4);
+      EXPECT_NEAR(batch.more[k][static_cast<int64_t>(i)][0].mean().item<double>(), grey(other), 1e-4);
     }
   }
   config_.generated_probability = 0;
   PairLoader real(source_, GeneratedViews::Open(folder_), config_, skipped_);
   real.Start(1);
   ASSERT_TRUE(real.Next(batch));
-  EXPECT_GT(batch.local[2].std().item<double>(), 0.1);  // of pictures, not of grey
-  EXPECT_FALSE(at::equal(batch.local[0], batch.local[2]));
+  EXPECT_GT(batch.more[2].std().item<double>(), 0.1);  // of pictures, not of grey
+  EXPECT_FALSE(at::equal(batch.more[0], batch.more[2]));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "genview/eval/bench_features.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/text.h"
@@ -24,13 +25,14 @@ BenchFeaturesResult BenchFeatures(const BenchFeaturesConfig& config, Progress& p
   const auto source = OpenSource(config.images);
   const at::Device device = ChooseDevice(config.run.device);
   const at::ScalarType compute = ChooseCompute(config.run.precision, device);
+  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const auto encoder = Encoder::Open(config.encoder, device, compute);
   const int64_t batch_size = EncodeBatchSize(*encoder, config.run.batch);
   constexpr int64_t kMost = int64_t{1} << 22;  // pictures of one way round
   const int64_t rounds = config.seconds > 0 ? kMost / batch_size + 1 : config.rounds + 2;
   SkippedLog skipped;
   EncodeLoader loader(source, Around(source->size(), rounds * batch_size), encoder->preprocess(), batch_size, config.run.threads, skipped, config.run.strict);
-  BenchFeaturesResult result{.figures = {.images = batch_size, .device = device.str(), .precision = at::toString(compute)}};
+  BenchFeaturesResult result{.figures = {.images = batch_size, .device = device.str(), .precision = PrecisionName(compute)}};
   int64_t images = 0;
   const auto step = [&] {
     EncodeBatch batch;

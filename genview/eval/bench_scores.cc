@@ -23,7 +23,7 @@ template <class Config>
 BenchFigures Measure(const char* name, const Config& config, int64_t images, Progress& progress, const std::function<void()>& work) {
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const BenchRounds rounds{.rounds = config.rounds, .seconds = config.seconds};
-  BenchFigures figures{.images = images, .device = "cpu", .precision = "Float"};
+  BenchFigures figures{.images = images, .device = "cpu", .precision = PrecisionName(at::kFloat)};
   progress.Begin(name, rounds.seconds > 0 ? 0 : rounds.rounds, "rounds");
   figures.gflop_per_step = CountFlops(work) / 1e9;
   figures.times = MeasureTimes(rounds, progress, work);

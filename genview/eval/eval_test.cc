@@ -76,6 +76,7 @@ TEST_F(EvalTest, NeighboursOfTheSameColour) {
   EXPECT_LT(result.top1_low, 80);
   EXPECT_EQ(result.top1_high, 100);
   EXPECT_EQ(result.settings["k"], 3);
+  EXPECT_EQ(result.settings["precision"], "fp32");
   EXPECT_EQ(result.settings["top1_by_k"]["1"], 100.0);
   EXPECT_EQ(result.normalisation["size"], 8);
   EXPECT_EQ(EvalResultToJson(EvalResultFromJson(ReadJson(folder_ / "knn.json"), "knn.json")), EvalResultToJson(result));
@@ -112,6 +113,9 @@ TEST_F(EvalTest, SameInputsSameFileAndNoSecondRun) {
   } quiet;
   config.inputs = Inputs("a.json");
   EXPECT_EQ(EvalResultToJson(EvalLinear(config, quiet)), EvalResultToJson(first));
+  config.inputs.run.precision = Precision::kBf16;
+  EXPECT_THROW(EvalLinear(config, quiet), std::logic_error);
+  config.inputs.run.precision = Precision::kFp32;
   config.inputs.run.seed = 1;
   EXPECT_THROW(EvalLinear(config, quiet), std::logic_error);
 }
@@ -145,6 +149,28 @@ TEST_F(EvalTest, BadPicturesAreCountedAndNamedWhenAllAreBad) {
   config.inputs = Inputs();
   config.k = 1;
   EXPECT_EQ(EvalKnn(config, silent_).images, 11);
+  config.inputs.run.strict = true;
+  EXPECT_THROW(EvalKnn(config, silent_), Error);
+}
+
+TEST_F(EvalTest, BadPicturesAreRememberedWithCachedFeatures) {
+  WriteFile(folder_ / "test/red/0.png", "no picture");
+  WriteFile(folder_ / "train/blue/3.png", "no picture");
+  struct Listening : Progress {
+    void Begin(std::string_view, int64_t, std::string_view) override { ++begun; }
+    void Warn(std::string_view message) override { warnings.emplace_back(message); }
+    std::vector<std::string> warnings;
+    int begun = 0;
+  } first, again;
+  KnnConfig config;
+  config.inputs = Inputs();
+  config.inputs.cache = folder_ / "cache";
+  config.k = 1;
+  EvalKnn(config, first);
+  EXPECT_EQ(first.warnings, (std::vector<std::string>{"1 of 24 training pictures could not be read", "1 of 12 test pictures could not be read"}));
+  EXPECT_EQ(EvalKnn(config, again).images, 11);
+  EXPECT_EQ(again.begun, 0);
+  EXPECT_EQ(again.warnings, first.warnings);
   config.inputs.run.strict = true;
   EXPECT_THROW(EvalKnn(config, silent_), Error);
 }
@@ -211,6 +237,15 @@ TEST_F(EvalTest, FewshotScoresBalancedDrawsAndSaysWhich) {
   EXPECT_THROW(EvalFewshot(config, silent_), UsageError);  // a class has 8
   config.shots = {};
   EXPECT_THROW(EvalFewshot(config, silent_), UsageError);
+}
+
+TEST_F(EvalTest, FewshotCountsThePicturesThatCouldBeRead) {
+  WriteFile(folder_ / "train/red/0.png", "no picture");
+  FewshotConfig config;
+  config.inputs = Inputs();
+  config.shots = {8};
+  config.draws = 2;
+  EXPECT_EQ(EvalFewshot(config, silent_).settings["train_images"], 23);
 }
 
 TEST(ScoresByMeans, AreCosinesWithTheMeansOfUnitRows) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include <c10/core/InferenceMode.h>
 
@@ -66,9 +67,8 @@ struct Request {
   std::string what;             // "train", "test"
 };
 
-FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOptions& run, Progress& progress) {
+FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOptions& run, SkippedLog& skipped, Progress& progress) {
   const c10::InferenceMode guard;
-  SkippedLog skipped;
   EncodeLoader loader(request.source, request.indices, encoder.preprocess(), run.batch > 0 ? run.batch : 128, run.threads, skipped,
                       run.strict);
   const auto total = static_cast<int64_t>(request.indices.size());
@@ -92,25 +92,40 @@ FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOpti
                  .where = request.source->item(request.indices[0]).path,
                  .next = "check the files; the reason for the first one is: " + skipped.rows().front().second});
   }
-  if (skipped.count() > 0) progress.Warn(Format("{} of {} {} pictures could not be read", skipped.count(), total, request.what));
   return {features.narrow(0, 0, static_cast<int64_t>(labels.size())), at::tensor(labels, at::kLong), indices};
+}
+
+// Rows that the cache has of an earlier evaluation, and the pictures that it could not read; nothing for a file of a version that did
+// not keep these.
+std::optional<FeatureRows> ReadCached(const Path& file, SkippedLog& skipped) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  const WeightMap kept = ReadSafetensors(file);
+  const std::string bad = kept.Metadata("skipped");
+  if (bad.empty() || !kept.Has("indices")) return std::nullopt;
+  const Tensor indices = kept.At("indices").contiguous();
+  if (indices.size(0) != kept.At("labels").size(0)) return std::nullopt;
+  AddSkipped(bad, skipped);
+  const auto* first = indices.data_ptr<int64_t>();
+  return FeatureRows{kept.At("features").clone(), kept.At("labels").clone(), {first, first + indices.size(0)}};
 }
 
 // Through the cache folder, if there is one. `key` names all that the rows depend on.
 FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const RunOptions& run, const Path& cache,
                        const std::string& key, Progress& progress) {
   const Path file = cache / Format("features-{}.safetensors", Fingerprint(key));
-  if (!cache.empty() && std::filesystem::exists(file)) {
-    const WeightMap kept = ReadSafetensors(file);
-    const Tensor indices = kept.Has("indices") ? kept.At("indices").contiguous() : at::empty({0}, at::kLong);
-    if (indices.size(0) == kept.At("labels").size(0)) {
-      const auto* first = indices.data_ptr<int64_t>();
-      return {kept.At("features").clone(), kept.At("labels").clone(), {first, first + indices.size(0)}};
-    }  // else of a version that did not keep them
+  SkippedLog skipped;
+  std::optional<FeatureRows> rows = cache.empty() ? std::nullopt : ReadCached(file, skipped);
+  if (rows && run.strict && skipped.count() > 0) rows.reset();  // the pictures are read again, and the first bad one ends it
+  if (!rows) {
+    skipped = SkippedLog();
+    rows = Encode(request, encoder, run, skipped, progress);
+    if (!cache.empty()) {
+      WriteSafetensors(file, {{"features", rows->features}, {"labels", rows->labels}, {"indices", at::tensor(rows->indices, at::kLong)}},
+                       {{"skipped", SkippedToText(skipped)}});
+    }
   }
-  const FeatureRows rows = Encode(request, encoder, run, progress);
-  if (!cache.empty()) WriteSafetensors(file, {{"features", rows.features}, {"labels", rows.labels}, {"indices", at::tensor(rows.indices, at::kLong)}});
-  return rows;
+  if (skipped.count() > 0) progress.Warn(Format("{} of {} {} pictures could not be read", skipped.count(), request.indices.size(), request.what));
+  return *rows;
 }
 
 }  // namespace
@@ -128,8 +143,8 @@ Evaluation::Evaluation(std::string kind, const EvalInputs& inputs, const Json& s
   opened_->train = OpenSource(inputs.train);
   opened_->test = OpenSource(inputs.test);
   opened_->encoder = Encoder::Open(inputs.checkpoint, device, compute);
-  opened_->precision = at::toString(compute);
-  request_ = Fingerprint(Format("{} {} {} {} {} {} {}", kind_, settings.dump(), inputs.fraction, inputs.run.seed,
+  opened_->precision = PrecisionName(compute);
+  request_ = Fingerprint(Format("{} {} {} {} {} {} {} {}", kind_, settings.dump(), inputs.fraction, inputs.run.seed, opened_->precision,
                                 opened_->encoder->fingerprint(), opened_->train->Fingerprint(), opened_->test->Fingerprint()));
 }
 
@@ -172,7 +187,7 @@ FeatureRows Evaluation::Train(Progress& progress) {
 FeatureRows Evaluation::Train(Progress& progress, const std::vector<int64_t>& indices) {
   const Request request{.source = opened_->train, .indices = indices, .places = PlacesAmong(*opened_->train, opened_->train->classes(), inputs_.train),
                         .what = "training"};
-  return Encode(request, *opened_->encoder, inputs_.run, progress);
+  return EncodeOnce(request, *opened_->encoder, inputs_.run, /*cache=*/{}, /*key=*/"", progress);
 }
 
 FeatureRows Evaluation::Test(Progress& progress) {

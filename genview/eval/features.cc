@@ -49,89 +49,131 @@ std::map<std::string, std::string> Describe(const ImageSource& source, const std
   return metadata;
 }
 
+class Extraction {
+ public:
+  Extraction(const FeaturesConfig& config, Progress& progress, Group& group);
+  FeaturesSummary Go();
+
+ private:
+  bool Plan();  // false: the file is there as it is asked for
+  void EncodeShare();
+  void Merge();
+  int64_t Aligned(int64_t next) const { return next >= total_ ? total_ : next / batch_ * batch_; }
+  std::unique_ptr<FeatureFile> OpenShare(const Share& share, SkippedLog& skipped) const;
+
+  const FeaturesConfig& config_;
+  Progress& progress_;
+  Group& group_;
+  const std::shared_ptr<const ImageSource> source_;
+  const int64_t total_;
+  std::shared_ptr<Encoder> encoder_;
+  Json origin_;          // where the rows come from, for the metadata
+  std::string request_;  // fingerprint of what is asked for
+  std::vector<FeatureColumn> columns_;
+  int64_t batch_ = 0, first_ = 0;      // the first picture that is still to be done
+  SkippedLog skipped_;
+  std::optional<FeatureFile> file_;    // of process 0
+  std::unique_ptr<FeatureFile> part_;  // of this process's share, where there are several
+  FeaturesSummary summary_;            // of process 0
+};
+
+Extraction::Extraction(const FeaturesConfig& config, Progress& progress, Group& group)
+    : config_(config), progress_(progress), group_(group), source_(OpenSource(config.images)), total_(source_->size()) {
+  const at::Device device = ChooseDevice(config.run.device);
+  const at::ScalarType compute = ChooseCompute(config.run.precision, device);
+  encoder_ = Encoder::Open(config.encoder, device, compute);
+  origin_ = {{"format", 1}, {"kind", "features"}, {"encoder", encoder_->fingerprint()}, {"encoder_name", encoder_->name()},
+             {"preprocess", encoder_->preprocess().ToJson()}, {"source", config.images}, {"precision", PrecisionName(compute)}};
+  const Json asked = {{"origin", origin_}, {"images", source_->Fingerprint()}, {"tokens", config.tokens}};
+  request_ = Fingerprint(asked.dump());
+  origin_["request"] = request_;
+  columns_ = {{"embeddings", {encoder_->embedding_width()}}};
+  if (config.tokens) columns_.insert(columns_.begin(), {"tokens", {encoder_->grid() * encoder_->grid(), encoder_->token_width()}});
+  summary_.embedding_width = encoder_->embedding_width();
+}
+
+// Process 0 says what is to be done: its machine may have another natural batch than the others'.
+bool Extraction::Plan() {
+  Json plan = {{"batch", EncodeBatchSize(*encoder_, config_.run.batch)}};
+  if (group_.rank() == 0) {
+    if (const auto images = FinishedFeatures(config_.out, request_)) {
+      plan["finished"] = *images;
+    } else {
+      SweepPartFilesBeside({config_.out});  // of a killed call
+      file_.emplace(config_.out, request_, columns_, total_, Describe(*source_, Indices(0, total_), origin_), skipped_);
+      plan["first"] = file_->next();
+    }
+  }
+  plan = ParseJson(group_.Broadcast(plan.dump()), "plan of process 0");
+  if (plan.contains("finished")) {
+    summary_.images = plan["finished"].get<int64_t>();
+    summary_.skipped = total_ - summary_.images;
+    summary_.up_to_date = true;
+    return false;
+  }
+  batch_ = plan["batch"].get<int64_t>();
+  first_ = Aligned(plan["first"].get<int64_t>());
+  if (file_) file_->DropFrom(first_);
+  return true;
+}
+
+std::unique_ptr<FeatureFile> Extraction::OpenShare(const Share& share, SkippedLog& skipped) const {
+  return std::make_unique<FeatureFile>(FeatureFile::PartOfShare(config_.out, share.begin, share.end), request_, columns_, total_,
+                                       std::map<std::string, std::string>{}, skipped);
+}
+
+// A share has a file of its own until all are whole. Alone, the share is the file.
+void Extraction::EncodeShare() {
+  const Share share = ShareOf(group_, first_, total_, batch_);
+  if (group_.size() > 1) part_ = OpenShare(share, skipped_);
+  FeatureFile& own = part_ ? *part_ : *file_;
+  const int64_t begin = std::max(share.begin, Aligned(own.next()));
+  own.DropFrom(begin);
+  const int64_t shown = part_ ? share.begin : 0;  // where the bar begins
+  progress_.Begin("features", share.end - shown, "images");
+  const c10::InferenceMode inference;
+  EncodeLoader loader(source_, Indices(begin, std::max(begin, share.end)), encoder_->preprocess(), batch_, config_.run.threads, skipped_, config_.run.strict);
+  int64_t unsaved = 0;
+  for (EncodeBatch batch; loader.Next(batch);) {
+    const Encoder::Output out = encoder_->Encode(batch.pixels, config_.tokens);
+    if (config_.tokens) own.Append(0, out.tokens);
+    own.Append(config_.tokens ? 1 : 0, out.embeddings);
+    own.EndBatch(batch.indices, std::min(total_, (batch.indices.back() / batch_ + 1) * batch_));
+    progress_.Update(batch.indices.back() + 1 - shown, loader.WaitShare());
+    if (++unsaved % kBatchesPerSave == 0 || progress_.Stopped()) own.Save(skipped_);
+    progress_.ThrowIfStopped();
+    group_.Check();
+  }
+}
+
+// All shares into the one file.
+void Extraction::Merge() {
+  if (part_) part_->Save(skipped_);
+  const std::vector<std::string> bad = group_.Gather(SkippedToText(skipped_));
+  if (group_.rank() != 0) return;
+  for (const std::string& one : bad) AddSkipped(one, skipped_);
+  for (int64_t r = 0; part_ && r < group_.size(); ++r) {
+    SkippedLog ignored;
+    file_->Take(*OpenShare(ShareOf(r, group_.size(), first_, total_, batch_), ignored));
+  }
+  summary_.images = static_cast<int64_t>(file_->indices().size());
+  summary_.skipped = skipped_.count();
+  skipped_.Write(config_.out.parent_path() / "skipped.tsv");
+  file_->Finish(Describe(*source_, file_->indices(), origin_));
+  progress_.End(Format("{} images, {} skipped", summary_.images, summary_.skipped));
+}
+
+FeaturesSummary Extraction::Go() {
+  if (!Plan()) return summary_;
+  EncodeShare();
+  Merge();
+  return summary_;
+}
+
 }  // namespace
 
 FeaturesSummary ExtractFeatures(const FeaturesConfig& config, Progress& progress, Group& group) {
-  const auto source = OpenSource(config.images);
-  const at::Device device = ChooseDevice(config.run.device);
-  const at::ScalarType compute = ChooseCompute(config.run.precision, device);
-  const auto encoder = Encoder::Open(config.encoder, device, compute);
-  const int64_t total = source->size();
-  Json origin = {{"format", 1}, {"kind", "features"}, {"encoder", encoder->fingerprint()}, {"encoder_name", encoder->name()},
-                 {"preprocess", encoder->preprocess().ToJson()}, {"source", config.images},
-                 {"precision", compute == at::kFloat ? "fp32" : compute == at::kHalf ? "fp16" : "bf16"}};
-  const Json asked = {{"origin", origin}, {"images", source->Fingerprint()}, {"tokens", config.tokens}};
-  const std::string request = Fingerprint(asked.dump());
-  origin["request"] = request;
-  std::vector<FeatureColumn> columns = {{"embeddings", {encoder->embedding_width()}}};
-  if (config.tokens) columns.insert(columns.begin(), {"tokens", {encoder->grid() * encoder->grid(), encoder->token_width()}});
-  FeaturesSummary summary{.embedding_width = encoder->embedding_width()};
-
-  // Process 0 says what is to be done: its machine may have another natural batch than the others'.
-  SkippedLog skipped;
-  std::optional<FeatureFile> file;
-  Json plan = {{"batch", EncodeBatchSize(*encoder, config.run.batch)}};
-  if (group.rank() == 0) {
-    if (const auto images = FinishedFeatures(config.out, request)) {
-      plan["finished"] = *images;
-    } else {
-      SweepPartFilesBeside({config.out});  // of a killed call
-      file.emplace(config.out, request, columns, total, Describe(*source, Indices(0, total), origin), skipped);
-      plan["first"] = file->next();
-    }
-  }
-  plan = ParseJson(group.Broadcast(plan.dump()), "plan of process 0");
-  if (plan.contains("finished")) {
-    summary.images = plan["finished"].get<int64_t>();
-    summary.skipped = total - summary.images;
-    summary.up_to_date = true;
-    return summary;
-  }
-  const auto batch_size = plan["batch"].get<int64_t>();
-  const auto aligned = [&](int64_t next) { return next >= total ? total : next / batch_size * batch_size; };
-  const int64_t first = aligned(plan["first"].get<int64_t>());
-  if (file) file->DropFrom(first);
-
-  // A share has a file of its own until all are whole. Alone, the share is the file.
-  const Share share = ShareOf(group, first, total, batch_size);
-  const auto open_share = [&](const Share& s, SkippedLog& bad) {
-    return std::make_unique<FeatureFile>(FeatureFile::PartOfShare(config.out, s.begin, s.end), request, columns, total, std::map<std::string, std::string>{}, bad);
-  };
-  const std::unique_ptr<FeatureFile> part = group.size() > 1 ? open_share(share, skipped) : nullptr;
-  FeatureFile& own = part ? *part : *file;
-  const int64_t begin = std::max(share.begin, aligned(own.next()));
-  own.DropFrom(begin);
-  const int64_t shown = part ? share.begin : 0;  // where the bar begins
-  progress.Begin("features", share.end - shown, "images");
-  {
-    const c10::InferenceMode inference;
-    EncodeLoader loader(source, Indices(begin, std::max(begin, share.end)), encoder->preprocess(), batch_size, config.run.threads, skipped, config.run.strict);
-    int64_t unsaved = 0;
-    for (EncodeBatch batch; loader.Next(batch);) {
-      const Encoder::Output out = encoder->Encode(batch.pixels, config.tokens);
-      if (config.tokens) own.Append(0, out.tokens);
-      own.Append(config.tokens ? 1 : 0, out.embeddings);
-      own.EndBatch(batch.indices, std::min(total, (batch.indices.back() / batch_size + 1) * batch_size));
-      progress.Update(batch.indices.back() + 1 - shown, loader.WaitShare());
-      if (++unsaved % kBatchesPerSave == 0 || progress.Stopped()) own.Save(skipped);
-      progress.ThrowIfStopped();
-      group.Check();
-    }
-  }
-  if (part) part->Save(skipped);
-  const std::vector<std::string> bad = group.Gather(SkippedToText(skipped));
-  if (group.rank() != 0) return summary;
-  for (const std::string& one : bad) AddSkipped(one, skipped);
-  for (int64_t r = 0; part && r < group.size(); ++r) {
-    SkippedLog ignored;
-    file->Take(*open_share(ShareOf(r, group.size(), first, total, batch_size), ignored));
-  }
-  summary.images = static_cast<int64_t>(file->indices().size());
-  summary.skipped = skipped.count();
-  skipped.Write(config.out.parent_path() / "skipped.tsv");
-  file->Finish(Describe(*source, file->indices(), origin));
-  progress.End(Format("{} images, {} skipped", summary.images, summary.skipped));
-  return summary;
+  return Extraction(config, progress, group).Go();
 }
 
 }  // namespace genview

@@ -1,9 +1,11 @@
 #include "genview/eval/features.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include "genview/base/error.h"
 #include "genview/data/source.h"
+#include "genview/eval/bench_features.h"
 #include "genview/models/encoder.h"
 #include "genview/tensor/safetensors.h"
 
@@ -121,6 +123,22 @@ TEST(ExtractFeatures, IsNotDoneTwiceAndFollowsItsInputs) {
   EXPECT_EQ(ReadSafetensors(config.out).tensors().size(), 1u);
   WriteFile(config.out, "not a weights file");
   EXPECT_FALSE(ExtractFeatures(config, progress).up_to_date);
+}
+
+TEST(BenchFeatures, ComputesOnTheThreadsItIsGiven) {
+  const FeaturesConfig features = Config("bench");
+  BenchFeaturesConfig config;
+  config.images = features.images;
+  config.encoder = features.encoder;
+  config.rounds = 1;
+  config.run = features.run;
+  config.run.threads = 1;
+  const int before = at::get_num_threads();
+  at::set_num_threads(2);
+  Progress quiet;
+  BenchFeatures(config, quiet);
+  EXPECT_EQ(at::get_num_threads(), 1);
+  at::set_num_threads(before);
 }
 
 TEST(ExtractFeatures, BadPicturesLeaveNoRow) {

@@ -101,9 +101,11 @@ EvalResult EvalFewshot(const FewshotConfig& config, Progress& progress) {
   MeanInterval top1, top5;
   for (const int64_t shots : config.shots) {
     std::vector<double> firsts, fives;
+    int64_t fewest = train.labels.size(0);
     for (const OneDraw& draw : draws) {
       progress.ThrowIfStopped();
       const Tensor rows = RowsOf(draw, shots, row_of);
+      fewest = std::min(fewest, rows.size(0));
       const Tensor scores = ScoresByMeans(train.features.index_select(0, rows), train.labels.index_select(0, rows), test.features,
                                           evaluation.classes());
       const Hits hits = CountHits(scores, test.labels);
@@ -113,8 +115,8 @@ EvalResult EvalFewshot(const FewshotConfig& config, Progress& progress) {
     top1 = MeanWithInterval(firsts);
     top5 = MeanWithInterval(fives);
     settings["top1_by_shots"][Format("{}", shots)] = {{"mean", top1.mean}, {"low", top1.low}, {"high", top1.high}, {"draws", firsts}};
+    settings["train_images"] = fewest;  // of a draw; all have as many unless pictures could not be read
   }
-  settings["train_images"] = config.shots.back() * evaluation.classes();
   settings["protocol"] = "nearest class mean by cosine, frozen features of the centre crop; mean over draws, 95% interval of the mean";
   if (!config.inputs.out.empty()) WriteDraws(config.inputs.out, *evaluation.train_source(), draws);
   return evaluation.Finish(top1, top5.mean, test.labels.size(0), std::move(settings));

@@ -12,7 +12,6 @@
 #include "genview/eval/knn_votes.h"
 #include "genview/models/backbone_file.h"
 #include "genview/train/optimizer.h"
-#include "genview/train/schedule.h"
 
 namespace genview {
 namespace {
@@ -160,64 +159,44 @@ Hits TestNetwork(const Network& network, const Evaluation& evaluation, const Pre
   return all;
 }
 
-// One name a line, so that another program can train on the same pictures.
-void WriteImageList(const Path& out, const ImageSource& labelled) {
-  std::string text;
-  for (int64_t i = 0; i < labelled.size(); ++i) text += Format("{}\n", labelled.item(i).id);
-  WriteFile(out.parent_path() / (out.stem().string() + "-images.txt"), text);
-}
-
-}  // namespace
-
-EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
-  CheckRequired(given, {"command line", "eval.finetune"});
-  FinetuneConfig config = given;
-  if (!config.list.empty() && config.inputs.fraction < 1) {
-    throw UsageError({.what = "both a list and a share of the pictures are given",
-                      .where = "eval.finetune.list",
-                      .next = "leave one of them away"});
-  }
+// What besides the pictures and the encoder decides the result.
+Json SettingsOf(const FinetuneConfig& config) {
   Json settings = FieldsToJson(config);
   for (const char* input : {"train", "test", "checkpoint", "out", "cache", "fraction", "run", "list"})
     settings.erase(input);
   if (config.drop_path == 0) settings.erase("drop_path");  // as before there was one
   if (!config.list.empty()) settings["list"] = FingerprintFile(config.list);
-  Evaluation evaluation("finetune", config.inputs, settings);
-  EvalResult result;
-  if (evaluation.Known(result)) return result;
+  return settings;
+}
 
-  const auto source = evaluation.train_source();
-  const auto labelled =
-      std::make_shared<Chosen>(source, config.list.empty() ? evaluation.TrainIndices() : Listed(*source, config.list));
-  const bool few = labelled->size() < source->size() / 20;
+// With SwAV's rates where none are given, and a batch that there are pictures for.
+FinetuneConfig Resolved(FinetuneConfig config, int64_t labelled, int64_t all) {
+  const bool few = labelled < all / 20;
   if (config.lr == 0) config.lr = few ? 0.02 : 0.01;
   if (config.head_lr == 0) config.head_lr = few ? 5 : 0.2;
-  config.batch = std::min(config.batch, labelled->size());
+  config.batch = std::min(config.batch, labelled);
+  return config;
+}
 
-  const at::Device device = ChooseDevice(config.inputs.run.device);
-  BackboneFile file = ReadBackboneFile(config.inputs.checkpoint);
-  const Preprocess preprocess = file.preprocess;
-  SkippedLog skipped;
-  PairLoaderConfig pairs;
-  pairs.view1 = AugmentPreset("linear");
-  pairs.view1.size = preprocess.size;
-  pairs.view2 = pairs.view1;
-  pairs.batch = config.batch;
-  pairs.threads = config.inputs.run.threads;
-  pairs.seed = evaluation.seed().key();
-  pairs.strict = config.inputs.run.strict;
-  pairs.mean = preprocess.mean;
-  pairs.std = preprocess.std;
-  PairLoader loader(labelled, nullptr, pairs, skipped);
-  Network network(config, std::move(file), evaluation.classes(), evaluation.seed(), device,
-                  ChooseCompute(config.inputs.run.precision, device));
+PairLoaderConfig LoaderOf(const FinetuneConfig& config, const Preprocess& preprocess, Seed seed) {
+  PairLoaderConfig loader;
+  loader.one_view = true;
+  loader.view1 = AugmentPreset("linear");
+  loader.view1.size = preprocess.size;
+  loader.batch = config.batch;
+  loader.threads = config.inputs.run.threads;
+  loader.seed = seed.key();
+  loader.strict = config.inputs.run.strict;
+  loader.mean = preprocess.mean;
+  loader.std = preprocess.std;
+  return loader;
+}
 
-  const int64_t per_epoch = loader.batches_per_epoch(), steps = per_epoch * config.epochs;
-  const Schedule schedule{.kind = ScheduleKind::kStep,
-                          .lr = 1,
-                          .total_steps = steps,
-                          .milestones = {per_epoch * (config.epochs * 3 / 5), per_epoch * (config.epochs * 4 / 5)},
-                          .decay = 0.2};
+// All epochs; returns the last step's loss.
+double Train(Network& network, PairLoader& loader, const ImageSource& labelled, const FinetuneConfig& config,
+             Progress& progress) {
+  const int64_t steps = loader.batches_per_epoch() * config.epochs;
+  const Schedule schedule = FinetuneSchedule(steps);
   progress.Begin("fine-tuning", steps, "steps");
   int64_t step = 0;
   double loss = 0;
@@ -226,7 +205,7 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
     for (PairBatch batch; loader.Next(batch);) {
       progress.ThrowIfStopped();
       std::vector<int64_t> labels;
-      for (const int64_t i : batch.indices) labels.push_back(labelled->item(i).label);
+      for (const int64_t i : batch.indices) labels.push_back(labelled.item(i).label);
       loss = network.Step(batch.view1, at::tensor(labels, at::kLong), schedule.At(step));
       if (!std::isfinite(loss)) {
         throw Error({.what = Format("the loss is no longer a number at step {}", step),
@@ -237,6 +216,47 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
     }
   }
   progress.End();
+  return loss;
+}
+
+// One name a line, so that another program can train on the same pictures.
+void WriteImageList(const Path& out, const ImageSource& labelled) {
+  std::string text;
+  for (int64_t i = 0; i < labelled.size(); ++i) text += Format("{}\n", labelled.item(i).id);
+  WriteFile(out.parent_path() / (out.stem().string() + "-images.txt"), text);
+}
+
+}  // namespace
+
+Schedule FinetuneSchedule(int64_t steps) {
+  const auto from = [&](int64_t fifths) { return (steps * fifths + 4) / 5; };  // the first step that is past them
+  return {.kind = ScheduleKind::kStep, .lr = 1, .total_steps = steps, .milestones = {from(3), from(4)}, .decay = 0.2};
+}
+
+EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
+  CheckRequired(given, {"command line", "eval.finetune"});
+  if (!given.list.empty() && given.inputs.fraction < 1) {
+    throw UsageError({.what = "both a list and a share of the pictures are given",
+                      .where = "eval.finetune.list",
+                      .next = "leave one of them away"});
+  }
+  Json settings = SettingsOf(given);
+  Evaluation evaluation("finetune", given.inputs, settings);
+  EvalResult result;
+  if (evaluation.Known(result)) return result;
+
+  const auto source = evaluation.train_source();
+  const auto labelled =
+      std::make_shared<Chosen>(source, given.list.empty() ? evaluation.TrainIndices() : Listed(*source, given.list));
+  const FinetuneConfig config = Resolved(given, labelled->size(), source->size());
+  BackboneFile file = ReadBackboneFile(config.inputs.checkpoint);
+  const Preprocess preprocess = file.preprocess;
+  const at::Device device = ChooseDevice(config.inputs.run.device);
+  Network network(config, std::move(file), evaluation.classes(), evaluation.seed(), device,
+                  ChooseCompute(config.inputs.run.precision, device));
+  SkippedLog skipped;
+  PairLoader loader(labelled, nullptr, LoaderOf(config, preprocess, evaluation.seed()), skipped);
+  const double loss = Train(network, loader, *labelled, config, progress);
   const Hits hits = TestNetwork(network, evaluation, preprocess, config.inputs.run, progress);
 
   settings["lr"] = config.lr;

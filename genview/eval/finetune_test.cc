@@ -110,6 +110,18 @@ TEST_F(FinetuneTest, WrongListsAreRefusedBeforeTraining) {
   EXPECT_NE(complaint("light_3.png\n").find("both a list and a share"), std::string::npos);
 }
 
+TEST(FinetuneSchedule, FallsAtThreeAndFourFifthsOfTheSteps) {
+  const auto rates = [](int64_t steps) {
+    std::vector<double> all;
+    for (int64_t step = 0; step < steps; ++step) all.push_back(FinetuneSchedule(steps).At(step));
+    return all;
+  };
+  EXPECT_EQ(rates(1), std::vector<double>{1});
+  EXPECT_EQ(rates(2), (std::vector<double>{1, 1}));
+  EXPECT_EQ(rates(5), (std::vector<double>{1, 1, 1, 0.2, 0.2 * 0.2}));
+  EXPECT_EQ(rates(7), (std::vector<double>{1, 1, 1, 1, 1, 0.2, 0.2 * 0.2}));
+}
+
 TEST_F(FinetuneTest, DropPathIsForAVit) {
   config_.drop_path = 0.2;
   EXPECT_THROW(EvalFinetune(config_, silent_), UsageError);

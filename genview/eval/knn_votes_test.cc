@@ -12,7 +12,8 @@ TEST(KnnVotes, FollowLightly) {
   const std::vector<std::pair<int64_t, double>> settings = {{5, 0.07}, {20, 0.1}, {90, 0.5}};
   for (const auto& [k, temperature] : settings) {
     const Tensor votes = KnnVotes(golden.At("bank"), golden.At("labels"), golden.At("queries"), 6, k, temperature);
-    EXPECT_CLOSE(votes, golden.At(Format("votes.{}", k)), 1e-4);
+    const Tensor& theirs = golden.At(Format("votes.{}", k));
+    EXPECT_CLOSE(votes.softmax(1), theirs / theirs.sum(1, /*keepdim=*/true), 1e-4);
     EXPECT_TRUE(at::equal(votes.argmax(1), golden.At(Format("order.{}", k)).select(1, 0))) << k;
   }
 }
@@ -20,10 +21,23 @@ TEST(KnnVotes, FollowLightly) {
 TEST(KnnVotes, FollowTheFormula) {
   const Tensor bank = at::tensor({3.0f, 0.0f, 0.0f, 2.0f, 1.0f, 1.0f}).view({3, 2}), labels = at::tensor({1, 0, 2}, at::kLong);
   const Tensor votes = KnnVotes(bank, labels, at::tensor({5.0f, 0.0f}).view({1, 2}), 4, 2, 0.5);
-  EXPECT_NEAR(votes[0][1].item<double>(), std::exp(2), 1e-5);
-  EXPECT_NEAR(votes[0][2].item<double>(), std::exp(std::sqrt(2)), 1e-5);
-  EXPECT_EQ(votes[0][0].item<double>(), 0);
+  EXPECT_EQ(votes[0][1].item<double>(), 0);
+  EXPECT_NEAR(votes[0][2].item<double>(), std::sqrt(2) - 2, 1e-5);
+  EXPECT_EQ(votes[0][0].item<double>(), -INFINITY);
   EXPECT_EQ(KnnVotes(bank, labels, bank, 4, 1000, 0.5).sizes(), (std::vector<int64_t>{3, 4}));
+}
+
+TEST(KnnVotes, KeepTheOrderAtSmallTemperatures) {
+  // Cosines 1, 0.99, 0.95 and 0.5 with the query, of the classes 3, 2, 1 and 0.
+  std::vector<float> rows;
+  for (const double cosine : {1.0, 0.99, 0.95, 0.5}) rows.insert(rows.end(), {static_cast<float>(cosine), static_cast<float>(std::sqrt(1 - cosine * cosine))});
+  const Tensor bank = at::tensor(rows).view({4, 2}), labels = at::tensor({3, 2, 1, 0}, at::kLong), query = at::tensor({1.0f, 0.0f}).view({1, 2});
+  for (const double temperature : {1e-3, 0.01, 0.07, 100.0}) {
+    const Tensor votes = KnnVotes(bank, labels, query, 5, 4, temperature);
+    EXPECT_TRUE(at::equal(votes.argsort(1, /*descending=*/true)[0], at::tensor({3, 2, 1, 0, 4}, at::kLong))) << temperature;
+    EXPECT_EQ(CountHits(votes, at::tensor({0}, at::kLong), /*voted_only=*/true).top5, 1) << temperature;  // far away, but it has voted
+    EXPECT_EQ(CountHits(votes, at::tensor({4}, at::kLong), /*voted_only=*/true).top5, 0) << temperature;
+  }
 }
 
 TEST(KnnVotes, SeveralNumbersOfNeighboursGiveWhatEachGives) {
@@ -44,7 +58,8 @@ TEST(KnnVotes, BlocksGiveWhatTheWholeGives) {
   const auto unit = [](const Tensor& x) { return x / x.norm(2, {1}, true); };
   const auto [similar, places] = at::topk(at::matmul(unit(queries), unit(bank).t()), 10, 1);
   const Tensor owners = labels.index_select(0, places.flatten()).view_as(places);
-  EXPECT_CLOSE(votes, at::zeros({n, 7}).scatter_add_(1, owners, (similar / 0.1).exp()), 1e-4);
+  const Tensor expected = at::zeros({n, 7}).scatter_add_(1, owners, (similar / 0.1).exp());
+  EXPECT_CLOSE(votes.softmax(1), expected / expected.sum(1, true), 1e-4);
 }
 
 TEST(CountHits, CountsFirstAndFirstFive) {
@@ -62,7 +77,7 @@ TEST(CountHits, TiesAndEmptyVotes) {
   EXPECT_EQ(CountHits(scores, at::tensor({0}, at::kLong)).top1, 1);
   EXPECT_EQ(CountHits(scores, at::tensor({3}, at::kLong)).top1, 0);
   EXPECT_EQ(CountHits(scores, at::tensor({3}, at::kLong)).top5, 1);
-  EXPECT_EQ(CountHits(scores, at::tensor({0}, at::kLong), /*positive_only=*/true).top1, 0);
+  EXPECT_EQ(CountHits(at::full({1, 8}, -INFINITY), at::tensor({0}, at::kLong), /*voted_only=*/true).top1, 0);
   EXPECT_EQ(CountHits(at::full({1, 3}, NAN), at::tensor({0}, at::kLong)).top1, 0);
 }
 

@@ -30,7 +30,9 @@ Probe MakeProbe(const Tensor& features, int64_t classes, const ProbeConfig& conf
   if (config.standardise) {
     const Tensor x = features.to(at::kFloat);
     probe.mean = x.mean(at::IntArrayRef{0});
-    probe.scale = 1 / at::std(x, at::IntArrayRef{0}, /*unbiased=*/false).clamp_min(1e-6);
+    const Tensor deviation = at::std(x, at::IntArrayRef{0}, /*unbiased=*/false);
+    // Of a feature that is constant here nothing is learnt: a weight as it was drawn must not meet other values elsewhere.
+    probe.scale = at::where(deviation > 1e-6, 1 / deviation, at::zeros_like(deviation));
   }
   return probe;
 }

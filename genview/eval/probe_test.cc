@@ -37,7 +37,8 @@ TEST(Probe, SeparatesWhatCanBeSeparated) {
   TrainProbe(probe, features, labels, config, Seed(0));
   const Tensor scores = ProbeScores(probe, features);
   EXPECT_EQ(CountHits(scores[1], labels).top1, n);
-  EXPECT_LE(CountHits(scores[0], labels).top1, n);
+  const auto loss = [&](int64_t rate) { return at::cross_entropy_loss(scores[rate], labels).item<double>(); };
+  EXPECT_GT(loss(0), 2 * loss(1));  // the small rate has not come as far
 }
 
 TEST(Probe, OneRateAloneOrAmongOthersIsTheSame) {
@@ -55,6 +56,18 @@ TEST(Probe, ConstantFeaturesDoNoHarm) {
   Probe probe = MakeProbe(features, 2, config, Seed(0));
   TrainProbe(probe, features, labels, config, Seed(0));
   EXPECT_TRUE(at::isfinite(ProbeScores(probe, features)).all().item<bool>());
+}
+
+TEST(Probe, FeaturesThatWereConstantSayNothingElsewhere) {
+  const Tensor labels = at::arange(20, at::kLong).remainder(2);
+  Tensor features = NormalTensor(Seed(1), {20, 3});
+  features.select(1, 2).zero_();
+  const ProbeConfig config{.epochs = 3, .batch = 8};
+  Probe probe = MakeProbe(features, 2, config, Seed(0));
+  TrainProbe(probe, features, labels, config, Seed(0));
+  Tensor awake = features.clone();
+  awake.select(1, 2).fill_(0.01);
+  EXPECT_TRUE(at::equal(ProbeScores(probe, awake), ProbeScores(probe, features)));
 }
 
 }  // namespace

@@ -32,15 +32,13 @@ void TakeWeights(const WeightList& list, const std::string& prefix, WeightReader
 
 std::optional<Checkpoint> Newest(const TrainingTask& task, Progress* progress) {
   std::vector<std::string> skipped;
-  const auto path = LatestCheckpoint(CheckpointFolder(task.folder), &skipped);
+  std::optional<Checkpoint> checkpoint = LatestCheckpoint(CheckpointFolder(task.folder), &skipped);
   if (progress != nullptr) {
     for (const std::string& reason : skipped) progress->Warn(Format("passed over {}", reason));
   }
-  if (!path) return std::nullopt;
-  Checkpoint checkpoint = ReadCheckpoint(*path);
-  if (checkpoint.meta.value("identity", Json()) != task.identity) {
+  if (checkpoint && checkpoint->meta.value("identity", Json()) != task.identity) {
     throw Error({.what = Format("the {} in this folder was trained with other settings or pictures", task.name),
-                 .where = path->string(),
+                 .where = checkpoint->path.string(),
                  .next = "choose another output folder, or remove this one to train again"});
   }
   return checkpoint;
@@ -145,13 +143,12 @@ bool LoadFinished(const TrainingTask& task) {
 }
 
 int64_t LoadNewest(const Path& folder, const WeightList& averaged) {
-  const auto path = LatestCheckpoint(CheckpointFolder(folder));
-  if (!path) return -1;
-  const Checkpoint checkpoint = ReadCheckpoint(*path);
-  WeightReader reader(checkpoint.weights);
+  const auto checkpoint = LatestCheckpoint(CheckpointFolder(folder));
+  if (!checkpoint) return -1;
+  WeightReader reader(checkpoint->weights);
   TakeWeights(averaged, kAveraged, reader);
   reader.Finish({kWeights, "optimizer."});
-  return checkpoint.step;
+  return checkpoint->step;
 }
 
 void RunTraining(const TrainingTask& task, Progress& progress) {

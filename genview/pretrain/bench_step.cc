@@ -4,6 +4,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <cmath>
 #include <optional>
 
 #include "genview/base/error.h"
@@ -103,12 +104,16 @@ BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress) {
   const Tensor view1 = view("view1"), view2 = view("view2");
   std::vector<Tensor> more;
   for (int64_t k = 3; k <= pretrain.positives; ++k) more.push_back(view(Format("view{}", k)));
-  BenchStepResult result{.figures = {.images = config.batch, .device = device.str(), .precision = at::toString(compute)}};
+  BenchStepResult result{.figures = {.images = config.batch, .device = device.str(), .precision = PrecisionName(compute)}};
   std::optional<Weights> weights;
   if (config.quality != BenchQuality::kOff) weights.emplace(config, pretrain, device, compute, progress);
   const auto step = [&] {
     trainer.Accumulate(view1, view2, weights ? weights->Of(view1, view2) : Tensor(), more);
     result.loss = trainer.Step().loss.item<double>();  // waits for the device
+    if (std::isfinite(result.loss)) return;
+    throw Error({.what = "the loss is not a number, so the times would mean nothing",
+                 .where = "bench step",
+                 .next = "measure with --precision fp32, or check the encoder that weighs the pairs"});
   };
   progress.Begin("bench step", config.seconds > 0 ? 0 : config.steps, "steps");
   result.figures.gflop_per_step = CountFlops(step) / 1e9;

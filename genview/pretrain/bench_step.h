@@ -52,10 +52,11 @@ void VisitFields(BenchStepConfig& c, Visit&& visit) {
 
 struct BenchStepResult {
   BenchFigures figures;  // of one update; its images are pairs
-  double loss = 0;       // of the last step: finite, or the figures mean nothing
+  double loss = 0;       // of the last step
 };
 Json BenchStepToJson(const BenchStepResult& result);
 
+// Throws Error when a loss is not finite.
 BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress);
 
 }  // namespace genview

@@ -46,10 +46,11 @@ struct Data {
   }
 };
 
+// view: 0 and 1 of a pair, 2 of the small crops, which show as little of a picture as the preset says.
 AugmentConfig AugmentOf(const PretrainConfig& config, int view) {
   AugmentConfig augment = AugmentPreset(config.augmentation, view);
-  augment.size = config.size;
-  if (config.crop_min > 0) augment.scale_min = config.crop_min;
+  augment.size = view < 2 ? config.size : config.swav.local_size;
+  if (config.crop_min > 0 && view < 2) augment.scale_min = config.crop_min;
   if (config.jitter >= 0) augment.jitter_p = config.jitter;
   if (config.blur >= 0) augment.blur_p = config.blur;
   return augment;
@@ -73,13 +74,13 @@ class Run {
   PretrainSummary Go();
 
  private:
-  bool first() const { return group_.rank() == 0; }
+  bool is_writer() const { return group_.rank() == 0; }  // of all files
   bool alone() const { return group_.size() == 1; }
   bool Finished();
   void CheckProcesses();
-  void MoveForeignCheckpointsAside();
   void RemoveOldResults();
-  int64_t Resume();               // returns the step of the checkpoint, 0 without one
+  std::optional<Checkpoint> OwnCheckpoint();
+  int64_t Resume(std::optional<Checkpoint> own);  // process 0's; returns its step, 0 without one
   void TrainEpoch(int64_t epoch);
   void TrainStep(PairBatch& batch);
   bool TalliesWeights() const { return weigher_ && data_.views; }  // without views there is one kind of pairs
@@ -113,6 +114,7 @@ class Run {
   Window window_;
   WeightTally weights_;  // of the whole run
   Tally tally_{};           // of the latest step
+  double lr_ = 0;           // likewise
   PretrainSummary summary_;
   bool warned_ = false;
   Clock::time_point row_start_ = Clock::now(), saved_ = Clock::now();
@@ -193,16 +195,21 @@ void Run::CheckProcesses() {
   }
 }
 
-void Run::MoveForeignCheckpointsAside() {
-  const auto latest = LatestCheckpoint(checkpoints_);
-  if (!latest) return;
-  const std::string owner = JsonString(ReadCheckpoint(*latest).meta, "run", "unknown", latest->string());
-  if (owner == fingerprint_) return;
+// The newest checkpoint that is whole. Those of another run are moved aside.
+std::optional<Checkpoint> Run::OwnCheckpoint() {
+  std::vector<std::string> damaged;
+  std::optional<Checkpoint> latest = LatestCheckpoint(checkpoints_, &damaged);
+  const std::string owner = latest ? JsonString(latest->meta, "run", "unknown", latest->path.string()) : fingerprint_;
+  if (owner == fingerprint_) {
+    for (const std::string& reason : damaged) progress_.Warn(Format("passed over {}", reason));
+    return latest;
+  }
   Path aside = folder_ / Format("checkpoints-{}", owner.substr(0, 8));
   for (int i = 2; std::filesystem::exists(aside); ++i) aside = folder_ / Format("checkpoints-{}-{}", owner.substr(0, 8), i);
   std::filesystem::rename(checkpoints_, aside);
   progress_.Warn(Format("settings or data differ from those of the checkpoints found: the run begins anew, they are in {}",
                         aside.string()));
+  return std::nullopt;
 }
 
 // What a run of other settings ended with would be taken for this one's: on the page beside this log, and as finished by the next
@@ -211,18 +218,11 @@ void Run::RemoveOldResults() {
   for (const char* name : {"summary.json", "encoder.safetensors", "skipped.tsv"}) std::filesystem::remove(folder_ / name);
 }
 
-int64_t Run::Resume() {
-  std::optional<Path> latest;
-  if (first()) {
-    std::vector<std::string> damaged;
-    latest = LatestCheckpoint(checkpoints_, &damaged);
-    for (const std::string& reason : damaged) progress_.Warn(Format("passed over {}", reason));
-  }
-  const std::string said = group_.Broadcast(latest ? latest->filename().string() : "");
+int64_t Run::Resume(std::optional<Checkpoint> own) {
+  const std::string said = group_.Broadcast(own ? own->path.filename().string() : "");
   if (said.empty()) return 0;
-  latest = checkpoints_ / said;
-  const Checkpoint checkpoint = ReadCheckpoint(*latest);
-  const std::string where = latest->string();
+  const Checkpoint checkpoint = own ? *std::move(own) : ReadCheckpoint(checkpoints_ / said);
+  const std::string where = checkpoint.path.string();
   WeightReader reader(checkpoint.weights);
   trainer_->Load(reader, checkpoint.step);
   reader.Finish();
@@ -249,34 +249,35 @@ int64_t Run::Resume() {
 
 PretrainSummary Run::Go() {
   std::optional<FolderLock> lock;
-  if (first()) {
+  if (is_writer()) {
     lock.emplace(folder_);  // for the whole group
     SweepPartFiles(folder_);
     SweepPartFiles(checkpoints_);
   }
-  if (!group_.Broadcast(first() && Finished() ? "finished" : "").empty()) return summary_;
+  if (!group_.Broadcast(is_writer() && Finished() ? "finished" : "").empty()) return summary_;
   CheckProcesses();
   if (weigher_) {  // what it prepares is a file, which process 0 makes and the others read
-    if (first()) weigher_->Prepare(progress_);
+    if (is_writer()) weigher_->Prepare(progress_);
     group_.Broadcast("");
-    if (!first()) weigher_->Prepare(progress_);
+    if (!is_writer()) weigher_->Prepare(progress_);
   }
-  if (first()) MoveForeignCheckpointsAside();
+  std::optional<Checkpoint> own;
+  if (is_writer()) own = OwnCheckpoint();
   tensors_ = ConnectTensors(group_);
   trainer_ = std::make_unique<Trainer>(config_, steps_per_epoch_, device_, compute_, *tensors_);
-  const int64_t done = Resume();
+  const int64_t done = Resume(std::move(own));
   // Killed between its last checkpoint and the removal of the one before.
-  if (first() && done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
-  if (first() && config_.quality.enabled && config_.quality.features == QualityFeatures::kCached && summary_.agreement.pairs == 0) {
+  if (is_writer() && done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
+  if (is_writer() && config_.quality.enabled && config_.quality.features == QualityFeatures::kCached && summary_.agreement.pairs == 0) {
     summary_.agreement = MeasureWeightAgreement(config_, *weigher_, data_.training, data_.views, data_.masks, device_, compute_, progress_);
   }
   if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
-  if (first()) RemoveOldResults();
-  if (first()) log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
+  if (is_writer()) RemoveOldResults();
+  if (is_writer()) log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
   progress_.Begin("pretrain", trainer_->total_steps(), "steps");
   row_start_ = saved_ = Clock::now();
   for (int64_t epoch = done / steps_per_epoch_; epoch < config_.epochs; ++epoch) TrainEpoch(epoch);
-  if (!first()) return summary_;
+  if (!is_writer()) return summary_;
   WriteEncoder();
   progress_.End(Format("{} epochs, loss {:.4g}", config_.epochs, summary_.loss));
   return summary_;
@@ -300,12 +301,13 @@ void Run::TrainStep(PairBatch& batch) {
     tally[kGenerated] = batch.generated;
     if (DropsPairs()) tally[kDropped] = (weights == 0).sum().item<int64_t>();
     tally[kStop] = progress_.Stopped() ? 1 : 0;
-    tally[kSaveDue] = first() && TimeToSave() ? 1 : 0;
+    tally[kSaveDue] = is_writer() && TimeToSave() ? 1 : 0;
     const Tensor levels = TalliesWeights() ? LevelsOfPairs(batch, *data_.training, *data_.views) : Tensor();
-    trainer_->Accumulate(batch.view1, batch.view2, weights, batch.local, tally, levels);
+    trainer_->Accumulate(batch.view1, batch.view2, weights, batch.more, tally, levels);
   }
   const StepReport report = trainer_->Step();
   tally_ = report.tally;
+  lr_ = report.lr;
   window_.generated += tally_[kGenerated];
   window_.dropped += tally_[kDropped];
   if (TalliesWeights()) {
@@ -315,7 +317,7 @@ void Run::TrainStep(PairBatch& batch) {
   if (!std::isfinite(loss)) {
     const auto latest = LatestCheckpoint(checkpoints_);
     throw Error({.what = Format("the loss is no longer a number at step {}", trainer_->steps()),
-                 .where = latest ? Format("{}, after {}", folder_.string(), latest->filename().string()) : folder_.string(),
+                 .where = latest ? Format("{}, after {}", folder_.string(), latest->path.filename().string()) : folder_.string(),
                  .next = Format("use a smaller `pretrain.lr` (now {:g}), a warm-up, or `--precision fp32`", config_.lr)});
   }
   window_.loss += loss;
@@ -325,8 +327,8 @@ void Run::TrainStep(PairBatch& batch) {
 
 void Run::AfterStep(int64_t epoch, bool epoch_ends) {
   const int64_t step = trainer_->steps();
-  if (first() && (step % config_.log_steps == 0 || step == trainer_->total_steps())) WriteRow(epoch);
-  if (first() && epoch_ends && config_.knn_epochs > 0 && (epoch + 1) % config_.knn_epochs == 0 && knn_.possible()) LookAtNeighbours(epoch);
+  if (is_writer() && (step % config_.log_steps == 0 || step == trainer_->total_steps())) WriteRow(epoch);
+  if (is_writer() && epoch_ends && config_.knn_epochs > 0 && (epoch + 1) % config_.knn_epochs == 0 && knn_.possible()) LookAtNeighbours(epoch);
   const bool stopped = alone() ? progress_.Stopped() : tally_[kStop] > 0;
   if (stopped || CheckpointDue(epoch, epoch_ends)) Save(epoch);
   if (stopped) throw Interrupted();
@@ -343,7 +345,7 @@ void Run::WriteRow(int64_t epoch) {
   summary_.collapsed = spread.collapsed();
   Json row = {{"epoch", epoch},
               {"loss", summary_.loss},
-              {"lr", ScheduleOf(config_, steps_per_epoch_).At(trainer_->steps() - 1)},
+              {"lr", lr_},
               {"images_per_s", 2 * pairs / std::max(1e-9, SecondsSince(row_start_))},
               {"data_wait", loader_->WaitShare()},
               {"feature_std", spread.std},
@@ -407,7 +409,7 @@ void Run::CompareProcesses() {
 
 void Run::Save(int64_t epoch) {
   CompareProcesses();
-  if (!first()) return;
+  if (!is_writer()) return;
   Json meta = Metadata(epoch);
   meta["config"] = WhatIsComputed(config_);
   meta["window"] = {{"loss", window_.loss}, {"weight_std", window_.weight_std}, {"steps", window_.steps}, {"generated", window_.generated}};
@@ -459,8 +461,7 @@ PairLoaderConfig LoaderOf(const PretrainConfig& config) {
   loader.view1 = AugmentOf(config, 0);
   loader.view2 = AugmentOf(config, 1);
   loader.local_crops = config.method == MethodKind::kSwav ? config.swav.local_crops : 0;
-  loader.local = AugmentPreset(config.augmentation, 2);
-  loader.local.size = config.swav.local_size;
+  loader.local = AugmentOf(config, 2);
   loader.batch = config.batch / config.accumulate;
   loader.threads = config.run.threads;
   loader.seed = config.run.seed;

@@ -187,7 +187,7 @@ TEST_F(PretrainTest, AStopSavesAndGoesOnFromThere) {
   Pretrain(Config("whole"), progress);
   Until stopped(7);
   EXPECT_THROW(Pretrain(Config("run"), stopped), Interrupted);
-  EXPECT_EQ(LatestCheckpoint(folder_ / "run/checkpoints")->filename(), "step-0000000007.safetensors");
+  EXPECT_EQ(LatestCheckpoint(folder_ / "run/checkpoints")->path.filename(), "step-0000000007.safetensors");
   Until lives;
   Pretrain(Config("run"), lives);
   ExpectSameRun("whole", "run");
@@ -652,6 +652,24 @@ TEST_F(PretrainTest, OfKeysThatDoNotGoTogetherTheWrongOneIsNamed) {
   config = Config("run");
   config.jitter = 0.25;
   EXPECT_EQ(LoaderOf(Resolved(config)).view2.jitter_p, 0.25);
+}
+
+TEST(LoaderOf, SmallCropsHaveTheColoursOfTheViews) {
+  PretrainConfig config;
+  config.method = MethodKind::kSwav;
+  config.jitter = 0.25;
+  config.blur = 0.125;
+  config.crop_min = 0.5;
+  config.swav.local_crops = 2;
+  config.swav.local_size = 40;
+  const PairLoaderConfig loader = LoaderOf(Resolved(config));
+  for (const AugmentConfig* view : {&loader.view1, &loader.view2, &loader.local}) {
+    EXPECT_EQ(view->jitter_p, 0.25);
+    EXPECT_EQ(view->blur_p, 0.125);
+  }
+  EXPECT_EQ(loader.view2.scale_min, 0.5);
+  EXPECT_EQ(loader.local.scale_min, AugmentPreset("swav", 2).scale_min);
+  EXPECT_EQ(loader.local.size, 40);
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ void Trainer::Prepare() {
   statistics_.emplace(all);
 }
 
-void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& local, const Tally& tally,
+void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& more, const Tally& tally,
                          const Tensor& marks) {
   const auto enter = [&](const Tensor& view) { return view.to(device_).contiguous(at::MemoryFormat::ChannelsLast); };
   const uint64_t number = parts_.size() * static_cast<uint64_t>(together_.size()) + static_cast<uint64_t>(together_.rank());
@@ -74,9 +74,9 @@ void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor&
   Tensor loss;
   {
     const ComputeScope scope(device_, compute_);
-    std::vector<Tensor> crops;
-    for (const Tensor& crop : local) crops.push_back(enter(crop));
-    loss = method_->MultiCropLoss(enter(view1), enter(view2), crops);  // [N]
+    std::vector<Tensor> further;
+    for (const Tensor& view : more) further.push_back(enter(view));
+    loss = method_->MultiViewLoss(enter(view1), enter(view2), further);  // [N]
   }
   if (weights.defined()) {
     ExpectShape(weights, {loss.size(0)}, "weights");

@@ -43,7 +43,7 @@ class Trainer {
 
   // Forward and backward of this process's next one of `config.accumulate` equal parts. weights: [N] with mean 1, or undefined.
   // marks: [N] of the caller's own about each pair, small whole numbers, or undefined.
-  void Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& local = {},
+  void Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& more = {},
                   const Tally& tally = {}, const Tensor& marks = {});
   StepReport Step();  // optimiser, then the method's own update
 

@@ -12,6 +12,7 @@
 
 #include "genview/base/error.h"
 #include "genview/pretrain/bench_step.h"
+#include "genview/tensor/safetensors.h"
 #include "tests/source_dir.h"
 
 namespace genview {
@@ -336,6 +337,7 @@ TEST(PretrainConfig, WhatIsComputedLeavesOutPathsAndIntervals) {
 
 TEST(BenchStep, MeasuresARealStep) {
   BenchStepConfig config;
+  config.run.precision = Precision::kFp32;
   config.width = 2.0 / 64;
   config.size = 8;
   config.batch = 8;
@@ -348,7 +350,9 @@ TEST(BenchStep, MeasuresARealStep) {
   EXPECT_TRUE(std::isfinite(result.loss));
   EXPECT_GT(result.figures.peak_bytes, 0u);
   EXPECT_GT(result.figures.peak_share(), 0);
-  EXPECT_TRUE(BenchStepToJson(result).contains("images_per_second"));
+  const Json json = BenchStepToJson(result);
+  EXPECT_TRUE(json.contains("images_per_second"));
+  EXPECT_EQ(json["precision"], "fp32");
 }
 
 TEST(BenchStep, TakesEveryMethod) {
@@ -386,6 +390,29 @@ TEST(BenchStep, WeighsPairs) {
   EXPECT_FALSE(std::filesystem::exists(std::filesystem::temp_directory_path() / Format("genview-bench-{}", ::getpid())));
   config.encoder.clear();
   EXPECT_THROW(BenchStep(config, silent), UsageError);
+}
+
+TEST(BenchStep, ALossThatIsNotANumberIsAnError) {
+  const Path folder = std::filesystem::temp_directory_path() / Format("genview-bench-nan-{}", ::getpid());
+  auto net = MakeBackbone(Json{{"type", "resnet18"}, {"width", 1.0 / 64}, {"small_stem", true}, {"image_size", 16}});
+  net->Init(Seed(2));
+  for (const WeightRef& ref : net->Weights()) {
+    if (ref.role == WeightRole::kNormScale) ref.tensor->fill_(1e38);  // its features overflow
+  }
+  const Json meta = {{"backbone", FieldsToJson(net->config())}, {"preprocess", Preprocess{.size = 16, .resize_shortest = 16}.ToJson()}};
+  WriteSafetensors(folder / "encoder.safetensors", NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+  BenchStepConfig config;
+  config.run.precision = Precision::kFp32;
+  config.width = 2.0 / 64;
+  config.size = 16;
+  config.batch = 4;
+  config.queue = 16;
+  config.steps = 1;
+  config.quality = BenchQuality::kOnline;
+  config.encoder = (folder / "encoder.safetensors").string();
+  Progress silent;
+  EXPECT_THROW(BenchStep(config, silent), Error);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(CountFlops, CountsProductsAndConvolutionsBothWays) {

@@ -11,8 +11,8 @@
 
 namespace genview {
 
-Tensor Method::MultiCropLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& local) {
-  GENVIEW_CHECK(local.empty(), "the method has no use for further views");
+Tensor Method::MultiViewLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more) {
+  GENVIEW_CHECK(more.empty(), "the method has no use for further views");
   return PairLoss(view1, view2);
 }
 

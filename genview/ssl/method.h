@@ -58,7 +58,7 @@ class Method {
   virtual Tensor PairLoss(const Tensor& view1, const Tensor& view2) = 0;
   // With further views of the same pictures, each [N,3,s,s]: for methods that have a use for them (small crops: swav; of the
   // size of the two: multi-positive).
-  virtual Tensor MultiCropLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& local);
+  virtual Tensor MultiViewLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more);
   // After the optimiser's update number `step` (from 0) of `total_steps`.
   virtual void AfterStep(int64_t /*step*/, int64_t /*total_steps*/) {}
 

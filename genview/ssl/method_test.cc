@@ -227,7 +227,7 @@ TEST(Swav, SmallCropsPredictBothAssignments) {
   // The definition once more: of V crops each assignment is predicted by all others but its own.
   auto method = MakeDouble(SmallSwav()), again = MakeDouble(SmallSwav());
   const std::vector<Tensor> local{Views(3).slice(2, 0, 4).slice(3, 0, 4), Views(4).slice(2, 0, 4).slice(3, 0, 4)};
-  const Tensor loss = method->MultiCropLoss(Views(1), Views(2), local);
+  const Tensor loss = method->MultiViewLoss(Views(1), Views(2), local);
   auto weights = Tensors(again->Weights());
   const auto pooled = [&](const std::vector<Tensor>& views) { return again->encoder()->Forward(at::cat(views), true).pooled; };
   Head head = SwavProjector(16, 10, 6);
@@ -240,7 +240,7 @@ TEST(Swav, SmallCropsPredictBothAssignments) {
     sum += AssignmentCrossEntropy(SinkhornAssignment(scores[static_cast<size_t>(c)], 0.05, 3), scores[static_cast<size_t>(v)], 0.1);
   }
   EXPECT_TRUE(at::allclose(loss, sum / 6, 1e-9, 1e-12));
-  EXPECT_TRUE(at::equal(MakeDouble(SmallSwav())->MultiCropLoss(Views(1), Views(2), {}), MakeDouble(SmallSwav())->PairLoss(Views(1), Views(2))));
+  EXPECT_TRUE(at::equal(MakeDouble(SmallSwav())->MultiViewLoss(Views(1), Views(2), {}), MakeDouble(SmallSwav())->PairLoss(Views(1), Views(2))));
 }
 
 TEST(MocoV3, HeadsDependOnTheEncoder) {
@@ -288,11 +288,11 @@ TEST(MultiPositive, WithTwoViewsIsSimClr) {
 TEST(MultiPositive, FurtherViewsTakePart) {
   auto method = MakeDouble({.kind = MethodKind::kMultiPositive, .temperature = 0.2, .hidden = 10, .output = 6});
   SetRequiresGrad(method->Weights(), true);
-  const Tensor loss = method->MultiCropLoss(Views(1), Views(2), {Views(3), Views(4)});
+  const Tensor loss = method->MultiViewLoss(Views(1), Views(2), {Views(3), Views(4)});
   ASSERT_EQ(loss.sizes(), (std::vector<int64_t>{4}));
   EXPECT_EQ(method->projections().size(0), 4);
   auto again = MakeDouble({.kind = MethodKind::kMultiPositive, .temperature = 0.2, .hidden = 10, .output = 6});
-  EXPECT_FALSE(at::allclose(again->MultiCropLoss(Views(1), Views(2), {Views(3), Views(5)}), loss));
+  EXPECT_FALSE(at::allclose(again->MultiViewLoss(Views(1), Views(2), {Views(3), Views(5)}), loss));
 }
 
 TEST(MomentumNetwork, KnowsNoDropPath) {

@@ -4,7 +4,7 @@
 
 namespace genview {
 
-Tensor MultiPositive::MultiCropLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more) {
+Tensor MultiPositive::MultiViewLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more) {
   std::vector<Tensor> views{view1, view2};
   views.insert(views.end(), more.begin(), more.end());
   const Tensor z = Project(views);

@@ -10,10 +10,10 @@ class MultiPositive final : public SimClr {
  public:
   using SimClr::SimClr;
 
-  Tensor PairLoss(const Tensor& view1, const Tensor& view2) override { return MultiCropLoss(view1, view2, {}); }
+  Tensor PairLoss(const Tensor& view1, const Tensor& view2) override { return MultiViewLoss(view1, view2, {}); }
   // `more`: further views of the same pictures, of the size of the two. A picture's weight is that of its first two views and
   // scales the terms of all its views as anchors; as negatives of others they count as they are.
-  Tensor MultiCropLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more) override;
+  Tensor MultiViewLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more) override;
 };
 
 }  // namespace genview

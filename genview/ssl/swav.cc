@@ -35,9 +35,9 @@ WeightList Swav::Extra() {
   return list;
 }
 
-Tensor Swav::MultiCropLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& local) {
+Tensor Swav::MultiViewLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more) {
   Tensor features = encoder_->Forward(at::cat({view1, view2}), /*training=*/true).pooled;
-  if (!local.empty()) features = at::cat({features, encoder_->Forward(at::cat(local), /*training=*/true).pooled});
+  if (!more.empty()) features = at::cat({features, encoder_->Forward(at::cat(more), /*training=*/true).pooled});
   const Tensor z = UnitRows(ForwardHead(projector_, features, true));  // [VN,D], V = 2 and the small crops
   const int64_t n = view1.size(0);
   Keep(z.narrow(0, 0, n));

@@ -17,10 +17,10 @@ class Swav final : public Method {
 
   // The assignments know no weights: a pair's weight scales its two cross-entropies. In a batch computed in parts each
   // part is assigned by itself.
-  Tensor PairLoss(const Tensor& view1, const Tensor& view2) override { return MultiCropLoss(view1, view2, {}); }
+  Tensor PairLoss(const Tensor& view1, const Tensor& view2) override { return MultiViewLoss(view1, view2, {}); }
   // The scores of small crops are to predict both assignments, too: each assignment's cross-entropies are averaged over
   // all other crops. They have a weight in common, that of their pair. Crops of one size go through the network together.
-  Tensor MultiCropLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& local) override;
+  Tensor MultiViewLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more) override;
   // Brings the prototypes back to length 1 and puts the features of this step into the queue.
   void AfterStep(int64_t step, int64_t total_steps) override;
   WeightList Weights() override;

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <fstream>
 #include <optional>
+#include <stdexcept>
 
 #include "genview/base/error.h"
 #include "genview/base/files.h"
@@ -84,6 +85,15 @@ at::ScalarType ChooseCompute(Precision precision, at::Device device) {
   // code (a step of a quarter-width ResNet-18 took 5 times as long as in fp32). With AMX bf16 wins throughout.
   static const bool amx = ReadCpuFeatures().amx_bf16;
   return amx ? at::kBFloat16 : at::kFloat;
+}
+
+std::string PrecisionName(at::ScalarType compute) {
+  switch (compute) {
+    case at::kFloat: return EnumName(Precision::kFp32);
+    case at::kBFloat16: return EnumName(Precision::kBf16);
+    case at::kHalf: return EnumName(Precision::kFp16);
+    default: throw std::logic_error("nothing is computed in this type");
+  }
 }
 
 ComputeScope::ComputeScope(at::Device device, at::ScalarType compute) : device_(device) {

@@ -41,6 +41,8 @@ at::Device ChooseDevice(DeviceChoice choice);
 
 // The dtype for matrix products and convolutions. kAuto: bf16 on a GPU or with AMX, fp32 otherwise; fp16 only on a GPU.
 at::ScalarType ChooseCompute(Precision precision, at::Device device);
+// "fp32", "bf16" or "fp16", as `--precision` names them.
+std::string PrecisionName(at::ScalarType compute);
 
 // While alive, matrix products and convolutions run in `compute` (autocast); kFloat leaves everything as it is.
 class ComputeScope {

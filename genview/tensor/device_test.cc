@@ -22,6 +22,11 @@ TEST(CpuFeatures, AreReadOffTheProcessor) {
   EXPECT_EQ(has("avx512f"), __builtin_cpu_supports("avx512f") != 0);
 }
 
+TEST(Device, PrecisionIsNamedAsTheOptionNamesIt) {
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) EXPECT_EQ(PrecisionName(ChooseCompute(precision, at::kCPU)), EnumName(precision));
+  EXPECT_EQ(PrecisionName(at::kHalf), "fp16");
+}
+
 TEST(Device, SaysHowMuchMemoryIsFree) {
   EXPECT_GT(FreeMemoryBytes(), uint64_t{1} << 20);
   ReturnFreedMemory();

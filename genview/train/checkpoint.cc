@@ -63,7 +63,7 @@ void KeepNewestCheckpoints(const Path& folder, int64_t keep) {
 }
 
 Checkpoint ReadCheckpoint(const Path& path) {
-  Checkpoint checkpoint{ReadSafetensors(path), {}, 0};
+  Checkpoint checkpoint{path, ReadSafetensors(path), {}, 0};
   const std::string text = checkpoint.weights.Metadata("genview");
   if (text.empty()) {
     throw Error({.what = "the file is not a checkpoint of this program: it has no metadata `genview`",
@@ -81,12 +81,11 @@ Checkpoint ReadCheckpoint(const Path& path) {
   return checkpoint;
 }
 
-std::optional<Path> LatestCheckpoint(const Path& folder, std::vector<std::string>* skipped) {
+std::optional<Checkpoint> LatestCheckpoint(const Path& folder, std::vector<std::string>* skipped) {
   auto all = ListCheckpoints(folder);
   for (auto it = all.rbegin(); it != all.rend(); ++it) {
     try {
-      ReadCheckpoint(it->second);
-      return it->second;
+      return ReadCheckpoint(it->second);
     } catch (const Error& error) {
       if (skipped != nullptr) skipped->push_back(Format("{}: {}", it->second.string(), error.text().what));
     }

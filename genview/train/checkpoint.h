@@ -2,7 +2,7 @@
 // damaged one is passed over in favour of the one before.
 //
 //   SaveCheckpoint(folder, step, tensors, meta, /*keep=*/2);
-//   if (auto latest = LatestCheckpoint(folder)) { Checkpoint state = ReadCheckpoint(*latest); ... }
+//   if (const auto latest = LatestCheckpoint(folder)) { WeightReader reader(latest->weights); ... }
 //
 // Metadata key `genview`: `meta` as JSON with two members more, "step" and "checksum" (of all tensors).
 #pragma once
@@ -18,12 +18,13 @@
 namespace genview {
 
 struct Checkpoint {
+  Path path;
   WeightMap weights;
   Json meta;
   int64_t step = 0;
 };
 
-// Writes the file and then removes all but the newest `keep` checkpoints of the folder (0: keeps all). Returns its path.
+// Writes the file and then removes all checkpoints of later steps, and all but the newest `keep` of the rest (0: keeps them). Returns its path.
 // Throws Error when it cannot be written; the checkpoints before are then still there.
 Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pair<std::string, Tensor>>& tensors, Json meta,
                     int64_t keep = 2);
@@ -31,8 +32,8 @@ Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pai
 // Removes all but the newest `keep` (0: none).
 void KeepNewestCheckpoints(const Path& folder, int64_t keep);
 
-// The newest checkpoint that is whole, or nothing. `skipped`, if given, receives the reason for each one passed over.
-std::optional<Path> LatestCheckpoint(const Path& folder, std::vector<std::string>* skipped = nullptr);
+// The newest checkpoint that is whole, read, or nothing. `skipped`, if given, receives the reason for each one passed over.
+std::optional<Checkpoint> LatestCheckpoint(const Path& folder, std::vector<std::string>* skipped = nullptr);
 
 // Throws Error for a file that is not a whole checkpoint of this program (the checksum is compared).
 Checkpoint ReadCheckpoint(const Path& path);

@@ -179,18 +179,6 @@ std::string ScalarEvent(double wall_time, int64_t step, const std::vector<std::p
   return Event(wall_time, step, summary);
 }
 
-std::string ImageEvent(double wall_time, int64_t step, std::string_view tag, std::string_view png, int64_t width, int64_t height) {
-  std::string image, value, summary;
-  PutInt(image, 1, height);
-  PutInt(image, 2, width);
-  PutInt(image, 3, 3);  // RGB
-  PutBytes(image, 4, png);
-  PutBytes(value, 1, tag);
-  PutBytes(value, 4, image);
-  PutBytes(summary, 1, value);
-  return Event(wall_time, step, summary);
-}
-
 uint64_t EventsUpTo(std::string_view file, int64_t last_step) {
   uint64_t kept = 0;
   while (file.size() - kept >= 12) {
@@ -243,10 +231,6 @@ void EventLog::Write(int64_t step, const Json& row) {
   }
   lines_->Append(line.dump(-1, ' ', false, Json::error_handler_t::replace));
   if (!scalars.empty()) AppendEvent(ScalarEvent(clock_(), step, scalars));
-}
-
-void EventLog::WriteImage(int64_t step, std::string_view tag, std::string_view png, int64_t width, int64_t height) {
-  AppendEvent(ImageEvent(clock_(), step, tag, png, width, height));
 }
 
 void EventLog::Sync() {

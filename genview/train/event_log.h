@@ -30,8 +30,6 @@ class EventLog {
 
   // One line; its finite numbers also become scalars whose tag is the member's name. Steps must not go back.
   void Write(int64_t step, const Json& row);
-  // For TensorBoard alone.
-  void WriteImage(int64_t step, std::string_view tag, std::string_view png, int64_t width, int64_t height);
   void Sync();
 
  private:
@@ -48,7 +46,6 @@ uint32_t Crc32c(std::string_view bytes);
 uint32_t MaskedCrc32c(std::string_view bytes);
 std::string TfRecord(std::string_view payload);
 std::string ScalarEvent(double wall_time, int64_t step, const std::vector<std::pair<std::string, float>>& scalars);
-std::string ImageEvent(double wall_time, int64_t step, std::string_view tag, std::string_view png, int64_t width, int64_t height);
 
 // The number of bytes of `file` that are whole records with right checksums and a step of at most `last_step`.
 uint64_t EventsUpTo(std::string_view file, int64_t last_step);

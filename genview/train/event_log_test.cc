@@ -111,16 +111,5 @@ TEST_F(EventLogTest, DamageIsNotReadPast) {
   EXPECT_EQ(EventsUpTo(TfRecord("\xff\xff\xff"), 1000), 0u);  // a right checksum around something that is no event
 }
 
-TEST_F(EventLogTest, ImagesAreOneRecord) {
-  {
-    EventLog log(folder_, -1, clock_);
-    log.WriteImage(3, "pairs", "PNG", 4, 2);
-    log.Sync();
-  }
-  const std::string events = Events();
-  EXPECT_EQ(EventsUpTo(events, 3), events.size());
-  EXPECT_LT(EventsUpTo(events, 2), events.size());
-}
-
 }  // namespace
 }  // namespace genview

@@ -47,35 +47,37 @@ class AdamW final : public Optimizer {
 
   void Step(double lr) override {
     const c10::AutoGradMode no_grad(false);
-    ++step_;
     for (const OptimizerGroup& group : groups_) {
       const OptimizerLists lists = CollectGradients(group);
       if (lists.weights.empty()) continue;
-      // The kernels take one step count a weight; all of ours are the same.
-      const Tensor step = at::full({}, static_cast<double>(step_), lists.weights[0].options().dtype(at::kFloat));
-      const std::vector<Tensor> steps(lists.weights.size(), step);
-      at::_fused_adamw_(lists.weights, lists.gradients, lists.first, lists.second, {}, steps, group.Rate(lr), config_.beta1,
+      at::_foreach_add_(lists.updates, 1);
+      at::_fused_adamw_(lists.weights, lists.gradients, lists.first, lists.second, {}, lists.updates, group.Rate(lr), config_.beta1,
                         config_.beta2, group.weight_decay, config_.eps, /*amsgrad=*/false, /*maximize=*/false);
     }
   }
 
   std::vector<std::pair<std::string, Tensor>> State(const std::string& prefix) const override {
-    std::vector<std::pair<std::string, Tensor>> state{{prefix + "step", at::full({}, step_, at::kLong)}};
+    std::vector<std::pair<std::string, Tensor>> state;
     for (const OptimizerGroup& group : groups_) {
       for (const OptimizerSlot& slot : group.slots) {
         state.emplace_back(prefix + "mean." + slot.name, slot.first);
         state.emplace_back(prefix + "square." + slot.name, slot.second);
+        state.emplace_back(prefix + "updates." + slot.name, slot.updates);
       }
     }
     return state;
   }
 
   void LoadState(WeightReader& reader, const std::string& prefix) override {
-    step_ = reader.Take(prefix + "step", {}).item<int64_t>();
+    // Earlier versions counted the updates of all weights together.
+    const bool together = reader.Has(prefix + "step");
+    const double of_all = together ? static_cast<double>(reader.Take(prefix + "step", {}).item<int64_t>()) : 0;
     for (OptimizerGroup& group : groups_) {
       for (OptimizerSlot& slot : group.slots) {
         slot.first.copy_(reader.Take(prefix + "mean." + slot.name, slot.first.sizes()));
         slot.second.copy_(reader.Take(prefix + "square." + slot.name, slot.second.sizes()));
+        if (together) slot.updates.fill_(of_all);
+        else slot.updates.copy_(reader.Take(prefix + "updates." + slot.name, {}));
       }
     }
   }
@@ -83,7 +85,6 @@ class AdamW final : public Optimizer {
  private:
   AdamWConfig config_;
   std::vector<OptimizerGroup> groups_;
-  int64_t step_ = 0;  // updates done
 };
 
 }  // namespace

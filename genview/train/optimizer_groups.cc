@@ -27,9 +27,12 @@ std::vector<OptimizerGroup> MakeOptimizerGroups(const WeightList& weights, doubl
     const bool flat = ref.tensor->dim() <= 1;
     const auto [it, added] = known.try_emplace({lr_factor, fixed_lr, decay, flat}, groups.size());
     if (added) groups.push_back({lr_factor, fixed_lr, decay, flat, {}});
-    OptimizerSlot slot{ref.name, *ref.tensor, {}, {}};
+    OptimizerSlot slot{ref.name, *ref.tensor, {}, {}, {}};
     if (averages >= 1) slot.first = ZerosLike(slot.weight);
-    if (averages >= 2) slot.second = ZerosLike(slot.weight);
+    if (averages >= 2) {
+      slot.second = ZerosLike(slot.weight);
+      slot.updates = at::zeros({}, slot.weight.options().dtype(at::kFloat).requires_grad(false));
+    }
     groups[it->second].slots.push_back(std::move(slot));
   }
   return groups;
@@ -47,6 +50,7 @@ OptimizerLists CollectGradients(const OptimizerGroup& group) {
     lists.gradients.push_back(gradient);
     if (slot.first.defined()) lists.first.push_back(slot.first);
     if (slot.second.defined()) lists.second.push_back(slot.second);
+    if (slot.updates.defined()) lists.updates.push_back(slot.updates);
   }
   return lists;
 }

@@ -13,6 +13,7 @@ struct OptimizerSlot {  // one trained weight
   std::string name;
   Tensor weight;
   Tensor first, second;  // momentum; or the averages of the gradient and of its square
+  Tensor updates;        // [] fp32, with two averages: how many the weight has had; it may get its first gradient late
 };
 
 struct OptimizerGroup {
@@ -25,7 +26,7 @@ struct OptimizerGroup {
 
 // What one call of a fused kernel needs: the weights of a group that have a gradient.
 struct OptimizerLists {
-  std::vector<Tensor> weights, gradients, first, second;
+  std::vector<Tensor> weights, gradients, first, second, updates;
 };
 
 // `averages`: of 0, 1 or 2 kinds, kept per weight. Flat weights get groups of their own.

@@ -27,7 +27,7 @@ struct Schedule {
   double warmup_start = 0;
   int64_t total_steps = 0;          // warm-up included
   int64_t hold = 1;                 // the rate changes every `hold` steps: 1 = each iteration, steps per epoch = each epoch
-  std::vector<int64_t> milestones{};  // kStep: from each of these steps on the rate is `decay` times smaller
+  std::vector<int64_t> milestones{};  // kStep: from each of these steps on the rate is `decay` times what it was
   double decay = 0.1;
 
   double At(int64_t step) const;

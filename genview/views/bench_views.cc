@@ -45,7 +45,7 @@ BenchFigures BenchViews(const BenchViewsConfig& config, Progress& progress) {
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   progress.Begin("bench views", config.seconds > 0 ? 0 : config.rounds, "batches");
   const BenchRounds rounds{.rounds = config.rounds, .seconds = config.seconds};
-  BenchFigures figures{.images = 1, .device = device.str(), .precision = at::toString(compute)};
+  BenchFigures figures{.images = 1, .device = device.str(), .precision = PrecisionName(compute)};
   const auto open = [&] { return UnclipPipeline::Open(config.generator, device, compute, config.keep); };
   if (config.part == BenchPart::kLoad) {
     figures.times = MeasureTimes(rounds, progress, [&] { open()->ReadUnet(); });

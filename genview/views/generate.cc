@@ -159,7 +159,7 @@ std::vector<ViewRow> ViewsRun::WantedRows() const {
 // What a picture depends on and its row does not say. The batch size changes pictures to rounding only, or not at all.
 Json ViewsRun::Settings(bool tiles) const {
   Json settings = {{"format", 1}, {"size", config_.size}, {"prompt", config_.prompt}, {"noise", noise_->fingerprint()},
-                   {"precision", compute_ == at::kFloat ? "fp32" : compute_ == at::kHalf ? "fp16" : "bf16"}};
+                   {"precision", PrecisionName(compute_)}};
   if (!config_.negative_prompt.empty()) settings["negative_prompt"] = config_.negative_prompt;
   if (config_.format != ViewFormat::kPng) settings["quality"] = config_.quality;
   if (config_.per_shard > 0) settings["per_shard"] = config_.per_shard;

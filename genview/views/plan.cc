@@ -71,7 +71,7 @@ Probe::Probe(const ViewsConfig& config, Progress& progress)
   plan_.views = plan_.pictures * config_.per_image;
   shape_ = ViewNoiseSource(config_.noise, plan_.views, pipeline_->latent_shape(), pipeline_->embedding_width()).latent_shape();
   plan_.device = device_.str();
-  plan_.precision = at::toString(compute_);
+  plan_.precision = PrecisionName(compute_);
   plan_.scheduler = config_.scheduler.empty() ? pipeline_->scheduler_name() : SchedulerName(ParseSchedulerKind(config_.scheduler, "--scheduler"));
   plan_.width = config_.size > 0 ? config_.size : shape_[2] * pipeline_->picture_scale();
   plan_.height = config_.size > 0 ? config_.size : shape_[1] * pipeline_->picture_scale();

@@ -208,6 +208,17 @@ head_width = 4
                 "--set", "foreground.sample=8", "--only", "foreground,views,pretrain")
         with open(os.path.join(run, "foreground", "skipped.tsv"), encoding="utf-8") as file:
             self.assertIn(bad, file.read())
+    def test_an_edited_list_of_labels_is_read_again(self):
+        other, names = os.path.join(self.folder, "edited"), os.path.join(self.folder, "labels.txt")
+        shutil.copytree(self.run_folder, other)
+        ids = [line.split("\t")[0] for line in self.read("foreground", "ratios.tsv").splitlines()[1:]]
+        for count in (12, 9):
+            with open(names, "w", encoding="utf-8") as file:
+                file.write("\n".join(ids[:count]) + "\n")
+            settings = ("enabled=true", "epochs=1", f"list={names}")
+            genview(GENVIEW, "run", RECIPE, "--out", other, *(word for each in settings for word in ("--set", f"eval.finetune.{each}")))
+            with open(os.path.join(other, "baseline", "eval", "finetune.json"), encoding="utf-8") as file:
+                self.assertEqual(json.load(file)["settings"]["train_images"], count)
 
     def test_only_and_wrong_recipes(self):
         fresh = os.path.join(self.folder, "fresh")

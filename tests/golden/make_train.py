@@ -16,8 +16,8 @@ def start(seed):
     return weights, gradients
 
 
-def run(make, name, tensors, seed=0):
-    """make(parameters by name) -> optimiser; the rate of step i is 0.1 / (i + 1)."""
+def run(make, name, tensors, seed=0, late=None):
+    """make(parameters by name) -> optimiser; the rate of step i is 0.1 / (i + 1). `late` has its first gradient at step 3."""
     weights, gradients = start(seed)
     parameters = {key: torch.nn.Parameter(value.clone()) for key, value in weights.items()}
     optimiser = make(parameters)
@@ -26,7 +26,7 @@ def run(make, name, tensors, seed=0):
         for group, factor in zip(optimiser.param_groups, factors):
             group["lr"] = 0.1 / (step + 1) * factor
         for key, parameter in parameters.items():
-            parameter.grad = gradients[key][step].clone()
+            parameter.grad = None if key == late and step < 3 else gradients[key][step].clone()
         optimiser.step()
     for key, parameter in parameters.items():
         tensors[f"{name}.{key}"] = parameter.detach().clone()
@@ -72,6 +72,10 @@ def main():
     for key, p in zip(weights, parameters):
         tensors[f"clip.{key}"] = p.grad.clone()
     save_file(tensors, OUT / "optimizers.safetensors")
+
+    tensors = {}
+    run(lambda p: adamw(p.values(), lr=0.1, weight_decay=0.05), "adamw_late", tensors, late="fc.weight")
+    save_file(tensors, OUT / "adamw_late.safetensors")
 
 
 if __name__ == "__main__":
