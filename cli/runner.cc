@@ -15,7 +15,7 @@ namespace {
 
 // Raised when what a stage computes changes, so that runs made before are made again.
 constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kViewsVersion = 1, kPretrainVersion = 1,
-                  kEvalVersion = 1, kGalleryVersion = 3;
+                  kEvalVersion = 2, kGalleryVersion = 3;
 
 [[noreturn]] void Missing(const std::string& key, const std::string& next) {
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
@@ -159,6 +159,7 @@ Path Runner::Views(const ArmPlan& arm) {
   const Path out = plan_.folder / arm.views;
   if (!made_.try_emplace(arm.views, out).second) return out;
   ViewsConfig config = arm.recipe.views.config;
+  config.forget = true;  // the folder is the run's own
   config.images = plan_.recipe.data.train;
   if (config.policy == NoisePolicy::kAdaptive) config.ratios = Ratios();
   config.generator = Generator(config.generator.string());
