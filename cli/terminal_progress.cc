@@ -117,6 +117,7 @@ void TerminalProgress::End(std::string_view summary) {
 
 void TerminalProgress::Warn(std::string_view message) {
   const std::lock_guard lock(mutex_);
+  if (!warned_.emplace(message).second) return;  // by an earlier stage
   ClearLocked();
   if (level_ >= LogLevel::kWarning) Print(stream_, "warning: {}\n", message);
   std::fflush(stream_);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <mutex>
+#include <set>
 #include <string>
 
 #include "cli/args.h"
@@ -39,6 +40,7 @@ class TerminalProgress : public Progress {
   bool terminal_ = false, wide_characters_ = false;
   mutable std::mutex mutex_;
 
+  std::set<std::string> warned_;
   std::string stage_, unit_, note_;
   int64_t total_ = 0, done_ = 0, first_ = -1;  // first_: what was done already when the stage was taken up again
   double wait_share_ = -1, rate_ = 0;

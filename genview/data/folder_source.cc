@@ -59,6 +59,13 @@ class FolderSource : public FileSource {
     return Format("{}{}", path.is_absolute() ? "/" : "", SafeId(path.string()));
   }
 
+  void PassOver(const std::string& name) {
+    ++others_;
+    constexpr std::string_view kOtherFormats[] = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff"};
+    const std::string ending = Lower(Path(name).extension().string());
+    if (std::ranges::find(kOtherFormats, ending) != std::end(kOtherFormats)) ++passed_over_[ending];
+  }
+
   // Adds the pictures below folder_ / `inside` ("" or "a/b/") in sorted order.
   void Walk(const std::string& inside) {
     const Path here = folder_ / inside;
@@ -80,7 +87,7 @@ class FolderSource : public FileSource {
       std::error_code unknown;
       const bool is_folder = it->is_directory(unknown);
       if (is_folder || IsPictureName(name)) entries.emplace_back(std::move(name), is_folder);
-      else ++others_;
+      else PassOver(name);
     }
     if (code) {
       throw Error({.what = Format("cannot read the folder: {}", code.message()),

@@ -157,6 +157,7 @@ int64_t ReadShard(const ImageSource& source, int64_t from, int64_t to, const Pac
 PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog& skipped) {
   const auto source = OpenSource(config.images);
   CheckClassesFit(*source);
+  WarnOfOtherFormats(*source, progress);
   const Target target = PlanTarget(config, source->size());
   const auto shards = static_cast<int64_t>(target.files.size());
   PackSummary summary{.images = 0, .shards = shards, .written = 0, .spec = target.spec};

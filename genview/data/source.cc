@@ -131,6 +131,12 @@ std::vector<std::string> IdsOf(const ImageSource& source) {
   return ids;
 }
 
+void WarnOfOtherFormats(const ImageSource& source, Progress& progress) {
+  std::string list;
+  for (const auto& [ending, count] : source.passed_over()) list += Format("{}{} {}", list.empty() ? "" : ", ", count, ending);
+  if (!list.empty()) progress.Warn(Format("pictures of formats that are not read were passed over: {}", list));
+}
+
 void RefuseToOverwrite(const ImageSource& source, const std::vector<Path>& files) {
   std::set<std::pair<dev_t, ino_t>> there;
   struct ::stat status {};

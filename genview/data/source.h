@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 
 #include "genview/base/error.h"
 #include "genview/base/files.h"
+#include "genview/base/progress.h"
 #include "genview/image/image.h"
 
 namespace genview {
@@ -41,12 +43,15 @@ class ImageSource {
   // The truth, 255 = foreground, where the source has it: the built-in shapes, and a folder `images` written by
   // `dataset make`, whose masks lie in the folder `masks` beside it.
   virtual Outcome<GrayImage> ReadMask(int64_t i) const;
+  // Pictures of formats that are not read here and were passed over: how many by ending (".gif").
+  const std::map<std::string, int64_t>& passed_over() const { return passed_over_; }
   const std::vector<std::string>& classes() const { return classes_; }  // sorted names; empty without labels
   // Another one when ids, sizes, times or parameters change. The first call may look at every file.
   virtual std::string Fingerprint() const = 0;
 
  protected:
   std::vector<std::string> classes_;
+  std::map<std::string, int64_t> passed_over_;
 };
 
 // `spec`:
@@ -60,6 +65,9 @@ class ImageSource {
 std::shared_ptr<const ImageSource> OpenSource(const std::string& spec);
 
 std::vector<std::string> IdsOf(const ImageSource& source);
+
+// Says so where the source has passed pictures over.
+void WarnOfOtherFormats(const ImageSource& source, Progress& progress);
 
 // Throws UsageError when one of `files`, which are to be written, is one of the source's pictures.
 void RefuseToOverwrite(const ImageSource& source, const std::vector<Path>& files);

@@ -182,6 +182,12 @@ TEST_F(SourceTest, ListTakesTabsBlanksAndClasses) {
   EXPECT_EQ(source->Read(1)->pixels[0], 2);
 }
 
+TEST_F(SourceTest, PicturesOfOtherFormatsAreCounted) {
+  PutPng("a.png");
+  for (const char* name : {"b.GIF", "in/c.gif", "d.tiff", "notes.txt"}) Put(name, "any bytes");
+  EXPECT_EQ(OpenSource(folder_.string())->passed_over(), (std::map<std::string, int64_t>{{".gif", 2}, {".tiff", 1}}));
+}
+
 TEST_F(SourceTest, ListMayBeginWithAByteOrderMark) {
   PutPng("a.png");
   EXPECT_EQ(Ids(*OpenSource(Put("list.txt", "\xef\xbb\xbf" "a.png dog\n").string())), Strings{"a.png"});

@@ -79,6 +79,7 @@ class Extraction {
 
 Extraction::Extraction(const FeaturesConfig& config, Progress& progress, Group& group)
     : config_(config), progress_(progress), group_(group), source_(OpenSource(config.images)), total_(source_->size()) {
+  if (group.rank() == 0) WarnOfOtherFormats(*source_, progress);
   const at::Device device = ChooseDevice(config.run.device);
   const at::ScalarType compute = ChooseCompute(config.run.precision, device);
   encoder_ = Encoder::Open(config.encoder, device, compute);
@@ -158,7 +159,7 @@ void Extraction::Merge() {
   }
   summary_.images = static_cast<int64_t>(file_->indices().size());
   summary_.skipped = skipped_.count();
-  skipped_.Write(config_.out.parent_path() / "skipped.tsv");
+  skipped_.WriteShared(config_.out.parent_path() / "skipped.tsv", IdsOf(*source_));
   file_->Finish(Describe(*source_, file_->indices(), origin_));
   progress_.End(Format("{} images, {} skipped", summary_.images, summary_.skipped));
 }

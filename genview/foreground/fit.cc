@@ -110,6 +110,7 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
   SweepPartFilesBeside({config.out});  // of a killed call
   Sample sample;
   sample.source = OpenSource(config.images);
+  WarnOfOtherFormats(*sample.source, progress);
   sample.indices = DrawSample(sample.source->size(), config.sample, config.run.seed);
   const at::Device device = ChooseDevice(config.run.device);
   sample.encoder = Encoder::Open(config.encoder, device, ChooseCompute(config.run.precision, device));
@@ -142,7 +143,9 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
                          "background may be exchanged; look at a few masks (`genview foreground score --masks DIR`)",
                          model.margin));
   }
-  sample.skipped.Write(config.skipped.empty() ? config.out.parent_path() / "skipped.tsv" : config.skipped);
+  std::vector<std::string> drawn;
+  for (const int64_t i : sample.indices) drawn.push_back(sample.source->item(i).id);
+  sample.skipped.WriteShared(config.skipped.empty() ? config.out.parent_path() / "skipped.tsv" : config.skipped, drawn);
   WriteForegroundModel(config.out, model);
   progress.End(Format("{} images, {} skipped; foreground above {:.4g}", model.images, sample.skipped.count(), *model.threshold));
   return Summarise(model, sample.skipped.count(), /*up_to_date=*/false);

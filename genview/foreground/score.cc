@@ -175,7 +175,9 @@ class ScoreJob {
  public:
   ScoreJob(const ScoreConfig& config, Progress& progress, Group& group)
       : config_(config), progress_(progress), group_(group), scorer_(OpenScorer(config)), request_(RequestOf(config, scorer_)),
-        files_(config.out, request_), total_(scorer_.source->size()) {}
+        files_(config.out, request_), total_(scorer_.source->size()) {
+    if (group.rank() == 0) WarnOfOtherFormats(*scorer_.source, progress);
+  }
 
   bool Plan();                // false: all is there already
   ScoreSummary Finished();    // of what is there; in process 0

@@ -130,6 +130,7 @@ Run::Run(const PretrainConfig& config, Progress& progress, Group& group)
       compute_(ChooseCompute(config.run.precision, device_)),
       data_(config),
       knn_(data_.real, config.knn_images, config.run) {
+  if (is_writer()) WarnOfOtherFormats(*data_.real, progress);
   if (data_.training->size() < config.batch) {
     throw UsageError({.what = Format("{} pictures do not fill one batch of {}", data_.training->size(), config.batch),
                       .where = config.data,

@@ -82,6 +82,7 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
     : config_(config), progress_(progress), group_(group), levels_(NoiseLevels::Open(config)), device_(ChooseDevice(config.run.device)), compute_(ComputeOf(config, device_)) {
   const Json request = ViewsRequest(config_);
   source_ = OpenSource(config_.images);
+  if (group_.rank() == 0) WarnOfOtherFormats(*source_, progress_);
   pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_, config_.keep);
   if (levels_.highest() >= pipeline_->levels()) {
     throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels_.highest(), pipeline_->levels() - 1),
