@@ -71,12 +71,27 @@ TEST(Tower, EmbeddingsHaveUnitDeviationInTheMean) {
   EXPECT_NEAR(deviation, 1, 0.15);
 }
 
-TEST(Tower, BatchThatShardsDoNotDivideIsRefused) {
+TEST(Tower, WhatCannotBeBuiltIsRefusedByItsKey) {
   const TemporaryFolder folder;
-  TowerConfig config = Tiny(folder.path());
-  config.training.batch = 9;
-  Progress quiet;
-  EXPECT_THROW(TrainTower(config, quiet), UsageError);
+  const auto refused = [&](const std::string& key, auto change) {
+    TowerConfig config = Tiny(folder.path() / "tower");
+    change(config);
+    Progress quiet;
+    try {
+      TrainTower(config, quiet);
+      ADD_FAILURE() << key << " was taken";
+    } catch (const UsageError& error) {
+      EXPECT_EQ(error.text().where, key);
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << key << ": " << error.what();
+    }
+    EXPECT_FALSE(std::filesystem::exists(config.out)) << key;
+    std::filesystem::remove_all(config.out);
+  };
+  refused("training.shards", [](TowerConfig& c) { c.training.batch = 9; });
+  refused("heads", [](TowerConfig& c) { c.heads = 3; });
+  refused("text_heads", [](TowerConfig& c) { c.text_heads = 3; });
+  refused("patch", [](TowerConfig& c) { c.patch = 17; });
 }
 
 }  // namespace

@@ -110,6 +110,13 @@ double Differentiate(const TrainingTask& task, int64_t step, Json& row) {
 
 }  // namespace
 
+void CheckShards(const TrainingOptions& options, const std::string& section) {
+  if (options.batch % options.shards == 0) return;
+  throw UsageError({.what = Format("{} shards do not divide a batch of {}", options.shards, options.batch),
+                    .where = section + ".shards",
+                    .next = "choose a batch that is a multiple of the shards"});
+}
+
 std::shared_ptr<const std::vector<int64_t>> EndlessOrder::Epoch(int64_t epoch) const {
   const std::lock_guard lock(mutex_);
   auto& order = epochs_[epoch];

@@ -59,6 +59,9 @@ void VisitFields(TrainingOptions& o, Visit&& visit) {
   visit("log_every", o.log_every, Range<int64_t>{1, 100'000'000}, "steps between rows of the log");
 }
 
+// Throws UsageError, naming `section`.shards, where the shards have not the same number of pictures.
+void CheckShards(const TrainingOptions& options, const std::string& section);
+
 // Numbers 0 .. size-1 in an endless order: epoch after epoch, each in a permutation of its own. Thread-safe.
 class EndlessOrder {
  public:
