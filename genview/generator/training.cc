@@ -87,9 +87,10 @@ double Differentiate(const TrainingTask& task, int64_t step, Json& row) {
       failures[shard] = std::current_exception();
     }
   };
-  std::vector<std::thread> threads;
-  for (size_t shard = 0; shard < shards; ++shard) threads.emplace_back(run, shard);
-  for (std::thread& thread : threads) thread.join();
+  {
+    std::vector<std::jthread> threads;  // joined, also where one cannot be started
+    for (size_t shard = 0; shard < shards; ++shard) threads.emplace_back(run, shard);
+  }
   for (const std::exception_ptr& failure : failures) {
     if (failure) std::rethrow_exception(failure);
   }
