@@ -159,16 +159,17 @@ std::string FingerprintOf(std::vector<Path> files, const Json& config, const Pre
 std::shared_ptr<Encoder> OpenOpenClip(const Path& folder, const Target& target) {
   const Path path = folder / "open_clip_config.json";
   const Json json = ReadJson(path);
-  const Json rules = json.value("preprocess_cfg", Json::object());
+  // Of a config that has been found to be an object.
+  const auto preprocess_for = [&](int64_t size) { return PreprocessFromOpenClip(json.value("preprocess_cfg", Json::object()), size, path.string()); };
   std::vector<Path> files;
   if (IsConvNext(json)) {
     const ConvNextConfig config = ConvNextConfigFromOpenClip(json, path.string());
-    const Preprocess preprocess = PreprocessFromOpenClip(rules, config.image_size, path.string());
+    const Preprocess preprocess = preprocess_for(config.image_size);
     const WeightMap weights = ReadWeights(folder, {"open_clip_model", "model"}, files);
     return std::make_shared<ConvNextEncoder>(config, weights, preprocess, path.string(), [=] { return FingerprintOf(files, json, preprocess); }, target);
   }
   const ClipVisionConfig config = ClipConfigFromOpenClip(json, path.string());
-  const Preprocess preprocess = PreprocessFromOpenClip(rules, config.image_size, path.string());
+  const Preprocess preprocess = preprocess_for(config.image_size);
   const WeightMap weights = ReadWeights(folder, {"open_clip_model", "model"}, files);
   return std::make_shared<ClipEncoder>(config, weights, ClipLayout::kOpenClip, preprocess, path.string(),
                                        [=] { return FingerprintOf(files, json, preprocess); }, target);

@@ -76,6 +76,9 @@ TEST(Encoder, ErrorsSayWhatIsMissingAndWhatIsThere) {
   EXPECT_NE(Complaint(folder).what.find("config.json are missing; it holds weights.bin"), std::string::npos);
   WriteJson(folder / "config.json", {{"model_type", "clip_vision_model"}});
   EXPECT_NE(Complaint(folder).where.find("weights.bin"), std::string::npos);  // read as PyTorch's, which it is not
+  WriteFile(folder / "open_clip_config.json", "[]");
+  EXPECT_EQ(Complaint(folder).what, "the config is not a JSON object");
+  std::filesystem::remove(folder / "open_clip_config.json");
   std::filesystem::remove(folder / "weights.bin");
   EXPECT_NE(Complaint(folder).what.find("no weights"), std::string::npos);
   WriteSafetensors(folder / "plain.safetensors", {{"a", at::ones({2})}});
