@@ -7,6 +7,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/error.h"
+#include "genview/base/folder_lock.h"
 #include "genview/base/text.h"
 #include "genview/generator/shapes_feed.h"
 #include "genview/image/preprocess.h"
@@ -261,6 +262,7 @@ void NormaliseEmbeddingScale(ClipVision& tower, const Tensor& embeddings) {
 
 TowerSummary TrainTower(const TowerConfig& config, Progress& progress) {
   TowerTraining training(config);
+  const FolderLock lock(config.out);
   RunTraining(training.Task(), progress);
   return training.Write(config.training.last_step());
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "genview/base/folder_lock.h"
 #include "genview/base/json.h"
 #include "genview/data/shapes.h"
 #include "genview/generator/image_tower.h"
@@ -58,6 +59,20 @@ TEST(Tower, StoppedAndGoneOnWithGivesTheSameBytes) {
     }
   }
   EXPECT_EQ(FolderBytes(whole.path(), {"events.out"}), FolderBytes(pieces.path(), {"events.out"}));
+}
+
+TEST(Tower, AFinishedFolderThatIsBeingWorkedOnIsLeftAlone) {
+  const TemporaryFolder folder;
+  Progress quiet;
+  TrainTower(Tiny(folder.path()), quiet);
+  std::filesystem::remove(folder.path() / "tower.json");
+  {
+    const FolderLock other(folder.path());
+    EXPECT_THROW(TrainTower(Tiny(folder.path()), quiet), Error);
+    EXPECT_FALSE(std::filesystem::exists(folder.path() / "tower.json"));
+  }
+  TrainTower(Tiny(folder.path()), quiet);
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "tower.json"));
 }
 
 TEST(Tower, EmbeddingsHaveUnitDeviationInTheMean) {

@@ -3,6 +3,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/error.h"
+#include "genview/base/folder_lock.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/diffusion/pipeline.h"
@@ -150,7 +151,11 @@ class GeneratorTraining {
 
 }  // namespace
 
-GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress) { return GeneratorTraining(config, progress).Run(false); }
+GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress) {
+  GeneratorTraining training(config, progress);
+  const FolderLock lock(config.out);
+  return training.Run(false);
+}
 
 GeneratorSummary WriteNewestGenerator(const GeneratorConfig& config, Progress& progress) {
   return GeneratorTraining(config, progress).Run(true);

@@ -4,6 +4,7 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include "genview/base/folder_lock.h"
 #include "genview/base/json.h"
 #include "genview/base/text.h"
 #include "genview/data/shapes.h"
@@ -98,6 +99,18 @@ TEST(TrainGenerator, RunningAFinishedFolderAgainChangesNothing) {
   TrainGenerator(config, quiet);
   const auto before = FolderBytes(out.path());
   TrainGenerator(config, quiet);
+  EXPECT_EQ(before, FolderBytes(out.path()));
+}
+
+TEST(TrainGenerator, AFinishedFolderThatIsBeingWorkedOnIsLeftAlone) {
+  const TemporaryFolder tower, out;
+  const GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), out.path());
+  Progress quiet;
+  TrainGenerator(config, quiet);
+  std::filesystem::remove(out.path() / "samples.png");
+  const auto before = FolderBytes(out.path());
+  const FolderLock other(out.path());
+  EXPECT_THROW(TrainGenerator(config, quiet), Error);
   EXPECT_EQ(before, FolderBytes(out.path()));
 }
 
