@@ -136,9 +136,6 @@ class TowerTraining {
         clip_(Prepared()), averaged_(Copied(clip_)), replicas_(clip_, config.training.shards), forms_(FormWords()),
         sentences_(FormSentences()) {}
 
-  Clip& averaged() { return averaged_; }
-  at::Device device() const { return device_; }
-
   TrainingTask Task() {
     Json identity = FieldsToJson(config_);
     identity.erase("out");
@@ -265,15 +262,6 @@ TowerSummary TrainTower(const TowerConfig& config, Progress& progress) {
   const FolderLock lock(config.out);
   RunTraining(training.Task(), progress);
   return training.Write(config.training.last_step());
-}
-
-TowerSummary WriteNewestTower(const TowerConfig& config) {
-  TowerTraining training(config);
-  const int64_t step = LoadNewest(config.out / "training", ListWeights(training.averaged()));
-  if (step < 0) {
-    throw Error({.what = "there is no checkpoint yet", .where = (config.out / "training").string(), .next = "train the tower first"});
-  }
-  return training.Write(step);
 }
 
 }  // namespace genview

@@ -62,9 +62,6 @@ struct TowerSummary {
 // that another process works on, and for one of other settings.
 TowerSummary TrainTower(const TowerConfig& config, Progress& progress);
 
-// The folder alone, from the newest checkpoint of a run that has not ended.
-TowerSummary WriteNewestTower(const TowerConfig& config);
-
 // Scales the projection so that the embeddings' standard deviation over pictures is 1 in the mean over dimensions: a
 // factor that no cosine sees, and that a generator's condition wants.
 void NormaliseEmbeddingScale(ClipVision& tower, const Tensor& embeddings);

@@ -51,7 +51,7 @@ class GeneratorTraining {
         tower_(OpenImageTower(config.encoder, device_)),
         pictures_(OpenSource(config.images), config.size, seed_, config.run.strict) {}
 
-  GeneratorSummary Run(bool newest) {
+  GeneratorSummary Run() {
     Vae vae = TrainAutoencoder(config_.autoencoder, {pictures_, Training() / "autoencoder", Identity(false), seed_, device_, compute_, config_.size}, progress_);
     const LatentPictures cached = Cached(vae);
     EmbeddingNoiser noiser = MakeEmbeddingNoiser(cached.embeddings.size(1));
@@ -62,10 +62,7 @@ class GeneratorTraining {
     GeneratorSummary summary{.images = cached.latents.size(0), .skipped = pictures_.skipped().count(),
                              .autoencoder_steps = config_.autoencoder.training.last_step(),
                              .denoiser_steps = config_.denoiser.training.last_step(), .scaling_factor = vae.config.scaling_factor};
-    Unet unet = newest ? NewestDenoiser(config_.denoiser, run, summary.denoiser_steps) : TrainDenoiser(config_.denoiser, run, progress_);
-    if (summary.denoiser_steps < 0) {
-      throw Error({.what = "the denoiser has no checkpoint yet", .where = run.folder.string(), .next = "train the generator first"});
-    }
+    Unet unet = TrainDenoiser(config_.denoiser, run, progress_);
     WriteUnclipFolder({tower_.vision ? &*tower_.vision : nullptr, tower_.checkpoint, tower_.preprocess, noiser, DenoiserScheduler(), unet, vae}, config_.out,
                       config_.precision == "fp16" ? at::kHalf : at::kFloat);
     pictures_.skipped().Write(config_.out / "skipped.tsv");
@@ -154,11 +151,7 @@ class GeneratorTraining {
 GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress) {
   GeneratorTraining training(config, progress);
   const FolderLock lock(config.out);
-  return training.Run(false);
-}
-
-GeneratorSummary WriteNewestGenerator(const GeneratorConfig& config, Progress& progress) {
-  return GeneratorTraining(config, progress).Run(true);
+  return training.Run();
 }
 
 }  // namespace genview

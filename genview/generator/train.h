@@ -50,7 +50,4 @@ struct GeneratorSummary {
 // Throws Error for a folder that another process works on, and for one of other settings or pictures.
 GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress);
 
-// The folder from the newest checkpoints of a run that has not ended (its autoencoder must have).
-GeneratorSummary WriteNewestGenerator(const GeneratorConfig& config, Progress& progress);
-
 }  // namespace genview

@@ -152,16 +152,6 @@ bool LoadFinished(const TrainingTask& task) {
   return true;
 }
 
-int64_t LoadNewest(const Path& folder, const WeightList& averaged) {
-  const auto path = LatestCheckpoint(CheckpointFolder(folder));
-  if (!path) return -1;
-  const Checkpoint checkpoint = ReadCheckpoint(*path);
-  WeightReader reader(checkpoint.weights);
-  TakeWeights(averaged, kAveraged, reader);
-  reader.Finish({kWeights, "optimizer."});
-  return checkpoint.step;
-}
-
 void RunTraining(const TrainingTask& task, Progress& progress) {
   if (LoadFinished(task)) return;
   const FolderLock lock(task.folder);

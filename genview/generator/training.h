@@ -121,7 +121,4 @@ void RunTraining(const TrainingTask& task, Progress& progress);  // throws Error
 // True when the folder holds the finished run of this identity; then `averaged` is set to its result.
 bool LoadFinished(const TrainingTask& task);
 
-// The newest state of an unfinished or finished run: `averaged` is set to it. Returns its step, or -1 without any.
-int64_t LoadNewest(const Path& folder, const WeightList& averaged);
-
 }  // namespace genview

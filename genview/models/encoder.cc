@@ -66,7 +66,7 @@ class ClipEncoder : public Encoder {
   }
 
  private:
-  Output Forward(const Tensor& pixels, bool) const override {
+  Output Forward(const Tensor& pixels) const override {
     const ClipOutput out = ForwardClipVision(tower_, pixels);
     return {.embeddings = out.embedding, .tokens = out.tokens};
   }
@@ -98,7 +98,7 @@ class ConvNextEncoder : public Encoder {
   }
 
  private:
-  Output Forward(const Tensor& pixels, bool) const override {
+  Output Forward(const Tensor& pixels) const override {
     const ConvNextOutput out = ForwardConvNext(tower_, pixels);
     return {.embeddings = out.embedding, .tokens = out.tokens};
   }
@@ -120,7 +120,7 @@ class BackboneEncoder : public Encoder {
   }
 
  private:
-  Output Forward(const Tensor& pixels, bool) const override {
+  Output Forward(const Tensor& pixels) const override {
     const BackboneOutput out = backbone_->Forward(pixels.contiguous(at::MemoryFormat::ChannelsLast), /*training=*/false);
     return {.embeddings = out.pooled, .tokens = out.tokens};
   }
@@ -231,7 +231,7 @@ Encoder::Output Encoder::Encode(const Tensor& pixels, bool tokens) const {
   ExpectShape(pixels, {-1, 3, preprocess_.size, preprocess_.size}, "pixels");
   const auto encode = [&](const Tensor& rows) {
     const ComputeScope scope(device_, compute_);
-    Output out = Forward(rows.to(device_), tokens);
+    Output out = Forward(rows.to(device_));
     out.embeddings = out.embeddings.to(at::kFloat);
     out.tokens = tokens ? out.tokens.to(at::kFloat) : Tensor();
     return out;

@@ -47,7 +47,7 @@ class Encoder {
   at::Device device() const { return device_; }
 
  protected:
-  virtual Output Forward(const Tensor& pixels, bool tokens) const = 0;
+  virtual Output Forward(const Tensor& pixels) const = 0;  // of any kind of number; tokens always
 
   int64_t embedding_width_ = 0, token_width_ = 0, grid_ = 0;
   Preprocess preprocess_;
