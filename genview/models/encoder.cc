@@ -5,20 +5,16 @@
 
 #include <c10/core/InferenceMode.h>
 
-#include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
-#include "genview/models/convnext.h"
 #include "genview/models/backbone_file.h"
-#include "genview/models/weight_files.h"
+#include "genview/models/encoder_files.h"
 #include "genview/tensor/device.h"
 #include "genview/tensor/row_groups.h"
 #include "genview/tensor/safetensors.h"
 
 namespace genview {
 namespace {
-
-namespace fs = std::filesystem;
 
 // Weights of matrix products and convolutions in the compute type, so that autocast need not convert them at every call;
 // norms, tokens and positions stay in fp32. In fp32 on the CPU blocks.h widens what is kept in 16 bits.
@@ -29,38 +25,34 @@ void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
   MoveWeights(list, device);
 }
 
-// A config that asks for far more than the file holds is answered before its memory is touched.
-void CheckSize(double parameters, const WeightMap& weights, const std::string& config_where) {
-  double held = 0;
-  for (const auto& [name, tensor] : weights.tensors()) held += static_cast<double>(tensor.numel());
-  if (parameters <= 2 * held + 1e6) return;
-  throw Error({.what = Format("the config describes a model of {:.0f} weights, the file holds {:.0f}", parameters, held),
-               .where = Format("{} and {}", config_where, weights.where()),
-               .next = "check that weights and config belong together"});
-}
-
 struct Target {
   at::Device device;
   at::ScalarType compute;
   Reads reads;
 };
 
+// Found when it is asked for: all files are read for it.
+std::function<std::string()> FingerprintOf(const TowerFiles& files) {
+  return [paths = files.files, json = files.json, preprocess = files.preprocess] {
+    std::string all = json.dump() + preprocess.ToJson().dump();
+    std::vector<std::string> contents;
+    for (const Path& file : paths) contents.push_back(FingerprintFile(file));
+    std::sort(contents.begin(), contents.end());  // names do not matter
+    for (const std::string& one : contents) all += one;
+    return Fingerprint(all);
+  };
+}
+
 class ClipEncoder : public Encoder {
  public:
-  ClipEncoder(const ClipVisionConfig& config, const WeightMap& weights, ClipLayout layout, const Preprocess& preprocess,
-              const std::string& config_where, std::function<std::string()> fingerprint, const Target& target) {
-    CheckSize(CountClipParameters(config), weights, config_where);
-    tower_ = MakeClipVision(config);
-    WeightReader reader(weights, target.reads);
-    LoadClipVision(tower_, reader, layout);
-    reader.Finish(ClipIgnored(layout));
+  ClipEncoder(const TowerFiles& files, const ClipVisionConfig& config, const Target& target) : tower_(LoadClipTower(files, config, target.reads)) {
     if (KeepsContents(target.reads)) Place(ListWeights(tower_), target.device, target.compute);
     embedding_width_ = config.embedding_width;
     token_width_ = config.width;
     grid_ = config.grid();
-    preprocess_ = preprocess;
-    name_ = Format("{} ViT, {} layers of {}", layout == ClipLayout::kOpenClip ? "open_clip" : "CLIP", config.layers, config.width);
-    find_fingerprint_ = std::move(fingerprint);
+    preprocess_ = files.preprocess;
+    name_ = Format("{} ViT, {} layers of {}", files.layout == ClipLayout::kOpenClip ? "open_clip" : "CLIP", config.layers, config.width);
+    find_fingerprint_ = FingerprintOf(files);
     device_ = target.device;
     compute_ = target.compute;
   }
@@ -75,14 +67,8 @@ class ClipEncoder : public Encoder {
 
 class ConvNextEncoder : public Encoder {
  public:
-  ConvNextEncoder(const ConvNextConfig& config, const WeightMap& weights, const Preprocess& preprocess, const std::string& config_where,
-                  std::function<std::string()> fingerprint, const Target& target) {
-    CheckSize(CountConvNextParameters(config), weights, config_where);
-    tower_ = MakeConvNext(config);
-    // What is fused has no 16 bits any more.
-    WeightReader reader(weights, std::min(target.reads, Reads::kAll));
-    LoadConvNext(tower_, reader);
-    reader.Finish(ClipIgnored(ClipLayout::kOpenClip));
+  ConvNextEncoder(const TowerFiles& files, const ConvNextConfig& config, const Target& target)
+      : tower_(LoadConvNextTower(files, config, std::min(target.reads, Reads::kAll))) {  // what is fused has no 16 bits any more
     if (KeepsContents(target.reads)) {
       FuseConvNext(tower_);
       Place(ListWeights(tower_), target.device, target.compute);
@@ -90,9 +76,9 @@ class ConvNextEncoder : public Encoder {
     embedding_width_ = config.embedding_width;
     token_width_ = config.widths.back();
     grid_ = config.grid();
-    preprocess_ = preprocess;
+    preprocess_ = files.preprocess;
     name_ = Format("open_clip ConvNeXt, {} blocks up to {}", config.depths[0] + config.depths[1] + config.depths[2] + config.depths[3], config.widths.back());
-    find_fingerprint_ = std::move(fingerprint);
+    find_fingerprint_ = FingerprintOf(files);
     device_ = target.device;
     compute_ = target.compute;
   }
@@ -127,74 +113,6 @@ class BackboneEncoder : public Encoder {
   std::shared_ptr<Backbone> backbone_;
 };
 
-// "config.json, model.bin and 3 more", for messages.
-std::string Listing(const Path& folder) {
-  std::vector<std::string> names;
-  std::error_code code;
-  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
-    names.push_back(it->path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  if (names.empty()) return "nothing";
-  constexpr size_t kShown = 8;
-  const size_t more = names.size() > kShown ? names.size() - kShown : 0;
-  names.resize(names.size() - more);
-  return Format("{}{}", fmt::join(names, ", "), more > 0 ? Format(" and {} more", more) : "");
-}
-
-WeightMap ReadWeights(const Path& folder, const std::vector<std::string>& names, std::vector<Path>& files) {
-  files = FolderWeightFiles(folder, names);
-  return ReadFolderWeights(folder, names);
-}
-
-std::string FingerprintOf(std::vector<Path> files, const Json& config, const Preprocess& preprocess) {
-  std::string all = config.dump() + preprocess.ToJson().dump();
-  std::vector<std::string> contents;
-  for (const Path& file : files) contents.push_back(FingerprintFile(file));
-  std::sort(contents.begin(), contents.end());  // names do not matter
-  for (const std::string& one : contents) all += one;
-  return Fingerprint(all);
-}
-
-std::shared_ptr<Encoder> OpenOpenClip(const Path& folder, const Target& target) {
-  const Path path = folder / "open_clip_config.json";
-  const Json json = ReadJson(path);
-  // Of a config that has been found to be an object.
-  const auto preprocess_for = [&](int64_t size) { return PreprocessFromOpenClip(json.value("preprocess_cfg", Json::object()), size, path.string()); };
-  std::vector<Path> files;
-  if (IsConvNext(json)) {
-    const ConvNextConfig config = ConvNextConfigFromOpenClip(json, path.string());
-    const Preprocess preprocess = preprocess_for(config.image_size);
-    const WeightMap weights = ReadWeights(folder, {"open_clip_model", "model"}, files);
-    return std::make_shared<ConvNextEncoder>(config, weights, preprocess, path.string(), [=] { return FingerprintOf(files, json, preprocess); }, target);
-  }
-  const ClipVisionConfig config = ClipConfigFromOpenClip(json, path.string());
-  const Preprocess preprocess = preprocess_for(config.image_size);
-  const WeightMap weights = ReadWeights(folder, {"open_clip_model", "model"}, files);
-  return std::make_shared<ClipEncoder>(config, weights, ClipLayout::kOpenClip, preprocess, path.string(),
-                                       [=] { return FingerprintOf(files, json, preprocess); }, target);
-}
-
-std::shared_ptr<Encoder> OpenHuggingFace(const Path& folder, const Target& target) {
-  const Path path = folder / "config.json";
-  const Json json = ReadJson(path);
-  const ClipVisionConfig config = ClipConfigFromHuggingFace(json, path.string());
-  Json rules = Json::object();
-  std::string rules_where = path.string();
-  // Beside the weights, or where a diffusers pipeline keeps it.
-  for (const Path& candidate : {folder / "preprocessor_config.json", folder.parent_path() / "feature_extractor" / "preprocessor_config.json"}) {
-    if (!fs::exists(candidate)) continue;
-    rules = ReadJson(candidate);
-    rules_where = candidate.string();
-    break;
-  }
-  const Preprocess preprocess = PreprocessFromHuggingFace(rules, config.image_size, rules_where);
-  std::vector<Path> files;
-  const WeightMap weights = ReadWeights(folder, {"model"}, files);
-  return std::make_shared<ClipEncoder>(config, weights, ClipLayout::kHuggingFace, preprocess, path.string(),
-                                       [=] { return FingerprintOf(files, json, preprocess); }, target);
-}
-
 std::shared_ptr<Encoder> OpenCheckpoint(const Path& path, at::Device device, at::ScalarType compute) {
   BackboneFile file = ReadBackboneFile(path);
   std::shared_ptr<Backbone> backbone = std::move(file.encoder.backbone);
@@ -207,19 +125,12 @@ std::shared_ptr<Encoder> OpenCheckpoint(const Path& path, at::Device device, at:
 }  // namespace
 
 std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at::ScalarType compute, Reads reads) {
-  std::error_code code;
-  if (fs::is_regular_file(given, code)) return OpenCheckpoint(given, device, compute);
-  if (!fs::is_directory(given, code)) {
-    throw Error({.what = "there is no such encoder", .where = given.string(), .next = "name a folder or a checkpoint file"});
-  }
-  Path folder = given;
-  if (fs::exists(folder / "model_index.json", code) && fs::exists(folder / "image_encoder", code)) folder /= "image_encoder";
-  if (fs::exists(folder / "open_clip_config.json", code)) return OpenOpenClip(folder, {device, compute, reads});
-  if (fs::exists(folder / "config.json", code)) return OpenHuggingFace(folder, {device, compute, reads});
-  if (fs::exists(folder / "encoder.safetensors", code)) return OpenCheckpoint(folder / "encoder.safetensors", device, compute);
-  throw Error({.what = Format("the folder is no encoder: open_clip_config.json and config.json are missing; it holds {}", Listing(folder)),
-               .where = folder.string(),
-               .next = "download the whole model folder, config included, or name a checkpoint file inside it"});
+  const EncoderPlace place = FindEncoder(given);
+  if (place.kind == EncoderKind::kCheckpoint) return OpenCheckpoint(place.path, device, compute);
+  const TowerFiles files = ReadTowerFiles(place);
+  const Target target{device, compute, reads};
+  if (const auto* config = std::get_if<ConvNextConfig>(&files.config)) return std::make_shared<ConvNextEncoder>(files, *config, target);
+  return std::make_shared<ClipEncoder>(files, std::get<ClipVisionConfig>(files.config), target);
 }
 
 const std::string& Encoder::fingerprint() const {
