@@ -45,16 +45,17 @@ std::function<std::string()> FingerprintOf(const TowerFiles& files) {
 
 class ClipEncoder : public Encoder {
  public:
-  ClipEncoder(const TowerFiles& files, const ClipVisionConfig& config, const Target& target) : tower_(LoadClipTower(files, config, target.reads)) {
+  ClipEncoder(const TowerFiles& files, const ClipVisionConfig& c, const Target& target)
+      : Encoder({.embedding_width = c.embedding_width,
+                 .token_width = c.width,
+                 .grid = c.grid(),
+                 .preprocess = files.preprocess,
+                 .name = Format("{} ViT, {} layers of {}", files.layout == ClipLayout::kOpenClip ? "open_clip" : "CLIP", c.layers, c.width),
+                 .find_fingerprint = FingerprintOf(files),
+                 .device = target.device,
+                 .compute = target.compute}),
+        tower_(LoadClipTower(files, c, target.reads)) {
     if (KeepsContents(target.reads)) Place(ListWeights(tower_), target.device, target.compute);
-    embedding_width_ = config.embedding_width;
-    token_width_ = config.width;
-    grid_ = config.grid();
-    preprocess_ = files.preprocess;
-    name_ = Format("{} ViT, {} layers of {}", files.layout == ClipLayout::kOpenClip ? "open_clip" : "CLIP", config.layers, config.width);
-    find_fingerprint_ = FingerprintOf(files);
-    device_ = target.device;
-    compute_ = target.compute;
   }
 
  private:
@@ -67,20 +68,19 @@ class ClipEncoder : public Encoder {
 
 class ConvNextEncoder : public Encoder {
  public:
-  ConvNextEncoder(const TowerFiles& files, const ConvNextConfig& config, const Target& target)
-      : tower_(LoadConvNextTower(files, config, std::min(target.reads, Reads::kAll))) {  // what is fused has no 16 bits any more
-    if (KeepsContents(target.reads)) {
-      FuseConvNext(tower_);
-      Place(ListWeights(tower_), target.device, target.compute);
-    }
-    embedding_width_ = config.embedding_width;
-    token_width_ = config.widths.back();
-    grid_ = config.grid();
-    preprocess_ = files.preprocess;
-    name_ = Format("open_clip ConvNeXt, {} blocks up to {}", config.depths[0] + config.depths[1] + config.depths[2] + config.depths[3], config.widths.back());
-    find_fingerprint_ = FingerprintOf(files);
-    device_ = target.device;
-    compute_ = target.compute;
+  ConvNextEncoder(const TowerFiles& files, const ConvNextConfig& c, const Target& target)
+      : Encoder({.embedding_width = c.embedding_width,
+                 .token_width = c.widths.back(),
+                 .grid = c.grid(),
+                 .preprocess = files.preprocess,
+                 .name = Format("open_clip ConvNeXt, {} blocks up to {}", c.depths[0] + c.depths[1] + c.depths[2] + c.depths[3], c.widths.back()),
+                 .find_fingerprint = FingerprintOf(files),
+                 .device = target.device,
+                 .compute = target.compute}),
+        tower_(LoadConvNextTower(files, c, std::min(target.reads, Reads::kAll))) {  // what is fused has no 16 bits any more
+    if (!KeepsContents(target.reads)) return;
+    FuseConvNext(tower_);
+    Place(ListWeights(tower_), target.device, target.compute);
   }
 
  private:
@@ -95,15 +95,15 @@ class BackboneEncoder : public Encoder {
  public:
   BackboneEncoder(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::function<std::string()> fingerprint, at::Device device,
                   at::ScalarType compute)
-      : backbone_(std::move(backbone)) {
-    embedding_width_ = token_width_ = backbone_->width();
-    grid_ = backbone_->grid(preprocess.size);
-    preprocess_ = preprocess;
-    name_ = backbone_->config().type;
-    find_fingerprint_ = std::move(fingerprint);
-    device_ = device;
-    compute_ = compute;
-  }
+      : Encoder({.embedding_width = backbone->width(),
+                 .token_width = backbone->width(),
+                 .grid = backbone->grid(preprocess.size),
+                 .preprocess = preprocess,
+                 .name = backbone->config().type,
+                 .find_fingerprint = std::move(fingerprint),
+                 .device = device,
+                 .compute = compute}),
+        backbone_(std::move(backbone)) {}
 
  private:
   Output Forward(const Tensor& pixels) const override {
@@ -134,24 +134,24 @@ std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at:
 }
 
 const std::string& Encoder::fingerprint() const {
-  std::call_once(fingerprint_found_, [&] { fingerprint_ = find_fingerprint_(); });
+  std::call_once(fingerprint_found_, [&] { fingerprint_ = facts_.find_fingerprint(); });
   return fingerprint_;
 }
 
 Encoder::Output Encoder::Encode(const Tensor& pixels, bool tokens) const {
-  ExpectShape(pixels, {-1, 3, preprocess_.size, preprocess_.size}, "pixels");
+  ExpectShape(pixels, {-1, 3, preprocess().size, preprocess().size}, "pixels");
   const auto encode = [&](const Tensor& rows) {
-    const ComputeScope scope(device_, compute_);
-    Output out = Forward(rows.to(device_));
+    const ComputeScope scope(device(), compute());
+    Output out = Forward(rows.to(device()));
     out.embeddings = out.embeddings.to(at::kFloat);
     out.tokens = tokens ? out.tokens.to(at::kFloat) : Tensor();
     return out;
   };
   const int64_t rows = pixels.size(0), most = std::max<int64_t>(1, EncodeBatchSize(*this, 0) / 8);
-  if (!device_.is_cpu() || rows <= most || !c10::InferenceMode::is_enabled()) return encode(pixels);
+  if (!device().is_cpu() || rows <= most || !c10::InferenceMode::is_enabled()) return encode(pixels);
   const int64_t pairs = (rows + 2 * most - 1) / (2 * most), group = (rows + 2 * pairs - 1) / (2 * pairs);  // as many for each of two threads
   std::vector<Tensor> embeddings(static_cast<size_t>(GroupCount(rows, group))), maps(embeddings.size());
-  ForEachRowGroup(rows, group, device_, [&](int64_t first, int64_t last, int64_t index) {
+  ForEachRowGroup(rows, group, device(), [&](int64_t first, int64_t last, int64_t index) {
     const Output out = encode(pixels.slice(0, first, last));
     embeddings[static_cast<size_t>(index)] = out.embeddings;
     maps[static_cast<size_t>(index)] = out.tokens;

@@ -54,6 +54,7 @@ TEST(Encoder, CheckpointsOfThisProgram) {
     const BackboneOutput expected = net->Forward(pixels, false);
     EXPECT_TRUE(at::allclose(out.embeddings, expected.pooled, 1e-4, 1e-5));
     EXPECT_TRUE(at::allclose(out.tokens, expected.tokens, 1e-4, 1e-5));
+    EXPECT_EQ(encoder->compute(), at::kFloat);
     EXPECT_EQ(out.tokens.sizes(), (at::IntArrayRef{2, encoder->grid() * encoder->grid(), encoder->token_width()}));
     const auto same = EncoderOf(net, encoder->preprocess(), "x");
     EXPECT_TRUE(at::allclose(same->Encode(pixels, false).embeddings, out.embeddings, 1e-4, 1e-5));
