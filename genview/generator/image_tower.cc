@@ -5,6 +5,7 @@
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
+#include "genview/diffusion/picture_tensors.h"
 #include "genview/models/encoder_files.h"
 #include "genview/tensor/device.h"
 
@@ -24,15 +25,6 @@ ImageTower OpenImageTower(const Path& folder_or_file, at::Device device) {
                  .next = "name a folder with a CLIP ViT in open_clip or Hugging Face layout, or a checkpoint of this program"});
   }
   return {.vision = LoadClipTower(files, *config, Reads::kAll), .checkpoint = {}, .backbone = {}, .preprocess = files.preprocess};
-}
-
-Tensor EncoderPixels(const Preprocess& p, const std::vector<Image>& images) {
-  Tensor pixels = at::empty({static_cast<int64_t>(images.size()), 3, p.size, p.size});
-  const auto floats = static_cast<size_t>(3 * p.size * p.size);
-  for (size_t i = 0; i < images.size(); ++i) {
-    Normalise(ApplyGeometry(p, images[i]), p.mean, p.std, {pixels.data_ptr<float>() + i * floats, floats});
-  }
-  return pixels;
 }
 
 std::string FingerprintOf(const ImageTower& tower) {

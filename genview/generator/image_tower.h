@@ -24,6 +24,5 @@ ImageTower OpenImageTower(const Path& folder_or_file, at::Device device = at::kC
 std::string FingerprintOf(const ImageTower& tower);  // of its weights
 void MoveTower(ImageTower& tower, at::Device device);
 Tensor Embed(const ImageTower& tower, const std::vector<Image>& images, at::Device device, at::ScalarType compute);  // [N,D] fp32, CPU
-Tensor EncoderPixels(const Preprocess& preprocess, const std::vector<Image>& images);  // [N,3,S,S] fp32, what an encoder sees
 
 }  // namespace genview

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "genview/base/error.h"
+#include "genview/diffusion/picture_tensors.h"
 #include "genview/generator/tiny_generator.h"
 #include "tests/temporary_folder.h"
 

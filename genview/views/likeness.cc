@@ -10,6 +10,7 @@
 #include "genview/base/text.h"
 #include "genview/data/loader.h"
 #include "genview/data/source.h"
+#include "genview/diffusion/picture_tensors.h"
 #include "genview/diffusion/pipeline.h"
 #include "genview/records/records.h"
 
@@ -44,16 +45,6 @@ Encoded EncodeSome(const std::shared_ptr<const ImageSource>& source, const std::
   }
   result.embeddings = rows.empty() ? at::empty({0, encoder.embedding_width()}) : at::cat(rows);
   return result;
-}
-
-Tensor Pixels(const Preprocess& rules, const std::vector<Image>& pictures) {
-  std::vector<Tensor> pixels;
-  for (const Image& picture : pictures) {
-    const Image seen = ApplyGeometry(rules, picture);
-    pixels.push_back(at::empty({3, seen.height, seen.width}));
-    Normalise(seen, rules.mean, rules.std, {pixels.back().data_ptr<float>(), static_cast<size_t>(pixels.back().numel())});
-  }
-  return at::stack(pixels);
 }
 
 Tensor Labels(const ImageSource& source, const std::vector<int64_t>& indices) {
@@ -112,14 +103,11 @@ Made MakeViews(const UnclipPipeline& pipeline, const LikenessConfig& config, con
   request.embedding_noise = at::stack(noise);
   request.latents = at::stack(latents);
   const UnclipViews views = pipeline.Generate(request);
-  const Tensor bytes = views.pictures.contiguous();
   Made made;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (!views.faults[i].empty()) continue;
-    Image picture(bytes.size(2), bytes.size(1));
-    std::copy_n(bytes.const_data_ptr<uint8_t>() + static_cast<int64_t>(i) * bytes.stride(0), picture.pixels.size(), picture.pixels.begin());
     made.places.push_back(i);
-    made.pictures.push_back(std::move(picture));
+    made.pictures.push_back(PictureOf(views.pictures[static_cast<int64_t>(i)]));
   }
   return made;
 }
@@ -215,12 +203,12 @@ Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
       auto image = source->Read(sample[i].index);
       images.push_back(image ? std::move(*image) : Image(1, 1));  // it was read before: only a source that changes under us
     }
-    const Tensor conditions = pipeline->EncodeImages(Pixels(pipeline->preprocess(), images).to(device));
+    const Tensor conditions = pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), images).to(device));
     for (size_t k = 0; k < config.levels.size(); ++k) {
       progress.ThrowIfStopped();
       const Made made = MakeViews(*pipeline, config, ids, conditions, config.levels[k]);
       if (!made.places.empty()) {
-        const Tensor embeddings = encoder->Encode(Pixels(encoder->preprocess(), made.pictures).to(device), /*tokens=*/false).embeddings.to(at::kCPU);
+        const Tensor embeddings = encoder->Encode(EncoderPixels(encoder->preprocess(), made.pictures).to(device), /*tokens=*/false).embeddings.to(at::kCPU);
         const Tensor classes = classifier ? classifier->Classes(embeddings) : at::full({embeddings.size(0)}, -1, at::kLong);
         for (size_t i = 0; i < made.places.size(); ++i) {
           const size_t place = first + made.places[i];
