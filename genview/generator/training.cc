@@ -109,6 +109,28 @@ double Differentiate(const TrainingTask& task, int64_t step, Json& row) {
   return mean;
 }
 
+// From the newest checkpoint, or from the initial weights. Returns the steps that are made.
+int64_t Resume(const TrainingTask& task, Optimizer& optimizer, Progress& progress) {
+  const auto checkpoint = Newest(task, &progress);
+  if (!checkpoint) {
+    CopyWeights(task.averaged, task.weights);
+    return 0;
+  }
+  WeightReader reader(checkpoint->weights);
+  TakeWeights(task.weights, kWeights, reader);
+  TakeWeights(task.averaged, kAveraged, reader);
+  optimizer.LoadState(reader);
+  reader.Finish();
+  return checkpoint->step;
+}
+
+void CheckLoss(const TrainingTask& task, double loss, int64_t step) {
+  if (std::isfinite(loss)) return;
+  throw Error({.what = Format("the loss of the {} is no longer a number at step {}", task.name, step),
+               .where = task.folder.string(),
+               .next = "use a smaller learning rate, or --precision fp32"});
+}
+
 }  // namespace
 
 void CheckShards(const TrainingOptions& options, const std::string& section) {
@@ -164,38 +186,23 @@ void RunTraining(const TrainingTask& task, Progress& progress) {
                               {.matches = [](const WeightRef& ref) { return ref.role == WeightRole::kEmbedding; },
                                .weight_decay = 0}});
   const SingleThreaded single;
-  int64_t step = 0;
-  if (const auto checkpoint = Newest(task, &progress)) {
-    WeightReader reader(checkpoint->weights);
-    TakeWeights(task.weights, kWeights, reader);
-    TakeWeights(task.averaged, kAveraged, reader);
-    optimizer->LoadState(reader);
-    reader.Finish();
-    step = checkpoint->step;
-  } else {
-    CopyWeights(task.averaged, task.weights);
-  }
+  int64_t step = Resume(task, *optimizer, progress);
   SweepPartFiles(CheckpointFolder(task.folder));
   EventLog log(task.folder, step > 0 ? step : -1);
   progress.Begin(task.name, o.last_step(), "steps");
-  for (; step < o.last_step();) {
+  while (step < o.last_step()) {
     Json row = Json::object();
     const double value = Differentiate(task, step, row);
     const double norm = ClipGradients(task.weights, o.clip);
     optimizer->Step(schedule.At(step));
     ZeroGrad(task.weights);
     if (o.average > 0) AverageWeights(task.averaged, task.weights, AverageMomentum(o.average, step));
-    if (!std::isfinite(value)) {
-      throw Error({.what = Format("the loss of the {} is no longer a number at step {}", task.name, step),
-                   .where = task.folder.string(),
-                   .next = "use a smaller learning rate, or --precision fp32"});
-    }
+    CheckLoss(task, value, step);
     ++step;
     const bool last = step == o.last_step();
-    if (last && o.average <= 0) CopyWeights(task.averaged, task.weights);
     const bool review = task.review && task.review_every > 0 && (step % task.review_every == 0 || last);
+    if (o.average <= 0 && (last || review)) CopyWeights(task.averaged, task.weights);
     if (review) {
-      if (o.average <= 0) CopyWeights(task.averaged, task.weights);
       const c10::AutoGradMode no_grad(false);
       task.review(step, row);
     }
