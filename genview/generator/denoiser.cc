@@ -81,12 +81,6 @@ Tensor DenoiserLoss(const Unet& unet, const Tensor& alpha_bar, const Tensor& lat
   return (made - target).square().mean();
 }
 
-Unet NewestDenoiser(const DenoiserConfig& config, const DenoiserRun& run, int64_t& step) {
-  Unet unet = FreshDenoiser(config, run);
-  step = LoadNewest(run.folder, ListWeights(unet));
-  return unet;
-}
-
 Unet TrainDenoiser(const DenoiserConfig& config, const DenoiserRun& run, Progress& progress) {
   const TrainingOptions& o = config.training;
   Unet unet = FreshDenoiser(config, run);

@@ -54,8 +54,6 @@ UnetConfig DenoiserUnet(const DenoiserConfig& config, int64_t latent_channels, i
 
 // Trains (or goes on) and returns the averaged network.
 Unet TrainDenoiser(const DenoiserConfig& config, const DenoiserRun& run, Progress& progress);
-// The averaged network of the newest checkpoint; `step` receives its number, -1 when there is none.
-Unet NewestDenoiser(const DenoiserConfig& config, const DenoiserRun& run, int64_t& step);
 
 // Mean squared error of the predicted v = sqrt(a) noise - sqrt(1 - a) x. labels: [N,2D], zeros without condition.
 Tensor DenoiserLoss(const Unet& unet, const Tensor& alpha_bar, const Tensor& latents, const Tensor& noise, const Tensor& times,

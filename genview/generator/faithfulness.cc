@@ -3,8 +3,8 @@
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/text.h"
+#include "genview/diffusion/picture_tensors.h"
 #include "genview/diffusion/pipeline.h"
-#include "genview/generator/image_tower.h"
 #include "genview/generator/pictures.h"
 #include "genview/generator/shapes_feed.h"
 #include "genview/records/records.h"
@@ -81,6 +81,59 @@ struct Tally {
   double cosine = 0;
 };
 
+// Procedural images first .. first+count-1 with their classes.
+struct Drawn {
+  std::vector<Image> images;
+  Tensor labels;  // [N]
+};
+
+Drawn Draw(const ShapesConfig& shapes, int64_t first, int64_t count) {
+  Drawn drawn{.images = {}, .labels = at::empty({count}, at::kLong)};
+  for (int64_t i = 0; i < count; ++i) {
+    ShapesPicture picture = DrawShape(shapes, first + i);
+    drawn.labels.data_ptr<int64_t>()[i] = picture.label;
+    drawn.images.push_back(std::move(picture.image));
+  }
+  return drawn;
+}
+
+std::vector<Image> ViewsAt(const UnclipPipeline& pipeline, const FaithfulnessConfig& config, int64_t level, const Tensor& embeddings, Seed seed) {
+  const auto shape = pipeline.latent_shape();
+  const int64_t count = embeddings.size(0);
+  const auto made = pipeline.Generate({.embeddings = embeddings,
+                                       .levels = std::vector<int64_t>(static_cast<size_t>(count), level),
+                                       .guidance = std::vector<double>(static_cast<size_t>(count), config.guidance),
+                                       .embedding_noise = NormalTensor(seed.With("embedding"), embeddings.sizes()),
+                                       .latents = NormalTensor(seed.With("latents"), {count, shape[0], shape[1], shape[2]}),
+                                       .steps = config.steps,
+                                       .scheduler = config.scheduler,
+                                       .prompts = {},
+                                       .negative_prompt = {}});
+  return PicturesOf(made.pictures);
+}
+
+Faithfulness TableOf(const FaithfulnessConfig& config, const std::vector<Tally>& tallies, int64_t right) {
+  Faithfulness result{.real = 100.0 * static_cast<double>(right) / static_cast<double>(config.pictures), .rows = {}};
+  for (size_t k = 0; k < tallies.size(); ++k) {
+    const Tally& t = tallies[k];
+    const auto [low, high] = WilsonInterval(t.kept, t.seen);
+    const auto seen = static_cast<double>(t.seen);
+    result.rows.push_back({config.levels[k], 100 * static_cast<double>(t.kept) / seen, 100 * low, 100 * high, t.cosine / seen});
+  }
+  return result;
+}
+
+void WriteTable(const FaithfulnessConfig& config, const Faithfulness& table, const std::string& generator) {
+  Json rows = Json::array();
+  for (const FaithfulnessRow& row : table.rows) {
+    rows.push_back({{"level", row.level}, {"kept_percent", row.kept}, {"low", row.low}, {"high", row.high}, {"cosine", row.cosine}});
+  }
+  Json settings = FieldsToJson(config);
+  settings.erase("out");
+  WriteJson(config.out / "faithfulness.json", {{"real_percent", table.real}, {"images", config.pictures}, {"rows", rows},
+                                               {"generator", generator}, {"settings", settings}});
+}
+
 }  // namespace
 
 Faithfulness MeasureFaithfulness(const FaithfulnessConfig& config, Progress& progress) {
@@ -91,6 +144,10 @@ Faithfulness MeasureFaithfulness(const FaithfulnessConfig& config, Progress& pro
   const Seed seed = Seed(config.run.seed).With("faithfulness");
   const ShapesConfig shapes{.count = config.pictures, .size = config.judge.size, .seed = config.pictures_seed};
   const c10::InferenceMode inference;
+  const auto encode = [&](const std::vector<Image>& images) { return pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), images)); };
+  const auto judged_right = [&](const std::vector<Image>& images, const Tensor& labels) {
+    return JudgeClasses(judge, FromImages(images).to(device)).cpu().eq(labels).sum().item<int64_t>();
+  };
 
   std::vector<Tally> tallies(config.levels.size());
   std::vector<Image> sheet;
@@ -98,34 +155,16 @@ Faithfulness MeasureFaithfulness(const FaithfulnessConfig& config, Progress& pro
   progress.Begin("faithfulness", config.pictures, "images");
   for (int64_t first = 0; first < config.pictures; first += kGroup) {
     progress.ThrowIfStopped();
-    const int64_t count = std::min(kGroup, config.pictures - first);
-    std::vector<Image> images;
-    Tensor labels = at::empty({count}, at::kLong);
-    for (int64_t i = 0; i < count; ++i) {
-      ShapesPicture picture = DrawShape(shapes, first + i);
-      labels.data_ptr<int64_t>()[i] = picture.label;
-      images.push_back(std::move(picture.image));
-    }
-    right += JudgeClasses(judge, FromImages(images).to(device)).cpu().eq(labels).sum().item<int64_t>();
-    const Tensor embeddings = pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), images));
-    const auto shape = pipeline->latent_shape();
+    const auto [images, labels] = Draw(shapes, first, std::min(kGroup, config.pictures - first));
+    right += judged_right(images, labels);
+    const Tensor embeddings = encode(images);
     std::vector<std::vector<Image>> views;
     for (size_t k = 0; k < config.levels.size(); ++k) {
       const Seed own = seed.With(static_cast<uint64_t>(config.levels[k])).With(static_cast<uint64_t>(first));
-      const auto made = pipeline->Generate({.embeddings = embeddings,
-                                            .levels = std::vector<int64_t>(static_cast<size_t>(count), config.levels[k]),
-                                            .guidance = std::vector<double>(static_cast<size_t>(count), config.guidance),
-                                            .embedding_noise = NormalTensor(own.With("embedding"), embeddings.sizes()),
-                                            .latents = NormalTensor(own.With("latents"), {count, shape[0], shape[1], shape[2]}),
-                                            .steps = config.steps,
-                                            .scheduler = config.scheduler,
-                                            .prompts = {},
-                                           .negative_prompt = {}});
-      views.push_back(PicturesOf(made.pictures));
-      Tally& tally = tallies[k];
-      tally.kept += JudgeClasses(judge, FromImages(views.back()).to(device)).cpu().eq(labels).sum().item<int64_t>();
-      tally.cosine += Cosines(embeddings, pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), views.back()))).sum().item<double>();
-      tally.seen += count;
+      views.push_back(ViewsAt(*pipeline, config, config.levels[k], embeddings, own));
+      tallies[k].kept += judged_right(views.back(), labels);
+      tallies[k].cosine += Cosines(embeddings, encode(views.back())).sum().item<double>();
+      tallies[k].seen += std::ssize(images);
     }
     if (first == 0) {
       for (size_t i = 0; i < std::min<size_t>(images.size(), 20); ++i) {
@@ -133,26 +172,13 @@ Faithfulness MeasureFaithfulness(const FaithfulnessConfig& config, Progress& pro
         for (const auto& level : views) sheet.push_back(level[i]);
       }
     }
-    progress.Update(first + count);
-  }
-
-  Faithfulness result{.real = 100.0 * static_cast<double>(right) / static_cast<double>(config.pictures), .rows = {}};
-  Json rows = Json::array();
-  for (size_t k = 0; k < tallies.size(); ++k) {
-    const Tally& t = tallies[k];
-    const auto [low, high] = WilsonInterval(t.kept, t.seen);
-    const auto seen = static_cast<double>(t.seen);
-    result.rows.push_back({config.levels[k], 100 * static_cast<double>(t.kept) / seen, 100 * low, 100 * high, t.cosine / seen});
-    const FaithfulnessRow& row = result.rows.back();
-    rows.push_back({{"level", row.level}, {"kept_percent", row.kept}, {"low", row.low}, {"high", row.high}, {"cosine", row.cosine}});
+    progress.Update(first + std::ssize(images));
   }
   WriteFile(config.out / "views.png", EncodePng(Contact(sheet, static_cast<int64_t>(config.levels.size()) + 1, 2)));
-  Json settings = FieldsToJson(config);
-  settings.erase("out");
-  WriteJson(config.out / "faithfulness.json", {{"real_percent", result.real}, {"images", config.pictures}, {"rows", rows},
-                                               {"generator", pipeline->fingerprint()}, {"settings", settings}});
+  Faithfulness table = TableOf(config, tallies, right);
+  WriteTable(config, table, pipeline->fingerprint());
   progress.End(Format("{} images at {} levels", config.pictures, config.levels.size()));
-  return result;
+  return table;
 }
 
 }  // namespace genview

@@ -5,8 +5,8 @@
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/text.h"
+#include "genview/diffusion/picture_tensors.h"
 #include "genview/diffusion/pipeline.h"
-#include "genview/generator/image_tower.h"
 #include "genview/models/vae.h"
 
 namespace genview {

@@ -5,51 +5,26 @@
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
-#include "genview/models/weight_files.h"
+#include "genview/diffusion/picture_tensors.h"
+#include "genview/models/encoder_files.h"
 #include "genview/tensor/device.h"
 
 namespace genview {
 
-ImageTower OpenImageTower(const Path& folder, at::Device device) {
-  if (std::filesystem::is_regular_file(folder)) {
-    auto backbone = Encoder::Open(folder, device);
-    return {.vision = {}, .checkpoint = folder, .backbone = backbone, .preprocess = backbone->preprocess()};
+ImageTower OpenImageTower(const Path& folder_or_file, at::Device device) {
+  const EncoderPlace place = FindEncoder(folder_or_file);
+  if (place.kind == EncoderKind::kCheckpoint) {
+    auto backbone = Encoder::Open(place.path, device);
+    return {.vision = {}, .checkpoint = place.path, .backbone = backbone, .preprocess = backbone->preprocess()};
   }
-  const Path open_clip = folder / "open_clip_config.json", hugging_face = folder / "config.json";
-  const bool is_open_clip = std::filesystem::exists(open_clip);
-  if (!is_open_clip && !std::filesystem::exists(hugging_face)) {
-    throw Error({.what = "the folder has neither open_clip_config.json nor config.json",
-                 .where = folder.string(),
-                 .next = "name a folder with a CLIP image tower in open_clip or Hugging Face layout, or a checkpoint of this program"});
+  const TowerFiles files = ReadTowerFiles(place);
+  const auto* config = std::get_if<ClipVisionConfig>(&files.config);
+  if (config == nullptr) {
+    throw Error({.what = "a generator's folder has no place for a ConvNeXt tower",
+                 .where = files.where,
+                 .next = "name a folder with a CLIP ViT in open_clip or Hugging Face layout, or a checkpoint of this program"});
   }
-  const Path file = is_open_clip ? open_clip : hugging_face;
-  const Json json = ReadJson(file);
-  ImageTower tower;
-  tower.vision = MakeClipVision(is_open_clip ? ClipConfigFromOpenClip(json, file.string()) : ClipConfigFromHuggingFace(json, file.string()));
-  const WeightMap weights = ReadFolderWeights(folder, is_open_clip ? std::vector<std::string>{"open_clip_model"} : std::vector<std::string>{"model"});
-  WeightReader reader(weights);
-  const ClipLayout layout = is_open_clip ? ClipLayout::kOpenClip : ClipLayout::kHuggingFace;
-  LoadClipVision(*tower.vision, reader, layout);
-  reader.Finish(ClipIgnored(layout));
-  const int64_t size = tower.vision->config.image_size;
-  const Path processor = folder / "preprocessor_config.json";
-  if (is_open_clip) {
-    tower.preprocess = PreprocessFromOpenClip(json.value("preprocess_cfg", Json::object()), size, file.string());
-  } else if (std::filesystem::exists(processor)) {
-    tower.preprocess = PreprocessFromHuggingFace(ReadJson(processor), size, processor.string());
-  } else {
-    tower.preprocess = {.size = size, .resize_shortest = size, .floor_crop = true};
-  }
-  return tower;
-}
-
-Tensor EncoderPixels(const Preprocess& p, const std::vector<Image>& images) {
-  Tensor pixels = at::empty({static_cast<int64_t>(images.size()), 3, p.size, p.size});
-  const auto floats = static_cast<size_t>(3 * p.size * p.size);
-  for (size_t i = 0; i < images.size(); ++i) {
-    Normalise(ApplyGeometry(p, images[i]), p.mean, p.std, {pixels.data_ptr<float>() + i * floats, floats});
-  }
-  return pixels;
+  return {.vision = LoadClipTower(files, *config, Reads::kAll), .checkpoint = {}, .backbone = {}, .preprocess = files.preprocess};
 }
 
 std::string FingerprintOf(const ImageTower& tower) {

@@ -1,7 +1,7 @@
 // The frozen encoder whose embeddings a generator is conditioned on: a CLIP image tower, or a checkpoint of this program.
 // The generator's folder carries a copy of it.
 //
-//   ImageTower tower = OpenImageTower("models/demo/tower");          // open_clip or Hugging Face CLIP layout, or a checkpoint
+//   ImageTower tower = OpenImageTower("models/demo/tower");          // what Encoder::Open understands, save ConvNeXt
 //   Tensor embeddings = Embed(tower, images, device, compute);       // [N,D]
 #pragma once
 
@@ -19,11 +19,10 @@ struct ImageTower {
   Preprocess preprocess;
 };
 
-// fp32; a CLIP tower on the CPU, a checkpoint's backbone on `device`. Throws Error for another kind of encoder.
+// fp32; a CLIP tower on the CPU, a checkpoint's backbone on `device`. Throws Error for a ConvNeXt.
 ImageTower OpenImageTower(const Path& folder_or_file, at::Device device = at::kCPU);
 std::string FingerprintOf(const ImageTower& tower);  // of its weights
 void MoveTower(ImageTower& tower, at::Device device);
 Tensor Embed(const ImageTower& tower, const std::vector<Image>& images, at::Device device, at::ScalarType compute);  // [N,D] fp32, CPU
-Tensor EncoderPixels(const Preprocess& preprocess, const std::vector<Image>& images);  // [N,3,S,S] fp32, what an encoder sees
 
 }  // namespace genview

@@ -4,6 +4,7 @@
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
+#include "genview/diffusion/picture_tensors.h"
 
 namespace genview {
 
@@ -61,18 +62,6 @@ Image Contact(const std::vector<Image>& pictures, int64_t columns, int64_t scale
     }
   }
   return sheet;
-}
-
-std::vector<Image> PicturesOf(const Tensor& bytes) {
-  ExpectShape(bytes, {-1, -1, -1, 3}, "pictures");
-  const Tensor packed = bytes.contiguous();
-  std::vector<Image> images;
-  for (int64_t i = 0; i < packed.size(0); ++i) {
-    Image image(packed.size(2), packed.size(1));
-    std::copy_n(packed.data_ptr<uint8_t>() + i * packed.stride(0), image.pixels.size(), image.pixels.begin());
-    images.push_back(std::move(image));
-  }
-  return images;
 }
 
 std::vector<Image> ToImages(const Tensor& pixels) {

@@ -44,7 +44,6 @@ class TrainingPictures {
 Image Contact(const std::vector<Image>& pictures, int64_t columns, int64_t scale = 1);
 // [N,3,H,W] in [-1, 1] to pictures, and back (fp32, channels-last).
 std::vector<Image> ToImages(const Tensor& pixels);
-std::vector<Image> PicturesOf(const Tensor& bytes);  // uint8 [N,H,W,3]
 Tensor FromImages(const std::vector<Image>& images);
 
 }  // namespace genview

@@ -6,6 +6,8 @@
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
+#include "genview/base/error.h"
+#include "genview/base/folder_lock.h"
 #include "genview/base/text.h"
 #include "genview/generator/shapes_feed.h"
 #include "genview/image/preprocess.h"
@@ -67,6 +69,20 @@ void InitClip(Clip& clip, Seed seed) {
   clip.logit_scale = at::full({}, std::log(1 / 0.07), at::kFloat);
 }
 
+// What cannot be built is said before anything is trained.
+const TowerConfig& Checked(const TowerConfig& c) {
+  const auto refuse = [](const std::string& key, const std::string& what, const std::string& next) {
+    throw UsageError({.what = what, .where = key, .next = next});
+  };
+  if (c.patch > c.size) refuse("patch", Format("patches of {} px in pictures of {} px", c.patch, c.size), "choose smaller patches");
+  if (c.width % c.heads != 0) refuse("heads", Format("{} heads do not divide a width of {}", c.heads, c.width), "choose a divisor of the width");
+  if (c.text_width % c.text_heads != 0) {
+    refuse("text_heads", Format("{} heads do not divide a text width of {}", c.text_heads, c.text_width), "choose a divisor of the text width");
+  }
+  CheckShards(c.training, "training");
+  return c;
+}
+
 Tensor TokensOf(const std::vector<std::vector<int64_t>>& rows) {
   Tensor tokens = at::empty({static_cast<int64_t>(rows.size()), kCaptionLength}, at::kLong);
   for (size_t i = 0; i < rows.size(); ++i) std::copy(rows[i].begin(), rows[i].end(), tokens.data_ptr<int64_t>() + i * kCaptionLength);
@@ -116,18 +132,9 @@ Tensor SymmetricInfoNce(const Tensor& logits, const Tensor& tokens) {
 class TowerTraining {
  public:
   explicit TowerTraining(const TowerConfig& config)
-      : config_(config), device_(ChooseDevice(config.run.device)), compute_(ChooseCompute(config.run.precision, device_)),
+      : config_(Checked(config)), device_(ChooseDevice(config.run.device)), compute_(ChooseCompute(config.run.precision, device_)),
         clip_(Prepared()), averaged_(Copied(clip_)), replicas_(clip_, config.training.shards), forms_(FormWords()),
-        sentences_(FormSentences()) {
-    if (config.training.batch % config.training.shards != 0) {
-      throw UsageError({.what = Format("{} shards do not divide a batch of {}", config.training.shards, config.training.batch),
-                        .where = "training.shards",
-                        .next = "choose a batch that is a multiple of the shards"});
-    }
-  }
-
-  Clip& averaged() { return averaged_; }
-  at::Device device() const { return device_; }
+        sentences_(FormSentences()) {}
 
   TrainingTask Task() {
     Json identity = FieldsToJson(config_);
@@ -252,17 +259,9 @@ void NormaliseEmbeddingScale(ClipVision& tower, const Tensor& embeddings) {
 
 TowerSummary TrainTower(const TowerConfig& config, Progress& progress) {
   TowerTraining training(config);
+  const FolderLock lock(config.out);
   RunTraining(training.Task(), progress);
   return training.Write(config.training.last_step());
-}
-
-TowerSummary WriteNewestTower(const TowerConfig& config) {
-  TowerTraining training(config);
-  const int64_t step = LoadNewest(config.out / "training", ListWeights(training.averaged()));
-  if (step < 0) {
-    throw Error({.what = "there is no checkpoint yet", .where = (config.out / "training").string(), .next = "train the tower first"});
-  }
-  return training.Write(step);
 }
 
 }  // namespace genview

@@ -57,12 +57,10 @@ struct TowerSummary {
   double retrieval = 0;          // share of pictures whose own caption is the nearest of 256; percent
 };
 
-// Resumes; does nothing when the folder is finished. Writes open_clip_config.json and open_clip_model.safetensors (fp16),
-// and under training/ the log and the checkpoints.
+// Resumes. What is trained is not trained again; it is scored and written anew, to the same bytes: open_clip_config.json,
+// open_clip_model.safetensors (fp16), tower.json, and under training/ the log and the checkpoints. Throws Error for a folder
+// that another process works on, and for one of other settings.
 TowerSummary TrainTower(const TowerConfig& config, Progress& progress);
-
-// The folder alone, from the newest checkpoint of a run that has not ended.
-TowerSummary WriteNewestTower(const TowerConfig& config);
 
 // Scales the projection so that the embeddings' standard deviation over pictures is 1 in the mean over dimensions: a
 // factor that no cosine sees, and that a generator's condition wants.

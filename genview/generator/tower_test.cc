@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "genview/base/folder_lock.h"
 #include "genview/base/json.h"
 #include "genview/data/shapes.h"
 #include "genview/generator/image_tower.h"
@@ -60,6 +61,20 @@ TEST(Tower, StoppedAndGoneOnWithGivesTheSameBytes) {
   EXPECT_EQ(FolderBytes(whole.path(), {"events.out"}), FolderBytes(pieces.path(), {"events.out"}));
 }
 
+TEST(Tower, AFinishedFolderThatIsBeingWorkedOnIsLeftAlone) {
+  const TemporaryFolder folder;
+  Progress quiet;
+  TrainTower(Tiny(folder.path()), quiet);
+  std::filesystem::remove(folder.path() / "tower.json");
+  {
+    const FolderLock other(folder.path());
+    EXPECT_THROW(TrainTower(Tiny(folder.path()), quiet), Error);
+    EXPECT_FALSE(std::filesystem::exists(folder.path() / "tower.json"));
+  }
+  TrainTower(Tiny(folder.path()), quiet);
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "tower.json"));
+}
+
 TEST(Tower, EmbeddingsHaveUnitDeviationInTheMean) {
   const TemporaryFolder folder;
   Progress quiet;
@@ -71,12 +86,27 @@ TEST(Tower, EmbeddingsHaveUnitDeviationInTheMean) {
   EXPECT_NEAR(deviation, 1, 0.15);
 }
 
-TEST(Tower, BatchThatShardsDoNotDivideIsRefused) {
+TEST(Tower, WhatCannotBeBuiltIsRefusedByItsKey) {
   const TemporaryFolder folder;
-  TowerConfig config = Tiny(folder.path());
-  config.training.batch = 9;
-  Progress quiet;
-  EXPECT_THROW(TrainTower(config, quiet), UsageError);
+  const auto refused = [&](const std::string& key, auto change) {
+    TowerConfig config = Tiny(folder.path() / "tower");
+    change(config);
+    Progress quiet;
+    try {
+      TrainTower(config, quiet);
+      ADD_FAILURE() << key << " was taken";
+    } catch (const UsageError& error) {
+      EXPECT_EQ(error.text().where, key);
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << key << ": " << error.what();
+    }
+    EXPECT_FALSE(std::filesystem::exists(config.out)) << key;
+    std::filesystem::remove_all(config.out);
+  };
+  refused("training.shards", [](TowerConfig& c) { c.training.batch = 9; });
+  refused("heads", [](TowerConfig& c) { c.heads = 3; });
+  refused("text_heads", [](TowerConfig& c) { c.text_heads = 3; });
+  refused("patch", [](TowerConfig& c) { c.patch = 17; });
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/error.h"
+#include "genview/base/folder_lock.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/diffusion/pipeline.h"
@@ -15,25 +16,42 @@ namespace {
 
 constexpr int64_t kGroup = 128;  // images encoded together; part of what the cached bytes depend on
 
+[[noreturn]] void Refuse(const std::string& key, const std::string& what, const std::string& next) {
+  throw UsageError({.what = what, .where = key, .next = next});
+}
+
+void CheckChannels(const std::vector<int64_t>& channels, int64_t groups, const std::string& section) {
+  if (channels.empty() || channels.size() > 8) Refuse(section + ".channels", Format("there are {} resolutions", channels.size()), "give 1 to 8 numbers of channels");
+  for (const int64_t width : channels) {
+    if (width % groups != 0) Refuse(section + ".groups", Format("{} groups do not divide {} channels", groups, width), "choose a divisor of all channels");
+  }
+}
+
+// What cannot be built is said before anything is trained, under the key that a recipe has for it.
+const GeneratorConfig& Checked(const GeneratorConfig& c) {
+  if (c.precision != "fp16" && c.precision != "fp32") Refuse("precision", Format("`precision` is \"{}\"", c.precision), "use \"fp16\" or \"fp32\"");
+  CheckChannels(c.autoencoder.channels, c.autoencoder.groups, "autoencoder");
+  CheckChannels(c.denoiser.channels, c.denoiser.groups, "denoiser");
+  const std::vector<int64_t>& widths = c.denoiser.channels;
+  for (size_t i = widths.size() > 1 ? 1 : 0; i < widths.size(); ++i) {  // the first of several does not attend
+    if (widths[i] % c.denoiser.head_width == 0) continue;
+    Refuse("denoiser.head_width", Format("heads of {} channels do not divide {} channels", c.denoiser.head_width, widths[i]),
+           widths.size() > 1 ? "choose a divisor of all channels but the first" : "choose a divisor of the channels");
+  }
+  CheckShards(c.autoencoder.training, "autoencoder.training");
+  CheckShards(c.denoiser.training, "denoiser.training");
+  return c;
+}
+
 class GeneratorTraining {
  public:
   GeneratorTraining(const GeneratorConfig& config, Progress& progress)
-      : config_(config), progress_(progress), device_(ChooseDevice(config.run.device)),
+      : config_(Checked(config)), progress_(progress), device_(ChooseDevice(config.run.device)),
         compute_(ChooseCompute(config.run.precision, device_)), seed_(Seed(config.run.seed).With("generator")),
         tower_(OpenImageTower(config.encoder, device_)),
-        pictures_(OpenSource(config.images), config.size, seed_, config.run.strict) {
-    if (config.precision != "fp16" && config.precision != "fp32") {
-      throw UsageError({.what = Format("`precision` is \"{}\"", config.precision), .where = "precision", .next = "use \"fp16\" or \"fp32\""});
-    }
-    for (const auto* training : {&config.autoencoder.training, &config.denoiser.training}) {
-      if (training->batch % training->shards == 0) continue;
-      throw UsageError({.what = Format("{} shards do not divide a batch of {}", training->shards, training->batch),
-                        .where = "training.shards",
-                        .next = "choose a batch that is a multiple of the shards"});
-    }
-  }
+        pictures_(OpenSource(config.images), config.size, seed_, config.run.strict) {}
 
-  GeneratorSummary Run(bool newest) {
+  GeneratorSummary Run() {
     Vae vae = TrainAutoencoder(config_.autoencoder, {pictures_, Training() / "autoencoder", Identity(false), seed_, device_, compute_, config_.size}, progress_);
     const LatentPictures cached = Cached(vae);
     EmbeddingNoiser noiser = MakeEmbeddingNoiser(cached.embeddings.size(1));
@@ -44,10 +62,7 @@ class GeneratorTraining {
     GeneratorSummary summary{.images = cached.latents.size(0), .skipped = pictures_.skipped().count(),
                              .autoencoder_steps = config_.autoencoder.training.last_step(),
                              .denoiser_steps = config_.denoiser.training.last_step(), .scaling_factor = vae.config.scaling_factor};
-    Unet unet = newest ? NewestDenoiser(config_.denoiser, run, summary.denoiser_steps) : TrainDenoiser(config_.denoiser, run, progress_);
-    if (summary.denoiser_steps < 0) {
-      throw Error({.what = "the denoiser has no checkpoint yet", .where = run.folder.string(), .next = "train the generator first"});
-    }
+    Unet unet = TrainDenoiser(config_.denoiser, run, progress_);
     WriteUnclipFolder({tower_.vision ? &*tower_.vision : nullptr, tower_.checkpoint, tower_.preprocess, noiser, DenoiserScheduler(), unet, vae}, config_.out,
                       config_.precision == "fp16" ? at::kHalf : at::kFloat);
     pictures_.skipped().Write(config_.out / "skipped.tsv");
@@ -133,10 +148,10 @@ class GeneratorTraining {
 
 }  // namespace
 
-GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress) { return GeneratorTraining(config, progress).Run(false); }
-
-GeneratorSummary WriteNewestGenerator(const GeneratorConfig& config, Progress& progress) {
-  return GeneratorTraining(config, progress).Run(true);
+GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress) {
+  GeneratorTraining training(config, progress);
+  const FolderLock lock(config.out);
+  return training.Run();
 }
 
 }  // namespace genview

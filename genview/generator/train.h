@@ -45,11 +45,9 @@ struct GeneratorSummary {
   double scaling_factor = 0;
 };
 
-// Does nothing when the folder is finished. Beside the pipeline: training/ (logs, checkpoints), reconstructions.png,
-// samples.png, index.html, skipped.tsv.
+// Resumes. What is trained is not trained again; the pipeline and the page are written from it anew, to the same bytes.
+// Beside the pipeline: training/ (logs, checkpoints), reconstructions.png, samples.png, index.html, skipped.tsv.
+// Throws Error for a folder that another process works on, and for one of other settings or pictures.
 GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress);
-
-// The folder from the newest checkpoints of a run that has not ended (its autoencoder must have).
-GeneratorSummary WriteNewestGenerator(const GeneratorConfig& config, Progress& progress);
 
 }  // namespace genview

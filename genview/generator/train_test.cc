@@ -4,6 +4,7 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include "genview/base/folder_lock.h"
 #include "genview/base/json.h"
 #include "genview/base/text.h"
 #include "genview/data/shapes.h"
@@ -101,6 +102,18 @@ TEST(TrainGenerator, RunningAFinishedFolderAgainChangesNothing) {
   EXPECT_EQ(before, FolderBytes(out.path()));
 }
 
+TEST(TrainGenerator, AFinishedFolderThatIsBeingWorkedOnIsLeftAlone) {
+  const TemporaryFolder tower, out;
+  const GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), out.path());
+  Progress quiet;
+  TrainGenerator(config, quiet);
+  std::filesystem::remove(out.path() / "samples.png");
+  const auto before = FolderBytes(out.path());
+  const FolderLock other(out.path());
+  EXPECT_THROW(TrainGenerator(config, quiet), Error);
+  EXPECT_EQ(before, FolderBytes(out.path()));
+}
+
 TEST(TrainGenerator, UnreadableImagesAreReplacedAndListed) {
   const TemporaryFolder tower, images, out;
   for (int64_t i = 0; i < 6; ++i) {
@@ -130,6 +143,35 @@ TEST(TrainGenerator, AFolderThatIsNoTowerIsNamed) {
   } catch (const Error& error) {
     EXPECT_EQ(error.text().where, empty.path().string());
   }
+}
+
+TEST(TrainGenerator, NetworksThatCannotBeBuiltAreRefusedBeforeAnythingIsTrained) {
+  const TemporaryFolder tower, out;
+  const GeneratorConfig good = TinyGenerator(WriteTinyTower(tower.path()), out.path() / "generator");
+  const auto refused = [&](const std::string& key, auto change) {
+    GeneratorConfig config = good;
+    change(config);
+    Progress quiet;
+    try {
+      TrainGenerator(config, quiet);
+      ADD_FAILURE() << key << " was taken";
+    } catch (const UsageError& error) {
+      EXPECT_EQ(error.text().where, key);
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << key << ": " << error.what();
+    }
+    EXPECT_FALSE(std::filesystem::exists(config.out)) << key;
+    std::filesystem::remove_all(config.out);
+  };
+  refused("denoiser.head_width", [](GeneratorConfig& c) { c.denoiser.head_width = 5; });
+  refused("denoiser.head_width", [](GeneratorConfig& c) { c.denoiser.channels = {12}, c.denoiser.head_width = 8; });
+  refused("denoiser.groups", [](GeneratorConfig& c) { c.denoiser.groups = 3; });
+  refused("denoiser.groups", [](GeneratorConfig& c) { c.denoiser.channels = {10, 16}; });
+  refused("denoiser.channels", [](GeneratorConfig& c) { c.denoiser.channels = {}; });
+  refused("denoiser.training.shards", [](GeneratorConfig& c) { c.denoiser.training.shards = 3; });
+  refused("autoencoder.groups", [](GeneratorConfig& c) { c.autoencoder.groups = 3; });
+  refused("autoencoder.channels", [](GeneratorConfig& c) { c.autoencoder.channels = std::vector<int64_t>(9, 8); });
+  refused("autoencoder.training.shards", [](GeneratorConfig& c) { c.autoencoder.training.shards = 3; });
 }
 
 TEST(AutoencoderLoss, PartsAreWhatTheyAreCalled) {

@@ -85,9 +85,10 @@ double Differentiate(const TrainingTask& task, int64_t step, Json& row) {
       failures[shard] = std::current_exception();
     }
   };
-  std::vector<std::thread> threads;
-  for (size_t shard = 0; shard < shards; ++shard) threads.emplace_back(run, shard);
-  for (std::thread& thread : threads) thread.join();
+  {
+    std::vector<std::jthread> threads;  // joined, also where one cannot be started
+    for (size_t shard = 0; shard < shards; ++shard) threads.emplace_back(run, shard);
+  }
   for (const std::exception_ptr& failure : failures) {
     if (failure) std::rethrow_exception(failure);
   }
@@ -106,7 +107,36 @@ double Differentiate(const TrainingTask& task, int64_t step, Json& row) {
   return mean;
 }
 
+// From the newest checkpoint, or from the initial weights. Returns the steps that are made.
+int64_t Resume(const TrainingTask& task, Optimizer& optimizer, Progress& progress) {
+  const auto checkpoint = Newest(task, &progress);
+  if (!checkpoint) {
+    CopyWeights(task.averaged, task.weights);
+    return 0;
+  }
+  WeightReader reader(checkpoint->weights);
+  TakeWeights(task.weights, kWeights, reader);
+  TakeWeights(task.averaged, kAveraged, reader);
+  optimizer.LoadState(reader);
+  reader.Finish();
+  return checkpoint->step;
+}
+
+void CheckLoss(const TrainingTask& task, double loss, int64_t step) {
+  if (std::isfinite(loss)) return;
+  throw Error({.what = Format("the loss of the {} is no longer a number at step {}", task.name, step),
+               .where = task.folder.string(),
+               .next = "use a smaller learning rate, or --precision fp32"});
+}
+
 }  // namespace
+
+void CheckShards(const TrainingOptions& options, const std::string& section) {
+  if (options.batch % options.shards == 0) return;
+  throw UsageError({.what = Format("{} shards do not divide a batch of {}", options.shards, options.batch),
+                    .where = section + ".shards",
+                    .next = "choose a batch that is a multiple of the shards"});
+}
 
 std::shared_ptr<const std::vector<int64_t>> EndlessOrder::Epoch(int64_t epoch) const {
   const std::lock_guard lock(mutex_);
@@ -142,15 +172,6 @@ bool LoadFinished(const TrainingTask& task) {
   return true;
 }
 
-int64_t LoadNewest(const Path& folder, const WeightList& averaged) {
-  const auto checkpoint = LatestCheckpoint(CheckpointFolder(folder));
-  if (!checkpoint) return -1;
-  WeightReader reader(checkpoint->weights);
-  TakeWeights(averaged, kAveraged, reader);
-  reader.Finish({kWeights, "optimizer."});
-  return checkpoint->step;
-}
-
 void RunTraining(const TrainingTask& task, Progress& progress) {
   if (LoadFinished(task)) return;
   const FolderLock lock(task.folder);
@@ -163,38 +184,23 @@ void RunTraining(const TrainingTask& task, Progress& progress) {
                               {.matches = [](const WeightRef& ref) { return ref.role == WeightRole::kEmbedding; },
                                .weight_decay = 0}});
   const SingleThreaded single;
-  int64_t step = 0;
-  if (const auto checkpoint = Newest(task, &progress)) {
-    WeightReader reader(checkpoint->weights);
-    TakeWeights(task.weights, kWeights, reader);
-    TakeWeights(task.averaged, kAveraged, reader);
-    optimizer->LoadState(reader);
-    reader.Finish();
-    step = checkpoint->step;
-  } else {
-    CopyWeights(task.averaged, task.weights);
-  }
+  int64_t step = Resume(task, *optimizer, progress);
   SweepPartFiles(CheckpointFolder(task.folder));
   EventLog log(task.folder, step > 0 ? step : -1);
   progress.Begin(task.name, o.last_step(), "steps");
-  for (; step < o.last_step();) {
+  while (step < o.last_step()) {
     Json row = Json::object();
     const double value = Differentiate(task, step, row);
     const double norm = ClipGradients(task.weights, o.clip);
     optimizer->Step(schedule.At(step));
     ZeroGrad(task.weights);
     if (o.average > 0) AverageWeights(task.averaged, task.weights, AverageMomentum(o.average, step));
-    if (!std::isfinite(value)) {
-      throw Error({.what = Format("the loss of the {} is no longer a number at step {}", task.name, step),
-                   .where = task.folder.string(),
-                   .next = "use a smaller learning rate, or --precision fp32"});
-    }
+    CheckLoss(task, value, step);
     ++step;
     const bool last = step == o.last_step();
-    if (last && o.average <= 0) CopyWeights(task.averaged, task.weights);
     const bool review = task.review && task.review_every > 0 && (step % task.review_every == 0 || last);
+    if (o.average <= 0 && (last || review)) CopyWeights(task.averaged, task.weights);
     if (review) {
-      if (o.average <= 0) CopyWeights(task.averaged, task.weights);
       const c10::AutoGradMode no_grad(false);
       task.review(step, row);
     }

@@ -59,6 +59,9 @@ void VisitFields(TrainingOptions& o, Visit&& visit) {
   visit("log_every", o.log_every, Range<int64_t>{1, 100'000'000}, "steps between rows of the log");
 }
 
+// Throws UsageError, naming `section`.shards, where the shards have not the same number of pictures.
+void CheckShards(const TrainingOptions& options, const std::string& section);
+
 // Numbers 0 .. size-1 in an endless order: epoch after epoch, each in a permutation of its own. Thread-safe.
 class EndlessOrder {
  public:
@@ -117,8 +120,5 @@ void RunTraining(const TrainingTask& task, Progress& progress);  // throws Error
 
 // True when the folder holds the finished run of this identity; then `averaged` is set to its result.
 bool LoadFinished(const TrainingTask& task);
-
-// The newest state of an unfinished or finished run: `averaged` is set to it. Returns its step, or -1 without any.
-int64_t LoadNewest(const Path& folder, const WeightList& averaged);
 
 }  // namespace genview

@@ -1,7 +1,7 @@
 // A backbone out of a file, whoever wrote it: a checkpoint of this program, one that it exported, or another library's.
 //
 //   BackboneFile file = ReadBackboneFile("moco_v2_800ep_pretrain.pth");
-//   file.backbone->Forward(pixels, /*training=*/false);
+//   file.encoder.backbone->Forward(pixels, /*training=*/false);
 #pragma once
 
 #include "genview/image/preprocess.h"

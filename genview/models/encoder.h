@@ -13,12 +13,23 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "genview/image/preprocess.h"
 #include "genview/models/backbone.h"
 #include "genview/models/clip_vision.h"
 
 namespace genview {
+
+// What an encoder says of itself. No member has a value of its own, so that the compiler names a forgotten one.
+struct EncoderFacts {
+  int64_t embedding_width, token_width, grid;
+  Preprocess preprocess;
+  std::string name;
+  std::function<std::string()> find_fingerprint;
+  at::Device device;
+  at::ScalarType compute;
+};
 
 class Encoder {
  public:
@@ -36,27 +47,23 @@ class Encoder {
   // pixels: [N,3,S,S] of preprocess(). Gradients, or inference mode, are the caller's choice.
   Output Encode(const Tensor& pixels, bool tokens) const;
 
-  int64_t embedding_width() const { return embedding_width_; }  // D
-  int64_t token_width() const { return token_width_; }          // C
-  int64_t grid() const { return grid_; }                        // T = grid * grid
-  const Preprocess& preprocess() const { return preprocess_; }
-  const std::string& name() const { return name_; }             // for people: "open_clip ViT, 32 layers of 1280"
+  int64_t embedding_width() const { return facts_.embedding_width; }  // D
+  int64_t token_width() const { return facts_.token_width; }          // C
+  int64_t grid() const { return facts_.grid; }                        // T = grid * grid
+  const Preprocess& preprocess() const { return facts_.preprocess; }
+  const std::string& name() const { return facts_.name; }             // for people: "open_clip ViT, 32 layers of 1280"
   // Changes when weights, config or preprocess change; not when files are moved. Of a checkpoint: of the file's contents.
   // All files are read for it when it is first asked for.
   const std::string& fingerprint() const;
-  at::Device device() const { return device_; }
+  at::Device device() const { return facts_.device; }
+  at::ScalarType compute() const { return facts_.compute; }     // that its results are rounded by
 
  protected:
-  virtual Output Forward(const Tensor& pixels, bool tokens) const = 0;
-
-  int64_t embedding_width_ = 0, token_width_ = 0, grid_ = 0;
-  Preprocess preprocess_;
-  std::string name_;
-  std::function<std::string()> find_fingerprint_;
-  at::Device device_ = at::kCPU;
-  at::ScalarType compute_ = at::kFloat;
+  explicit Encoder(EncoderFacts facts) : facts_(std::move(facts)) {}
+  virtual Output Forward(const Tensor& pixels) const = 0;  // of any kind of number; tokens always
 
  private:
+  const EncoderFacts facts_;
   mutable std::once_flag fingerprint_found_;
   mutable std::string fingerprint_;
 };

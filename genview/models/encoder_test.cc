@@ -54,6 +54,7 @@ TEST(Encoder, CheckpointsOfThisProgram) {
     const BackboneOutput expected = net->Forward(pixels, false);
     EXPECT_TRUE(at::allclose(out.embeddings, expected.pooled, 1e-4, 1e-5));
     EXPECT_TRUE(at::allclose(out.tokens, expected.tokens, 1e-4, 1e-5));
+    EXPECT_EQ(encoder->compute(), at::kFloat);
     EXPECT_EQ(out.tokens.sizes(), (at::IntArrayRef{2, encoder->grid() * encoder->grid(), encoder->token_width()}));
     const auto same = EncoderOf(net, encoder->preprocess(), "x");
     EXPECT_TRUE(at::allclose(same->Encode(pixels, false).embeddings, out.embeddings, 1e-4, 1e-5));
@@ -76,6 +77,9 @@ TEST(Encoder, ErrorsSayWhatIsMissingAndWhatIsThere) {
   EXPECT_NE(Complaint(folder).what.find("config.json are missing; it holds weights.bin"), std::string::npos);
   WriteJson(folder / "config.json", {{"model_type", "clip_vision_model"}});
   EXPECT_NE(Complaint(folder).where.find("weights.bin"), std::string::npos);  // read as PyTorch's, which it is not
+  WriteFile(folder / "open_clip_config.json", "[]");
+  EXPECT_EQ(Complaint(folder).what, "the config is not a JSON object");
+  std::filesystem::remove(folder / "open_clip_config.json");
   std::filesystem::remove(folder / "weights.bin");
   EXPECT_NE(Complaint(folder).what.find("no weights"), std::string::npos);
   WriteSafetensors(folder / "plain.safetensors", {{"a", at::ones({2})}});

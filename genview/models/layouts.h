@@ -1,8 +1,8 @@
 // An encoder's weights under the names other libraries give them, both ways.
 //
-//   ForeignEncoder found = FromLayout(ReadWeightsFile("moco_v2_800ep_pretrain.pth.tar"), {});   // found.layout ==
-//   "moco" auto tensors = ToLayout(*backbone, ExportLayout::kTransformers);                            // for
-//   WriteSafetensors
+//   ForeignEncoder found = FromLayout(ReadWeightsFile("moco_v2_800ep_pretrain.pth.tar"), {});
+//   found.layout;                                                                    // "moco"
+//   WriteSafetensors("out.safetensors", ToLayout(*found.backbone, ExportLayout::kTransformers));
 //
 // A foreign file says neither how many heads its attention has nor how pictures are prepared: the first comes from the
 // layout, the width or the caller, the second from the caller.

@@ -29,8 +29,8 @@ struct TokenStore::Part {
 
 TokenStore::TokenStore(const TokenStorePlan& plan)
     : plan_(plan), grid_(plan.grid > 0 ? std::min(plan.grid, plan.encoder->grid()) : std::min(plan.encoder->grid(), kLargestGrid)) {
-  identity_ = Fingerprint(Format("{} {} {} {}", plan_.encoder->fingerprint(), grid_, plan_.images->Fingerprint(),
-                                 plan_.views ? plan_.views->Fingerprint() : ""));
+  identity_ = Fingerprint(Format("{} {} {} {} {}", plan_.encoder->fingerprint(), at::toString(plan_.encoder->compute()), grid_,
+                                 plan_.images->Fingerprint(), plan_.views ? plan_.views->Fingerprint() : ""));
 }
 
 TokenStore::~TokenStore() = default;

@@ -56,8 +56,11 @@ double FlopsOf(std::string_view name, c10::ArrayRef<const c10::IValue> in) {
   if (name == "aten::mm" || name == "aten::bmm") return Product(in[0].toTensor(), in[1].toTensor());
   if (name == "aten::addmm" || name == "aten::baddbmm") return Product(in[1].toTensor(), in[2].toTensor());
   // The plain form of attention is matrix products, which are counted above.
-  const bool fused = name.starts_with("aten::_scaled_dot_product_") && !name.ends_with("math") && !name.ends_with("backward");
-  if (fused) return AttentionProduct(in[0].toTensor(), in[1].toTensor());
+  if (name.starts_with("aten::_scaled_dot_product_") && !name.ends_with("math")) {
+    if (!name.ends_with("backward")) return AttentionProduct(in[0].toTensor(), in[1].toTensor());
+    // (grad_output, query, key, ...): the scores once more, and both gradients of each of the two products.
+    return 2.5 * AttentionProduct(in[1].toTensor(), in[2].toTensor());
+  }
   return 0;
 }
 

@@ -8,7 +8,8 @@
 
 namespace genview {
 
-// Runs `work` once and counts: a multiplication and an addition are two. Backward passes within it are counted, too.
+// Runs `work` once and counts: a multiplication and an addition are two. Backward passes within it are counted, too, with what
+// fused attention computes again on its way back.
 double CountFlops(const std::function<void()>& work);
 
 // For work that LibTorch does not see.

@@ -10,6 +10,7 @@
 #include "genview/base/folder_lock.h"
 #include "genview/data/ordered_batches.h"
 #include "genview/data/source.h"
+#include "genview/diffusion/picture_tensors.h"
 #include "genview/diffusion/pipeline.h"
 #include "genview/records/records.h"
 #include "genview/views/batch_size.h"

@@ -10,6 +10,7 @@
 #include "genview/base/text.h"
 #include "genview/data/loader.h"
 #include "genview/data/source.h"
+#include "genview/diffusion/picture_tensors.h"
 #include "genview/diffusion/pipeline.h"
 #include "genview/records/records.h"
 
@@ -44,16 +45,6 @@ Encoded EncodeSome(const std::shared_ptr<const ImageSource>& source, const std::
   }
   result.embeddings = rows.empty() ? at::empty({0, encoder.embedding_width()}) : at::cat(rows);
   return result;
-}
-
-Tensor Pixels(const Preprocess& rules, const std::vector<Image>& pictures) {
-  std::vector<Tensor> pixels;
-  for (const Image& picture : pictures) {
-    const Image seen = ApplyGeometry(rules, picture);
-    pixels.push_back(at::empty({3, seen.height, seen.width}));
-    Normalise(seen, rules.mean, rules.std, {pixels.back().data_ptr<float>(), static_cast<size_t>(pixels.back().numel())});
-  }
-  return at::stack(pixels);
 }
 
 Tensor Labels(const ImageSource& source, const std::vector<int64_t>& indices) {
@@ -112,14 +103,11 @@ Made MakeViews(const UnclipPipeline& pipeline, const LikenessConfig& config, con
   request.embedding_noise = at::stack(noise);
   request.latents = at::stack(latents);
   const UnclipViews views = pipeline.Generate(request);
-  const Tensor bytes = views.pictures.contiguous();
   Made made;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (!views.faults[i].empty()) continue;
-    Image picture(bytes.size(2), bytes.size(1));
-    std::copy_n(bytes.const_data_ptr<uint8_t>() + static_cast<int64_t>(i) * bytes.stride(0), picture.pixels.size(), picture.pixels.begin());
     made.places.push_back(i);
-    made.pictures.push_back(std::move(picture));
+    made.pictures.push_back(PictureOf(views.pictures[static_cast<int64_t>(i)]));
   }
   return made;
 }
@@ -165,6 +153,56 @@ RidgeClassifier FitRidge(const Tensor& embeddings, const Tensor& labels, int64_t
   return {at::linalg_solve(square, rows.t().matmul(wanted))};
 }
 
+namespace {
+
+// The images that are measured, those that cannot be read left out; all in the order of the source.
+struct Originals {
+  std::vector<int64_t> asked;   // into the source
+  std::vector<Sampled> sample;  // that could be read
+  Tensor embeddings;            // [N,D]
+  Tensor labels;                // [N], -1 without
+};
+
+Originals ReadOriginals(const LikenessConfig& config, const std::shared_ptr<const ImageSource>& source, std::vector<Sampled> sample, const Encoder& encoder) {
+  Originals result;
+  for (const Sampled& image : sample) result.asked.push_back(image.index);
+  std::sort(result.asked.begin(), result.asked.end());
+  const Encoded seen = EncodeSome(source, result.asked, encoder, config.run);
+  std::erase_if(sample, [&](const Sampled& image) { return !std::binary_search(seen.indices.begin(), seen.indices.end(), image.index); });
+  std::sort(sample.begin(), sample.end(), [](const Sampled& x, const Sampled& y) { return x.index < y.index; });
+  result.sample = std::move(sample);
+  result.embeddings = seen.embeddings;
+  result.labels = Labels(*source, seen.indices);
+  return result;
+}
+
+// Learns the classes from images that are not measured; nothing where there are no such images, or no classes.
+std::optional<RidgeClassifier> LearnClasses(const LikenessConfig& config, const std::shared_ptr<const ImageSource>& source, const Originals& originals,
+                                            const Encoder& encoder) {
+  std::vector<int64_t> others;
+  for (int64_t i = 0; i < source->size(); ++i) {
+    if (source->item(i).label >= 0 && !std::binary_search(originals.asked.begin(), originals.asked.end(), i)) others.push_back(i);
+  }
+  if (source->classes().size() < 2 || others.empty() || originals.sample.empty() || originals.labels.min().item<int64_t>() < 0) return std::nullopt;
+  const Encoded real = EncodeSome(source, Evenly(others, kClassifierImages), encoder, config.run);
+  if (real.indices.empty()) return std::nullopt;
+  return FitRidge(real.embeddings, Labels(*source, real.indices), static_cast<int64_t>(source->classes().size()));
+}
+
+// The rows of both tables, nothing counted yet; of a single bin there is no table.
+Likeness EmptyTables(const LikenessConfig& config, size_t bins) {
+  Likeness result;
+  for (const int64_t level : config.levels) {
+    result.by_level.push_back({.level = level});
+    for (size_t bin = 0; bin < bins && bins > 1; ++bin) {
+      result.by_bin.push_back({.level = level, .from = kBinWidth * static_cast<double>(bin), .to = kBinWidth * static_cast<double>(bin + 1)});
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
 Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
   const c10::InferenceMode guard;
   const at::Device device = ChooseDevice(config.run.device);
@@ -172,39 +210,25 @@ Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
   const auto source = OpenSource(config.images);
   const auto encoder = Encoder::Open(config.encoder, device, compute);
   const auto pipeline = UnclipPipeline::Open(config.generator, device, compute);
-  std::vector<Sampled> sample = Sample(config, *source);
-  const auto total = static_cast<int64_t>(sample.size() * config.levels.size());
-  progress.Begin("likeness", total, "views");
-
-  std::vector<int64_t> indices, others;
-  for (const Sampled& image : sample) indices.push_back(image.index);
-  std::sort(indices.begin(), indices.end());
-  for (int64_t i = 0; i < source->size(); ++i) {
-    if (source->item(i).label >= 0 && !std::binary_search(indices.begin(), indices.end(), i)) others.push_back(i);
-  }
-  const Encoded seen = EncodeSome(source, indices, *encoder, config.run);
-  std::erase_if(sample, [&](const Sampled& image) { return !std::binary_search(seen.indices.begin(), seen.indices.end(), image.index); });
-  std::sort(sample.begin(), sample.end(), [](const Sampled& a, const Sampled& b) { return a.index < b.index; });
-  const Tensor labels = Labels(*source, seen.indices);
-
-  Likeness result;
-  result.pictures = static_cast<int64_t>(sample.size());
-  std::optional<RidgeClassifier> classifier;
-  if (source->classes().size() > 1 && !others.empty() && !sample.empty() && labels.min().item<int64_t>() >= 0) {
-    const Encoded real = EncodeSome(source, Evenly(others, kClassifierImages), *encoder, config.run);
-    if (!real.indices.empty()) {
-      classifier = FitRidge(real.embeddings, Labels(*source, real.indices), static_cast<int64_t>(source->classes().size()));
-      result.real_kept = classifier->Classes(seen.embeddings).eq(labels).sum().item<int64_t>();
-    }
-  }
+  std::vector<Sampled> asked = Sample(config, *source);
+  progress.Begin("likeness", static_cast<int64_t>(asked.size() * config.levels.size()), "views");
+  const Originals originals = ReadOriginals(config, source, std::move(asked), *encoder);
+  const std::optional<RidgeClassifier> classifier = LearnClasses(config, source, originals, *encoder);
+  const std::vector<Sampled>& sample = originals.sample;
 
   const auto bins = config.ratios.empty() ? size_t{1} : static_cast<size_t>(std::llround(1 / kBinWidth));
-  for (const int64_t level : config.levels) {
-    result.by_level.push_back({.level = level});
-    for (size_t bin = 0; bin < bins && bins > 1; ++bin) {
-      result.by_bin.push_back({.level = level, .from = kBinWidth * static_cast<double>(bin), .to = kBinWidth * static_cast<double>(bin + 1)});
-    }
-  }
+  Likeness result = EmptyTables(config, bins);
+  result.pictures = std::ssize(sample);
+  if (classifier) result.real_kept = classifier->Classes(originals.embeddings).eq(originals.labels).sum().item<int64_t>();
+  // Of image `place` of the sample, at level k.
+  const auto count_view = [&](size_t place, size_t k, const Tensor& embedding, int64_t view_class) {
+    const auto row = static_cast<int64_t>(place);
+    const double cosine = at::cosine_similarity(originals.embeddings[row], embedding, 0, 1e-8).item<double>();
+    const bool kept = classifier && view_class == originals.labels[row].item<int64_t>();
+    Count(result.by_level[k], cosine, kept);
+    if (bins > 1) Count(result.by_bin[k * bins + BinOf(sample[place].ratio)], cosine, kept);
+  };
+
   int64_t done = 0;
   for (size_t first = 0; first < sample.size(); first += kViewsAtOnce) {
     const size_t count = std::min<size_t>(kViewsAtOnce, sample.size() - first);
@@ -215,24 +239,19 @@ Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
       auto image = source->Read(sample[i].index);
       images.push_back(image ? std::move(*image) : Image(1, 1));  // it was read before: only a source that changes under us
     }
-    const Tensor conditions = pipeline->EncodeImages(Pixels(pipeline->preprocess(), images).to(device));
+    const Tensor conditions = pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), images).to(device));
     for (size_t k = 0; k < config.levels.size(); ++k) {
       progress.ThrowIfStopped();
       const Made made = MakeViews(*pipeline, config, ids, conditions, config.levels[k]);
       if (!made.places.empty()) {
-        const Tensor embeddings = encoder->Encode(Pixels(encoder->preprocess(), made.pictures).to(device), /*tokens=*/false).embeddings.to(at::kCPU);
+        const Tensor embeddings = encoder->Encode(EncoderPixels(encoder->preprocess(), made.pictures).to(device), /*tokens=*/false).embeddings.to(at::kCPU);
         const Tensor classes = classifier ? classifier->Classes(embeddings) : at::full({embeddings.size(0)}, -1, at::kLong);
         for (size_t i = 0; i < made.places.size(); ++i) {
-          const size_t place = first + made.places[i];
-          const auto row = static_cast<int64_t>(i), whole = static_cast<int64_t>(place);
-          const double cosine = at::cosine_similarity(seen.embeddings[whole], embeddings[row], 0, 1e-8).item<double>();
-          const bool kept = classifier && classes[row].item<int64_t>() == labels[whole].item<int64_t>();
-          Count(result.by_level[k], cosine, kept);
-          if (bins > 1) Count(result.by_bin[k * bins + BinOf(sample[place].ratio)], cosine, kept);
+          const auto row = static_cast<int64_t>(i);
+          count_view(first + made.places[i], k, embeddings[row], classes[row].item<int64_t>());
         }
       }
-      done += static_cast<int64_t>(count);
-      progress.Update(done);
+      progress.Update(done += static_cast<int64_t>(count));
     }
   }
   for (auto* rows : {&result.by_level, &result.by_bin}) {

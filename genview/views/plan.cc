@@ -9,6 +9,7 @@
 #include "genview/base/text.h"
 #include "genview/data/ordered_batches.h"
 #include "genview/data/source.h"
+#include "genview/diffusion/picture_tensors.h"
 #include "genview/diffusion/pipeline.h"
 #include "genview/records/records.h"
 #include "genview/views/batch_size.h"
@@ -49,7 +50,8 @@ class Probe {
   std::vector<Tensor> pixels_;        // of the first pictures that can be read
   double read_seconds_ = 0;           // per picture, on all threads
   int64_t samples_ = 0;
-  double sample_bytes_ = 0, sample_seconds_ = 0;
+  double sample_bytes_ = 0;
+  bool whole_samples_ = false;        // the samples are views of all steps
   double short_seconds_ = 0;          // of the short probes before the whole ones, per view
   int64_t chosen_ = 0;
   ViewsPlan plan_;
@@ -115,9 +117,13 @@ double Probe::Once(int64_t batch, int64_t steps) {
     for (int64_t i = begin; i < end; ++i) bytes[static_cast<size_t>(i)] = static_cast<double>(EncodeView(config_, ViewImage(views.pictures[i], config_.size)).size());
   });
   const double seconds = SecondsSince(start);
-  if (steps == config_.steps || samples_ == 0) {
-    if (steps == config_.steps && sample_seconds_ == 0) samples_ = 0, sample_bytes_ = 0;  // views of all steps count more
-    if (steps == config_.steps) sample_seconds_ += seconds;
+  const bool whole = steps == config_.steps;
+  if (whole && !whole_samples_) {  // views of all steps count more than those of fewer, which are forgotten
+    whole_samples_ = true;
+    samples_ = 0;
+    sample_bytes_ = 0;
+  }
+  if (whole || samples_ == 0) {
     samples_ += batch;
     for (const double one : bytes) sample_bytes_ += one;
   }

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
+#include "genview/base/folder_lock.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/data/ordered_batches.h"
@@ -23,6 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kManifest = "manifest.jsonl";
 constexpr const char* kLost = "lost.jsonl";
 constexpr const char* kSettings = "settings.json";
 
@@ -268,54 +271,73 @@ int64_t CountSkipped(const Path& folder, int64_t per_image) {
   return count * per_image;
 }
 
-}  // namespace
+struct Findings {
+  VerifyReport report;
+  std::optional<ViewsConfig> asked;           // what the folder was made from, where it says so
+  std::vector<Checked> rows;
+  std::map<std::string, std::string> broken;  // shards -> why
+  std::vector<std::string> strangers;         // files without a row
+  int64_t lost = 0;                           // views in lost.jsonl; -1: the table cannot be read
 
-VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress) {
-  const Path manifest = config.folder / "manifest.jsonl";
-  std::optional<ViewsConfig> asked;
+  bool whole() const { return report.problems.empty() && report.missing == 0; }
+};
+
+// Every problem of the folder, in the order of the report.
+void ListProblems(Findings& found) {
+  VerifyReport& report = found.report;
+  int64_t loose = 0;
+  for (const Checked& row : found.rows) {
+    if (!row.problem.empty()) report.problems.push_back(row.problem);
+    else ++report.rows, loose += row.row.shard.empty() ? 1 : 0;
+  }
+  for (const auto& [shard, fault] : found.broken) {
+    if (!fault.empty()) report.problems.push_back(Format("{}: {}", shard, fault));
+  }
+  if (found.asked && found.asked->per_shard > 0 && loose > 0) report.problems.push_back(Format("{} views are in no shard yet", loose));
+  for (const std::string& file : found.strangers) {
+    report.problems.push_back(Format("{}: a {} without a row", file, file.ends_with(".tar") ? "shard" : "picture"));
+  }
+}
+
+// Reads all and changes nothing.
+Findings Check(const VerifyConfig& config, Progress& progress) {
+  const Path manifest = config.folder / kManifest;
+  Findings found;
   try {
-    asked = ReadViewsRequest(config.folder);
+    found.asked = ReadViewsRequest(config.folder);
   } catch (const Error& error) {
     if (config.repair) throw;
     progress.Warn(Format("{}: {}", error.text().where, error.text().what));
   }
+  const auto& asked = found.asked;
   if (!fs::exists(manifest) && !asked) {
     throw Error({.what = "the folder has no manifest of views", .where = manifest.string(), .next = "give a folder that `genview views` has written"});
   }
-  VerifyReport report;
-  std::vector<Checked> rows = fs::exists(manifest) ? ReadRows(manifest, report.problems) : std::vector<Checked>{};
+  if (fs::exists(manifest)) found.rows = ReadRows(manifest, found.report.problems);
   const std::optional<Wanted> all = TryWantedRows(asked);
-  CheckRows(config.folder, rows, asked, all, progress);
-  int64_t lost = 0;  // -1: the table cannot be read
-  for (std::string& fault : FaultsOfTables(config.folder, asked, lost)) report.problems.push_back(std::move(fault));
-  const std::map<std::string, std::string> broken = BrokenShards(config.folder, rows, asked);
-  const std::vector<std::string> strangers = FilesWithoutRow(config.folder, rows);
-  int64_t loose = 0;
-  for (const Checked& row : rows) {
-    if (!row.problem.empty()) report.problems.push_back(row.problem);
-    else ++report.rows, loose += row.row.shard.empty() ? 1 : 0;
+  CheckRows(config.folder, found.rows, asked, all, progress);
+  for (std::string& fault : FaultsOfTables(config.folder, asked, found.lost)) found.report.problems.push_back(std::move(fault));
+  found.broken = BrokenShards(config.folder, found.rows, asked);
+  found.strangers = FilesWithoutRow(config.folder, found.rows);
+  ListProblems(found);
+  if (all) {
+    const int64_t without = std::max<int64_t>(0, found.lost) + CountSkipped(config.folder, asked->per_image);
+    found.report.missing = std::max<int64_t>(0, std::ssize(*all) - found.report.rows - without);
   }
-  for (const auto& [shard, fault] : broken) {
-    if (!fault.empty()) report.problems.push_back(Format("{}: {}", shard, fault));
-  }
-  if (asked && asked->per_shard > 0 && loose > 0) report.problems.push_back(Format("{} views are in no shard yet", loose));
-  for (const std::string& file : strangers) report.problems.push_back(Format("{}: a {} without a row", file, file.ends_with(".tar") ? "shard" : "picture"));
-  if (all) report.missing = std::max<int64_t>(0, std::ssize(*all) - report.rows - std::max<int64_t>(0, lost) - CountSkipped(config.folder, asked->per_image));
-  if (!config.repair || (report.problems.empty() && report.missing == 0)) return report;
-  if (!asked) {
-    throw Error({.what = "the folder does not say what it was made from", .where = (config.folder / "request.json").string(),
-                 .next = "run the `genview views` command of this folder again: it makes what is missing"});
-  }
-  // What is good in a broken shard gets files of its own; then come the good rows alone, and then no file that is not in them.
-  // Stopped between, the next repair does the rest.
+  return found;
+}
+
+// What is good in a broken shard gets files of its own; then come the good rows alone, and then no file that is not in them.
+// Stopped between, the next repair does the rest.
+void RemoveWhatIsWrong(const Path& folder, Findings& found) {
   std::string text;
   std::set<std::string> good;
-  for (Checked& row : rows) {
+  for (Checked& row : found.rows) {
     if (!row.problem.empty()) continue;
-    if (broken.count(row.row.shard) != 0) {
-      const Outcome<std::string> bytes = ReadViewBytes(config.folder, row.row);
+    if (found.broken.count(row.row.shard) != 0) {
+      const Outcome<std::string> bytes = ReadViewBytes(folder, row.row);
       if (!bytes) continue;
-      WriteFile(config.folder / row.row.file, *bytes);
+      WriteFile(folder / row.row.file, *bytes);
       row.row.shard.clear();
       row.row.offset = 0;
       row.line = ViewRowToJson(row.row).dump();
@@ -323,20 +345,38 @@ VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress) {
     text += row.line + "\n";
     good.insert(row.row.shard.empty() ? row.row.file : row.row.shard);
   }
-  WriteFile(manifest, text);
+  WriteFile(folder / kManifest, text);
   std::error_code code;
-  if (lost < 0) fs::remove(config.folder / kLost, code);  // what was lost is tried again, and is so again
-  for (const Checked& row : rows) {
-    if (!row.problem.empty() && good.count(row.row.file) == 0 && IsOfViews(row.row.file)) fs::remove(config.folder / row.row.file, code);
+  if (found.lost < 0) fs::remove(folder / kLost, code);  // what was lost is tried again, and is so again
+  for (const Checked& row : found.rows) {
+    if (!row.problem.empty() && good.count(row.row.file) == 0 && IsOfViews(row.row.file)) fs::remove(folder / row.row.file, code);
   }
-  for (const auto& [shard, fault] : broken) {
-    if (IsOfViews(shard)) fs::remove(config.folder / shard, code);
+  for (const auto& [shard, fault] : found.broken) {
+    if (IsOfViews(shard)) fs::remove(folder / shard, code);
   }
-  for (const std::string& file : strangers) {
-    if (good.count(file) == 0) fs::remove(config.folder / file, code);
+  for (const std::string& file : found.strangers) {
+    if (good.count(file) == 0) fs::remove(folder / file, code);
   }
-  report.made = GenerateViews(*asked, progress).made;
-  return report;
+}
+
+}  // namespace
+
+VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress) {
+  Findings found;
+  {
+    // A job that is at work has pictures whose rows are yet to come, and its manifest open.
+    std::optional<FolderLock> lock;
+    if (config.repair && fs::is_directory(config.folder)) lock.emplace(config.folder);
+    found = Check(config, progress);
+    if (!config.repair || found.whole()) return found.report;
+    if (!found.asked) {
+      throw Error({.what = "the folder does not say what it was made from", .where = (config.folder / "request.json").string(),
+                   .next = "run the `genview views` command of this folder again: it makes what is missing"});
+    }
+    RemoveWhatIsWrong(config.folder, found);
+  }  // GenerateViews takes the lock itself
+  found.report.made = GenerateViews(*found.asked, progress).made;
+  return found.report;
 }
 
 }  // namespace genview

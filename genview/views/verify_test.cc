@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 
+#include "genview/base/folder_lock.h"
 #include "genview/base/text.h"
 #include "genview/data/generated_views.h"
 #include "genview/image/image.h"
@@ -266,6 +267,22 @@ TEST_F(Verify, WhatCannotBeMadeAgainIsSaidBeforeAnythingGoes) {
   const auto before = Files();
   EXPECT_THROW(VerifyViews({.folder = config_.out, .repair = true}, quiet_), Error);
   EXPECT_EQ(Files(), before);
+}
+
+TEST_F(Verify, AFolderThatIsBeingWorkedOnIsLeftAlone) {
+  GenerateViews(config_, quiet_);
+  const auto rows = Rows();
+  WriteRows({rows.begin(), rows.end() - 1});  // the last picture is there, its row is yet to come
+  const auto before = Files();
+  {
+    const FolderLock job(config_.out);
+    EXPECT_EQ(VerifyViews({.folder = config_.out, .repair = false}, quiet_).problems.size(), 1u);
+    EXPECT_THROW(VerifyViews({.folder = config_.out, .repair = true}, quiet_), Error);
+    EXPECT_EQ(Files(), before);
+  }
+  EXPECT_EQ(VerifyViews({.folder = config_.out, .repair = true}, quiet_).made, 1);
+  EXPECT_THROW(VerifyViews({.folder = folder_ / "none", .repair = true}, quiet_), Error);
+  EXPECT_FALSE(fs::exists(folder_ / "none"));
 }
 
 TEST_F(Verify, TheRequestIsTheConfigAndMovesWithItsFolder) {

@@ -1,19 +1,11 @@
 #include "genview/views/view_picture.h"
 
-#include <algorithm>
+#include "genview/diffusion/picture_tensors.h"
 
 namespace genview {
 
-Tensor PixelsForEncoder(const Preprocess& rules, const Image& picture) {
-  const Image seen = ApplyGeometry(rules, picture);
-  Tensor pixels = at::empty({3, seen.height, seen.width});
-  Normalise(seen, rules.mean, rules.std, {pixels.data_ptr<float>(), static_cast<size_t>(pixels.numel())});
-  return pixels;
-}
-
 Image ViewImage(const Tensor& picture, int64_t size) {
-  Image image(picture.size(1), picture.size(0));
-  std::copy_n(picture.contiguous().data_ptr<uint8_t>(), image.pixels.size(), image.pixels.begin());
+  const Image image = PictureOf(picture);
   return size == 0 || (image.width == size && image.height == size) ? image : Resize(image, size, size, Filter::kBicubic);
 }
 
