@@ -40,8 +40,8 @@ def ours(*arguments):
     return run
 
 
-def peer(script, *arguments):
-    return lambda: json_of([sys.executable, ROOT / "bench/peers" / script, *arguments])
+def peer(script, *arguments, python=sys.executable):
+    return lambda: json_of([python, ROOT / "bench/peers" / script, *arguments])
 
 
 def wall(*command):
@@ -59,6 +59,10 @@ def benchmarks():
 
     def loader(name, folder, size):
         return (ours("loader", folder, "--size", size, "--views", 2, "--seconds", SECONDS), peer("loader_torchvision.py", folder, size, SECONDS), {name: RATE})
+
+    def ffcv(folder):  # ours with all of MoCo v2's transforms, theirs with some
+        return (ours("loader", folder, "--size", 224, "--views", 2, "--seconds", SECONDS),
+                peer("loader_ffcv.py", folder, 224, SECONDS, python=os.environ["FFCV"]), {"loader-224-ffcv": RATE})
 
     def moco_step(backbone, size, batch, precision, *more):
         stem = [] if size <= 64 else ["--no-small-stem"]
@@ -91,6 +95,7 @@ def benchmarks():
     return [
         loader("loader-224", photographs, 224),
         loader("loader-32", small, 32),
+        *([ffcv(photographs)] if "FFCV" in os.environ else []),  # a Python that has it: loader_ffcv.py says how
         moco({"step-resnet18-fp32-eager": RATE, "step-resnet18-memory": MEMORY}, "torch", "fp32", "fp32"),
         moco({"step-resnet18-fp32-lightly": RATE}, "lightly", "fp32", "fp32"),
         moco({"step-resnet18-auto-against-fp32": RATE}, "torch", "auto", "fp32"),

@@ -9,6 +9,7 @@
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/data/loader.h"
+#include "genview/tensor/device.h"
 #include "genview/tensor/safetensors.h"
 
 namespace genview {
@@ -29,7 +30,7 @@ struct TokenStore::Part {
 
 TokenStore::TokenStore(const TokenStorePlan& plan)
     : plan_(plan), grid_(plan.grid > 0 ? std::min(plan.grid, plan.encoder->grid()) : std::min(plan.encoder->grid(), kLargestGrid)) {
-  identity_ = Fingerprint(Format("{} {} {} {} {}", plan_.encoder->fingerprint(), at::toString(plan_.encoder->compute()), grid_,
+  identity_ = Fingerprint(Format("{} {} {} {} {}", plan_.encoder->fingerprint(), PrecisionName(plan_.encoder->compute()), grid_,
                                  plan_.images->Fingerprint(), plan_.views ? plan_.views->Fingerprint() : ""));
 }
 
