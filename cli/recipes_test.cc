@@ -140,5 +140,19 @@ TEST(Plan, ItsTomlGivesTheSamePlan) {
   }
 }
 
+TEST(Plan, ItsTomlSaysWhatEveryKeyIs) {
+  const std::string text = PlanToToml(MakePlan(ReadRecipeFile<Recipe>(Write("said.toml", "[pretrain]\nepochs = 3\n")), {}));
+  for (const char* part : {"\n# pretraining\n[pretrain]\n", "\n# passes over the pictures [at least 1; default 200]\nepochs = 3\n",
+                           "# self-supervised method [moco-v2|simclr|"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part;
+  }
+  std::string before;
+  for (const std::string& line : Split(text.substr(0, text.find("\n[[arms]]")), '\n')) {
+    EXPECT_LE(line.size(), 120u);
+    if (line.find(" = ") != std::string::npos && !line.starts_with("# ")) EXPECT_TRUE(before.starts_with("# ")) << line;
+    before = line;
+  }
+}
+
 }  // namespace
 }  // namespace genview
