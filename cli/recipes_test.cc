@@ -28,7 +28,7 @@ TEST(Recipes, AllAreRead) {
     if (entry.path().extension() != ".toml") continue;
     const std::string name = entry.path().filename().string();
     if (name == "models-tower.toml") ExpectConfig<TowerConfig>(name);
-    else if (name == "models-unclip.toml") ExpectConfig<GeneratorConfig>(name);
+    else if (name == "models-unclip.toml" || name == "own-generator.toml") ExpectConfig<GeneratorConfig>(name);
     else if (name == "models-measure.toml") ExpectConfig<FaithfulnessConfig>(name);
     else {
       const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(entry.path()), {});
