@@ -15,6 +15,7 @@
 #include "genview/base/error.h"
 #include "genview/base/files.h"
 #include "genview/base/text.h"
+#include "genview/tensor/nvidia.h"
 
 namespace genview {
 
@@ -45,7 +46,7 @@ CpuFeatures ReadCpuFeatures() {
 
 bool OpenCuda(std::string* reason) {
   static std::string failure = [] {
-    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return std::string("libtorch_cuda.so cannot be opened");
+    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return WhyNoCudaLibrary(HasNvidiaDevice());
     return at::hasCUDA() ? std::string() : std::string("no NVIDIA GPU answers");
   }();
   if (reason != nullptr) *reason = failure;

@@ -1,8 +1,12 @@
 #include "genview/tensor/device.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+
+#include "genview/base/text.h"
+#include "genview/tensor/nvidia.h"
 
 namespace genview {
 namespace {
@@ -19,6 +23,17 @@ TEST(CpuFeatures, AreReadOffTheProcessor) {
   EXPECT_EQ(has("avx2"), __builtin_cpu_supports("avx2") != 0);
   EXPECT_EQ(has("fma"), __builtin_cpu_supports("fma") != 0);
   EXPECT_EQ(has("avx512f"), __builtin_cpu_supports("avx512f") != 0);
+}
+
+TEST(Device, WhereAnNvidiaDeviceIsTheMissingLibraryIsSaid) {
+  const Path root = Path(testing::TempDir()) / Format("genview-nvidia-{}", ::getpid());
+  std::filesystem::create_directories(root / "dev");
+  EXPECT_FALSE(HasNvidiaDevice(root));
+  std::filesystem::create_directories(root / "proc/driver/nvidia");
+  EXPECT_TRUE(HasNvidiaDevice(root));
+  std::filesystem::remove_all(root);
+  EXPECT_NE(WhyNoCudaLibrary(true).find("TORCH_ROOT"), std::string::npos);
+  EXPECT_EQ(WhyNoCudaLibrary(false), "libtorch_cuda.so cannot be opened");
 }
 
 TEST(Device, SaysHowMuchMemoryIsFree) {
