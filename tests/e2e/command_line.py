@@ -5,6 +5,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -101,6 +102,20 @@ class CommandLine(unittest.TestCase):
                     self.assertIn("Conv2d(3, 8, 3, 1, 1, bias=False)", python)
                 if layout != "moco" and importlib.util.find_spec("torchvision"):
                     exec(python, {})  # it loads, strictly
+
+    def test_verify_names_the_first_problems_and_counts_the_rest(self):
+        with tempfile.TemporaryDirectory() as folder:
+            views = os.path.join(folder, "views")
+            self.assertEqual(genview("views", "shapes:count=23,size=32", "--generator", GENERATOR, "--noise-level", "0", "--steps", "1",
+                                     "--out", views).returncode, 0)
+            for name in os.listdir(views):
+                if os.path.isdir(os.path.join(views, name)):
+                    shutil.rmtree(os.path.join(views, name))
+            done = genview("views", "verify", views)
+            lines = done.stdout.splitlines()
+            self.assertEqual((done.returncode, len(lines)), (1, 22), done.stdout)
+            self.assertEqual(lines[20], "and 3 problems more")
+            self.assertIn("23 problems", lines[21])
 
     def test_recipes(self):
         with tempfile.TemporaryDirectory() as folder:
