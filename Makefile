@@ -50,7 +50,7 @@ format:
 install: build
 	@cmake --install build --prefix $(PREFIX)
 
-# Trains the shipped models of models/demo from scratch; hours on two cores, resumes where it was stopped.
+# Trains the shipped models of models/demo from scratch; 21 minutes on two cores (docs/model-card.md), resumes where it was stopped.
 models: build
 	@tools/make_models.sh
 

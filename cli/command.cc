@@ -33,7 +33,7 @@ constexpr Command kCommands[] = {
      RunEvalLinear},
     {"eval knn", "--checkpoint FILE --train IMAGES --test IMAGES [options]", "scores the nearest neighbours by frozen features", {}, EvalKnnFields,
      RunEvalKnn},
-    {"export", "CHECKPOINT --layout torchvision|timm|mmpretrain|moco|transformers --out FILE", "an encoder's weights as another library loads them",
+    {"export", "CHECKPOINT --layout torchvision|timm|transformers|transformers-4|mmpretrain|detectron2|mmdetection|moco --out FILE", "an encoder's weights as another library loads them",
      {"checkpoint"}, ExportFields, RunExport},
     {"import", "FILE [--layout auto] --out FILE.safetensors [options]", "an encoder out of another library's weights file", {"file"}, ImportFields,
      RunImport},

@@ -9,6 +9,7 @@
 #include "genview/dist/tensor_group.h"
 #include "genview/models/blocks.h"
 #include "genview/tensor/device.h"
+#include "genview/tensor/nvidia.h"
 
 namespace genview {
 namespace {
@@ -111,7 +112,10 @@ int RunDoctor(const Args& args, Progress&) {
   const auto space = std::filesystem::space(std::filesystem::current_path(code), code);
   if (!code) Print("disk          {} free here\n", HumanBytes(space.available));
   const int result = CompareDevices();
-  Print("{}\n", result == kOk ? "everything is as it should be" : "something is wrong: see the lines marked WRONG");
+  const bool unused = HasNvidiaDevice() && !OpenCuda();
+  Print("{}\n", result != kOk ? "something is wrong: see the lines marked WRONG"
+                : unused    ? "the processor is as it should be; the GPU is not used"
+                            : "everything is as it should be");
   return result;
 }
 

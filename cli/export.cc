@@ -21,45 +21,94 @@ void VisitFields(ExportConfig& c, Visit&& visit) {
         "weights file; always safetensors, whatever its ending: this program writes no pickle");
 }
 
-// How to load it, in two lines of Python.
-std::string HowToLoad(const ExportConfig& config, const BackboneConfig& backbone) {
-  const std::string load =
-      Format("load_state_dict(safetensors.torch.load_file(\"{}\"), strict=True)", config.out.string());
-  const bool vit = backbone.type.starts_with("vit");
+bool IsVit(const BackboneConfig& config) { return config.type.starts_with("vit"); }
+
+// Of a ResNet: its stem's and its first stage's.
+int64_t Channels(const Backbone& backbone) { return backbone.width() / (backbone.config().type == "resnet50" ? 32 : 8); }
+
+// torchvision's network, made as wide and with the same stem as ours.
+std::string TorchvisionModel(const Backbone& backbone) {
+  const BackboneConfig& config = backbone.config();
+  const int64_t c = Channels(backbone);
+  std::string text = Format("model = torchvision.models.{}()\n", config.type);
+  if (config.width != 1 || config.small_stem) {
+    text += Format("model.conv1 = torch.nn.Conv2d(3, {}, {}, bias=False)\n", c, config.small_stem ? "3, 1, 1" : "7, 2, 3");
+  }
+  if (config.small_stem) text += "model.maxpool = torch.nn.Identity()\n";
+  if (config.width != 1) {
+    text += Format(
+        "model.bn1 = torch.nn.BatchNorm2d({0})\n"
+        "model.inplanes, block = {0}, type(model.layer1[0])\n"
+        "for i in range(4):\n"
+        "    blocks = len(getattr(model, f\"layer{{i + 1}}\"))\n"
+        "    setattr(model, f\"layer{{i + 1}}\", model._make_layer(block, {0} << i, blocks, 1 if i == 0 else 2))\n",
+        c);
+  }
+  return text + "model.fc = torch.nn.Identity()\n";
+}
+
+std::string TimmModel(const Backbone& backbone) {
+  const BackboneConfig& config = backbone.config();
+  std::string options;
+  if (config.image_size != 224) options += Format(", img_size={}", config.image_size);
+  if (config.patch_size != 16) options += Format(", patch_size={}", config.patch_size);
+  if (config.width != 1) options += Format(", embed_dim={}", backbone.width());
+  if (config.layers != 0) options += Format(", depth={}", config.layers);
+  if (config.heads != 0) options += Format(", num_heads={}", config.heads);
+  return Format("model = timm.create_model(\"vit_{}_patch16_224\", num_classes=0{})\n", config.type.substr(4), options);
+}
+
+std::string TransformersModel(const Path& out, const Backbone& backbone) {
+  const std::string file = Json((out.parent_path() / "config.json").string()).dump();
+  if (IsVit(backbone.config())) {
+    return Format("config = transformers.ViTConfig.from_json_file({})\nmodel = transformers.ViTModel(config, add_pooling_layer=False)\n", file);
+  }
+  return Format("config = transformers.ResNetConfig.from_json_file({})\nmodel = transformers.ResNetModel(config)\n", file);
+}
+
+// How to load it, in a few lines of Python.
+std::string HowToLoad(const ExportConfig& config, const Backbone& backbone) {
+  const std::string file = Format("safetensors.torch.load_file({})", Json(config.out.string()).dump());
+  const auto loaded = [&](const char* modules, const std::string& model) {
+    return Format("import safetensors.torch, {}\n{}model.load_state_dict({}, strict=True)", modules, model, file);
+  };
+  const auto saved = [&](const std::string& contents, const char* name, const char* comment) {
+    return Format("import safetensors.torch, torch\nstate = {}\ntorch.save({{{}}}, \"{}\"){}", file, contents, name, comment);
+  };
+  const bool vit = IsVit(backbone.config());
   switch (config.layout) {
-    case ExportLayout::kTorchvision:
-      return Format("model = torchvision.models.{}(); model.fc = torch.nn.Identity()\nmodel.{}", backbone.type, load);
+    case ExportLayout::kTorchvision: return loaded("torch, torchvision", TorchvisionModel(backbone));
     case ExportLayout::kTimm:
-      return Format("model = timm.create_model(\"{}\", num_classes=0)\nmodel.{}",
-                    vit ? Format("vit_{}_patch{}_{}", backbone.type.substr(4), backbone.patch_size, backbone.image_size)
-                        : backbone.type,
-                    load);
-    case ExportLayout::kTransformers:
-      return Format("model = transformers.{}\nmodel.{}",
-                    vit ? "ViTModel(config, add_pooling_layer=False)" : "ResNetModel(config)", load);
+      if (vit) return loaded("timm", TimmModel(backbone));
+      if (backbone.config().width == 1 && !backbone.config().small_stem) {
+        return loaded("timm", Format("model = timm.create_model(\"{}\", num_classes=0)\n", backbone.config().type));
+      }
+      return loaded("torch, torchvision   # timm has no such ResNet; torchvision's names are the same", TorchvisionModel(backbone));
+    case ExportLayout::kTransformers: return loaded("transformers", TransformersModel(config.out, backbone));
     case ExportLayout::kTransformers4:
-      return Format("model = transformers.{}Model.from_pretrained(FOLDER)   # config.json beside it",
+      return Format("import transformers\nmodel = transformers.{}Model.from_pretrained(FOLDER)   # of model.safetensors and config.json",
                     vit ? "ViT" : "ResNet");
     case ExportLayout::kDetectron2:
-      return Format(
-          "state = safetensors.torch.load_file(\"{}\")\ntorch.save({{\"model\": state, \"__author__\": \"GenView\", "
-          "\"matching_heuristics\": True}}, \"backbone.pth\")   # MODEL.WEIGHTS; see configs/detection",
-          config.out.string());
+      return saved("\"model\": state, \"__author__\": \"GenView\", \"matching_heuristics\": True", "backbone.pth",
+                   "   # MODEL.WEIGHTS; see configs/detection");
     case ExportLayout::kMmdetection:
-      return Format(
-          "state = safetensors.torch.load_file(\"{}\")\ntorch.save({{\"state_dict\": state}}, \"backbone.pth\")   # init_cfg of "
-          "type Pretrained, prefix \"backbone.\"; see configs/detection",
-          config.out.string());
-    case ExportLayout::kMmpretrain:
-      return Format(
-          "state = safetensors.torch.load_file(\"{}\")\ntorch.save({{\"state_dict\": state}}, \"mmpretrain.pth\")   # "
-          "init_cfg of type Pretrained",
-          config.out.string());
-    default:
-      return Format(
-          "state = safetensors.torch.load_file(\"{}\")\ntorch.save({{\"state_dict\": state, \"arch\": \"{}\"}}, "
-          "\"moco.pth.tar\")",
-          config.out.string(), backbone.type);
+      return saved("\"state_dict\": state", "backbone.pth", "   # init_cfg of type Pretrained, prefix \"backbone.\"; see configs/detection");
+    case ExportLayout::kMmpretrain: return saved("\"state_dict\": state", "mmpretrain.pth", "   # init_cfg of type Pretrained");
+    default: return saved(Format("\"state_dict\": state, \"arch\": \"{}\"", backbone.config().type), "moco.pth.tar", "");
+  }
+}
+
+// The lines of Python above make the network themselves for three of the layouts; elsewhere it is up to the user.
+void WarnOfOtherNetwork(ExportLayout layout, const Backbone& backbone, Progress& progress) {
+  const BackboneConfig& config = backbone.config();
+  const bool made = layout == ExportLayout::kTorchvision || layout == ExportLayout::kTimm || layout == ExportLayout::kTransformers;
+  const std::string what = made ? "the lines of Python below make" : "give the other library's network";
+  if (config.width != 1) {
+    progress.Warn(Format("the {} has {:g} of its usual width, {} of {} channels: {} the same", config.type, config.width,
+                         IsVit(config) ? "tokens" : "a stem", IsVit(config) ? backbone.width() : Channels(backbone), what));
+  }
+  if (config.small_stem) {
+    progress.Warn(Format("the ResNet has the 3 x 3 stem for small pictures: {} the same conv1 and no max-pool", what));
   }
 }
 
@@ -89,11 +138,8 @@ int RunExport(const Args& args, Progress& progress) {
       progress.Warn(
           Format("{} is there already and was left as it is; transformers needs: {}", beside.string(), wanted.dump()));
   }
-  if (backbone.config().small_stem)
-    progress.Warn(
-        "the ResNet has the 3 x 3 stem for small pictures: give the other library's network the same conv1 and no "
-        "max-pool");
-  Print("\nin Python:\n{}\n", HowToLoad(config, backbone.config()));
+  WarnOfOtherNetwork(config.layout, backbone, progress);
+  Print("\nin Python:\n{}\n", HowToLoad(config, backbone));
   return kOk;
 }
 

@@ -9,26 +9,6 @@ namespace {
 
 constexpr size_t kWidth = 100;
 
-// Help texts are one sentence each; wrapped at blanks, continued at `indent`.
-void AppendWrapped(std::string& out, size_t column, size_t indent, const std::string& text) {
-  size_t used = column;
-  bool first = true;
-  for (const auto& word : Split(text, ' ')) {
-    if (!first && used + 1 + word.size() > kWidth) {
-      out += '\n';
-      out.append(indent, ' ');
-      used = indent;
-    } else if (!first) {
-      out += ' ';
-      ++used;
-    }
-    out += word;
-    used += word.size();
-    first = false;
-  }
-  out += '\n';
-}
-
 void AppendRow(std::string& out, const std::string& name, const std::string& text, size_t indent) {
   const std::string left = Format("  {}", name);
   const bool own_line = left.size() + 2 > indent;
@@ -68,8 +48,7 @@ std::string DefaultText(const Json& value) {
   return value.dump();
 }
 
-std::string Explain(const FieldInfo& field) {
-  std::string text = field.help;
+std::vector<std::string> Notes(const FieldInfo& field) {
   std::vector<std::string> notes;
   const size_t to = field.rule.find(" to ");
   double high = 0;
@@ -78,8 +57,11 @@ std::string Explain(const FieldInfo& field) {
   else if (!field.rule.empty()) notes.push_back(field.rule);
   const std::string fallback = DefaultText(field.default_value);
   if (!fallback.empty() && fallback != "false" && fallback != "true" && field.rule != "required") notes.push_back("default " + fallback);
-  if (!notes.empty()) text += Format(" [{}]", fmt::join(notes, "; "));
-  return text;
+  return notes;
+}
+
+std::string WithNotes(const std::string& text, const std::vector<std::string>& notes) {
+  return notes.empty() ? text : Format("{} [{}]", text, fmt::join(notes, "; "));
 }
 
 std::string OptionText(const FieldInfo& field) {
@@ -103,6 +85,34 @@ void AppendCommands(std::string& out, const std::string& group) {
 }
 
 }  // namespace
+
+void AppendWrapped(std::string& out, size_t column, size_t indent, const std::string& text) {
+  size_t used = column;
+  bool first = true;
+  for (const auto& word : Split(text, ' ')) {
+    if (!first && used + 1 + word.size() > kWidth) {
+      out += '\n';
+      out.append(indent, ' ');
+      used = indent;
+    } else if (!first) {
+      out += ' ';
+      ++used;
+    }
+    out += word;
+    used += word.size();
+    first = false;
+  }
+  out += '\n';
+}
+
+std::string Explain(const FieldInfo& field) { return WithNotes(field.help, Notes(field)); }
+
+std::string ExplainWithChoices(const FieldInfo& field) {
+  std::vector<std::string> notes = Notes(field);
+  if (field.type.find('|') != std::string::npos) notes.insert(notes.begin(), field.type);
+  if (field.type == "true|false") notes.push_back(Format("default {}", field.default_value.dump()));
+  return WithNotes(field.help, notes);
+}
 
 std::string VersionText() { return Format("genview {} (LibTorch {})", GENVIEW_VERSION, TORCH_VERSION); }
 

@@ -28,7 +28,7 @@ TEST(Recipes, AllAreRead) {
     if (entry.path().extension() != ".toml") continue;
     const std::string name = entry.path().filename().string();
     if (name == "models-tower.toml") ExpectConfig<TowerConfig>(name);
-    else if (name == "models-unclip.toml") ExpectConfig<GeneratorConfig>(name);
+    else if (name == "models-unclip.toml" || name == "own-generator.toml") ExpectConfig<GeneratorConfig>(name);
     else if (name == "models-measure.toml") ExpectConfig<FaithfulnessConfig>(name);
     else {
       const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(entry.path()), {});
@@ -182,6 +182,20 @@ TEST(Plan, ItsTomlGivesTheSamePlan) {
   for (const char* name : {"demo.toml", "demo-seeds.toml"}) {
     const std::string text = PlanToToml(MakePlan(ReadRecipeFile<Recipe>(kRecipes / name), {}));
     EXPECT_EQ(PlanToToml(MakePlan(ReadRecipeFile<Recipe>(Write("again.toml", text)), {})), text) << name;
+  }
+}
+
+TEST(Plan, ItsTomlSaysWhatEveryKeyIs) {
+  const std::string text = PlanToToml(MakePlan(ReadRecipeFile<Recipe>(Write("said.toml", "[pretrain]\nepochs = 3\n")), {}));
+  for (const char* part : {"\n# pretraining\n[pretrain]\n", "\n# passes over the pictures [at least 1; default 200]\nepochs = 3\n",
+                           "# self-supervised method [moco-v2|simclr|"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part;
+  }
+  std::string before;
+  for (const std::string& line : Split(text.substr(0, text.find("\n[[arms]]")), '\n')) {
+    EXPECT_LE(line.size(), 120u);
+    if (line.find(" = ") != std::string::npos && !line.starts_with("# ")) EXPECT_TRUE(before.starts_with("# ")) << line;
+    before = line;
   }
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "cli/recipe_text.h"
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/models/backbone.h"
@@ -196,7 +197,7 @@ std::string PlanToToml(const RunPlan& plan) {
     if (!arm.set.empty()) arms.back()["set"] = arm.set;
   }
   values["arms"] = arms;
-  return ToToml(values);
+  return ToToml(values, RecipeComments());
 }
 
 }  // namespace genview

@@ -35,6 +35,7 @@ struct PlanOptions {
 // Throws UsageError for what does not go together.
 RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options);
 
+// With a comment above every key and table that says what it is.
 std::string PlanToToml(const RunPlan& plan);
 
 // A path of a recipe: as it is where it exists from here, otherwise from the folder of a recipe file. Other sources than

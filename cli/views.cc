@@ -1,4 +1,6 @@
 // genview views: for every picture one or several others that mean the same; what they will cost; whether they are whole.
+#include <algorithm>
+
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/tasks.h"
@@ -7,6 +9,8 @@
 
 namespace genview {
 namespace {
+
+constexpr size_t kProblemsShown = 20;
 
 struct ViewsArgs {
   ViewsConfig views;
@@ -39,7 +43,9 @@ std::vector<FieldInfo> ViewsVerifyFields() { return DescribeFields<VerifyConfig>
 int RunViewsVerify(const Args& args, Progress& progress) {
   const auto config = ParseFields<VerifyConfig>(args);
   const VerifyReport report = VerifyViews(config, progress);
-  for (const std::string& problem : report.problems) Print("{}\n", problem);
+  const size_t shown = std::min(report.problems.size(), kProblemsShown);
+  for (size_t i = 0; i < shown; ++i) Print("{}\n", report.problems[i]);
+  if (shown < report.problems.size()) Print("and {} problems more\n", report.problems.size() - shown);
   Print("{}: {} good views, {} problems, {} views missing", config.folder.string(), report.rows, report.problems.size(), report.missing);
   if (config.repair) Print("; {} made again", report.made);
   Print("\n");

@@ -78,6 +78,13 @@ TEST(Toml, RoundTrip) {
   EXPECT_EQ(ParseToml(ToToml(document.values), "r").values, document.values);
 }
 
+TEST(Toml, CommentsStandAboveKeysAndTables) {
+  const auto document = ParseToml("a = 1\n[t]\nb = 2\n[[arms]]\nname = \"one\"\n", "r");
+  const std::string text = ToToml(document.values, {{"a", "first\nand more"}, {"t", "a table"}, {"t.b", "second"}, {"b", "nothing's"}});
+  EXPECT_EQ(text, "# first\n# and more\na = 1\n\n[[arms]]\nname = \"one\"\n\n# a table\n[t]\n# second\nb = 2\n");
+  EXPECT_EQ(ParseToml(text, "r").values, document.values);
+}
+
 // Random123's known-answer vectors for philox4x32-10.
 TEST(Philox, KnownAnswers) {
   EXPECT_EQ(Philox({0, 0, 0, 0}, {0, 0}), (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));

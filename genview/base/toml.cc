@@ -36,20 +36,36 @@ Json Convert(const toml::node& node, const std::string& name, TomlDocument& docu
                     .next = "write it as a text in quotes"});
 }
 
-void Print(const Json& object, const std::string& prefix, std::string& text) {
-  const auto is_table = [](const Json& v) { return v.is_object() || (v.is_array() && !v.empty() && v[0].is_object()); };
-  for (const auto& [key, value] : object.items()) {
-    if (!is_table(value) && !value.is_null()) text += Format("{} = {}\n", key, value.dump());
+struct TomlPrinter {
+  const std::map<std::string, std::string>& comments;
+  std::string text;
+
+  void PrintComment(const std::string& name) {
+    const auto comment = comments.find(name);
+    if (comment == comments.end()) return;
+    for (const auto& line : Split(comment->second, '\n')) text += Format("# {}\n", line);
   }
-  for (const auto& [key, value] : object.items()) {
-    if (!is_table(value)) continue;
-    const std::string name = prefix.empty() ? key : prefix + "." + key;
-    for (const Json& item : value.is_array() ? value : Json::array({value})) {
-      text += value.is_array() ? Format("\n[[{}]]\n", name) : Format("\n[{}]\n", name);
-      Print(item, name, text);
+
+  void Print(const Json& object, const std::string& prefix) {
+    const auto is_table = [](const Json& v) { return v.is_object() || (v.is_array() && !v.empty() && v[0].is_object()); };
+    const auto full = [&](const std::string& key) { return prefix.empty() ? key : prefix + "." + key; };
+    for (const auto& [key, value] : object.items()) {
+      if (is_table(value) || value.is_null()) continue;
+      PrintComment(full(key));
+      text += Format("{} = {}\n", key, value.dump());
+    }
+    for (const auto& [key, value] : object.items()) {
+      if (!is_table(value)) continue;
+      const std::string name = full(key);
+      for (const Json& item : value.is_array() ? value : Json::array({value})) {
+        text += '\n';
+        PrintComment(name);
+        text += value.is_array() ? Format("[[{}]]\n", name) : Format("[{}]\n", name);
+        Print(item, name);
+      }
     }
   }
-}
+};
 
 }  // namespace
 
@@ -69,10 +85,10 @@ TomlDocument ParseToml(std::string_view text, std::string file) {
 
 TomlDocument ReadToml(const Path& path) { return ParseToml(ReadFile(path, uint64_t{16} << 20), path.string()); }
 
-std::string ToToml(const Json& object) {
-  std::string text;
-  Print(object, "", text);
-  return text;
+std::string ToToml(const Json& object, const std::map<std::string, std::string>& comments) {
+  TomlPrinter printer{comments, ""};
+  printer.Print(object, "");
+  return std::move(printer.text);
 }
 
 }  // namespace genview

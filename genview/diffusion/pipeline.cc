@@ -186,6 +186,13 @@ bool KeepsAll(Residency residency, at::Device device, double bytes) {
 }  // namespace
 
 std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, at::Device device, at::ScalarType compute, Residency residency) {
+  std::error_code code;
+  if (std::filesystem::is_regular_file(folder, code)) {
+    throw Error({.what = "a generator is a folder, and this is a file: a checkpoint of one file does not say what it is made of",
+                 .where = folder.string(),
+                 .next = "name the folder that holds model_index.json; diffusers writes one with StableUnCLIPImg2ImgPipeline.from_single_file(FILE)"
+                         ".save_pretrained(FOLDER)"});
+  }
   const std::string where = (folder / "model_index.json").string();
   const Json index = ReadPythonJson(folder / "model_index.json");
   CheckIndex(index, where);

@@ -225,6 +225,13 @@ TEST(UnclipPipeline, FoldersThatDoNotFitAreRefusedInWords) {
   EXPECT_NE(FailureWith("model_index.json", "unet", Json::array({"diffusers", "UNet2DModel"})).find("`unet`"), std::string::npos);
   EXPECT_NE(FailureWith("unet/config.json", "projection_class_embeddings_input_dim", 16).find("class_embedding"), std::string::npos);
   EXPECT_NE(FailureWith("scheduler/scheduler_config.json", "_class_name", "DDPMScheduler").find("DDPMScheduler"), std::string::npos);
+  try {
+    (void)UnclipPipeline::Open(kGolden / "pipeline_pndm/io.safetensors", at::kCPU, at::kFloat);
+    ADD_FAILURE() << "a file was taken for a folder";
+  } catch (const Error& error) {
+    EXPECT_NE(error.text().what.find("a generator is a folder"), std::string::npos) << error.text().what;
+    EXPECT_TRUE(error.text().where.ends_with("io.safetensors")) << error.text().where;
+  }
   EXPECT_NE(FailureWith("vae/config.json", "norm_num_groups", 3).find("norm_num_groups"), std::string::npos);
 }
 

@@ -10,6 +10,7 @@ namespace genview {
 namespace {
 
 constexpr int64_t kPairs = 256, kAtOnce = 64;
+constexpr double kHardly = 0.2;  // a rank correlation below it is said aloud
 
 }  // namespace
 
@@ -49,6 +50,10 @@ WeightAgreement MeasureWeightAgreement(const PretrainConfig& config, const PairW
   const WeightAgreement agreement{static_cast<int64_t>(of_maps.size()), Spearman(of_maps, of_views),
                                   static_cast<int64_t>(generated_maps.size()), Spearman(generated_maps, generated_views)};
   progress.End(Format("rank correlation {:.3f}", agreement.spearman));
+  if (agreement.spearman < kHardly) {
+    progress.Warn(Format("cached weights hardly rank pairs as online ones would (rank correlation {:.3f}, below {:g}): set "
+                         "`pretrain.quality.features = \"online\"`, or read docs/pairs.md", agreement.spearman, kHardly));
+  }
   return agreement;
 }
 

@@ -13,7 +13,7 @@ struct WeightAgreement {
   double generated_spearman = 0;   // over those alone
 };
 
-// Over the first 256 pairs of the first epoch, or as many as one epoch has. `cached` must be prepared.
+// Over the first 256 pairs of the first epoch, or as many as one epoch has; warns where they hardly agree. `cached` must be prepared.
 WeightAgreement MeasureWeightAgreement(const PretrainConfig& config, const PairWeigher& cached, std::shared_ptr<const ImageSource> source,
                                        std::shared_ptr<const GeneratedViews> views, std::shared_ptr<const MaskFolder> masks,
                                        at::Device device, at::ScalarType compute, Progress& progress);

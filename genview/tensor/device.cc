@@ -18,6 +18,7 @@
 #include "genview/base/error.h"
 #include "genview/base/files.h"
 #include "genview/base/text.h"
+#include "genview/tensor/nvidia.h"
 
 namespace genview {
 
@@ -48,7 +49,7 @@ CpuFeatures ReadCpuFeatures() {
 
 bool OpenCuda(std::string* reason) {
   static std::string failure = [] {
-    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return std::string("libtorch_cuda.so cannot be opened");
+    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return WhyNoCudaLibrary(HasNvidiaDevice());
     return at::hasCUDA() ? std::string() : std::string("no NVIDIA GPU answers");
   }();
   if (reason != nullptr) *reason = failure;

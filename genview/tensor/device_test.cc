@@ -1,9 +1,13 @@
 #include "genview/tensor/device.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <vector>
+
+#include "genview/base/text.h"
+#include "genview/tensor/nvidia.h"
 
 namespace genview {
 namespace {
@@ -25,6 +29,17 @@ TEST(CpuFeatures, AreReadOffTheProcessor) {
 TEST(Device, PrecisionIsNamedAsTheOptionNamesIt) {
   for (const Precision precision : {Precision::kFp32, Precision::kBf16}) EXPECT_EQ(PrecisionName(ChooseCompute(precision, at::kCPU)), EnumName(precision));
   EXPECT_EQ(PrecisionName(at::kHalf), "fp16");
+}
+
+TEST(Device, WhereAnNvidiaDeviceIsTheMissingLibraryIsSaid) {
+  const Path root = Path(testing::TempDir()) / Format("genview-nvidia-{}", ::getpid());
+  std::filesystem::create_directories(root / "dev");
+  EXPECT_FALSE(HasNvidiaDevice(root));
+  std::filesystem::create_directories(root / "proc/driver/nvidia");
+  EXPECT_TRUE(HasNvidiaDevice(root));
+  std::filesystem::remove_all(root);
+  EXPECT_NE(WhyNoCudaLibrary(true).find("TORCH_ROOT"), std::string::npos);
+  EXPECT_EQ(WhyNoCudaLibrary(false), "libtorch_cuda.so cannot be opened");
 }
 
 TEST(Device, SaysHowMuchMemoryIsFree) {

@@ -2,8 +2,10 @@
 """Wrong use and bad input, as a user meets them: exit codes, three lines, the nearest name, results on stdout alone.
 
     command_line.py GENVIEW"""
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -79,6 +81,41 @@ class CommandLine(unittest.TestCase):
                 with open(bad, "wb") as file:
                     file.write(contents)
                 self.assertIn(bad, self.refused(1, "inspect", bad)[1])
+
+    def test_export_prints_python_for_the_network_as_it_is(self):
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = os.path.join(folder, "r.toml")
+            with open(recipe, "w", encoding="utf-8") as file:
+                file.write('[data]\ntrain = "shapes:count=8,size=16"\n[pretrain]\nmethod = "simclr"\nwidth = 0.125\nsmall_stem = true\nsize = 16\n'
+                           'epochs = 1\nbatch = 4\nprojector_hidden = 8\nprojector_output = 8\n')
+            done = genview("pretrain", recipe, "--out", os.path.join(folder, "run"))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            encoder, out = os.path.join(folder, "run", "encoder.safetensors"), os.path.join(folder, "w.safetensors")
+            for layout in ("torchvision", "timm", "moco"):
+                done = genview("export", encoder, "--layout", layout, "--out", out)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn("0.125 of its usual width, a stem of 8 channels", done.stderr)
+                python = done.stdout.split("in Python:\n")[1]
+                self.assertTrue(python.startswith("import safetensors.torch, torch"), python)
+                compile(python, layout, "exec")
+                if layout != "moco":
+                    self.assertIn("Conv2d(3, 8, 3, 1, 1, bias=False)", python)
+                if layout != "moco" and importlib.util.find_spec("torchvision"):
+                    exec(python, {})  # it loads, strictly
+
+    def test_verify_names_the_first_problems_and_counts_the_rest(self):
+        with tempfile.TemporaryDirectory() as folder:
+            views = os.path.join(folder, "views")
+            self.assertEqual(genview("views", "shapes:count=23,size=32", "--generator", GENERATOR, "--noise-level", "0", "--steps", "1",
+                                     "--out", views).returncode, 0)
+            for name in os.listdir(views):
+                if os.path.isdir(os.path.join(views, name)):
+                    shutil.rmtree(os.path.join(views, name))
+            done = genview("views", "verify", views)
+            lines = done.stdout.splitlines()
+            self.assertEqual((done.returncode, len(lines)), (1, 22), done.stdout)
+            self.assertEqual(lines[20], "and 3 problems more")
+            self.assertIn("23 problems", lines[21])
 
     def test_recipes(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -3,20 +3,35 @@
 
     docs.py GENVIEW
 
-Commands are the lines of fenced `sh` blocks. What a reader has to fill in is filled in here; commands that train for
-hours are held to their recipe and their options alone; of `make TARGET` the target must exist. A fenced block of commands
-that is not marked `sh` would escape, so it is an error; `genview ...` inside a sentence must name a command and options there are."""
+Commands are the lines of fenced `sh` blocks. What a reader has to fill in is filled in here; some are run at a smaller size; commands
+that train for hours are held to their recipe and their options alone; of `make TARGET` the target must exist. Fenced `toml` blocks
+must be recipes. A fenced block of commands that is not marked `sh` would escape, so it is an error; `genview ...` inside a sentence
+must name a command and options there are."""
 import glob
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILLED_IN = {"PHOTOS": "photos/images", "ENCODER": "models/demo/tower", "GENERATOR": "models/demo/unclip", "my.toml": "recipes/smoke.toml"}
-HOURS = ("generator train", "generator tower", "generator measure", "run recipes/demo", "run recipes/cifar10", "run recipes/cached-weights", "run recipes/methods")
+HOURS = ("generator train recipes/models", "generator tower", "generator measure", "run recipes/demo", "run recipes/cifar10", "run recipes/cached-weights", "run recipes/methods")
+
+SMALLER = {"pretrain recipes/own-images": [word for value in ("epochs=2", "size=32", "width=0.125", "batch=16", "queue=32")
+                                            for word in ("--set", f"pretrain.{value}")],
+           "generator train recipes/own-generator": [word for part in ("autoencoder", "denoiser") for name, value in (("steps", "4"), ("batch", "8"))
+                                                      for word in (f"--{part}-training-{name}", value)]}
+
+UNWRITTEN = "how-to-add-a-method.md"  # its recipe names a method that a reader is about to write
+
+
+def filled_in(word):
+    """PHOTOS, and data.train=PHOTOS."""
+    key, equals, value = word.rpartition("=")
+    return key + equals + FILLED_IN.get(value, value)
 
 
 def commands(path):
@@ -56,6 +71,19 @@ def outside(path):
                 yield number, line.strip(), True
 
 
+def recipes(path):
+    """(line number, text) of the fenced toml blocks."""
+    begin, lines = None, []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.lstrip().startswith("```"):
+                if begin is not None:
+                    yield begin, "".join(lines)
+                begin, lines = number if begin is None and line.strip() == "```toml" else None, []
+            elif begin is not None:
+                lines.append(line)
+
+
 class Help:
     """Which commands there are, and what each prints for --help."""
 
@@ -78,7 +106,10 @@ class Help:
 
 
 def check_genview(program, words, folder, help_of):
-    words = [FILLED_IN.get(word, word) for word in words]
+    words = [filled_in(word) for word in words]
+    for start, more in SMALLER.items():
+        if " ".join(words).startswith(start):
+            words += more
     if not " ".join(words).startswith(HOURS):
         return subprocess.run([program, *words], cwd=folder, capture_output=True, text=True)
     gone = [word for word in words if word.endswith(".toml") and not os.path.exists(os.path.join(folder, word))]
@@ -92,8 +123,8 @@ def main():
         targets = set(re.findall(r"^([a-z]+):", file.read(), re.M))
     failed, ran, named, help_of = [], 0, 0, Help(program)
     with tempfile.TemporaryDirectory(prefix="genview-docs-") as folder:
-        for name in ("recipes", "models"):
-            os.symlink(os.path.join(SOURCE, name), os.path.join(folder, name))
+        os.symlink(os.path.join(SOURCE, "models"), os.path.join(folder, "models"))
+        shutil.copytree(os.path.join(SOURCE, "recipes"), os.path.join(folder, "recipes"))
         subprocess.run([program, "dataset", "make", "shapes", "--out", os.path.join(folder, "photos"), "--count", "40", "--size", "32"],
                        check=True, capture_output=True)
         for path in [os.path.join(SOURCE, "README.md"), *sorted(glob.glob(os.path.join(SOURCE, "docs", "*.md")))]:
@@ -106,6 +137,13 @@ def main():
                     ran += 1
                     if done.returncode != 0:
                         failed.append(f"{where}\n  " + done.stderr.strip().replace("\n", "\n  "))
+            for number, text in recipes(path) if os.path.basename(path) != UNWRITTEN else ():
+                with open(os.path.join(folder, "recipes", "block.toml"), "w", encoding="utf-8") as file:
+                    file.write(text)
+                done = subprocess.run([program, "run", "recipes/block.toml", "--dry-run"], cwd=folder, capture_output=True, text=True)
+                ran += 1
+                if done.returncode != 0:
+                    failed.append(f"{os.path.relpath(path, SOURCE)}:{number}: a recipe\n  " + done.stderr.strip().replace("\n", "\n  "))
             for number, text, fenced in outside(path):
                 where = f"{os.path.relpath(path, SOURCE)}:{number}: {text}"
                 named += 1
