@@ -17,7 +17,7 @@ A recipe is a TOML file; every key has a default, and a recipe says what differs
 with their values and these texts. An unknown key is an error that names the nearest one. Ready recipes are in `recipes/`.
 
 - Paths are looked for from where the program is started, then beside the recipe. What "the run's own" is, `run` makes; `pretrain` looks
-  for views and the foreground model in `runs/NAME`, where an earlier `run` of the recipe has put them, and wants masks named.
+  for views, masks and the foreground model in `runs/NAME`, where an earlier `run` of the recipe has put them.
 - `extends = "other.toml"` takes all of another recipe, then what follows it here.
 - `[[arms]]` with `name` and `set` are trainings that one report compares: `set` holds keys of `[pretrain]`, `[views]` and `[eval]` that an
   arm has for itself. Without arms there is one, `main`.
