@@ -24,18 +24,11 @@ namespace {
 
 constexpr int64_t kSide = 224, kPairsLookedAt = 128, kDraws = 3;
 
-Image Shrink(const Image& image) {
-  const int64_t longest = std::max(image.width, image.height);
-  if (longest <= kSide) return image;
-  const auto scaled = [&](int64_t extent) { return std::max<int64_t>(1, (extent * kSide + longest / 2) / longest); };
-  return Resize(image, scaled(image.width), scaled(image.height), Filter::kBicubic);
-}
-
 // Returns the file's name for gallery.json.
 std::string Save(const Path& folder, const std::string& name, const Image& image) {
   const bool small = std::max(image.width, image.height) <= 64;
   const std::string file = Format("{}.{}", name, small ? "png" : "jpg");
-  const Image shown = Shrink(image);
+  const Image shown = Shrink(image, kSide);
   WriteFile(folder / file, small ? EncodePng(shown) : EncodeJpeg(shown, 92));
   return file;
 }
@@ -46,7 +39,7 @@ std::string SaveMask(const Path& folder, const std::string& name, const Path& ma
   const auto image = DecodeImage(MappedFile(mask).text());
   if (!image) return "";
   const std::string file = Format("{}.png", name);
-  WriteFile(folder / file, EncodePng(Shrink(*image)));
+  WriteFile(folder / file, EncodePng(Shrink(*image, kSide)));
   return file;
 }
 

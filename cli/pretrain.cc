@@ -19,7 +19,7 @@ template <class Visit>
 void VisitFields(PretrainArgs& c, Visit&& visit) {
   visit("recipe", c.recipe, Required{}, "recipe file");
   visit("arm", c.arm, Any{}, "arm whose settings are taken; empty = the first");
-  visit("out", c.out, Any{}, "folder of the run; empty = runs/NAME/ARM/pretrain");
+  visit("out", c.out, Any{}, "folder of the run; empty = that of `genview run`, runs/NAME/ARM/pretrain");
   visit("init", c.init, Any{}, "weights the encoder begins with, in place of the recipe's");
   visit("set", c.set, Any{}, "KEY=VALUE instead of the recipe's; may be given several times");
   visit("run", c.run, Section{}, "device, precision, seed and the like");
@@ -45,14 +45,10 @@ int RunPretrain(const Args& args, Progress& progress) {
   const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(options.recipe, options.set),
                                 {.out = "", .run = flags == args.values.end() ? Json::object() : *flags});
   const ArmPlan& arm = FindArm(plan, options.arm);
-  PretrainConfig config = arm.recipe.pretrain.config;
-  config.data = plan.recipe.data.train;
-  config.out = options.out.empty() ? (plan.folder / arm.name / "pretrain").string() : options.out.string();
-  config.run = plan.recipe.run;
+  const bool seed_given = flags != args.values.end() && flags->contains("seed");
+  PretrainConfig config = PretrainConfigOf(plan, arm, seed_given ? plan.recipe.run.seed : plan.seeds.front());
+  if (!options.out.empty()) config.out = options.out.string();
   if (!options.init.empty()) config.init = options.init;
-  if (!arm.views.empty()) config.pair.views = (plan.folder / arm.views).string();
-  if (config.quality.enabled && config.quality.encoder.empty()) config.quality.encoder = plan.recipe.foreground.encoder;
-  if (config.quality.enabled && config.quality.foreground.empty()) config.quality.foreground = (plan.folder / "foreground" / "model.safetensors").string();
   CheckRequired(config, {.file = options.recipe.string(), .prefix = "pretrain", .lines = nullptr});
   const PretrainSummary done = Shared(*args.group, progress, config);
   Print("{}: {} epochs, {} steps, loss {:.4f}{}\n", config.out, done.epochs, done.steps, done.loss, done.collapsed ? ", looks collapsed" : "");

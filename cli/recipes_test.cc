@@ -114,6 +114,51 @@ TEST(Plan, ArmsMayNotChangeWhatTheyShare) {
   EXPECT_THROW(MakePlan(ReadRecipeFile<Recipe>(Write("name.toml", "name = \"../x\"\n")), {}), UsageError);
 }
 
+TEST(Plan, FilesBesideTheRecipeAreFound) {
+  const Path recipe = Write("beside.toml", "[pretrain]\ninit = \"start.safetensors\"\n[[arms]]\nname = \"a\"\nset = { eval.finetune.list = \"labels.txt\" }\n");
+  for (const char* name : {"start.safetensors", "labels.txt"}) WriteFile(recipe.parent_path() / name, "x");
+  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(recipe), {});
+  EXPECT_EQ(plan.arms[0].recipe.pretrain.config.init, (recipe.parent_path() / "start.safetensors").string());
+  EXPECT_EQ(Path(plan.arms[0].recipe.eval.finetune.config.list), recipe.parent_path() / "labels.txt");
+}
+
+TEST(Plan, WhatTheLastArmWouldRefuseIsSaidFirst) {
+  const auto where_of = [](const std::string& last) -> std::string {
+    try {
+      MakePlan(ReadRecipeFile<Recipe>(Write("refused.toml", "[pretrain]\nbatch = 64\n[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\nset = { " + last + " }\n")), {});
+    } catch (const UsageError& error) {
+      return error.text().where;
+    }
+    return "";
+  };
+  EXPECT_NE(where_of("pretrain.queue = 100").find("refused.toml, arm `b`, key `pretrain.queue`"), std::string::npos);
+  EXPECT_NE(where_of("pretrain.quality = { enabled = true, encoder = \"arm:c\" }").find("arm:c"), std::string::npos);
+  // What the run makes is not there yet.
+  EXPECT_EQ(where_of("pretrain.crop.draw = \"box\", pretrain.pair.source = \"generated\", pretrain.quality.enabled = true"), "");
+}
+
+// `genview run` and `genview pretrain` train the same.
+TEST(Plan, APretrainingHasAllThatTheRunMakesForIt) {
+  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(Write("whole.toml",
+      "seeds = [3, 4]\nforeground.encoder = \"tower\"\ndata.train = \"pictures\"\n"
+      "[[arms]]\nname = \"plain\"\n"
+      "[[arms]]\nname = \"box\"\nset = { pretrain.crop.draw = \"box\", pretrain.pair.source = \"generated\", pretrain.quality.enabled = true }\n"
+      "[[arms]]\nname = \"own\"\nset = { pretrain.quality = { enabled = true, encoder = \"arm:plain\", features = \"cached\" } }\n")),
+      {.out = "run", .run = Json::object()});
+  const PretrainConfig box = PretrainConfigOf(plan, plan.arms[1], 4), own = PretrainConfigOf(plan, plan.arms[2], 3);
+  EXPECT_EQ(box.data, "pictures");
+  EXPECT_EQ(box.out, "run/box/seed-4/pretrain");
+  EXPECT_EQ(box.run.seed, 4u);
+  EXPECT_EQ(box.pair.views, "run/views");
+  EXPECT_EQ(box.crop.masks, "run/foreground/masks");
+  EXPECT_EQ(box.quality.encoder, "tower");
+  EXPECT_EQ(box.quality.foreground, "run/foreground/model.safetensors");
+  EXPECT_EQ(own.quality.encoder, "run/plain/seed-3/pretrain/encoder.safetensors");
+  EXPECT_TRUE(own.quality.foreground.starts_with("run/foreground/quality-")) << own.quality.foreground;
+  EXPECT_TRUE(own.quality.cache.starts_with("run/foreground/tokens-")) << own.quality.cache;
+  EXPECT_EQ(PretrainConfigOf(plan, plan.arms[0], 3).pair.views, "");
+}
+
 TEST(Plan, ATableOfFewLabelsAsksForItsScore) {
   const auto eval_of = [](const std::string& text) { return MakePlan(ReadRecipeFile<Recipe>(Write("scores.toml", text)), {}).arms[0].recipe.eval; };
   const EvalSection none = eval_of("[eval.knn]\nk = 3\n");

@@ -34,26 +34,33 @@ void CheckStages(const std::vector<std::string>& only) {
   }
 }
 
-const ArmScore* Find(const std::vector<ArmScore>& scores, const std::string& arm, const char* eval) {
-  for (const ArmScore& score : scores) {
-    if (score.arm == arm && score.eval == eval && score.score == "top1") return &score;
-  }
-  return nullptr;
-}
-
+// A line for each arm, a column for each kind of score that any of them has.
 void PrintScores(const std::vector<ArmScore>& scores) {
-  std::vector<std::string> arms;
+  std::vector<std::string> arms, evals;
+  const auto note = [](std::vector<std::string>& names, const std::string& name) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
   size_t widest = 3;
   for (const ArmScore& score : scores) {
-    if (std::find(arms.begin(), arms.end(), score.arm) == arms.end()) arms.push_back(score.arm);
+    note(arms, score.arm);
+    note(evals, score.eval);
     widest = std::max(widest, score.arm.size());
   }
   if (arms.empty()) return;
-  const auto cell = [](const ArmScore* score) {
-    return score == nullptr ? std::string("-") : Format("{:.1f} ({:.1f} to {:.1f})", score->value, score->low, score->high);
+  const auto print = [&](const std::string& first, const auto& cell) {
+    std::string line = Format("{:<{}}", first, widest);
+    for (const auto& eval : evals) line += Format("  {:<22}", cell(eval));
+    Print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
   };
-  Print("{:<{}}  {:<22}  {}\n", "arm", widest, "linear top-1, %", "kNN top-1, %");
-  for (const auto& arm : arms) Print("{:<{}}  {:<22}  {}\n", arm, widest, cell(Find(scores, arm, "linear")), cell(Find(scores, arm, "knn")));
+  print("arm", [](const std::string& eval) { return Format("{} top-1, %", EvalName(eval)); });
+  for (const auto& arm : arms) {
+    print(arm, [&](const std::string& eval) -> std::string {
+      for (const ArmScore& score : scores) {
+        if (score.arm == arm && score.eval == eval && score.score == "top1") return Format("{:.1f} ({:.1f} to {:.1f})", score.value, score.low, score.high);
+      }
+      return "-";
+    });
+  }
 }
 
 }  // namespace

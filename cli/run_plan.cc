@@ -5,15 +5,17 @@
 #include <set>
 
 #include "genview/base/error.h"
+#include "genview/base/hash.h"
 #include "genview/models/backbone.h"
+#include "genview/report/scores.h"
 
 namespace genview {
 namespace {
 
 // Keys whose values are files or folders that are read.
 constexpr const char* kSources[] = {"data.train", "data.test", "foreground.encoder", "foreground.component", "views.generator",
-                                    "generator.images", "generator.encoder", "pretrain.pair.views", "pretrain.crop.masks", "pretrain.quality.encoder",
-                                    "pretrain.quality.foreground"};
+                                    "generator.images", "generator.encoder", "pretrain.init", "pretrain.pair.views", "pretrain.crop.masks",
+                                    "pretrain.quality.encoder", "pretrain.quality.foreground", "eval.finetune.list"};
 
 Json* Find(Json& values, std::string_view dotted) {
   Json* place = &values;
@@ -41,7 +43,7 @@ void CheckArm(const Arm& arm, const Path& file) {
 }
 
 // What a stage would refuse when it comes to it, said before the first one begins.
-void CheckValues(const ArmPlan& arm, const std::string& file) {
+void CheckValues(const RunPlan& plan, const ArmPlan& arm, const std::string& file) {
   CheckBackboneName(arm.recipe.pretrain.config.backbone, Format("{}, arm `{}`, key `pretrain.backbone`", file, arm.name));
   const auto check = [&](const char* key, bool empty) {
     if (empty) throw UsageError({.what = Format("`{}` is empty", key), .where = Format("{}, arm `{}`", file, arm.name), .next = "give at least one value"});
@@ -49,6 +51,15 @@ void CheckValues(const ArmPlan& arm, const std::string& file) {
   check("views.levels", arm.recipe.views.config.levels.empty());
   check("eval.linear.lrs", arm.recipe.eval.linear.enabled && arm.recipe.eval.linear.config.lrs.empty());
   check("eval.fewshot.shots", arm.recipe.eval.fewshot.enabled && arm.recipe.eval.fewshot.config.shots.empty());
+  // An encoder may still come from a recipe that extends this one, the precision from the command.
+  PretrainConfig config = PretrainConfigOf(plan, arm, plan.seeds.front());
+  if (config.quality.encoder.empty()) config.quality.encoder = "any";
+  config.run.precision = Precision::kAuto;
+  try {
+    (void)Resolved(config);
+  } catch (const UsageError& error) {
+    throw UsageError({.what = error.text().what, .where = Format("{}, arm `{}`, {}", file, arm.name, error.text().where), .next = error.text().next});
+  }
 }
 
 bool UsesRunViews(const Recipe& recipe) {
@@ -132,9 +143,49 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
     AskForScores(arm.set);
     plan.arms.push_back({arm.name, arm.set, RecipeOf<Recipe>(WithSet(values, arm.set)), ""});
   }
-  for (const ArmPlan& arm : plan.arms) CheckValues(arm, recipe_name);
   NameViews(plan);
+  for (const ArmPlan& arm : plan.arms) CheckValues(plan, arm, recipe_name);
   return plan;
+}
+
+const ArmPlan* EncoderArm(const RunPlan& plan, const std::string& text) {
+  if (!text.starts_with(kArmEncoder)) return nullptr;
+  const std::string name = text.substr(std::string_view(kArmEncoder).size());
+  std::vector<std::string> names;
+  for (const ArmPlan& arm : plan.arms) {
+    if (arm.name == name) return &arm;
+    names.push_back(arm.name);
+  }
+  throw UsageError({.what = Format("there is no arm `{}` to take the encoder of", name),
+                    .where = Format("recipe, `{}`", text),
+                    .next = SuggestName(name, names)});
+}
+
+Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) { return SeedFolder(plan.folder, arm.name, plan.seeds, seed); }
+
+Path QualityModelFile(const RunPlan& plan, const std::string& encoder) {
+  const bool own = encoder != plan.recipe.foreground.encoder;
+  return plan.folder / "foreground" / (own ? Format("quality-{}.safetensors", Fingerprint(encoder).substr(0, 8)) : "model.safetensors");
+}
+
+PretrainConfig PretrainConfigOf(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) {
+  PretrainConfig config = arm.recipe.pretrain.config;
+  config.data = plan.recipe.data.train;
+  config.out = (ArmFolder(plan, arm, seed) / "pretrain").string();
+  config.run = plan.recipe.run;
+  config.run.seed = seed;
+  if (!arm.views.empty()) config.pair.views = (plan.folder / arm.views).string();
+  if (config.crop.rule.draw != CropDraw::kAnywhere && config.crop.masks.empty()) config.crop.masks = (plan.folder / "foreground" / "masks").string();
+  if (!config.quality.enabled) return config;
+  const std::string encoder = config.quality.encoder.empty() ? plan.recipe.foreground.encoder : config.quality.encoder;
+  if (config.quality.foreground.empty()) config.quality.foreground = QualityModelFile(plan, encoder).string();
+  if (config.quality.features == QualityFeatures::kCached && config.quality.cache.empty()) {  // for all arms and seeds of these pictures
+    const std::string of = Format("{} {} {} {}", encoder, config.quality.grid, EnumName(config.pair.source), arm.views);
+    config.quality.cache = (plan.folder / "foreground" / Format("tokens-{}.safetensors", Fingerprint(of).substr(0, 8))).string();
+  }
+  const ArmPlan* of = EncoderArm(plan, encoder);
+  config.quality.encoder = of != nullptr ? (ArmFolder(plan, *of, plan.seeds.front()) / "pretrain" / "encoder.safetensors").string() : encoder;
+  return config;
 }
 
 std::string PlanToToml(const RunPlan& plan) {

@@ -43,4 +43,15 @@ std::string ResolveSource(const std::string& text, const std::vector<Path>& reci
 
 inline constexpr const char* kArmEncoder = "arm:";
 
+// The arm whose encoder an `encoder` key takes (`arm:NAME`, of the first seed), null where it names a file or folder. Throws UsageError
+// for an arm that is not there.
+const ArmPlan* EncoderArm(const RunPlan& plan, const std::string& text);
+
+Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed);         // with pretrain/ and eval/
+Path QualityModelFile(const RunPlan& plan, const std::string& encoder);         // the foreground model fitted with that encoder
+
+// An arm's pretraining with all that the run makes for it filled in, whether it has been made or not: what `genview run` trains, and
+// `genview pretrain`.
+PretrainConfig PretrainConfigOf(const RunPlan& plan, const ArmPlan& arm, uint64_t seed);
+
 }  // namespace genview

@@ -6,7 +6,6 @@
 #include "cli/gallery.h"
 #include "cli/tasks.h"
 #include "genview/base/error.h"
-#include "genview/base/hash.h"
 #include "genview/data/source.h"
 #include "genview/dist/tensor_group.h"
 #include "genview/report/report.h"
@@ -22,12 +21,19 @@ constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kVi
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
 }
 
+[[noreturn]] void NoEncoder() {
+  Missing("foreground.encoder", "name an encoder folder or checkpoint, or arm:NAME for one that this run trains");
+}
+
 // A key that came later says nothing at its default: views made before stay.
 Json SettingsOfViews(const ViewsSection& views) {
   Json json = FieldsToJson(views);
   if (views.config.curve == 0) json.erase("curve");
   return json;
 }
+
+// skipped.tsv of that folder is the score's, of all pictures.
+Path SkippedOfFit(const Path& model) { return model.parent_path() / Format("{}-skipped.tsv", model.stem().string()); }
 
 RunOptions WithSeed(RunOptions run, uint64_t seed) {
   run.seed = seed;
@@ -41,10 +47,6 @@ Runner::Runner(RunPlan plan, std::vector<std::string> only, Progress& progress, 
 
 bool Runner::Allowed(std::string_view stage) const {
   return only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end();
-}
-
-Path Runner::ArmFolder(const ArmPlan& arm, uint64_t seed) const {
-  return SeedFolder(plan_.folder, arm.name, plan_.seeds, seed);
 }
 
 std::string Runner::StageName(std::string_view stage, const ArmPlan& arm, uint64_t seed) const {
@@ -64,17 +66,9 @@ std::string Runner::DataFingerprint(const std::string& source) {
 }
 
 Path Runner::Encoder(const std::string& text) {
-  if (text.empty()) Missing("foreground.encoder", "name an encoder folder or checkpoint, or arm:NAME for one that this run trains");
-  if (!text.starts_with(kArmEncoder)) return text;
-  const std::string name = text.substr(std::string_view(kArmEncoder).size());
-  for (const ArmPlan& arm : plan_.arms) {
-    if (arm.name == name) return Pretrained(arm, plan_.seeds.front());
-  }
-  std::vector<std::string> names;
-  for (const ArmPlan& arm : plan_.arms) names.push_back(arm.name);
-  throw UsageError({.what = Format("there is no arm `{}` to take the encoder of", name),
-                    .where = Format("recipe, `{}`", text),
-                    .next = SuggestName(name, names)});
+  if (text.empty()) NoEncoder();
+  const ArmPlan* arm = EncoderArm(plan_, text);
+  return arm != nullptr ? Pretrained(*arm, plan_.seeds.front()) : Path(text);
 }
 
 Path Runner::ForegroundModel() {
@@ -84,6 +78,7 @@ Path Runner::ForegroundModel() {
   config.images = plan_.recipe.data.train;
   config.encoder = Encoder(plan_.recipe.foreground.encoder);
   config.out = out;
+  config.skipped = SkippedOfFit(out);
   config.run = plan_.recipe.run;
   std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}};
   if (!config.component.empty()) inputs["component"] = book_.FingerprintOf(config.component);
@@ -98,13 +93,14 @@ Path Runner::ForegroundModel() {
 
 Path Runner::QualityModel(const ArmPlan& arm, const std::string& encoder) {
   if (encoder == plan_.recipe.foreground.encoder) return ForegroundModel();
-  const Path out = plan_.folder / "foreground" / Format("quality-{}.safetensors", Fingerprint(encoder).substr(0, 8));
+  const Path out = QualityModelFile(plan_, encoder);
   if (!made_.try_emplace(out.string(), out).second) return out;
   FitConfig config = plan_.recipe.foreground.fit;
   config.images = plan_.recipe.data.train;
   config.encoder = Encoder(encoder);
   config.component.clear();
   config.out = out;
+  config.skipped = SkippedOfFit(out);
   config.run = plan_.recipe.run;
   Json settings = FieldsToJson(plan_.recipe.foreground);
   settings.erase("component");
@@ -181,30 +177,22 @@ Path Runner::Views(const ArmPlan& arm) {
 }
 
 PretrainConfig Runner::PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<std::string, std::string>& inputs) {
-  PretrainConfig config = arm.recipe.pretrain.config;
-  config.data = plan_.recipe.data.train;
-  config.out = (ArmFolder(arm, seed) / "pretrain").string();
-  config.run = WithSeed(plan_.recipe.run, seed);
+  const PretrainConfig config = PretrainConfigOf(plan_, arm, seed), &own = arm.recipe.pretrain.config;
   inputs["data"] = DataFingerprint(config.data);
   if (config.pair.source != PairSource::kAugment) {
-    if (config.pair.views.empty()) config.pair.views = Views(arm).string();
+    if (!arm.views.empty()) (void)Views(arm);
     const Path views = config.pair.views;
     inputs["views"] = book_.FingerprintOf(std::filesystem::is_directory(views) ? views / "manifest.jsonl" : views);
   }
   if (config.crop.rule.draw != CropDraw::kAnywhere) {
-    if (config.crop.masks.empty()) config.crop.masks = (Ratios().parent_path() / "masks").string();
+    if (own.crop.masks.empty()) (void)Ratios();
     inputs["masks"] = book_.FingerprintOf(config.crop.masks);
   }
   if (!config.init.empty()) inputs["init"] = book_.FingerprintOf(config.init);
   if (config.quality.enabled) {
-    const std::string encoder = config.quality.encoder.empty() ? plan_.recipe.foreground.encoder : config.quality.encoder;
-    if (config.quality.foreground.empty()) config.quality.foreground = QualityModel(arm, encoder).string();
-    if (config.quality.features == QualityFeatures::kCached && config.quality.cache.empty()) {  // for all arms and seeds of these pictures
-      const std::string of = Format("{} {} {} {}", encoder, config.quality.grid, EnumName(config.pair.source), arm.views);
-      config.quality.cache = (plan_.folder / "foreground" / Format("tokens-{}.safetensors", Fingerprint(of).substr(0, 8))).string();
-    }
-    config.quality.encoder = Encoder(encoder).string();
-    inputs["quality encoder"] = book_.FingerprintOf(config.quality.encoder);
+    const std::string encoder = own.quality.encoder.empty() ? plan_.recipe.foreground.encoder : own.quality.encoder;
+    if (own.quality.foreground.empty()) (void)QualityModel(arm, encoder);
+    inputs["quality encoder"] = book_.FingerprintOf(Encoder(encoder));
     inputs["quality model"] = book_.FingerprintOf(config.quality.foreground);
   }
   return config;
@@ -212,7 +200,7 @@ PretrainConfig Runner::PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<st
 
 Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
   const std::string name = StageName("pretrain", arm, seed);
-  const Path out = ArmFolder(arm, seed) / "pretrain" / "encoder.safetensors";
+  const Path out = ArmFolder(plan_, arm, seed) / "pretrain" / "encoder.safetensors";
   if (const auto known = made_.find(name); known != made_.end()) return known->second;
   if (!making_.insert(name).second) {
     throw UsageError({.what = Format("arm `{}` would need its own encoder to be trained", arm.name),
@@ -241,7 +229,7 @@ bool Runner::SharesPretraining(const ArmPlan& arm) const {
 void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
   const DataSection& data = plan_.recipe.data;
   if (data.test.empty()) return;
-  const Path checkpoint = Pretrained(arm, seed), folder = ArmFolder(arm, seed) / "eval", cache = plan_.folder / "state" / "features";
+  const Path checkpoint = Pretrained(arm, seed), folder = ArmFolder(plan_, arm, seed) / "eval", cache = plan_.folder / "state" / "features";
   const auto make = [&](const std::string& kind, const auto& part, auto&& evaluate) {
     const Path out = folder / Format("{}.json", kind);
     if (!part.enabled) return;
@@ -306,7 +294,10 @@ void Runner::Gallery() {
       config.arm = arm.name;
     }
   }
-  if (config.ratios.empty() && !config.pairs_of) return;
+  if (config.ratios.empty() && !config.pairs_of) {
+    book_.Forget("gallery", {out});
+    return;
+  }
   if (!config.views.empty()) inputs["views"] = book_.FingerprintOf(config.views / "manifest.jsonl");
   if (!config.encoder.empty()) inputs["encoder"] = book_.FingerprintOf(config.encoder);
   Json settings = FieldsToJson(plan_.recipe.report);
@@ -342,7 +333,49 @@ static void SweepRunFolder(const Path& folder) {
   }
 }
 
+// What would stop an arm after those before it have been trained.
+void Runner::CheckArms() const {
+  if (!Allowed("pretrain")) return;
+  for (const ArmPlan& arm : plan_.arms) {
+    const PretrainConfig& own = arm.recipe.pretrain.config;
+    const bool takes_ratios = (!arm.views.empty() && arm.recipe.views.config.policy == NoisePolicy::kAdaptive) ||
+                              (own.crop.rule.draw != CropDraw::kAnywhere && own.crop.masks.empty());
+    const bool weighs = own.quality.enabled && own.quality.encoder.empty();
+    const std::string& encoder = plan_.recipe.foreground.encoder;
+    if ((takes_ratios || weighs) && encoder.empty()) NoEncoder();
+    (void)EncoderArm(plan_, encoder);
+    (void)Resolved(PretrainConfigOf(plan_, arm, plan_.seeds.front()));
+  }
+}
+
+// Scores of other settings, or that nobody asks for any more, would stand on the page beside those of this recipe until they are made
+// again, if ever.
+void Runner::RemoveOldScores(const ArmPlan& arm, uint64_t seed) {
+  const EvalSection& eval = arm.recipe.eval;
+  const auto look = [&](const char* kind, const auto& part) {
+    const std::string name = StageName(Format("eval {}", kind), arm, seed);
+    const Path out = ArmFolder(plan_, arm, seed) / "eval" / Format("{}.json", kind);
+    if (!part.enabled || plan_.recipe.data.test.empty()) return book_.Forget(name, {out});
+    const Json made_from = book_.RequestOf(name);
+    const Json wanted = Settings(FieldsToJson(part), WithSeed(plan_.recipe.run, seed));
+    if (made_from.is_object() && made_from.value("settings", Json()).dump() != wanted.dump()) std::filesystem::remove(out);
+  };
+  look("linear", eval.linear);
+  look("knn", eval.knn);
+  look("fewshot", eval.fewshot);
+  look("finetune", eval.finetune);
+}
+
+// Ratios of other pictures, which no stage may ask for again. Masks and the rest are written over when one does.
+void Runner::RemoveOldRatios() {
+  const Json made_from = book_.RequestOf("foreground score");
+  if (plan_.recipe.data.train.empty() || !made_from.is_object()) return;
+  if (made_from.value("inputs", Json::object()).value("data", "") == DataFingerprint(plan_.recipe.data.train)) return;
+  for (const char* name : {"ratios.tsv", "ratios.json"}) std::filesystem::remove(plan_.folder / "foreground" / name);
+}
+
 void Runner::Go() {
+  CheckArms();
   SweepRunFolder(plan_.folder);
   WriteFile(plan_.folder / "recipe.toml", PlanToToml(plan_));
   WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));
@@ -356,10 +389,16 @@ void Runner::Go() {
                           arm.recipe.pretrain.config.accumulate, group_.size()));
     break;
   }
+  for (const ArmPlan& arm : plan_.arms) {
+    for (const uint64_t seed : plan_.seeds) RemoveOldScores(arm, seed);
+  }
+  if (only_.empty()) RemoveOldRatios();
   if (Allowed("foreground") && !only_.empty()) (void)Ratios();
   for (const ArmPlan& arm : plan_.arms) {
     if (!only_.empty() && !Allowed("pretrain") && !Allowed("eval")) {
-      if (!arm.views.empty() && (Allowed("views") || Allowed("generator"))) (void)Views(arm);
+      if (arm.views.empty()) continue;
+      if (Allowed("views")) (void)Views(arm);
+      else if (Allowed("generator")) (void)Generator(arm.recipe.views.config.generator.string());
       continue;
     }
     for (const uint64_t seed : plan_.seeds) {

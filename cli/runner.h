@@ -42,10 +42,12 @@ class Runner {
 
   PretrainConfig PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<std::string, std::string>& inputs);
   std::string DataFingerprint(const std::string& source);
-  Path ArmFolder(const ArmPlan& arm, uint64_t seed) const;
   std::string StageName(std::string_view stage, const ArmPlan& arm, uint64_t seed) const;
   Json Settings(Json settings, const RunOptions& run) const;
   bool Allowed(std::string_view stage) const;
+  void CheckArms() const;
+  void RemoveOldScores(const ArmPlan& arm, uint64_t seed);
+  void RemoveOldRatios();
   bool SharesPretraining(const ArmPlan& arm) const;
 
   RunPlan plan_;

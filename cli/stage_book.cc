@@ -8,6 +8,7 @@
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
+#include "genview/tensor/run_options.h"
 
 namespace genview {
 namespace {
@@ -79,7 +80,7 @@ std::string Short(const Json& value) {
 
 Json WithoutMachine(Json settings) {
   if (!settings.is_object()) return settings;
-  for (const char* key : {"device", "threads", "batch", "strict"}) {
+  for (const char* key : kMachineOptions) {
     if (settings.contains("run") && settings["run"].is_object()) settings["run"].erase(key);
   }
   for (auto& [key, value] : settings.items()) {
@@ -181,6 +182,13 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
   noted["failed"] = counts.failed;
   WriteJson(file, noted);
   return true;
+}
+
+Json StageBook::RequestOf(const std::string& name) const { return ReadState(FileOf(name)).value("request", Json()); }
+
+void StageBook::Forget(const std::string& name, const std::vector<Path>& made) {
+  Remove(made);
+  Remove({FileOf(name)});
 }
 
 std::string StageBook::FingerprintOfFile(const Path& file) {

@@ -46,6 +46,12 @@ class StageBook {
   // its own files; with another request its `owned` files are removed first. Returns true when something was made.
   bool Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work);
 
+  // What a stage was last made from, null where the book does not know it: {"version", "settings", "inputs"}.
+  Json RequestOf(const std::string& name) const;
+
+  // A stage that the run no longer has: what it made and its page in the book go.
+  void Forget(const std::string& name, const std::vector<Path>& made);
+
   // The fingerprint of a file's contents, or of all files below a folder (names and contents). Known ones are not read
   // again while size and time of change stay the same.
   std::string FingerprintOf(const Path& path);

@@ -73,6 +73,20 @@ TEST_F(StageBookTest, OnlyLeavesOtherStagesAlone) {
   EXPECT_FALSE(Make(Request(1), {"pretrain"}));
 }
 
+TEST_F(StageBookTest, AForgottenStageLeavesNothing) {
+  Make(Request(1));
+  {
+    StageBook book(run_ / "state", {});
+    EXPECT_EQ(book.RequestOf("views constant")["settings"], Request(1).settings);
+    EXPECT_TRUE(book.RequestOf("views").is_null());
+    book.Forget("views constant", {run_ / "views"});
+    book.Forget("views constant", {run_ / "views"});  // nothing to forget
+    EXPECT_TRUE(book.RequestOf("views constant").is_null());
+  }
+  EXPECT_FALSE(std::filesystem::exists(run_ / "views"));
+  EXPECT_TRUE(Make(Request(1)));
+}
+
 TEST_F(StageBookTest, ASecondProcessIsRefused) {
   const StageBook book(run_ / "state", {});
   EXPECT_THROW(StageBook(run_ / "state", {}), Error);

@@ -34,15 +34,6 @@ size_t TerminalWidth(std::FILE* stream) {
   return 80;
 }
 
-// Counts as people write them: 2,500.
-std::string Grouped(int64_t number) {
-  std::string digits = Format("{}", number);
-  for (int64_t i = static_cast<int64_t>(digits.size()) - 3; i > (number < 0 ? 1 : 0); i -= 3) {
-    digits.insert(static_cast<size_t>(i), ",");
-  }
-  return digits;
-}
-
 std::string Rate(double rate) {
   if (rate >= 100) return Format("{:.0f}/s", rate);
   if (rate >= 1) return Format("{:.1f}/s", rate);

@@ -163,6 +163,13 @@ TEST(Json, NumbersOutOfRangeAreErrorsToo) {
   EXPECT_THROW(ParseJson("[1", "x"), Error);
 }
 
+TEST(Text, LongNumbersAreGrouped) {
+  EXPECT_EQ(Grouped(0), "0");
+  EXPECT_EQ(Grouped(999), "999");
+  EXPECT_EQ(Grouped(-999), "-999");
+  EXPECT_EQ(Grouped(-1234567), "-1,234,567");
+}
+
 TEST(Text, NearestNameAndUtf8) {
   EXPECT_EQ(NearestName("guidence", {"steps", "guidance"}), "guidance");
   EXPECT_EQ(NearestName("zzzzzz", {"steps", "guidance"}), "");

@@ -81,6 +81,12 @@ bool ParseInt(std::string_view text, int64_t& value) { return ParseWhole(text, v
 bool ParseUint(std::string_view text, uint64_t& value) { return ParseWhole(text, value); }
 bool ParseDouble(std::string_view text, double& value) { return ParseWhole(text, value) && std::isfinite(value); }
 
+std::string Grouped(int64_t number) {
+  std::string digits = Format("{}", number);
+  for (int64_t i = static_cast<int64_t>(digits.size()) - 3; i > (number < 0 ? 1 : 0); i -= 3) digits.insert(static_cast<size_t>(i), ",");
+  return digits;
+}
+
 std::string HumanBytes(uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB"};
   double value = static_cast<double>(bytes);

@@ -35,6 +35,7 @@ bool ParseInt(std::string_view text, int64_t& value);
 bool ParseUint(std::string_view text, uint64_t& value);
 bool ParseDouble(std::string_view text, double& value);  // finite values only
 
+std::string Grouped(int64_t number);          // "2,500"
 std::string HumanBytes(uint64_t bytes);      // "1.4 GB" (powers of 1000)
 std::string HumanSeconds(double seconds);    // "45 s", "3 min 20 s", "2 h 05 min"
 

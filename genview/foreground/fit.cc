@@ -142,7 +142,7 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
                          "background may be exchanged; look at a few masks (`genview foreground score --masks DIR`)",
                          model.margin));
   }
-  sample.skipped.Write(config.out.parent_path() / "skipped.tsv");
+  sample.skipped.Write(config.skipped.empty() ? config.out.parent_path() / "skipped.tsv" : config.skipped);
   WriteForegroundModel(config.out, model);
   progress.End(Format("{} images, {} skipped; foreground above {:.4g}", model.images, sample.skipped.count(), *model.threshold));
   return Summarise(model, sample.skipped.count(), /*up_to_date=*/false);

@@ -23,6 +23,7 @@ struct FitConfig {
   ThresholdMode mode = ThresholdMode::kQuantile;
   Path component;
   int64_t memory_mb = 1024;
+  Path skipped;  // list of the bad pictures; empty: skipped.tsv beside `out`
   RunOptions run;
 };
 
@@ -45,7 +46,7 @@ struct FitSummary {
   bool up_to_date = false;  // nothing was to be done
 };
 
-// Writes `out`, and skipped.tsv beside it when there were bad pictures.
+// Writes `out`, and the list `skipped` when there were bad pictures.
 FitSummary FitForeground(const FitConfig& config, Progress& progress);
 
 }  // namespace genview

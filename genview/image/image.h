@@ -50,6 +50,7 @@ std::string EncodeWebp(const Image& image, int quality = 90);
 // Bit-equal to the Image.resize of Pillow 13 with the filter of this name (antialiased, 8 bits after each pass).
 enum class Filter { kBilinear, kBicubic };
 Image Resize(const Image& image, int64_t width, int64_t height, Filter filter);
+Image Shrink(const Image& image, int64_t longest_side);  // keeps the shape; smaller pictures stay as they are
 // The same as Crop then Resize, touching only the pixels the box needs.
 Image ResizeBox(const Image& image, const Box& box, int64_t width, int64_t height, Filter filter);
 // The same as Resize then Crop: `window` of the resized picture, which is never made as a whole.

@@ -174,6 +174,13 @@ Image Resize(const Image& image, int64_t width, int64_t height, Filter filter) {
   return ResizeBox(image, Whole(image.width, image.height), width, height, filter);
 }
 
+Image Shrink(const Image& image, int64_t longest_side) {
+  const int64_t longest = std::max(image.width, image.height);
+  if (longest <= longest_side) return image;
+  const auto scaled = [&](int64_t extent) { return std::max<int64_t>(1, (extent * longest_side + longest / 2) / longest); };
+  return Resize(image, scaled(image.width), scaled(image.height), Filter::kBicubic);
+}
+
 Image ResizeCrop(const Image& image, int64_t width, int64_t height, const Box& window, Filter filter) {
   GENVIEW_CHECK(image.width > 0 && image.height > 0 && width > 0 && height > 0, "a picture without pixels");
   const int64_t left = std::max<int64_t>(window.x, 0), right = std::min(window.x + window.width, width);

@@ -86,6 +86,14 @@ resize::Taps RandomTaps(int64_t outputs, int64_t inputs, int64_t count) {
   return taps;
 }
 
+TEST(Shrink, KeepsTheShapeAndLeavesSmallPicturesAlone) {
+  const Image image = Noise(200, 90), wide = Shrink(image, 100), thin = Shrink(Noise(500, 1), 50);
+  EXPECT_EQ(wide.width, 100);
+  EXPECT_EQ(wide.height, 45);
+  EXPECT_EQ(thin.height, 1);
+  EXPECT_EQ(Shrink(image, 200).pixels, image.pixels);
+}
+
 TEST(ResizeKernels, FastAndPlainLoopsAgree) {
   using namespace resize;
   if (!HasAvx2()) GTEST_SKIP() << "this processor has no AVX2";

@@ -163,16 +163,15 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   c.checkpoint_minutes = blank.checkpoint_minutes;
   c.checkpoint_epochs = blank.checkpoint_epochs;
   c.keep = blank.keep;
-  c.run.threads = blank.run.threads;
-  c.run.batch = blank.run.batch;
   // What these name is in the fingerprint of its contents.
   for (std::string* path : {&c.data, &c.init, &c.pair.views, &c.crop.masks, &c.quality.encoder, &c.quality.foreground, &c.quality.cache}) path->clear();
   Json json = FieldsToJson(c);
   if (c.quality.features != QualityFeatures::kCached) json["quality"].erase("grid");
   json["quality"].erase("cache");
   json.erase("init");
-  // Keys that were not there in the first version say nothing at their defaults, so that what was made then stays made.
   const Json plain = FieldsToJson(blank);
+  for (const char* key : kMachineOptions) json["run"][key] = plain["run"][key];
+  // Keys that were not there in the first version say nothing at their defaults, so that what was made then stays made.
   for (const auto& [table, key] : {std::pair("", "jitter"), std::pair("", "drop_path"), std::pair("", "positives"), std::pair("", "crop"),
                                    std::pair("pair", "per_image"), std::pair("pair", "repeat"), std::pair("quality", "floor"), std::pair("quality", "among")}) {
     Json& values = *table == 0 ? json : json[table];

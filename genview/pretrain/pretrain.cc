@@ -79,6 +79,7 @@ class Run {
   bool Finished();
   void CheckProcesses();
   std::optional<Checkpoint> OwnCheckpoint();
+  void RemoveOldResults();
   int64_t Resume(std::optional<Checkpoint> own);  // process 0's; returns its step, 0 without one
   void TrainEpoch(int64_t epoch);
   void TrainStep(PairBatch& batch);
@@ -211,6 +212,12 @@ std::optional<Checkpoint> Run::OwnCheckpoint() {
   return std::nullopt;
 }
 
+// What a run of other settings ended with would be taken for this one's: on the page beside this log, and as finished by the next
+// run of those settings. Before the log is begun anew; the summary first, which is what says that all is there.
+void Run::RemoveOldResults() {
+  for (const char* name : {"summary.json", "encoder.safetensors", "skipped.tsv"}) std::filesystem::remove(folder_ / name);
+}
+
 int64_t Run::Resume(std::optional<Checkpoint> own) {
   const std::string said = group_.Broadcast(own ? own->path.filename().string() : "");
   if (said.empty()) return 0;
@@ -265,6 +272,7 @@ PretrainSummary Run::Go() {
     summary_.agreement = MeasureWeightAgreement(config_, *weigher_, data_.training, data_.views, data_.masks, device_, compute_, progress_);
   }
   if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
+  if (is_writer()) RemoveOldResults();
   if (is_writer()) log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
   progress_.Begin("pretrain", trainer_->total_steps(), "steps");
   row_start_ = saved_ = Clock::now();

@@ -224,6 +224,34 @@ TEST_F(PretrainTest, OtherSettingsBeginAnewAndLoseNothing) {
   EXPECT_EQ(aside, 1);
 }
 
+// A finished, then B began and stopped: what is there is B's, and A is made again when it is asked for.
+TEST_F(PretrainTest, ARunThatBeginsAnewLeavesNoOldResults) {
+  Until finishes, stops(4), back, silent;
+  Pretrain(Config("run"), finishes);
+  PretrainConfig other = Config("run");
+  other.lr = 0.5;
+  EXPECT_THROW(Pretrain(other, stops), Interrupted);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run/summary.json"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run/encoder.safetensors"));
+  Pretrain(Config("run"), back);
+  Pretrain(Config("clean"), silent);
+  ExpectSameRun("clean", "run");
+}
+
+TEST_F(PretrainTest, AnotherMachineIsNoReasonToBeginAgain) {
+  Until stops(4), goes_on, silent;
+  EXPECT_THROW(Pretrain(Config("run"), stops), Interrupted);
+  PretrainConfig config = Config("run");
+  config.run.device = DeviceChoice::kCpu;
+  config.run.batch = 7;
+  config.run.threads = 1;
+  config.run.strict = true;
+  Pretrain(config, goes_on);
+  EXPECT_TRUE(goes_on.warnings.empty()) << goes_on.warnings[0];
+  Pretrain(Config("whole"), silent);
+  ExpectSameRun("whole", "run");
+}
+
 TEST_F(PretrainTest, AccumulationMakesTheSameNumberOfSteps) {
   PretrainConfig config = Config("run", MethodKind::kSimSiam);
   config.accumulate = 2;

@@ -61,13 +61,13 @@ std::vector<Json> ReadRows(const Path& log) {
 
 }  // namespace
 
-std::vector<Panel> ReadPanels(const std::vector<std::pair<std::string, Path>>& arms_and_logs, size_t limit) {
+std::vector<Panel> ReadPanels(const std::vector<LogSource>& logs, size_t limit) {
   std::vector<Panel> panels;
   for (const Quantity& quantity : Quantities()) panels.push_back({quantity.title, quantity.note, "step", {}});
-  for (size_t arm = 0; arm < arms_and_logs.size(); ++arm) {
-    const auto rows = ReadRows(arms_and_logs[arm].second);
+  for (const LogSource& source : logs) {
+    const auto rows = ReadRows(source.log);
     for (size_t q = 0; q < panels.size(); ++q) {
-      Curve curve{arms_and_logs[arm].first, static_cast<int64_t>(arm), {}};
+      Curve curve{source.arm, source.colour, {}};
       for (const Json& row : rows) {
         const auto x = NumberOf(row, "step");
         for (const char* key : Quantities()[q].keys) {

@@ -9,7 +9,7 @@
 namespace genview {
 
 struct Curve {
-  std::string arm;
+  std::string arm;     // with its seed, where there are several
   int64_t colour = 0;  // index of the arm
   std::vector<std::pair<double, double>> points;  // x: step, rising
 };
@@ -22,8 +22,15 @@ struct Panel {
   std::vector<Curve> curves;
 };
 
+// A training's log, and the name and colour that its curves get.
+struct LogSource {
+  std::string arm;
+  Path log;
+  int64_t colour = 0;
+};
+
 // The quantities of log.jsonl that the report shows, each curve averaged down to at most `limit` points. Lines that are no
 // JSON object and values that are no number are left out. Panels without any curve are not returned.
-std::vector<Panel> ReadPanels(const std::vector<std::pair<std::string, Path>>& arms_and_logs, size_t limit = 160);
+std::vector<Panel> ReadPanels(const std::vector<LogSource>& logs, size_t limit = 160);
 
 }  // namespace genview

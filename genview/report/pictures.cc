@@ -10,13 +10,6 @@ namespace {
 
 constexpr uint64_t kLargestFile = uint64_t{64} << 20;
 
-Image Shrink(const Image& image, int64_t side) {
-  const int64_t longest = std::max(image.width, image.height);
-  if (longest <= side) return image;
-  const auto scaled = [&](int64_t extent) { return std::max<int64_t>(1, (extent * side + longest / 2) / longest); };
-  return Resize(image, scaled(image.width), scaled(image.height), Filter::kBicubic);
-}
-
 }  // namespace
 
 Image FadeOutside(const Image& image, const Image& mask) {

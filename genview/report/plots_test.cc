@@ -23,7 +23,7 @@ TEST(Curves, AreThinnedByAveragingAndBadLinesAreLeftOut) {
   std::string text = "not json\n{\"step\":1}\n";
   for (int i = 0; i < 1000; ++i) text += "{\"step\":" + std::to_string(i) + ",\"loss\":3.0}\n";
   WriteFile(log, text + "{\"step\":1000,\"loss\":1e999}\n{\"torn");
-  const auto panels = ReadPanels({{"a", log}, {"b", "/not/there"}}, 50);
+  const auto panels = ReadPanels({{"a", log, 0}, {"b", "/not/there", 1}}, 50);
   ASSERT_EQ(panels.size(), 1u);
   EXPECT_EQ(panels[0].title, "Loss");
   ASSERT_EQ(panels[0].curves.size(), 1u);

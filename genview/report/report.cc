@@ -14,7 +14,6 @@ std::string TitleOf(const std::vector<RunRecord>& runs) {
 
 // "moco-v2 on resnet18, 40 epochs": what was trained, from the recipe.
 std::string Setting(const RunRecord& run) {
-  const std::string where = "recipe.toml";
   const auto section = [&](const char* name) {
     const auto found = run.recipe.find(name);
     return found != run.recipe.end() && found->is_object() ? *found : Json::object();

@@ -25,6 +25,7 @@ EvalResult Score(double top1, double half) {
   result.top5 = 90;
   result.images = 2000;
   result.classes = 10;
+  result.checkpoint = "encoder";
   result.normalisation = Json::object();
   result.settings = Json::object();
   return result;
@@ -40,9 +41,9 @@ Path MakeRun(const std::string& name, double baseline, double other) {
   WriteJson(run / "baseline/eval/linear.json", EvalResultToJson(Score(baseline, 1)));
   WriteJson(run / "genview/eval/linear.json", EvalResultToJson(Score(other, 1)));
   WriteFile(run / "baseline/pretrain/log.jsonl", "{\"step\":1,\"loss\":5,\"effective_rank\":30}\n{\"step\":2,\"loss\":4,\"effective_rank\":1.2}\n");
-  WriteJson(run / "baseline/pretrain/summary.json", {{"collapsed", true}});
+  WriteJson(run / "baseline/pretrain/summary.json", {{"encoder", "encoder"}, {"collapsed", true}});
   WriteJson(run / "genview/pretrain/summary.json",
-            {{"agreement", {{"pairs", 256}, {"spearman", 0.874}}},
+            {{"encoder", "encoder"}, {"agreement", {{"pairs", 256}, {"spearman", 0.874}}},
              {"weights", {{"augmented", {{"pairs", 500}, {"mean", 1.21}}}, {"generated", {{"pairs", 500}, {"mean", 0.79}}},
                           {"levels", {{"100", {{"pairs", 300}, {"mean", 0.83}}}, {"400", {{"pairs", 200}, {"mean", 0.73}}}}}}}});
   WriteForegroundTable(run / "foreground/ratios.tsv", {{"a/1.png", "a/1.png", 0.1, 0}, {"a/2.png", "a/2.png", 0.7, 300}});
@@ -119,6 +120,86 @@ TEST(Report, TablesWhatPairsWeigh) {
   // One kind alone has nothing beside it.
   WriteJson(run / "genview/pretrain/summary.json", {{"weights", {{"generated", {{"pairs", 4}, {"mean", 1.0}}}, {"levels", {{"100", {{"pairs", 4}, {"mean", 1.0}}}}}}}});
   EXPECT_EQ(page().find("What pairs weigh"), std::string::npos);
+}
+
+TEST(Report, AllSeedsAreRead) {
+  const Path run = testing::TempDir() + "report_seeds";
+  std::filesystem::remove_all(run);
+  WriteFile(run / "recipe.toml", "seeds = [0, 2]\n[[arms]]\nname = \"baseline\"\n[[arms]]\nname = \"genview\"\n");
+  const auto train = [&](const char* folder, const Json& weights, bool collapsed) {
+    WriteJson(run / folder / "pretrain/summary.json", {{"encoder", "encoder"}, {"collapsed", collapsed}, {"weights", weights}});
+    WriteFile(run / folder / "pretrain/log.jsonl", "{\"step\":1,\"loss\":5}\n{\"step\":2,\"loss\":4}\n");
+  };
+  const auto weights = [](double generated) -> Json {
+    return {{"augmented", {{"pairs", 10}, {"mean", 1.2}}}, {"generated", {{"pairs", 10}, {"mean", generated}}}, {"levels", {{"100", {{"pairs", 10}, {"mean", generated}}}}}};
+  };
+  train("baseline/seed-0", Json(), false);
+  train("baseline/seed-2", Json(), true);
+  train("genview/seed-0", weights(0.7), false);
+  train("genview/seed-2", weights(0.9), false);
+  WriteFile(run / "genview/seed-2/pretrain/skipped.tsv", "id\treason\nx.png\ttruncated\n");
+  WriteFile(run / "views-genview/skipped.tsv", "id\treason\ny.png\tempty\n");
+  WriteJson(run / "baseline/seed-0/eval/linear.json", EvalResultToJson(Score(50, 1)));
+  WriteJson(run / "baseline/seed-2/eval/linear.json", EvalResultToJson(Score(60, 1)));
+  WriteJson(run / "genview/seed-0/eval/linear.json", EvalResultToJson(Score(52, 1)));  // the other one is on its way
+  const ReportSummary summary = WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html");
+  EXPECT_EQ(summary.headline, "“genview” reaches 52.0% linear accuracy, 2.0 points above “baseline” (95% interval +0.6 to +3.4).");
+  for (const char* text : {"of seed 0 alone, which both have", "“baseline, seed 2” looks collapsed", "genview, seed 2, pretrain", "views genview", "y.png",
+                           "genview, seed 2 ends at 4", "A line for each seed", "0.800", "20 pairs"}) {
+    EXPECT_NE(page.find(text), std::string::npos) << text;
+  }
+}
+
+TEST(Report, AnyScoreIsShown) {
+  const Path run = MakeRun("report_fewshot", 50, 55);
+  for (const char* arm : {"baseline", "genview"}) {
+    EvalResult score = Score(*arm == 'b' ? 40 : 45, 1);
+    score.kind = "fewshot";
+    WriteJson(run / arm / "eval/fewshot.json", EvalResultToJson(score));
+  }
+  const auto page = [&] {
+    WriteReport({run}, run / "report.html");
+    return ReadFile(run / "report.html");
+  };
+  EXPECT_NE(page().find(">Few-shot</th>"), std::string::npos);  // beside the linear one
+  for (const char* arm : {"baseline", "genview"}) std::filesystem::remove(run / arm / "eval/linear.json");
+  const std::string alone = page();
+  EXPECT_NE(alone.find("“genview” reaches 45.0% few-shot accuracy, 5.0 points above “baseline”"), std::string::npos);
+  EXPECT_NE(alone.find("the interval is that of both arms&#39; intervals together"), std::string::npos) << alone.substr(0, 9000);
+  EXPECT_EQ(alone.find(">Linear</th>"), std::string::npos);
+}
+
+TEST(Report, ScoresOnOtherPicturesAreNotCompared) {
+  const Path one = MakeRun("report_pictures_one", 50, 55), two = MakeRun("report_pictures_two", 80, 90);
+  for (const char* arm : {"baseline", "genview"}) {
+    EvalResult score = Score(90, 1);
+    score.images = 500;
+    WriteJson(two / arm / "eval/linear.json", EvalResultToJson(score));
+  }
+  const std::string headline = WriteReport({one, two}, one / "both.html").headline;
+  EXPECT_NE(headline.find("“report_pictures_one / genview” reaches 55.0%"), std::string::npos) << headline;
+}
+
+// Each pair once, and no empty half.
+TEST(Report, PairsAreSharedByBothHalves) {
+  const Path run = MakeRun("report_pairs", 50, 55);
+  const auto page = [&](int count) {
+    Json pairs = Json::array();
+    for (int k = 0; k < count; ++k) pairs.push_back({{"id", Format("p{}", k)}, {"weight", 3.0 - k}});
+    WriteJson(run / "gallery/gallery.json", {{"arm", "genview"}, {"pairs", pairs}});
+    WriteReport({run}, run / "report.html");
+    return ReadFile(run / "report.html");
+  };
+  const auto times = [](const std::string& text, const std::string& part) {
+    int count = 0;
+    for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+    return count;
+  };
+  EXPECT_EQ(times(page(3), "times the mean weight"), 3);
+  EXPECT_EQ(times(page(20), "times the mean weight"), 8);
+  EXPECT_EQ(times(page(1), "times the mean weight"), 1);
+  EXPECT_EQ(times(page(1), "Lowest weight"), 0);
 }
 
 TEST(Report, SeveralRunsShareOneTable) {

@@ -135,33 +135,51 @@ WeightRecord ReadWeight(const Json& json, const std::string& where) {
   return {JsonInt(json, "pairs", 0, where), JsonDouble(json, "mean", 0, where)};
 }
 
-void ReadTrainingSummary(const Path& file, ArmRecord& arm) {
+void AddWeight(const WeightRecord& weight, WeightRecord& sum) {
+  if (weight.pairs <= 0) return;
+  const auto before = static_cast<double>(sum.pairs), more = static_cast<double>(weight.pairs);
+  sum.mean = (sum.mean * before + weight.mean * more) / (before + more);
+  sum.pairs += weight.pairs;
+}
+
+void AddWeights(const WeightsRecord& weights, WeightsRecord& sum) {
+  AddWeight(weights.augmented, sum.augmented);
+  AddWeight(weights.generated, sum.generated);
+  for (const auto& [level, weight] : weights.levels) AddWeight(weight, sum.levels[level]);
+}
+
+void ReadTrainingSummary(const Path& file, TrainingRecord& training) {
   if (!IsFile(file)) return;
   const Json json = ReadJson(file);
   const std::string where = file.string();
-  arm.collapsed = JsonBool(json, "collapsed", false, where);
+  training.collapsed = JsonBool(json, "collapsed", false, where);
   const Json &weights = Member(json, "weights"), &levels = Member(weights, "levels"), &agreement = Member(json, "agreement");
-  arm.weights.augmented = ReadWeight(Member(weights, "augmented"), where);
-  arm.weights.generated = ReadWeight(Member(weights, "generated"), where);
+  training.weights.augmented = ReadWeight(Member(weights, "augmented"), where);
+  training.weights.generated = ReadWeight(Member(weights, "generated"), where);
   if (levels.is_object()) {
     for (const auto& [name, weight] : levels.items()) {
-      if (int64_t level = 0; ParseInt(name, level)) arm.weights.levels[level] = ReadWeight(weight, where);
+      if (int64_t level = 0; ParseInt(name, level)) training.weights.levels[level] = ReadWeight(weight, where);
     }
   }
-  if (agreement.is_object()) arm.agreement = {JsonInt(agreement, "pairs", 0, where), JsonDouble(agreement, "spearman", 0, where)};
+  if (agreement.is_object()) training.agreement = {JsonInt(agreement, "pairs", 0, where), JsonDouble(agreement, "spearman", 0, where)};
 }
 
 void ReadArms(RunRecord& run) {
   const Json& arms = Member(run.recipe, "arms");
   if (!arms.is_array()) return;
   for (const Json& json : arms) {
-    ArmRecord arm{.name = JsonString(json, "name", "", run.folder.string()), .differences = {}, .log = {}};
+    ArmRecord arm{.name = JsonString(json, "name", "", run.folder.string()), .differences = {}, .trainings = {}};
     if (arm.name.empty() || arm.name.find('/') != std::string::npos || arm.name.starts_with(".")) continue;
     if (const Json& set = Member(json, "set"); set.is_object()) Flatten(set, "", arm.differences);
-    const Path folder = SeedFolder(run.folder, arm.name, run.seeds, run.seeds.front());
-    arm.log = folder / "pretrain" / "log.jsonl";
-    ReadTrainingSummary(folder / "pretrain" / "summary.json", arm);
-    ReadLeftOut(Format("{}, pretrain", arm.name), folder / "pretrain" / "skipped.tsv", run);
+    ReadLeftOut(Format("views {}", arm.name), run.folder / Format("views-{}", arm.name) / "skipped.tsv", run);
+    for (const uint64_t seed : run.seeds) {
+      const Path folder = SeedFolder(run.folder, arm.name, run.seeds, seed) / "pretrain";
+      TrainingRecord training{.name = run.seeds.size() > 1 ? Format("{}, seed {}", arm.name, seed) : arm.name, .log = folder / "log.jsonl"};
+      ReadTrainingSummary(folder / "summary.json", training);
+      ReadLeftOut(Format("{}, pretrain", training.name), folder / "skipped.tsv", run);
+      AddWeights(training.weights, arm.weights);
+      arm.trainings.push_back(std::move(training));
+    }
     run.arms.push_back(std::move(arm));
   }
 }
@@ -189,7 +207,8 @@ RunRecord ReadRun(const Path& folder) {
   if (run.name.empty()) run.name = std::filesystem::weakly_canonical(folder).filename().string();
   if (IsFile(folder / "environment.json")) run.environment = ReadJson(folder / "environment.json");
   if (IsFile(folder / "foreground" / "ratios.tsv")) run.ratios = ReadForegroundTable(folder / "foreground" / "ratios.tsv");
-  ReadLeftOut("foreground", folder / "foreground" / "skipped.tsv", run);
+  // The score's list has all pictures; without a score that of the fit has the sample's.
+  ReadLeftOut("foreground", folder / "foreground" / (run.ratios.empty() ? "model-skipped.tsv" : "skipped.tsv"), run);
   ReadLeftOut("views", folder / "views" / "skipped.tsv", run);
   ReadTruth(folder / "foreground" / "ratios.json", run);
   ReadGallery(folder / "gallery", run);

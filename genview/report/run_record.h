@@ -81,13 +81,20 @@ struct AgreementRecord {
   double spearman = 0;
 };
 
+// An arm's training of one seed.
+struct TrainingRecord {
+  std::string name;                      // "genview", of several seeds "genview, seed 1"
+  Path log;
+  bool collapsed = false;                // it says that the features no longer tell pictures apart
+  WeightsRecord weights{};
+  AgreementRecord agreement{};
+};
+
 struct ArmRecord {
   std::string name;
   std::vector<std::string> differences;  // "pretrain.pair.source = generated"
-  Path log;
-  bool collapsed = false;                // its training says that the features no longer tell pictures apart
-  WeightsRecord weights{};
-  AgreementRecord agreement{};
+  std::vector<TrainingRecord> trainings;
+  WeightsRecord weights{};               // of all of them
 };
 
 struct LeftOut {

@@ -11,7 +11,18 @@
 namespace genview {
 namespace {
 
-int EvalRank(const std::string& eval) { return eval == "linear" ? 0 : eval == "knn" ? 1 : 2; }
+constexpr const char *kWilson = "95% Wilson over images", *kDraws = "95% t over draws", *kSeeds = "95% t over seeds";
+
+constexpr std::pair<const char*, const char*> kEvals[] = {{"linear", "linear"}, {"knn", "kNN"}, {"fewshot", "few-shot"}, {"finetune", "fine-tuning"}};
+
+int EvalRank(const std::string& eval) {
+  int rank = 0;
+  for (const auto& [kind, name] : kEvals) {
+    if (eval == kind) return rank;
+    ++rank;
+  }
+  return rank;
+}
 
 void Summarise(ArmScore& score) {
   if (score.seeds.size() == 1) {
@@ -23,6 +34,7 @@ void Summarise(ArmScore& score) {
   std::vector<double> values;
   for (const SeedScore& seed : score.seeds) values.push_back(seed.value);
   const MeanInterval mean = MeanWithInterval(values);
+  score.interval = kSeeds;
   score.value = mean.mean;
   score.low = std::max(0.0, mean.low);
   score.high = std::min(100.0, mean.high);
@@ -38,7 +50,26 @@ std::vector<Path> ScoreFiles(const Path& folder) {
   return files;
 }
 
+// The encoder that the pretraining in `folder` ended with; empty while it has not.
+std::string TrainedEncoder(const Path& folder) {
+  const Path file = folder / "pretrain" / "summary.json";
+  std::error_code code;
+  return std::filesystem::is_regular_file(file, code) ? JsonString(ReadJson(file), "encoder", "", file.string()) : "";
+}
+
+Difference Join(double a, double a_low, double a_high, double b, double b_low, double b_high) {
+  const auto both = [](double x, double y) { return std::sqrt(x * x + y * y); };
+  return {a - b, a - b - both(a - a_low, b_high - b), a - b + both(a_high - a, b - b_low), {}};
+}
+
 }  // namespace
+
+std::string EvalName(const std::string& eval) {
+  for (const auto& [kind, name] : kEvals) {
+    if (eval == kind) return name;
+  }
+  return eval;
+}
 
 Path SeedFolder(const Path& run, const std::string& arm, const std::vector<uint64_t>& seeds, uint64_t seed) {
   return seeds.size() > 1 ? run / arm / Format("seed-{}", seed) : run / arm;
@@ -49,24 +80,28 @@ std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::stri
   for (const auto& arm : arms) {
     std::map<std::pair<int, std::string>, ArmScore> found;  // by eval and score, in the order they are shown
     for (const uint64_t seed : seeds) {
-      for (const Path& file : ScoreFiles(SeedFolder(run, arm, seeds, seed) / "eval")) {
+      const Path folder = SeedFolder(run, arm, seeds, seed);
+      const std::string encoder = TrainedEncoder(folder);
+      for (const Path& file : ScoreFiles(folder / "eval")) {
         const EvalResult result = EvalResultFromJson(ReadJson(file), file.string());
-        const auto add = [&](const std::string& name, double value, double low, double high) {
+        if (encoder.empty() || result.checkpoint != encoder) continue;
+        const auto add = [&](const std::string& name, const char* interval, double value, double low, double high) {
           ArmScore& score = found[{EvalRank(result.kind), Format("{} {}", result.kind, name)}];
           if (score.seeds.empty()) {
             score.arm = arm;
             score.eval = result.kind;
             score.score = name;
+            score.interval = interval;
             score.images = result.images;
             score.classes = result.classes;
             score.checkpoint = result.checkpoint;
           }
           score.seeds.push_back({seed, value, low, high});
         };
-        add("top1", result.top1, result.top1_low, result.top1_high);
+        add("top1", result.kind == "fewshot" ? kDraws : kWilson, result.top1, result.top1_low, result.top1_high);
         const auto hits = static_cast<int64_t>(std::llround(result.top5 / 100 * static_cast<double>(result.images)));
         const auto [low, high] = WilsonInterval(hits, result.images);
-        if (result.classes > 5) add("top5", result.top5, 100 * low, 100 * high);
+        if (result.classes > 5) add("top5", kWilson, result.top5, 100 * low, 100 * high);
       }
     }
     for (auto& [key, score] : found) {
@@ -86,27 +121,35 @@ Json ScoresToJson(const std::vector<ArmScore>& scores) {
     }
     records.push_back({{"arm", score.arm}, {"eval", score.eval}, {"score", score.score}, {"unit", "percent"},
                        {"value", score.value}, {"low", score.low}, {"high", score.high},
-                       {"interval", score.seeds.size() > 1 ? "95% t over seeds" : "95% Wilson over images"},
+                       {"interval", score.interval},
                        {"images", score.images}, {"classes", score.classes}, {"checkpoint", score.checkpoint}, {"seeds", seeds}});
   }
   return {{"format", 1}, {"results", records}};
 }
 
 Difference Compare(const ArmScore& arm, const ArmScore& baseline) {
-  std::vector<double> paired;
+  std::vector<std::pair<SeedScore, SeedScore>> common;
   for (const SeedScore& a : arm.seeds) {
     for (const SeedScore& b : baseline.seeds) {
-      if (a.seed == b.seed) paired.push_back(a.value - b.value);
+      if (a.seed == b.seed) common.emplace_back(a, b);
     }
   }
-  if (paired.size() > 1) {
-    const MeanInterval mean = MeanWithInterval(paired);
-    return {mean.mean, mean.low, mean.high};
+  const auto join = [](const auto& a, const auto& b) { return Join(a.value, a.low, a.high, b.value, b.low, b.high); };
+  Difference result;
+  if (common.size() > 1) {
+    std::vector<double> differences;
+    for (const auto& [a, b] : common) differences.push_back(a.value - b.value);
+    const MeanInterval mean = MeanWithInterval(differences);
+    result = {mean.mean, mean.low, mean.high, {}};
+  } else if (common.size() == 1) {
+    result = join(common[0].first, common[0].second);
+  } else if (arm.interval == baseline.interval) {
+    result = join(arm, baseline);
+  } else {
+    result = join(arm.seeds.front(), baseline.seeds.front());
   }
-  const double difference = arm.value - baseline.value;
-  const auto join = [](double a, double b) { return std::sqrt(a * a + b * b); };
-  return {difference, difference - join(arm.value - arm.low, baseline.high - baseline.value),
-          difference + join(arm.high - arm.value, baseline.value - baseline.low)};
+  for (const auto& [a, b] : common) result.seeds.push_back(a.seed);
+  return result;
 }
 
 }  // namespace genview

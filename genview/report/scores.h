@@ -14,32 +14,38 @@ namespace genview {
 
 struct SeedScore {
   uint64_t seed = 0;
-  double value = 0, low = 0, high = 0;  // percent; Wilson interval over the test images
+  double value = 0, low = 0, high = 0;  // percent
 };
 
 struct ArmScore {
   std::string arm;
   std::string eval;   // "linear", "knn", ...
   std::string score;  // "top1", "top5"
-  // One seed: its value and Wilson interval. Several: their mean and the t interval of the mean.
+  // One seed: its value and interval. Several: their mean and the t interval of the mean.
   double value = 0, low = 0, high = 0;
+  std::string interval;  // "95% Wilson over images", "95% t over draws", "95% t over seeds"
   std::vector<SeedScore> seeds;
   int64_t images = 0, classes = 0;
   std::string checkpoint;  // fingerprint of the first seed's
 };
 
-// In the order of `arms`, then linear, knn, others; top1 before top5. Arms without scores are left out. With several seeds
-// the scores are those of ARM/seed-S, otherwise of ARM itself.
+// In the order of `arms`, then linear, knn, few-shot, fine-tuning; top1 before top5. Arms without scores are left out, and so are
+// scores of another encoder than the one that pretrain/summary.json names: of an earlier training. With several seeds the scores are
+// those of ARM/seed-S, otherwise of ARM itself.
 std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms, const std::vector<uint64_t>& seeds);
+
+std::string EvalName(const std::string& eval);  // "kNN", as people say it
 
 Json ScoresToJson(const std::vector<ArmScore>& scores);
 
 struct Difference {
   double value = 0, low = 0, high = 0;  // percentage points, 95%
+  std::vector<uint64_t> seeds;          // that both arms have; what others score does not count
   bool Clear() const { return low > 0 || high < 0; }
 };
-// Of two arms' same score. Seeds that both have are paired (t interval); with one seed each the two Wilson intervals
-// are joined (Newcombe 1998, method 10), which errs on the wide side since both arms saw the same test images.
+// Of two arms' same score. Several seeds that both have are paired (t interval). Otherwise two intervals of one kind are joined
+// (Newcombe 1998, method 10), those of the one common seed or, without one, of the arms; that errs on the wide side since both
+// arms saw the same test images.
 Difference Compare(const ArmScore& arm, const ArmScore& baseline);
 
 // The folder of one arm and seed, which holds `pretrain` and `eval`. `seeds`: all of the run.

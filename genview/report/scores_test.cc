@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "genview/base/text.h"
 #include "genview/records/records.h"
 
 namespace genview {
@@ -12,13 +13,20 @@ ArmScore One(double value, double low, double high) {
   score.value = value;
   score.low = low;
   score.high = high;
+  score.interval = "95% Wilson over images";
   score.seeds = {{0, value, low, high}};
   return score;
 }
 
 ArmScore Seeds(const std::vector<double>& values) {
   ArmScore score;
-  for (size_t i = 0; i < values.size(); ++i) score.seeds.push_back({i, values[i], values[i] - 1, values[i] + 1});
+  for (size_t i = 0; i < values.size(); ++i) {
+    score.seeds.push_back({i, values[i], values[i] - 1, values[i] + 1});
+    score.value += values[i] / static_cast<double>(values.size());
+  }
+  score.low = score.value - 5;
+  score.high = score.value + 5;
+  score.interval = "95% t over seeds";
   return score;
 }
 
@@ -41,6 +49,32 @@ TEST(Compare, SeedsArePaired) {
   EXPECT_NEAR(gain.value, 2, 1e-12);
   EXPECT_NEAR(gain.high - gain.value, 4.303 / std::sqrt(3.0), 1e-3);
   EXPECT_FALSE(gain.Clear());
+  EXPECT_EQ(gain.seeds, (std::vector<uint64_t>{0, 1, 2}));
+}
+
+// A run on its way: the mean over the baseline's seeds is not what one seed of the arm is held to.
+TEST(Compare, OnlyCommonSeedsCount) {
+  const Difference one = Compare(One(14, 13, 15), Seeds({10, 20, 30}));
+  EXPECT_NEAR(one.value, 4, 1e-12);
+  EXPECT_NEAR(one.high - one.value, std::sqrt(2.0), 1e-12);
+  EXPECT_EQ(one.seeds, (std::vector<uint64_t>{0}));
+  const Difference two = Compare(Seeds({11, 23}), Seeds({10, 20, 300}));
+  EXPECT_NEAR(two.value, 2, 1e-12);
+  EXPECT_EQ(two.seeds, (std::vector<uint64_t>{0, 1}));
+}
+
+TEST(Compare, WithoutACommonSeedIntervalsOfOneKindAreJoined) {
+  ArmScore other = One(14, 13, 15);
+  other.seeds[0].seed = 7;
+  const Difference single = Compare(other, Seeds({10, 20, 30}));  // of the first seed
+  EXPECT_NEAR(single.value, 4, 1e-12);
+  EXPECT_NEAR(single.high - single.value, std::sqrt(2.0), 1e-12);
+  ArmScore several = Seeds({24, 26});
+  for (SeedScore& seed : several.seeds) seed.seed += 7;
+  const Difference means = Compare(several, Seeds({10, 20, 30}));
+  EXPECT_NEAR(means.value, 5, 1e-12);
+  EXPECT_NEAR(means.high - means.value, std::sqrt(50.0), 1e-12);
+  EXPECT_TRUE(means.seeds.empty());
 }
 
 EvalResult Result(const std::string& kind, double top1, uint64_t seed) {
@@ -53,6 +87,7 @@ EvalResult Result(const std::string& kind, double top1, uint64_t seed) {
   result.images = 100;
   result.classes = 10;
   result.seed = seed;
+  result.checkpoint = "encoder";
   result.normalisation = Json::object();
   result.settings = Json::object();
   return result;
@@ -61,6 +96,7 @@ EvalResult Result(const std::string& kind, double top1, uint64_t seed) {
 TEST(CollectScores, SeedFoldersAreAveraged) {
   const Path run = testing::TempDir() + "collect_scores";
   std::filesystem::remove_all(run);
+  for (const char* folder : {"baseline", "genview", "genview/seed-0", "genview/seed-1"}) WriteJson(run / folder / "pretrain/summary.json", {{"encoder", "encoder"}});
   WriteJson(run / "baseline" / "eval" / "knn.json", EvalResultToJson(Result("knn", 30, 0)));
   WriteJson(run / "baseline" / "eval" / "linear.json", EvalResultToJson(Result("linear", 50, 0)));
   WriteJson(run / "genview" / "eval" / "linear.json", EvalResultToJson(Result("linear", 10, 0)));  // of an earlier recipe
@@ -81,6 +117,32 @@ TEST(CollectScores, SeedFoldersAreAveraged) {
   const Json json = ScoresToJson(scores);
   EXPECT_EQ(json["results"].size(), 6u);
   EXPECT_EQ(json["results"][0]["seeds"][0]["value"], 50.0);
+  EXPECT_EQ(json["results"][0]["interval"], "95% Wilson over images");
+}
+
+TEST(CollectScores, ScoresOfAnotherEncoderAreLeftOut) {
+  const Path run = testing::TempDir() + "collect_current";
+  std::filesystem::remove_all(run);
+  WriteJson(run / "arm/eval/linear.json", EvalResultToJson(Result("linear", 50, 0)));
+  EXPECT_TRUE(CollectScores(run, {"arm"}, {0}).empty());  // trained anew, and not yet done
+  WriteJson(run / "arm/pretrain/summary.json", {{"encoder", "a later one"}});
+  EXPECT_TRUE(CollectScores(run, {"arm"}, {0}).empty());
+  WriteJson(run / "arm/pretrain/summary.json", {{"encoder", "encoder"}});
+  EXPECT_EQ(CollectScores(run, {"arm"}, {0}).size(), 2u);
+}
+
+TEST(CollectScores, FewShotIntervalsAreOverDraws) {
+  const Path run = testing::TempDir() + "collect_fewshot";
+  std::filesystem::remove_all(run);
+  WriteJson(run / "arm/pretrain/summary.json", {{"encoder", "encoder"}});
+  for (const char* kind : {"finetune", "fewshot", "knn"}) WriteJson(run / "arm/eval" / Format("{}.json", kind), EvalResultToJson(Result(kind, 50, 0)));
+  const Json rows = ScoresToJson(CollectScores(run, {"arm"}, {0}))["results"];
+  ASSERT_EQ(rows.size(), 6u);
+  EXPECT_EQ(rows[0]["eval"], "knn");
+  EXPECT_EQ(rows[2]["eval"], "fewshot");
+  EXPECT_EQ(rows[2]["interval"], "95% t over draws");
+  EXPECT_EQ(rows[4]["eval"], "finetune");
+  EXPECT_EQ(rows[4]["interval"], "95% Wilson over images");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "genview/report/sections.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <map>
 
@@ -17,16 +18,6 @@ constexpr size_t kGalleryColumns = 10, kPairsShown = 4, kLeftOutShown = 20, kLev
 std::string Signed(double value) { return value < 0 ? Format("−{:.1f}", -value) : Format("+{:.1f}", value); }
 std::string Percent(double value) { return Format("{:.1f}", value); }
 
-std::string Grouped(int64_t number) {
-  const std::string digits = Format("{}", number);
-  std::string result;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && digits[i - 1] != '-' && (digits.size() - i) % 3 == 0) result += ',';
-    result += digits[i];
-  }
-  return result;
-}
-
 std::string Quoted(const std::string& name) { return Format("“{}”", name); }
 
 // One row of the table: an arm of a run, with its scores.
@@ -35,9 +26,12 @@ struct Row {
   const ArmRecord* arm;
   std::string name;
   int64_t colour;
-  const ArmScore* linear = nullptr;
-  const ArmScore* knn = nullptr;
-  const ArmScore* Main() const { return linear != nullptr ? linear : knn; }
+  std::vector<const ArmScore*> scores{};  // top-1, the one that the page goes by first
+  const ArmScore* Main() const { return scores.empty() ? nullptr : scores.front(); }
+  const ArmScore* Of(const std::string& eval) const {
+    const auto found = std::find_if(scores.begin(), scores.end(), [&](const ArmScore* score) { return score->eval == eval; });
+    return found == scores.end() ? nullptr : *found;
+  }
 };
 
 std::vector<Row> Rows(const std::vector<RunRecord>& runs) {
@@ -46,9 +40,7 @@ std::vector<Row> Rows(const std::vector<RunRecord>& runs) {
     for (const ArmRecord& arm : run.arms) {
       Row row{&run, &arm, runs.size() > 1 ? Format("{} / {}", run.name, arm.name) : arm.name, static_cast<int64_t>(rows.size())};
       for (const ArmScore& score : run.scores) {
-        if (score.arm != arm.name || score.score != "top1") continue;
-        if (score.eval == "linear") row.linear = &score;
-        if (score.eval == "knn") row.knn = &score;
+        if (score.arm == arm.name && score.score == "top1") row.scores.push_back(&score);
       }
       rows.push_back(row);
     }
@@ -67,11 +59,19 @@ const Row* BaselineOf(const std::vector<Row>& rows) {
   return nullptr;
 }
 
-bool SameKind(const Row& a, const Row& b) {
-  return a.Main() != nullptr && b.Main() != nullptr && a.Main()->eval == b.Main()->eval;
+// The row's score that can be held to the baseline's: of the same kind, on as many pictures of as many classes. Null without one.
+const ArmScore* Beside(const Row& row, const Row& baseline) {
+  const ArmScore &reference = *baseline.Main(), *score = row.Of(reference.eval);
+  return score != nullptr && score->images == reference.images && score->classes == reference.classes ? score : nullptr;
 }
 
-std::string EvalName(const ArmScore& score) { return score.eval == "linear" ? "linear" : score.eval == "knn" ? "kNN" : score.eval == "fewshot" ? "few-shot" : score.eval; }
+// "Kind of interval, of which seeds": where the interval of a difference comes from.
+std::string OriginOf(const Difference& gain, const ArmScore& score, const ArmScore& reference) {
+  const size_t most = std::max(score.seeds.size(), reference.seeds.size()), common = gain.seeds.size();
+  if (common > 1) return common == most ? "of the differences seed by seed" : Format("of the differences in the {} seeds that both have", common);
+  if (common == 1 && most > 1) return Format("that of both arms' intervals together, of seed {} alone, which both have", gain.seeds[0]);
+  return score.interval == "95% Wilson over images" ? "that of both arms' binomial intervals together" : "that of both arms' intervals together";
+}
 
 std::string Sample(const ArmScore& score) {
   std::string text = Format("{} test images, {} classes", Grouped(score.images), score.classes);
@@ -102,7 +102,13 @@ std::vector<T> Spread(const std::vector<T>& rows, size_t limit) {
   return result;
 }
 
-void WriteScoreCell(Html& html, const ArmScore* score, const char* label) {
+std::string TitleOf(const std::string& eval) {
+  std::string title = EvalName(eval);
+  if (title != "kNN") title[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(title[0])));
+  return title;
+}
+
+void WriteScoreCell(Html& html, const ArmScore* score, const std::string& label) {
   html.Open("td", {{"class", "number"}, {"data-label", label}});
   if (score == nullptr) {
     html.Text("–");
@@ -115,10 +121,11 @@ void WriteScoreCell(Html& html, const ArmScore* score, const char* label) {
 
 void WriteDifferenceCell(Html& html, const Row& row, const Row* baseline) {
   html.Open("td", {{"class", "number"}, {"data-label", "difference"}});
-  if (baseline == nullptr || &row == baseline || row.arm == baseline->arm || !SameKind(row, *baseline)) {
-    html.Text(row.Main() != nullptr && baseline != nullptr && row.arm == baseline->arm ? "reference" : "–");
+  const ArmScore* score = baseline != nullptr ? Beside(row, *baseline) : nullptr;
+  if (score == nullptr || row.arm == baseline->arm) {
+    html.Text(score != nullptr ? "reference" : "–");
   } else {
-    const Difference gain = Compare(*row.Main(), *baseline->Main());
+    const Difference gain = Compare(*score, *baseline->Main());
     html.Line(gain.Clear() ? "strong" : "span", Signed(gain.value));
     html.Line("small", Format(" {} to {}", Signed(gain.low), Signed(gain.high)));
   }
@@ -151,9 +158,11 @@ std::string AgreementSentence(const RunRecord& run) {
   std::vector<std::string> arms;
   int64_t pairs = 0;
   for (const ArmRecord& arm : run.arms) {
-    if (arm.agreement.pairs == 0) continue;
-    arms.push_back(Format("{} {:.2f}", Quoted(arm.name), arm.agreement.spearman));
-    pairs = std::max(pairs, arm.agreement.pairs);
+    for (const TrainingRecord& training : arm.trainings) {
+      if (training.agreement.pairs == 0) continue;
+      arms.push_back(Format("{} {:.2f}", Quoted(training.name), training.agreement.spearman));
+      pairs = std::max(pairs, training.agreement.pairs);
+    }
   }
   if (arms.empty()) return "";
   return Format("Where weights come from maps of whole pictures, made once, their rank correlation with those of the views themselves over {} pairs is: {}.",
@@ -167,24 +176,23 @@ Headline MakeHeadline(const std::vector<RunRecord>& runs) {
   const Row* baseline = BaselineOf(rows);
   if (baseline == nullptr) return {"No score yet: the run has not come to its evaluation.", ""};
   // The arm a recipe ends with is the one it is about; a better one before it is named as well.
+  const ArmScore& reference = *baseline->Main();
   const Row *last = nullptr, *best = nullptr;
   for (const Row& row : rows) {
-    if (row.arm == baseline->arm || !SameKind(row, *baseline)) continue;
+    if (row.arm == baseline->arm || Beside(row, *baseline) == nullptr) continue;
     last = &row;
-    if (best == nullptr || row.Main()->value > best->Main()->value) best = &row;
+    if (best == nullptr || Beside(row, *baseline)->value > Beside(*best, *baseline)->value) best = &row;
   }
-  const ArmScore& reference = *baseline->Main();
-  const std::string eval = EvalName(reference);
+  const std::string eval = EvalName(reference.eval);
   if (last == nullptr) {
     return {Format("{} reaches {}% {} accuracy.", Quoted(baseline->name), Percent(reference.value), eval),
             Format("95% interval {} to {}; {}.", Percent(reference.low), Percent(reference.high), Sample(reference))};
   }
-  const ArmScore& score = *last->Main();
+  const ArmScore& score = *Beside(*last, *baseline);
   const Difference gain = Compare(score, reference);
   const std::string interval = Format("(95% interval {} to {})", Signed(gain.low), Signed(gain.high));
-  std::string detail = Format("{}; the interval is {}.", Sample(score),
-                              score.seeds.size() > 1 ? "of the differences seed by seed" : "that of both arms' binomial intervals together");
-  if (best != last) detail += Format(" The best arm is {} with {}%.", Quoted(best->name), Percent(best->Main()->value));
+  std::string detail = Format("{}; the interval is {}.", Sample(score), OriginOf(gain, score, reference));
+  if (best != last) detail += Format(" The best arm is {} with {}%.", Quoted(best->name), Percent(Beside(*best, *baseline)->value));
   if (gain.low > 0) {
     return {Format("{} reaches {}% {} accuracy, {:.1f} points above {} {}.", Quoted(last->name), Percent(score.value), eval, gain.value,
                    Quoted(baseline->name), interval), detail};
@@ -203,9 +211,17 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
   const Row* baseline = BaselineOf(rows);
   double low = 100, high = 0;
   for (const Row& row : rows) {
-    if (baseline == nullptr || !SameKind(row, *baseline)) continue;
-    low = std::min(low, row.Main()->low);
-    high = std::max(high, row.Main()->high);
+    const ArmScore* score = baseline != nullptr ? Beside(row, *baseline) : nullptr;
+    if (score == nullptr) continue;
+    low = std::min(low, score->low);
+    high = std::max(high, score->high);
+  }
+  const std::string main = baseline != nullptr ? baseline->Main()->eval : "linear";
+  std::vector<std::string> others;  // kinds of score beside it, in the order that each arm has them
+  for (const Row& row : rows) {
+    for (const ArmScore* score : row.scores) {
+      if (score->eval != main && std::find(others.begin(), others.end(), score->eval) == others.end()) others.push_back(score->eval);
+    }
   }
   const double pad = std::max(0.5, 0.12 * (high - low));
   html.Open("section", {{"class", "results"}, {"aria-label", "Results"}});
@@ -213,10 +229,10 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
   html.Line("caption", "Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others are held to.");
   html.Open("thead").Open("tr");
   html.Line("th", "Arm", {{"scope", "col"}});
-  html.Line("th", "Linear", {{"scope", "col"}, {"class", "number"}});
+  html.Line("th", TitleOf(main), {{"scope", "col"}, {"class", "number"}});
   html.Open("th", {{"scope", "col"}, {"class", "wide"}}).Line("span", "Interval", {{"class", "quiet"}}).Close();
   html.Line("th", "Difference", {{"scope", "col"}, {"class", "number"}});
-  html.Line("th", "kNN", {{"scope", "col"}, {"class", "number"}});
+  for (const auto& eval : others) html.Line("th", TitleOf(eval), {{"scope", "col"}, {"class", "number"}});
   html.Close().Close();
   html.Open("tbody");
   for (const Row& row : rows) {
@@ -226,16 +242,16 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
     html.Line("span", row.name, {{"class", "arm-name"}});
     if (!row.arm->differences.empty()) html.Line("small", Format("{}", fmt::join(row.arm->differences, "; ")), {{"class", "set"}});
     html.Close();
-    WriteScoreCell(html, row.linear, "linear");
+    WriteScoreCell(html, row.Of(main), EvalName(main));
     html.Open("td", {{"class", "wide"}});
-    if (baseline != nullptr && SameKind(row, *baseline)) {
-      const ArmScore& score = *row.Main();
+    if (const ArmScore* beside = baseline != nullptr ? Beside(row, *baseline) : nullptr) {
+      const ArmScore& score = *beside;
       DrawInterval(html, {score.value, score.low, score.high, low - pad, high + pad, baseline->Main()->value, row.colour,
                           Format("{}: {}%, interval {} to {}", row.name, Percent(score.value), Percent(score.low), Percent(score.high))});
     }
     html.Close();
     WriteDifferenceCell(html, row, baseline);
-    WriteScoreCell(html, row.knn, "kNN");
+    for (const auto& eval : others) WriteScoreCell(html, row.Of(eval), EvalName(eval));
     html.Close();
   }
   html.Close().Close().Close();
@@ -329,20 +345,19 @@ void WriteLikeness(Html& html, const RunRecord& run) {
 void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf) {
   const auto& pairs = run.pairs;
   if (pairs.empty()) return;
-  const size_t shown = std::min(kPairsShown, (pairs.size() + 1) / 2);
+  const size_t highest = std::min(kPairsShown, (pairs.size() + 1) / 2), lowest = std::min(highest, pairs.size() - highest);
   html.Open("section");
   Heading(html, "Pairs and their quality",
           Format("Pairs of {} that count most and least in the loss: foregrounds that agree on backgrounds that differ weigh more. Below "
                  "each view is where the quality model sees foreground.", Quoted(run.pairs_arm)));
-  for (const bool best : {true, false}) {
-    html.Line("h3", best ? "Highest weight" : "Lowest weight");
-    html.Open("div", {{"class", "pairs"}});
-    for (size_t i = 0; i < shown && shown <= pairs.size(); ++i) {
-      if (!best && shown + i >= pairs.size() && pairs.size() < 2 * shown) break;
-      WritePair(html, best ? pairs[i] : pairs[pairs.size() - 1 - i], shelf);
-    }
+  const auto write = [&](const char* title, size_t count, auto&& nth) {
+    if (count == 0) return;
+    html.Line("h3", title).Open("div", {{"class", "pairs"}});
+    for (size_t i = 0; i < count; ++i) WritePair(html, nth(i), shelf);
     html.Close();
-  }
+  };
+  write("Highest weight", highest, [&](size_t i) -> const PairRow& { return pairs[i]; });
+  write("Lowest weight", lowest, [&](size_t i) -> const PairRow& { return pairs[pairs.size() - 1 - i]; });
   html.Close();
 }
 
@@ -439,15 +454,21 @@ void WriteRatios(Html& html, const RunRecord& run) {
 }
 
 void WriteCurves(Html& html, const std::vector<RunRecord>& runs) {
-  std::vector<std::pair<std::string, Path>> logs;
-  for (const Row& row : Rows(runs)) logs.emplace_back(row.name, row.arm->log);
+  const auto rows = Rows(runs);
+  const auto name_of = [&](const Row& row, const TrainingRecord& training) {
+    return runs.size() > 1 ? Format("{} / {}", row.run->name, training.name) : training.name;
+  };
+  std::vector<LogSource> logs;
+  for (const Row& row : rows) {
+    for (const TrainingRecord& training : row.arm->trainings) logs.push_back({name_of(row, training), training.log, row.colour});
+  }
   const auto panels = ReadPanels(logs);
   if (panels.empty()) return;
   html.Open("section");
-  Heading(html, "Training", "");
+  Heading(html, "Training", logs.size() > rows.size() ? "A line for each seed." : "");
   html.Open("ul", {{"class", "legend"}});
-  for (size_t i = 0; i < logs.size(); ++i) {
-    html.Open("li").Line("span", "", {{"class", Format("swatch c{} d{}", i % 6, i % 6)}, {"aria-hidden", "true"}}).Text(logs[i].first).Close();
+  for (const Row& row : rows) {
+    html.Open("li").Line("span", "", {{"class", Format("swatch c{} d{}", row.colour % 6, row.colour % 6)}, {"aria-hidden", "true"}}).Text(row.name).Close();
   }
   html.Close();
   html.Open("div", {{"class", "panels"}});
@@ -457,9 +478,11 @@ void WriteCurves(Html& html, const std::vector<RunRecord>& runs) {
     html.Close();
   }
   html.Close();
-  for (const Row& row : Rows(runs)) {
-    if (!row.arm->collapsed) continue;
-    html.Line("p", Format("{} looks collapsed: its features hardly differ from picture to picture.", Quoted(row.name)), {{"class", "warning"}});
+  for (const Row& row : rows) {
+    for (const TrainingRecord& training : row.arm->trainings) {
+      if (!training.collapsed) continue;
+      html.Line("p", Format("{} looks collapsed: its features hardly differ from picture to picture.", Quoted(name_of(row, training))), {{"class", "warning"}});
+    }
   }
   html.Close();
 }

@@ -14,6 +14,9 @@ struct RunOptions {
   bool strict = false;  // the first bad image ends the run
 };
 
+// Those that say how the work is done and not what comes out of it: no reason to begin again.
+inline constexpr const char* kMachineOptions[] = {"device", "threads", "batch", "strict"};
+
 template <class Visit>
 void VisitFields(RunOptions& o, Visit&& visit) {
   visit("device", o.device, Any{}, "where to compute; auto takes the GPU when there is one");

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import unittest
 
-from run_folder import differences, genview, snapshot, times
+from run_folder import contents, differences, genview, snapshot, times
 
 GENVIEW = ""
 RECIPE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny.toml")
@@ -133,6 +133,93 @@ class RunTiny(unittest.TestCase):
             genview(GENVIEW, "run", RECIPE, "--out", other, *(word for each in settings for word in ("--set", f"eval.finetune.{each}")))
             with open(os.path.join(other, "baseline", "eval", "finetune.json"), encoding="utf-8") as file:
                 self.assertEqual(json.load(file)["settings"]["train_images"], count)
+
+    def copy(self, name):
+        other = os.path.join(self.folder, name)
+        shutil.copytree(self.run_folder, other)
+        return other
+
+    def test_the_report_shows_no_scores_of_earlier_encoders(self):
+        other = self.copy("retrained")
+        genview(GENVIEW, "run", RECIPE, "--out", other, "--only", "pretrain", "--set", "pretrain.epochs=1")
+        with open(os.path.join(other, "results.json"), encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["results"], [])
+        with open(os.path.join(other, "report.html"), encoding="utf-8") as file:
+            self.assertIn("No score yet", file.read())
+
+    def test_what_the_recipe_no_longer_asks_for_is_not_shown(self):
+        other = self.copy("fewer")
+        genview(GENVIEW, "run", RECIPE, "--out", other, "--set", "eval.linear.epochs=2", "--only", "pretrain")  # stopped before its scores
+        for arm in ("baseline", "genview"):
+            self.assertFalse(os.path.exists(os.path.join(other, arm, "eval", "linear.json")))
+            self.assertTrue(os.path.exists(os.path.join(other, arm, "eval", "knn.json")))
+        genview(GENVIEW, "run", RECIPE, "--out", other, "--set", "eval.knn.enabled=false")
+        for arm in ("baseline", "genview"):
+            self.assertFalse(os.path.exists(os.path.join(other, arm, "eval", "knn.json")))
+            self.assertTrue(os.path.exists(os.path.join(other, arm, "eval", "linear.json")))
+        plain = os.path.join(self.folder, "plain.toml")
+        with open(RECIPE, encoding="utf-8") as file, open(plain, "w", encoding="utf-8") as out:
+            out.write(file.read().split("[[arms]]")[0].replace("../golden", os.path.join(os.path.dirname(RECIPE), "..", "golden")))
+            out.write('[[arms]]\nname = "baseline"\n')
+        genview(GENVIEW, "run", plain, "--out", other, "--set", "data.train=shapes:count=32,size=32,seed=5")
+        for name in ("gallery", "foreground/ratios.tsv", "state/gallery.json"):
+            self.assertFalse(os.path.exists(os.path.join(other, name)), name)
+        self.assertTrue(os.path.exists(os.path.join(other, "foreground", "masks")))
+
+    def test_every_stage_can_be_made_alone(self):
+        recipe = os.path.join(self.folder, "alone.toml")
+        training = "training = { steps = 2, shards = 1, batch = 8, warmup = 1, save_every = 2, log_every = 1 }"
+        with open(recipe, "w", encoding="utf-8") as file:
+            file.write(f"""extends = "{RECIPE}"
+[views]
+generator = "train"
+[generator]
+encoder = "{os.path.join(os.path.dirname(RECIPE), '../golden/diffusion/pipeline_ddim/image_encoder')}"
+size = 16
+cache = 16
+[generator.autoencoder]
+channels = [8, 8]
+groups = 4
+{training}
+[generator.denoiser]
+channels = [8, 16]
+groups = 4
+head_width = 4
+{training}
+""")
+        run = os.path.join(self.folder, "alone")
+        made = {"generator": "generator/model_index.json", "foreground": "foreground/ratios.tsv", "views": "views/manifest.jsonl",
+                "pretrain": "genview/pretrain/encoder.safetensors", "eval": "genview/eval/knn.json", "gallery": "gallery/gallery.json",
+                "report": "report.html"}
+        for stage, name in made.items():
+            if stage == "report":
+                os.remove(os.path.join(run, name))
+            self.assertFalse(os.path.exists(os.path.join(run, name)), name)
+            genview(GENVIEW, "run", recipe, "--out", run, "--only", stage)
+            self.assertTrue(os.path.exists(os.path.join(run, name)), name)
+
+    def test_pretrain_alone_is_that_of_the_run(self):
+        place = os.path.join(self.folder, "place")
+        os.makedirs(place)
+        tower = os.path.join(os.path.dirname(RECIPE), "../golden/diffusion/pipeline_ddim/image_encoder")
+        words = ["--set", "seeds=[3, 4]", "--set", f"pretrain.quality.encoder={tower}", "--set", "pretrain.crop.draw=box"]
+        genview(GENVIEW, "run", RECIPE, *words, "--only", "foreground,views,pretrain", cwd=place)
+        genview(GENVIEW, "pretrain", RECIPE, *words, "--arm", "genview", "--out", "again", cwd=place)
+        for name in ("encoder.safetensors", "summary.json"):
+            self.assertEqual(contents(os.path.join(place, "again", name)), contents(os.path.join(place, "runs/tiny/genview/seed-3/pretrain", name)), name)
+
+    def test_a_bad_picture_stays_on_the_list(self):
+        genview(GENVIEW, "dataset", "make", "shapes", "--count", "48", "--size", "32", "--out", os.path.join(self.folder, "data"))
+        images = os.path.join(self.folder, "data", "images")
+        bad = sorted(os.path.relpath(os.path.join(folder, name), images) for folder, _, names in os.walk(images) for name in names)[20]  # which the fits do not draw
+        with open(os.path.join(images, bad), "r+b") as file:
+            file.truncate(40)
+        run = os.path.join(self.folder, "bad")
+        tower = os.path.join(os.path.dirname(RECIPE), "../golden/diffusion/pipeline_ddim/image_encoder")
+        genview(GENVIEW, "run", RECIPE, "--out", run, "--set", f"data.train={images}", "--set", f"pretrain.quality.encoder={tower}",
+                "--set", "foreground.sample=8", "--only", "foreground,views,pretrain")
+        with open(os.path.join(run, "foreground", "skipped.tsv"), encoding="utf-8") as file:
+            self.assertIn(bad, file.read())
 
     def test_only_and_wrong_recipes(self):
         fresh = os.path.join(self.folder, "fresh")

@@ -92,6 +92,7 @@ def arm(run, name, linear, knn, seed):
         write(f"{run}/{name}/eval/{kind}.json", json.dumps(
             {"kind": kind, "top1": top1, "top5": 90.0, "top1_low": 100 * (centre - half), "top1_high": 100 * (centre + half),
              "images": n, "classes": 10, "seed": 0, "checkpoint": "0" * 32, "normalisation": {}, "settings": {}}, indent=1))
+    write(f"{run}/{name}/pretrain/summary.json", json.dumps({"encoder": "0" * 32}))
     dice, rows = random.Random(seed), []
     for step in range(1, 641):
         epoch = step / 16
