@@ -13,6 +13,7 @@
 #include "genview/pretrain/pair_weigher.h"
 #include "genview/pretrain/trainer.h"
 #include "genview/pretrain/weight_tally.h"
+#include "genview/records/refuse_skipped.h"
 #include "genview/ssl/collapse.h"
 #include "genview/tensor/safetensors.h"
 #include "genview/train/checkpoint.h"
@@ -244,6 +245,12 @@ int64_t Run::Resume(std::optional<Checkpoint> own) {
   for (const auto& [id, reason] : skipped.items()) {
     skipped_.Add(id, reason.is_string() ? reason.get<std::string>() : "unreadable");
   }
+  if (config_.run.strict && skipped_.count() > 0) {
+    const auto [id, reason] = skipped_.rows().front();
+    throw Error({.what = Format("an earlier call could not read {} pictures, the first: {}", skipped_.count(), reason),
+                 .where = Format("{}, named in {}", id, where),
+                 .next = "mend or remove them; without --strict they are left out"});
+  }
   return checkpoint.step;
 }
 
@@ -254,7 +261,10 @@ PretrainSummary Run::Go() {
     SweepPartFiles(folder_);
     SweepPartFiles(checkpoints_);
   }
-  if (!group_.Broadcast(is_writer() && Finished() ? "finished" : "").empty()) return summary_;
+  if (const std::string finished = group_.Broadcast(is_writer() && Finished() ? std::to_string(summary_.skipped) : ""); !finished.empty()) {
+    if (config_.run.strict) RefuseSkipped(std::stoll(finished), "this pretraining", folder_ / "skipped.tsv");
+    return summary_;
+  }
   CheckProcesses();
   if (weigher_) {  // what it prepares is a file, which process 0 makes and the others read
     if (is_writer()) weigher_->Prepare(progress_);

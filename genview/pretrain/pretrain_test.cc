@@ -35,6 +35,7 @@ class Until : public Progress {
   bool Stopped() const override { return stop_ >= 0 && done_ + 1 >= stop_; }  // asked before the update is told
   void Warn(std::string_view message) override { warnings.emplace_back(message); }
 
+  int64_t done() const { return done_; }
   std::vector<std::string> warnings;
 
  private:
@@ -270,7 +271,6 @@ TEST_F(PretrainTest, BadPicturesAreLeftOut) {
   Until progress;
   EXPECT_EQ(Pretrain(config, progress).skipped, 1);
   EXPECT_NE(Bytes("run", "skipped.tsv").find("07.png"), std::string::npos);
-  config.out = (folder_ / "strict").string();
   config.run.strict = true;
   EXPECT_THROW(Pretrain(config, progress), Error);
 }
@@ -285,7 +285,18 @@ TEST_F(PretrainTest, AHopelessRateIsNamed) {
   } catch (const Error& error) {
     EXPECT_NE(error.text().what.find("no longer a number"), std::string::npos);
     EXPECT_NE(error.text().next.find("pretrain.lr"), std::string::npos);
+  EXPECT_THROW(Pretrain(config, progress), Error);  // the finished run has left it out
+  config.out = (folder_ / "strict").string();
   }
+
+  // One that was begun without --strict does not end with it.
+  config.out = (folder_ / "begun").string();
+  config.run.strict = false;
+  Until stops(8), goes_on;
+  EXPECT_THROW(Pretrain(config, stops), Interrupted);
+  config.run.strict = true;
+  EXPECT_THROW(Pretrain(config, goes_on), Error);
+  EXPECT_EQ(goes_on.done(), 0);
 }
 
 TEST_F(PretrainTest, TooFewPicturesAreNamed) {
