@@ -289,7 +289,7 @@ PretrainSummary Run::Go() {
   for (int64_t epoch = done / steps_per_epoch_; epoch < config_.epochs; ++epoch) TrainEpoch(epoch);
   if (!is_writer()) return summary_;
   WriteEncoder();
-  progress_.End(Format("{} epochs, loss {:.4g}", config_.epochs, summary_.loss));
+  progress_.End(Format("{}, loss {:.4g}, {} images skipped", CountOf(config_.epochs, "epoch", "epochs"), summary_.loss, summary_.skipped));
   return summary_;
 }
 
