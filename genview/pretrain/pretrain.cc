@@ -342,7 +342,8 @@ void Run::AfterStep(int64_t epoch, bool epoch_ends) {
   const bool stopped = alone() ? progress_.Stopped() : tally_[kStop] > 0;
   if (stopped || CheckpointDue(epoch, epoch_ends)) Save(epoch);
   if (stopped) throw Interrupted();
-  progress_.Update(step, loader_->WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, summary_.loss));
+  const double loss = window_.steps > 0 ? window_.loss / static_cast<double>(window_.steps) : summary_.loss;  // of the row to come
+  progress_.Update(step, loader_->WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, loss));
 }
 
 void Run::WriteRow(int64_t epoch) {

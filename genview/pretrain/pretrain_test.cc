@@ -253,6 +253,19 @@ TEST_F(PretrainTest, AnotherMachineIsNoReasonToBeginAgain) {
   ExpectSameRun("whole", "run");
 }
 
+TEST_F(PretrainTest, SaysTheLossFromTheFirstStepOn) {
+  struct Notes : Progress {
+    void Update(int64_t, double, std::string_view note) override { notes.emplace_back(note); }
+    std::vector<std::string> notes;
+  } progress;
+  PretrainConfig config = Config("run", MethodKind::kSimClr);
+  config.log_steps = 100;
+  Pretrain(config, progress);
+  ASSERT_EQ(progress.notes.size(), 10u);
+  EXPECT_TRUE(progress.notes[0].starts_with("epoch 1, loss ")) << progress.notes[0];
+  for (const std::string& note : progress.notes) EXPECT_FALSE(note.ends_with("loss 0")) << note;
+}
+
 TEST_F(PretrainTest, AccumulationMakesTheSameNumberOfSteps) {
   PretrainConfig config = Config("run", MethodKind::kSimSiam);
   config.accumulate = 2;
@@ -272,7 +285,18 @@ TEST_F(PretrainTest, BadPicturesAreLeftOut) {
   EXPECT_EQ(Pretrain(config, progress).skipped, 1);
   EXPECT_NE(Bytes("run", "skipped.tsv").find("07.png"), std::string::npos);
   config.run.strict = true;
+  EXPECT_THROW(Pretrain(config, progress), Error);  // the finished run has left it out
+  config.out = (folder_ / "strict").string();
   EXPECT_THROW(Pretrain(config, progress), Error);
+
+  // One that was begun without --strict does not end with it.
+  config.out = (folder_ / "begun").string();
+  config.run.strict = false;
+  Until stops(8), goes_on;
+  EXPECT_THROW(Pretrain(config, stops), Interrupted);
+  config.run.strict = true;
+  EXPECT_THROW(Pretrain(config, goes_on), Error);
+  EXPECT_EQ(goes_on.done(), 0);
 }
 
 TEST_F(PretrainTest, AHopelessRateIsNamed) {
@@ -285,18 +309,7 @@ TEST_F(PretrainTest, AHopelessRateIsNamed) {
   } catch (const Error& error) {
     EXPECT_NE(error.text().what.find("no longer a number"), std::string::npos);
     EXPECT_NE(error.text().next.find("pretrain.lr"), std::string::npos);
-  EXPECT_THROW(Pretrain(config, progress), Error);  // the finished run has left it out
-  config.out = (folder_ / "strict").string();
   }
-
-  // One that was begun without --strict does not end with it.
-  config.out = (folder_ / "begun").string();
-  config.run.strict = false;
-  Until stops(8), goes_on;
-  EXPECT_THROW(Pretrain(config, stops), Interrupted);
-  config.run.strict = true;
-  EXPECT_THROW(Pretrain(config, goes_on), Error);
-  EXPECT_EQ(goes_on.done(), 0);
 }
 
 TEST_F(PretrainTest, TooFewPicturesAreNamed) {
