@@ -43,7 +43,7 @@ RunOptions WithSeed(RunOptions run, uint64_t seed) {
 }  // namespace
 
 Runner::Runner(RunPlan plan, std::vector<std::string> only, Progress& progress, Group& group)
-    : plan_(std::move(plan)), only_(std::move(only)), progress_(progress), group_(group), book_(plan_.folder / "state", only_) {}
+    : plan_(std::move(plan)), only_(std::move(only)), progress_(progress), group_(group), book_(plan_.folder / "state", only_, plan_.recipe.run.strict) {}
 
 bool Runner::Allowed(std::string_view stage) const {
   return only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end();
@@ -249,7 +249,7 @@ void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
                 .settings = Settings(FieldsToJson(part), config.inputs.run), .inputs = inputs, .outputs = {out}, .owned = {out}},
                progress_, [&] {
                  const EvalResult result = evaluate(config);
-                 return StageCounts{"images", result.images, result.images, 0};
+                 return StageCounts{"images", result.images + SkippedOf(result), result.images, SkippedOf(result)};
                });
   };
   make("linear", arm.recipe.eval.linear, [&](const LinearConfig& config) { return EvalLinear(config, progress_); });

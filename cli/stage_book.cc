@@ -109,8 +109,8 @@ std::vector<std::string> Differences(const Json& before, const Json& after, cons
   return result;
 }
 
-StageBook::StageBook(Path folder, std::vector<std::string> only)
-    : folder_(std::move(folder)), only_(std::move(only)), lock_(folder_.parent_path()) {
+StageBook::StageBook(Path folder, std::vector<std::string> only, bool strict)
+    : folder_(std::move(folder)), only_(std::move(only)), strict_(strict), lock_(folder_.parent_path()) {
   std::filesystem::create_directories(folder_);
   SweepPartFiles(folder_);
   known_files_ = ReadState(folder_ / kKnownFiles);
@@ -150,6 +150,12 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
   double earlier = 0;  // seconds spent on the same request before it was cut short
   if (same && !JsonBool(state, "finished", false, where)) {
     earlier = JsonDouble(state, "seconds", 0, where);
+    if (const int64_t failed = JsonInt(state, "failed", 0, where); strict_ && failed > 0) {
+      throw Error({.what = Format("`{}` is there without {} of its {} {}", request.name, failed, JsonInt(state, "asked", 0, where),
+                                  JsonString(state, "unit", "images", where)),
+                   .where = request.outputs.front().string(),
+                   .next = "the list of skipped pictures beside it says why: mend or remove them; without --strict they are left out"});
+    }
   } else if (!same) {
     if (state.contains("request")) {
       auto differences = Differences(state["request"], wanted);

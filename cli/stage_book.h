@@ -39,8 +39,8 @@ struct StageRequest {
 class StageBook {
  public:
   // Locks the run, the folder above: a second process is refused with an Error that says so. `only`: the stages that may be made (empty:
-  // all), by the first word of their names.
-  StageBook(Path folder, std::vector<std::string> only);
+  // all), by the first word of their names. `strict`: a stage that is there without all that was asked for is refused, too.
+  StageBook(Path folder, std::vector<std::string> only, bool strict = false);
 
   // Calls `work` unless the stage is done. Work that was cut short with the same request is called again and goes on from
   // its own files; with another request its `owned` files are removed first. Returns true when something was made.
@@ -66,6 +66,7 @@ class StageBook {
   int64_t order_ = 0;  // of the next stage that has not been made before
   Json known_files_ = Json::object();
 };
+  bool strict_;
 
 // `RunOptions` without what does not change results.
 Json WithoutMachine(Json settings);
