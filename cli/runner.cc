@@ -228,7 +228,7 @@ bool Runner::SharesPretraining(const ArmPlan& arm) const {
 
 void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
   const DataSection& data = plan_.recipe.data;
-  if (data.test.empty()) return;
+  if (data.test.empty()) return;  // Go has said so
   const Path checkpoint = Pretrained(arm, seed), folder = ArmFolder(plan_, arm, seed) / "eval", cache = plan_.folder / "state" / "features";
   const auto make = [&](const std::string& kind, const auto& part, auto&& evaluate) {
     const Path out = folder / Format("{}.json", kind);
@@ -348,6 +348,13 @@ void Runner::CheckArms() const {
   }
 }
 
+// What --only leaves out and is not there would stop the run after some of its work.
+void Runner::CheckOnly() {
+  if (only_.empty()) return;
+  const std::vector<PlannedStage> stages = StagesOf(plan_, only_);
+  for (const PlannedStage& stage : stages) book_.CheckOnly(stage.name, stage.output);
+}
+
 // Scores of other settings, or that nobody asks for any more, would stand on the page beside those of this recipe until they are made
 // again, if ever.
 void Runner::RemoveOldScores(const ArmPlan& arm, uint64_t seed) {
@@ -376,6 +383,10 @@ void Runner::RemoveOldRatios() {
 
 void Runner::Go() {
   CheckArms();
+  CheckOnly();
+  if (Allowed("eval") && AsksForScores(plan_) && plan_.recipe.data.test.empty()) {
+    progress_.Warn("no scores will be made: the recipe names no test images (`data.test`)");
+  }
   SweepRunFolder(plan_.folder);
   WriteFile(plan_.folder / "recipe.toml", PlanToToml(plan_));
   WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));
@@ -394,6 +405,11 @@ void Runner::Go() {
   }
   if (only_.empty()) RemoveOldRatios();
   if (Allowed("foreground") && !only_.empty()) (void)Ratios();
+  // What --only leaves out and would have to be made again is found before the first arm is trained.
+  for (const ArmPlan& arm : plan_.arms) {
+    std::map<std::string, std::string> inputs;
+    if (!only_.empty() && Allowed("pretrain")) (void)PretrainOf(arm, plan_.seeds.front(), inputs);
+  }
   for (const ArmPlan& arm : plan_.arms) {
     if (!only_.empty() && !Allowed("pretrain") && !Allowed("eval")) {
       if (arm.views.empty()) continue;

@@ -12,6 +12,7 @@
 
 #include "cli/run_plan.h"
 #include "cli/stage_book.h"
+#include "cli/stage_plan.h"
 #include "genview/dist/group.h"
 #include "genview/report/scores.h"
 
@@ -46,6 +47,7 @@ class Runner {
   Json Settings(Json settings, const RunOptions& run) const;
   bool Allowed(std::string_view stage) const;
   void CheckArms() const;
+  void CheckOnly();
   void RemoveOldScores(const ArmPlan& arm, uint64_t seed);
   void RemoveOldRatios();
   bool SharesPretraining(const ArmPlan& arm) const;

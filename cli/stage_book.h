@@ -46,6 +46,9 @@ class StageBook {
   // its own files; with another request its `owned` files are removed first. Returns true when something was made.
   bool Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work);
 
+  // Throws the Error that Make would, where a stage that `only` leaves out has never been made.
+  void CheckOnly(const std::string& name, const Path& output) const;
+
   // What a stage was last made from, null where the book does not know it: {"version", "settings", "inputs"}.
   Json RequestOf(const std::string& name) const;
 
@@ -58,15 +61,16 @@ class StageBook {
 
  private:
   Path FileOf(const std::string& name) const;
+  void RefuseLeftOut(const std::string& name, const char* why) const;  // where `only` leaves it out
   std::string FingerprintOfFile(const Path& file);
 
   Path folder_;
   std::vector<std::string> only_;
+  bool strict_;
   FolderLock lock_;
   int64_t order_ = 0;  // of the next stage that has not been made before
   Json known_files_ = Json::object();
 };
-  bool strict_;
 
 // `RunOptions` without what does not change results.
 Json WithoutMachine(Json settings);

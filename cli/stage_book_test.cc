@@ -73,6 +73,16 @@ TEST_F(StageBookTest, OnlyLeavesOtherStagesAlone) {
   EXPECT_FALSE(Make(Request(1), {"pretrain"}));
 }
 
+TEST_F(StageBookTest, StagesThatOnlyLeavesOutAreAskedForBeforehand) {
+  const auto check = [&] { StageBook(run_ / "state", {"pretrain"}).CheckOnly("views constant", run_ / "views/manifest.jsonl"); };
+  EXPECT_THROW(check(), Error);
+  EXPECT_NO_THROW(StageBook(run_ / "state", {"views"}).CheckOnly("views constant", run_ / "views/manifest.jsonl"));
+  Make(Request(1));
+  EXPECT_NO_THROW(check());
+  std::filesystem::remove(run_ / "views/manifest.jsonl");
+  EXPECT_THROW(check(), Error);
+}
+
 TEST_F(StageBookTest, StrictRefusesWhatIsThereWithoutSome) {
   Make(Request(1));  // 2 of 3
   try {

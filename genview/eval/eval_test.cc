@@ -226,6 +226,18 @@ TEST_F(EvalTest, ClassesMustBeKnown) {
   EXPECT_THROW(EvalKnn(config, silent_), UsageError);
 }
 
+TEST_F(EvalTest, ClassesAreCheckedBeforeAnythingIsTrained) {
+  const std::string train = (folder_ / "train").string(), test = (folder_ / "test").string(), flat = (folder_ / "test/red").string();
+  EXPECT_NO_THROW(CheckClasses(train, test));
+  EXPECT_THROW(CheckClasses(train, flat), Error);
+  EXPECT_THROW(CheckClasses(flat, test), Error);
+  std::filesystem::rename(folder_ / "test/red", folder_ / "test/rad");
+  EXPECT_THROW(CheckClasses(train, test), Error);
+  std::filesystem::remove_all(folder_ / "train/red");
+  std::filesystem::remove_all(folder_ / "train/blue");
+  EXPECT_THROW(CheckClasses(train, train), Error);
+}
+
 TEST_F(EvalTest, WithoutLabelsThereIsNothingToTest) {
   std::filesystem::rename(folder_ / "test/red", folder_ / "flat");
   KnnConfig config;

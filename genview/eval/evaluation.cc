@@ -46,6 +46,13 @@ std::vector<int64_t> Labelled(const Source& source, const std::string& where) {
   return indices;
 }
 
+void RefuseOneClass(const ImageSource& train, const std::string& where) {
+  if (train.classes().size() != 1) return;
+  throw Error({.what = Format("all training pictures are of one class, \"{}\"", train.classes()[0]),
+               .where = where,
+               .next = "a score says how well classes are told apart: give pictures of two or more"});
+}
+
 // Per class the first pictures of a random order, at least one; ascending.
 std::vector<int64_t> ShareOfEachClass(const Source& source, const std::vector<int64_t>& indices, double fraction, Seed seed) {
   if (fraction >= 1) return indices;
@@ -131,6 +138,14 @@ FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const Run
 
 }  // namespace
 
+void CheckClasses(const std::string& train, const std::string& test) {
+  const Source known = OpenSource(train), asked = OpenSource(test);
+  RefuseOneClass(*known, train);
+  (void)Labelled(known, train);
+  (void)Labelled(asked, test);
+  (void)PlacesAmong(*asked, known->classes(), test);
+}
+
 int64_t SkippedOf(const EvalResult& result) { return JsonInt(result.settings, "skipped", 0, "score"); }
 
 struct Evaluation::Opened {
@@ -159,31 +174,14 @@ bool Evaluation::Known(EvalResult& result, Progress& progress) const {
   if (!json.is_object() || !json.contains("settings") || JsonString(json["settings"], "request", "", inputs_.out.string()) != request_) {
     return false;
   }
-  result = EvalResultFromJson(json, inputs_.out.string());
-  return true;
-}
-
-int64_t Evaluation::classes() const { return static_cast<int64_t>(opened_->train->classes().size()); }
-
-std::shared_ptr<const ImageSource> Evaluation::train_source() const { return opened_->train; }
-std::shared_ptr<const ImageSource> Evaluation::test_source() const { return opened_->test; }
-
-std::vector<int64_t> Evaluation::TrainIndices() const {
-  if (classes() == 1) {
-    throw Error({.what = Format("all training pictures are of one class, \"{}\"", opened_->train->classes()[0]),
-                 .where = inputs_.train,
-                 .next = "a score says how well classes are told apart: give pictures of two or more"});
-  }
-  return ShareOfEachClass(opened_->train, Labelled(opened_->train, inputs_.train), inputs_.fraction, Seed(inputs_.run.seed).With("fraction"));
-}
   if (inputs_.run.strict && !json["settings"].contains("skipped")) return false;  // of a version that did not count them
-std::vector<int64_t> Evaluation::TestIndices() const { return Labelled(opened_->test, inputs_.test); }
+  result = EvalResultFromJson(json, inputs_.out.string());
   const int64_t skipped = SkippedOf(result);
   if (inputs_.run.strict) RefuseSkipped(skipped, "this score", SkippedFile());
   if (skipped > 0) progress.Warn(Format("{} pictures could not be read, see {}", skipped, SkippedFile().string()));
-std::vector<int64_t> Evaluation::TestPlaces() const { return PlacesAmong(*opened_->test, opened_->train->classes(), inputs_.test); }
+  return true;
+}
 
-FeatureRows Evaluation::Train(Progress& progress) {
 void Evaluation::LeaveOut(const SkippedLog& skipped, int64_t of, const std::string& what, Progress& progress) {
   const auto rows = skipped.rows();
   for (const auto& [id, reason] : rows) {
@@ -195,6 +193,19 @@ void Evaluation::LeaveOut(const SkippedLog& skipped, int64_t of, const std::stri
 }
 
 
+int64_t Evaluation::classes() const { return static_cast<int64_t>(opened_->train->classes().size()); }
+
+std::shared_ptr<const ImageSource> Evaluation::train_source() const { return opened_->train; }
+std::shared_ptr<const ImageSource> Evaluation::test_source() const { return opened_->test; }
+
+std::vector<int64_t> Evaluation::TrainIndices() const {
+  RefuseOneClass(*opened_->train, inputs_.train);
+  return ShareOfEachClass(opened_->train, Labelled(opened_->train, inputs_.train), inputs_.fraction, Seed(inputs_.run.seed).With("fraction"));
+}
+std::vector<int64_t> Evaluation::TestIndices() const { return Labelled(opened_->test, inputs_.test); }
+std::vector<int64_t> Evaluation::TestPlaces() const { return PlacesAmong(*opened_->test, opened_->train->classes(), inputs_.test); }
+
+FeatureRows Evaluation::Train(Progress& progress) {
   Request request{.source = opened_->train, .indices = TrainIndices(), .places = {}, .what = "training"};
   request.places = PlacesAmong(*request.source, opened_->train->classes(), inputs_.train);
   const std::string key = Format("{} {} {} {} {}", opened_->encoder->fingerprint(), opened_->train->Fingerprint(),
@@ -225,6 +236,7 @@ EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t ima
   settings["fraction"] = inputs_.fraction;
   settings["precision"] = opened_->precision;
   settings["request"] = request_;
+  settings["skipped"] = left_out_.size();
   EvalResult result{.kind = kind_,
                     .top1 = top1.mean,
                     .top5 = top5,
@@ -240,7 +252,6 @@ EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t ima
   skipped_.Write(SkippedFile());
   WriteJson(inputs_.out, EvalResultToJson(result));
   return result;
-  settings["skipped"] = left_out_.size();
 }
 
 }  // namespace genview

@@ -44,6 +44,9 @@ struct FeatureRows {
 
 int64_t SkippedOf(const EvalResult& result);  // training and test pictures that could not be read
 
+// Throws Error where pictures of `train` and `test` cannot give a score: no classes, one alone, or some that only `test` has.
+void CheckClasses(const std::string& train, const std::string& test);
+
 // Opens the inputs at once and encodes on demand.
 class Evaluation {
  public:

@@ -207,6 +207,34 @@ head_width = 4
         genview(GENVIEW, "pretrain", RECIPE, *words, "--arm", "genview", "--out", "again", cwd=place)
         for name in ("encoder.safetensors", "summary.json"):
             self.assertEqual(contents(os.path.join(place, "again", name)), contents(os.path.join(place, "runs/tiny/genview/seed-3/pretrain", name)), name)
+        alone = os.path.join(self.folder, "generator")  # of the same recipe, to the byte
+        genview(GENVIEW, "generator", "train", recipe, "--set", "generator={ cache = 16 }", "--out", alone)
+        for name in ("model_index.json", "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"):
+            self.assertEqual(contents(os.path.join(alone, name)), contents(os.path.join(run, "generator", name)), name)
+        done = genview(GENVIEW, "generator", "train", recipe, check=False)
+        self.assertEqual((done.returncode, done.stderr.splitlines()[1]), (2, "where: command line, --out"))
+
+    def test_what_is_not_there_is_found_before_anything_is_made(self):
+        fresh, flat = os.path.join(self.folder, "unmade"), os.path.join(self.folder, "flat")
+        os.makedirs(flat)
+        shutil.copy(os.path.join(os.path.dirname(RECIPE), "../../fuzz/corpus/image/gray.jpg"), flat)
+        for setting, code, text in (("views.generator=gone", 2, "key `views.generator`"), ("foreground.encoder=gone", 2, "key `foreground.encoder`"),
+                                    ("data.train=gone", 1, "gone"), (f"data.test={flat}", 1, "none of the pictures has a class")):
+            for more in ((), ("--dry-run",)):
+                done = genview(GENVIEW, "run", RECIPE, "--out", fresh, "--set", setting, *more, check=False)
+                self.assertEqual((done.returncode, done.stdout), (code, ""), (setting, done.stderr))
+                self.assertIn(text, done.stderr)
+        done = genview(GENVIEW, "run", RECIPE, "--out", fresh, "--only", "pretrain", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--only leaves it out", done.stderr)
+        self.assertFalse(os.path.exists(os.path.join(fresh, "baseline")))
+        done = genview(GENVIEW, "run", RECIPE, "--out", fresh, "--only", "", check=False)
+        self.assertEqual((done.returncode, done.stderr.splitlines()[0]), (2, "error: --only names no stage"))
+
+    def test_without_test_images_it_says_so(self):
+        done = genview(GENVIEW, "run", RECIPE, "--out", self.copy("untested"), "--set", "data.test=")
+        self.assertIn("`data.test`", done.stderr)
+        self.assertEqual(done.stdout.splitlines()[0], "Trained; no scores, since the recipe names no test images.")
 
     def test_a_bad_picture_stays_on_the_list(self):
         genview(GENVIEW, "dataset", "make", "shapes", "--count", "48", "--size", "32", "--out", os.path.join(self.folder, "data"))
@@ -216,8 +244,9 @@ head_width = 4
             file.truncate(40)
         run = os.path.join(self.folder, "bad")
         tower = os.path.join(os.path.dirname(RECIPE), "../golden/diffusion/pipeline_ddim/image_encoder")
-        genview(GENVIEW, "run", RECIPE, "--out", run, "--set", f"data.train={images}", "--set", f"pretrain.quality.encoder={tower}",
-                "--set", "foreground.sample=8", "--only", "foreground,views,pretrain")
+        words = ["run", RECIPE, "--out", run, "--set", f"data.train={images}", "--set", f"pretrain.quality.encoder={tower}",
+                 "--set", "foreground.sample=8"]
+        genview(GENVIEW, *words, "--only", "foreground,views,pretrain")
         with open(os.path.join(run, "foreground", "skipped.tsv"), encoding="utf-8") as file:
             self.assertIn(bad, file.read())
 
@@ -230,6 +259,16 @@ head_width = 4
         self.assertEqual(done.returncode, 1)
         self.assertIn("--only leaves it out", done.stderr)
         for words, text in ((["--only", "view"], "did you mean `views`?"), (["--set", "pretrain.epoch=1"], "did you mean `pretrain.epochs`?")):
+        genview(GENVIEW, *words)
+        for arm in ("baseline", "genview"):
+            with open(os.path.join(run, arm, "eval", "skipped.tsv"), encoding="utf-8") as file:
+                self.assertIn(bad, file.read())
+            with open(os.path.join(run, arm, "eval", "knn.json"), encoding="utf-8") as file:
+                self.assertEqual(json.load(file)["settings"]["skipped"], 1)
+        genview(GENVIEW, *words)
+        done = genview(GENVIEW, *words, "--strict", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("is there without 1 of its 48 images", done.stderr)
             done = genview(GENVIEW, "run", RECIPE, "--out", fresh, *words, check=False)
             self.assertEqual(done.returncode, 2)
             self.assertIn(text, done.stderr)
