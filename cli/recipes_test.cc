@@ -5,6 +5,7 @@
 
 #include "cli/run_plan.h"
 #include "cli/stage_plan.h"
+#include "cli/stage_progress.h"
 #include "genview/generator/faithfulness.h"
 #include "genview/generator/tower.h"
 #include "genview/generator/train.h"
@@ -218,6 +219,22 @@ TEST(Plan, InputsThatAreNotThereAreNamed) {
   WriteFile(recipe.parent_path() / "flat/a.png", EncodePng(Image(8, 8)));
   EXPECT_EQ(complaint({"data.test=flat"}).what, "none of the pictures has a class");
   EXPECT_EQ(complaint({"data.test=flat", "eval.linear.enabled=false", "eval.knn.enabled=false"}).what, "");
+}
+
+TEST(StageProgress, CountsStagesAndNamesTheirParts) {
+  struct Listening : Progress {
+    void Begin(std::string_view stage, int64_t, std::string_view) override { heard.emplace_back(stage); }
+    void End(std::string_view summary) override { heard.emplace_back(summary); }
+    std::vector<std::string> heard;
+  } listening;
+  StageProgress progress(listening, 3);
+  progress.Enter("pretrain genview");
+  progress.Begin("pretrain", 10, "steps");
+  progress.Enter("eval knn genview");
+  progress.Begin("features of the test pictures", 10, "images");
+  progress.Say("top-1 50%");
+  EXPECT_EQ(listening.heard, (std::vector<std::string>{"[1/3] pretrain genview", "[2/3] eval knn genview, features of the test pictures",
+                                                       "[2/3] eval knn genview", "top-1 50%"}));
 }
 
 TEST(Plan, FlagsGoBeforeTheRecipe) {

@@ -84,7 +84,9 @@ int RunRun(const Args& args, Progress& progress) {
   Runner runner(std::move(plan), config.only, progress, *args.group);
   runner.Go();
   PrintScores(runner.scores());
-  Print("{}\n{}\n", runner.headline(), runner.report().string());
+  Print("{}\n", runner.headline());
+  for (const Path& encoder : runner.encoders()) Print("encoder: {}\n", encoder.string());
+  Print("{}\n", runner.report().string());
   return kOk;
 }
 

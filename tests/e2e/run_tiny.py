@@ -4,6 +4,7 @@
     run_tiny.py GENVIEW"""
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -84,8 +85,17 @@ class RunTiny(unittest.TestCase):
         lines = self.first.stdout.splitlines()
         self.assertEqual(lines[0].split()[0], "arm")
         self.assertEqual([line.split()[0] for line in lines[1:3]], ["baseline", "genview"])
-        self.assertEqual(lines[-1], self.path("report.html"))
-        self.assertEqual(len(lines), 5)
+        self.assertEqual(lines[4:], [f"encoder: {self.path(arm, 'pretrain', 'encoder.safetensors')}" for arm in ("baseline", "genview")] +
+                         [self.path("report.html")])
+
+    def test_progress_says_which_stage_of_how_many(self):
+        said = [re.fullmatch(r"\[(\d+)/(\d+)\] (.*)", line) for line in self.first.stderr.splitlines() if line.startswith("[")]
+        self.assertEqual({match[2] for match in said}, {"10"})
+        numbers = [int(match[1]) for match in said]
+        self.assertEqual(numbers, sorted(numbers))
+        for name in ("pretrain genview: 2 epochs", "eval knn genview: top-1 ", "foreground score: 48 images"):
+            self.assertTrue(any(match[3].startswith(name) for match in said), name)
+        self.assertNotIn("loss 0 ", self.first.stderr)
 
     def test_the_report_shows_pictures_levels_and_pairs(self):
         page = self.read("report.html")
@@ -197,16 +207,6 @@ head_width = 4
             self.assertFalse(os.path.exists(os.path.join(run, name)), name)
             genview(GENVIEW, "run", recipe, "--out", run, "--only", stage)
             self.assertTrue(os.path.exists(os.path.join(run, name)), name)
-
-    def test_pretrain_alone_is_that_of_the_run(self):
-        place = os.path.join(self.folder, "place")
-        os.makedirs(place)
-        tower = os.path.join(os.path.dirname(RECIPE), "../golden/diffusion/pipeline_ddim/image_encoder")
-        words = ["--set", "seeds=[3, 4]", "--set", f"pretrain.quality.encoder={tower}", "--set", "pretrain.crop.draw=box"]
-        genview(GENVIEW, "run", RECIPE, *words, "--only", "foreground,views,pretrain", cwd=place)
-        genview(GENVIEW, "pretrain", RECIPE, *words, "--arm", "genview", "--out", "again", cwd=place)
-        for name in ("encoder.safetensors", "summary.json"):
-            self.assertEqual(contents(os.path.join(place, "again", name)), contents(os.path.join(place, "runs/tiny/genview/seed-3/pretrain", name)), name)
         alone = os.path.join(self.folder, "generator")  # of the same recipe, to the byte
         genview(GENVIEW, "generator", "train", recipe, "--set", "generator={ cache = 16 }", "--out", alone)
         for name in ("model_index.json", "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"):
@@ -236,6 +236,16 @@ head_width = 4
         self.assertIn("`data.test`", done.stderr)
         self.assertEqual(done.stdout.splitlines()[0], "Trained; no scores, since the recipe names no test images.")
 
+    def test_pretrain_alone_is_that_of_the_run(self):
+        place = os.path.join(self.folder, "place")
+        os.makedirs(place)
+        tower = os.path.join(os.path.dirname(RECIPE), "../golden/diffusion/pipeline_ddim/image_encoder")
+        words = ["--set", "seeds=[3, 4]", "--set", f"pretrain.quality.encoder={tower}", "--set", "pretrain.crop.draw=box"]
+        genview(GENVIEW, "run", RECIPE, *words, "--only", "foreground,views,pretrain", cwd=place)
+        genview(GENVIEW, "pretrain", RECIPE, *words, "--arm", "genview", "--out", "again", cwd=place)
+        for name in ("encoder.safetensors", "summary.json"):
+            self.assertEqual(contents(os.path.join(place, "again", name)), contents(os.path.join(place, "runs/tiny/genview/seed-3/pretrain", name)), name)
+
     def test_a_bad_picture_stays_on_the_list(self):
         genview(GENVIEW, "dataset", "make", "shapes", "--count", "48", "--size", "32", "--out", os.path.join(self.folder, "data"))
         images = os.path.join(self.folder, "data", "images")
@@ -249,16 +259,6 @@ head_width = 4
         genview(GENVIEW, *words, "--only", "foreground,views,pretrain")
         with open(os.path.join(run, "foreground", "skipped.tsv"), encoding="utf-8") as file:
             self.assertIn(bad, file.read())
-
-    def test_only_and_wrong_recipes(self):
-        fresh = os.path.join(self.folder, "fresh")
-        genview(GENVIEW, "run", RECIPE, "--out", fresh, "--only", "foreground")
-        self.assertTrue(os.path.exists(os.path.join(fresh, "foreground", "ratios.tsv")))
-        self.assertFalse(os.path.exists(os.path.join(fresh, "views")))
-        done = genview(GENVIEW, "run", RECIPE, "--out", fresh, "--only", "eval", check=False)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("--only leaves it out", done.stderr)
-        for words, text in ((["--only", "view"], "did you mean `views`?"), (["--set", "pretrain.epoch=1"], "did you mean `pretrain.epochs`?")):
         genview(GENVIEW, *words)
         for arm in ("baseline", "genview"):
             with open(os.path.join(run, arm, "eval", "skipped.tsv"), encoding="utf-8") as file:
@@ -269,6 +269,16 @@ head_width = 4
         done = genview(GENVIEW, *words, "--strict", check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("is there without 1 of its 48 images", done.stderr)
+
+    def test_only_and_wrong_recipes(self):
+        fresh = os.path.join(self.folder, "fresh")
+        genview(GENVIEW, "run", RECIPE, "--out", fresh, "--only", "foreground")
+        self.assertTrue(os.path.exists(os.path.join(fresh, "foreground", "ratios.tsv")))
+        self.assertFalse(os.path.exists(os.path.join(fresh, "views")))
+        done = genview(GENVIEW, "run", RECIPE, "--out", fresh, "--only", "eval", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--only leaves it out", done.stderr)
+        for words, text in ((["--only", "view"], "did you mean `views`?"), (["--set", "pretrain.epoch=1"], "did you mean `pretrain.epochs`?")):
             done = genview(GENVIEW, "run", RECIPE, "--out", fresh, *words, check=False)
             self.assertEqual(done.returncode, 2)
             self.assertIn(text, done.stderr)
