@@ -112,6 +112,14 @@ std::string HelpCommand(const Command& command) { return Format("genview {} --he
 
 }  // namespace
 
+std::map<std::string, int> PlacesOf(const Command& command) {
+  std::map<std::string, int> places;
+  for (const std::string_view name : command.positionals) {
+    if (!name.empty()) places.emplace(name, static_cast<int>(places.size()) + 1);
+  }
+  return places;
+}
+
 Args ParseArgs(const Command& command, const std::vector<std::string>& words) {
   for (const std::string& word : words) {
     if (IsUtf8(word)) continue;

@@ -5,6 +5,7 @@
 //   const auto config = ParseFields<ViewsConfig>(args);
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -39,10 +40,15 @@ struct Args {
 // `words` without the program's and the command's name.
 Args ParseArgs(const Command& command, const std::vector<std::string>& words);
 
+// The fields that a command takes without a flag, and the places of their words.
+std::map<std::string, int> PlacesOf(const Command& command);
+
 template <class Config>
 Config ParseFields(const Args& args, Config config = {}) {
-  ReadFields(config, args.values, {.file = kCommandLine, .prefix = "", .lines = nullptr});
-  CheckRequired(config, {.file = kCommandLine, .prefix = "", .lines = nullptr});
+  const std::map<std::string, int> places = PlacesOf(*args.command);
+  const FieldSource source{.file = kCommandLine, .prefix = "", .lines = &places};
+  ReadFields(config, args.values, source);
+  CheckRequired(config, source);
   return config;
 }
 

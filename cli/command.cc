@@ -19,7 +19,7 @@ constexpr Command kCommands[] = {
      {"images"}, ForegroundFitFields, RunForegroundFit},
     {"foreground score", "IMAGES --model FG.safetensors --encoder ENCODER --out RATIOS.tsv [options]",
      "foreground ratio and noise level of each image", {"images"}, ForegroundScoreFields, RunForegroundScore},
-    {"generator train", "RECIPE.toml [options]", "trains a generator of views on your own images, without labels", {"recipe"},
+    {"generator train", "RECIPE.toml --out DIR [--set KEY=VALUE]... [options]", "trains a generator of views on your own images, without labels", {"recipe"},
      GeneratorTrainFields, RunGeneratorTrain},
     {"generator tower", "RECIPE.toml [options]", "trains a small CLIP image tower on the built-in procedural images", {"recipe"},
      GeneratorTowerFields, RunGeneratorTower},

@@ -12,7 +12,7 @@ namespace {
 int PrintResult(const EvalResult& result, const Path& out) {
   Print("{} top-1 {:.2f}% ({:.2f} to {:.2f})", result.kind, result.top1, result.top1_low, result.top1_high);
   if (result.classes > 5) Print(", top-5 {:.2f}%", result.top5);
-  Print(", {} images, {} classes\n", result.images, result.classes);
+  Print(", {} images, {} classes ({} skipped)\n", result.images, result.classes, SkippedOf(result));
   if (!out.empty()) Print("{}\n", out.string());
   return kOk;
 }

@@ -1,7 +1,10 @@
-// genview generator train|tower|measure: recipes whose keys are the fields of one config; flags override the recipe.
+// genview generator train|tower|measure: recipes whose keys are the fields of one config; flags override the recipe. `train` takes a
+// recipe of `genview run`, too.
+#include <set>
 
 #include "cli/commands.h"
 #include "cli/print.h"
+#include "cli/run_plan.h"
 #include "genview/base/toml.h"
 #include "genview/generator/faithfulness.h"
 #include "genview/generator/tower.h"
@@ -10,7 +13,7 @@
 namespace genview {
 namespace {
 
-constexpr const char* kRecipe = "recipe";
+constexpr const char *kRecipe = "recipe", *kSet = "set";
 
 template <class Config>
 std::vector<FieldInfo> RecipeFields() {
@@ -38,12 +41,52 @@ Config ReadRecipe(const Args& args) {
   return config;
 }
 
+// A key that only a recipe of `genview run` has.
+bool IsRunRecipe(const std::vector<TomlDocument>& chain) {
+  std::set<std::string> own = {"extends"}, all = {"arms"};
+  for (const auto& [key, value] : FieldsToJson(GeneratorConfig()).items()) own.insert(key);
+  for (const auto& [key, value] : FieldsToJson(Recipe()).items()) all.insert(key);
+  for (const TomlDocument& document : chain) {
+    for (const auto& [key, value] : document.values.items()) {
+      if (all.count(key) > 0 && own.count(key) == 0) return true;
+    }
+  }
+  return false;
+}
+
+// The generator that `genview run` would train, but for its folder.
+GeneratorConfig GeneratorOf(const RunPlan& plan) {
+  GeneratorConfig config = plan.recipe.generator.config;
+  if (config.images.empty()) config.images = plan.recipe.data.train;
+  const std::string encoder = config.encoder.empty() ? plan.recipe.foreground.encoder : config.encoder.string();
+  const ArmPlan* arm = EncoderArm(plan, encoder);
+  config.encoder = arm != nullptr ? ArmFolder(plan, *arm, plan.seeds.front()) / "pretrain" / "encoder.safetensors" : Path(encoder);
+  config.run = plan.recipe.run;
+  return config;
+}
+
 }  // namespace
 
-std::vector<FieldInfo> GeneratorTrainFields() { return RecipeFields<GeneratorConfig>(); }
+std::vector<FieldInfo> GeneratorTrainFields() {
+  std::vector<FieldInfo> fields = RecipeFields<GeneratorConfig>();
+  fields.insert(fields.begin() + 1, {kSet, "list of texts", Json::array(), "", "KEY=VALUE instead of the recipe's; may be given several times"});
+  return fields;
+}
 
 int RunGeneratorTrain(const Args& args, Progress& progress) {
-  const auto config = ReadRecipe<GeneratorConfig>(args);
+  const Path file = JsonString(args.values, kRecipe, "", kCommandLine);
+  const std::vector<std::string> set = JsonStrings(args.values, kSet, {}, kCommandLine);
+  Json flags = args.values;
+  for (const char* key : {kRecipe, kSet}) flags.erase(key);
+  GeneratorConfig config;
+  if (IsRunRecipe(ReadRecipeChain(file))) {
+    config = GeneratorOf(MakePlan(ReadRecipeFile<Recipe>(file, set), {}));
+  } else {
+    config = RecipeOf<GeneratorConfig>(ReadRecipeFile<GeneratorConfig>(file, set).values);
+  }
+  const FieldSource source{.file = kCommandLine, .prefix = "", .lines = nullptr};
+  ReadFields(config, flags, source);
+  CheckRequired(config, source);
   const GeneratorSummary done = TrainGenerator(config, progress);
   Print("{}: generator from {} images ({} skipped), {} + {} steps\n", config.out.string(), done.images, done.skipped,
              done.autoencoder_steps, done.denoiser_steps);

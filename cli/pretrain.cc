@@ -51,7 +51,8 @@ int RunPretrain(const Args& args, Progress& progress) {
   if (!options.init.empty()) config.init = options.init;
   CheckRequired(config, {.file = options.recipe.string(), .prefix = "pretrain", .lines = nullptr});
   const PretrainSummary done = Shared(*args.group, progress, config);
-  Print("{}: {} epochs, {} steps, loss {:.4f}{}\n", config.out, done.epochs, done.steps, done.loss, done.collapsed ? ", looks collapsed" : "");
+  Print("{}: {} {}, {} steps, loss {:.4f}{} ({} images skipped)\n", config.out, done.epochs, done.epochs == 1 ? "epoch" : "epochs", done.steps, done.loss,
+        done.collapsed ? ", looks collapsed" : "", done.skipped);
   if (done.agreement.pairs > 0) {
     Print("cached weights rank {} pairs as online ones do to {:.3f} (Spearman)", done.agreement.pairs, done.agreement.spearman);
     if (done.agreement.generated > 0) Print(", the {} with a generated view to {:.3f}", done.agreement.generated, done.agreement.generated_spearman);

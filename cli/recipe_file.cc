@@ -107,6 +107,19 @@ std::vector<Arm> TakeArms(TomlDocument& document) {
   return arms;
 }
 
+// `pretrain.pair={source = "generated"}`, as recipes write it.
+static Json TableFromText(const std::string& key, const std::string& text, const std::string& where, const std::string& example) {
+  Json table;
+  try {
+    table = ParseToml("value = " + text, where).values["value"];
+  } catch (const UsageError&) {
+  }
+  if (table.is_object()) return Nested({{key, table}});
+  throw UsageError({.what = Format("`{}` is a table, which `{}` is not", key, text.substr(0, 80)),
+                    .where = where,
+                    .next = Format("set one of its keys, `{0}.{1}=...`, or several as TOML has them: '{0}={{{1} = ...}}'", key, example)});
+}
+
 Json ReadAssignment(const std::string& assignment, const std::vector<FieldInfo>& fields) {
   const size_t equals = assignment.find('=');
   const std::string where = Format("{}, --set {}", kCommandLine, assignment);
@@ -121,6 +134,7 @@ Json ReadAssignment(const std::string& assignment, const std::vector<FieldInfo>&
       const bool quoted = text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.front() == text.back();
       return AssignmentToJson(key, quoted ? text.substr(1, text.size() - 2) : text, field.type);
     }
+    if (field.name.starts_with(key + ".")) return TableFromText(key, text, where, field.name.substr(key.size() + 1));
     known.push_back(field.name);
   }
   std::string nearest = NearestName(key, known);

@@ -94,5 +94,16 @@ TEST(Assignments, AreTypedAndChecked) {
   EXPECT_EQ(ReadAssignment("levels=[0, 200]", fields)["levels"], Json({0, 200}));
 }
 
+TEST(Assignments, TakeATableAsRecipesWriteIt) {
+  const RecipeFile file = ReadRecipeFile<Small>(Write("table.toml", "[pair]\ngamma = 3\n"), {"pair={ source = \"x, y\" }"});
+  EXPECT_EQ(file.values["pair"], Json({{"gamma", 3}, {"source", "x, y"}}));  // keys that it does not name stay
+  const ErrorText unknown = Complaint("", {"pair={gama = 2}"}), number = Complaint("", {"pair=3"}), bare = Complaint("", {"pair={source=x}"});
+  EXPECT_EQ(unknown.next, "did you mean `gamma`?");
+  EXPECT_NE(unknown.where.find("--set pair"), std::string::npos);
+  EXPECT_EQ(number.what, "`pair` is a table, which `3` is not");
+  EXPECT_NE(number.next.find("`pair.gamma=...`"), std::string::npos) << number.next;
+  EXPECT_NE(bare.what.find("is a table"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace genview

@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "cli/run_plan.h"
+#include "cli/stage_plan.h"
+#include "cli/stage_progress.h"
 #include "genview/generator/faithfulness.h"
 #include "genview/generator/tower.h"
 #include "genview/generator/train.h"
@@ -168,6 +170,71 @@ TEST(Plan, ATableOfFewLabelsAsksForItsScore) {
   EXPECT_FALSE(eval_of("[eval.fewshot]\nshots = [2]\nenabled = false\n").fewshot.enabled);
   EXPECT_TRUE(eval_of("[eval.finetune]\nepochs = 3\n").finetune.enabled);
   EXPECT_THROW(eval_of("[eval.fewshot]\nshots = []\n"), UsageError);
+}
+
+const char* const kTwoArms =
+    "data.train = \"shapes:count=4,size=16\"\ndata.test = \"shapes:count=4,size=16,seed=1\"\nforeground.encoder = \"tower\"\nviews.generator = \"unclip\"\n"
+    "[[arms]]\nname = \"baseline\"\n"
+    "[[arms]]\nname = \"genview\"\nset = { pretrain.pair.source = \"generated\", pretrain.quality.enabled = true }\n";
+
+TEST(Plan, NamesItsStagesBeforeTheyAreMade) {
+  const auto names = [](const std::string& toml, const std::vector<std::string>& only) {
+    std::vector<std::string> all;
+    for (const PlannedStage& stage : StagesOf(MakePlan(ReadRecipeFile<Recipe>(Write("stages.toml", toml)), {}), only)) all.push_back(stage.name);
+    return all;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names(kTwoArms, {}), (Names{"pretrain baseline", "eval linear baseline", "eval knn baseline", "foreground fit", "foreground score", "views",
+                                        "pretrain genview", "eval linear genview", "eval knn genview", "gallery"}));
+  EXPECT_EQ(names(kTwoArms, {"foreground"}), (Names{"foreground fit", "foreground score"}));
+  EXPECT_EQ(names(kTwoArms, {"pretrain"}), (Names{"pretrain baseline", "foreground fit", "foreground score", "views", "pretrain genview"}));
+  EXPECT_EQ(names("seeds = [1, 2]\ndata.train = \"shapes:count=4,size=16\"\n", {}), (Names{"pretrain main seed 1", "pretrain main seed 2"}));
+  // The encoder of an arm comes before what it is for.
+  EXPECT_EQ(names("foreground.encoder = \"arm:a\"\n[[arms]]\nname = \"b\"\nset = { pretrain.quality.enabled = true }\n[[arms]]\nname = \"a\"\n", {"pretrain"}),
+            (Names{"pretrain a", "foreground fit", "pretrain b"}));
+}
+
+TEST(Plan, InputsThatAreNotThereAreNamed) {
+  const Path recipe = Write("inputs.toml", kTwoArms);
+  WriteFile(recipe.parent_path() / "tower/config.json", "{}");
+  WriteFile(recipe.parent_path() / "unclip/model_index.json", "{}");
+  std::filesystem::create_directories(recipe.parent_path() / "empty");
+  const auto complaint = [&](const std::vector<std::string>& set, const std::vector<std::string>& only = {}) -> ErrorText {
+    try {
+      CheckInputs(MakePlan(ReadRecipeFile<Recipe>(recipe, set), {}), only);
+    } catch (const Error& error) {
+      return error.text();
+    }
+    return {};
+  };
+  EXPECT_EQ(complaint({}).what, "");
+  EXPECT_EQ(complaint({"foreground.encoder=gone"}).where, "recipe, key `foreground.encoder`");
+  EXPECT_EQ(complaint({"views.generator=gone"}).where, "recipe, key `views.generator`");
+  EXPECT_NE(complaint({"views.generator=empty"}).what.find("no generator"), std::string::npos);
+  EXPECT_EQ(complaint({"views.generator=gone"}, {"foreground"}).what, "");  // nothing reads it
+  EXPECT_EQ(complaint({"views.generator=train"}).what, "");
+  EXPECT_EQ(complaint({"pretrain.init=gone"}).where, "recipe, key `pretrain.init`");
+  EXPECT_NE(complaint({"data.train=gone"}).what, "");
+  EXPECT_NE(complaint({"data.test=gone"}).what, "");
+  WriteFile(recipe.parent_path() / "flat/a.png", EncodePng(Image(8, 8)));
+  EXPECT_EQ(complaint({"data.test=flat"}).what, "none of the pictures has a class");
+  EXPECT_EQ(complaint({"data.test=flat", "eval.linear.enabled=false", "eval.knn.enabled=false"}).what, "");
+}
+
+TEST(StageProgress, CountsStagesAndNamesTheirParts) {
+  struct Listening : Progress {
+    void Begin(std::string_view stage, int64_t, std::string_view) override { heard.emplace_back(stage); }
+    void End(std::string_view summary) override { heard.emplace_back(summary); }
+    std::vector<std::string> heard;
+  } listening;
+  StageProgress progress(listening, 3);
+  progress.Enter("pretrain genview");
+  progress.Begin("pretrain", 10, "steps");
+  progress.Enter("eval knn genview");
+  progress.Begin("features of the test pictures", 10, "images");
+  progress.Say("top-1 50%");
+  EXPECT_EQ(listening.heard, (std::vector<std::string>{"[1/3] pretrain genview", "[2/3] eval knn genview, features of the test pictures",
+                                                       "[2/3] eval knn genview", "top-1 50%"}));
 }
 
 TEST(Plan, FlagsGoBeforeTheRecipe) {

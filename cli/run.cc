@@ -26,8 +26,11 @@ void VisitFields(RunConfig& c, Visit&& visit) {
   visit("run", c.run, Section{}, "device, precision, seed and the like");
 }
 
-void CheckStages(const std::vector<std::string>& only) {
+void CheckStages(const std::vector<std::string>& only, bool given) {
   const std::vector<std::string> known(std::begin(kStages), std::end(kStages));
+  if (given && only.empty()) {
+    throw UsageError({.what = "--only names no stage", .where = Format("{}, --only", kCommandLine), .next = SuggestName("", known)});
+  }
   for (const auto& stage : only) {
     if (std::find(known.begin(), known.end(), stage) != known.end()) continue;
     throw UsageError({.what = Format("there is no stage `{}`", stage), .where = Format("{}, --only", kCommandLine), .next = SuggestName(stage, known)});
@@ -69,10 +72,11 @@ std::vector<FieldInfo> RunFields() { return DescribeFields<RunConfig>(); }
 
 int RunRun(const Args& args, Progress& progress) {
   const auto config = ParseFields<RunConfig>(args);
-  CheckStages(config.only);
+  CheckStages(config.only, args.values.contains("only"));
   const auto flags = args.values.find("run");
   RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(config.recipe, config.set),
                           {.out = config.out, .run = flags == args.values.end() ? Json::object() : *flags});
+  CheckInputs(plan, config.only);
   if (config.dry_run) {
     Print("{}", PlanToToml(plan));
     return kOk;
@@ -80,7 +84,9 @@ int RunRun(const Args& args, Progress& progress) {
   Runner runner(std::move(plan), config.only, progress, *args.group);
   runner.Go();
   PrintScores(runner.scores());
-  Print("{}\n{}\n", runner.headline(), runner.report().string());
+  Print("{}\n", runner.headline());
+  for (const Path& encoder : runner.encoders()) Print("encoder: {}\n", encoder.string());
+  Print("{}\n", runner.report().string());
   return kOk;
 }
 

@@ -43,14 +43,16 @@ RunOptions WithSeed(RunOptions run, uint64_t seed) {
 }  // namespace
 
 Runner::Runner(RunPlan plan, std::vector<std::string> only, Progress& progress, Group& group)
-    : plan_(std::move(plan)), only_(std::move(only)), progress_(progress), group_(group), book_(plan_.folder / "state", only_) {}
+    : plan_(std::move(plan)), only_(std::move(only)), progress_(progress, std::ssize(StagesOf(plan_, only_))), group_(group),
+      book_(plan_.folder / "state", only_, plan_.recipe.run.strict) {}
 
 bool Runner::Allowed(std::string_view stage) const {
   return only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end();
 }
 
-std::string Runner::StageName(std::string_view stage, const ArmPlan& arm, uint64_t seed) const {
-  return plan_.seeds.size() > 1 ? Format("{} {} seed {}", stage, arm.name, seed) : Format("{} {}", stage, arm.name);
+void Runner::Make(const StageRequest& request, const std::function<StageCounts()>& work) {
+  progress_.Enter(request.name);
+  book_.Make(request, progress_, work);
 }
 
 Json Runner::Settings(Json settings, const RunOptions& run) const {
@@ -82,12 +84,12 @@ Path Runner::ForegroundModel() {
   config.run = plan_.recipe.run;
   std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}};
   if (!config.component.empty()) inputs["component"] = book_.FingerprintOf(config.component);
-  book_.Make({.name = "foreground fit", .version = kFitVersion, .settings = Settings(FieldsToJson(plan_.recipe.foreground), config.run),
-              .inputs = inputs, .outputs = {out}, .owned = {}},
-             progress_, [&] {
-               const FitSummary done = FitForeground(config, progress_);
-               return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
-             });
+  Make({.name = "foreground fit", .version = kFitVersion, .settings = Settings(FieldsToJson(plan_.recipe.foreground), config.run),
+        .inputs = inputs, .outputs = {out}, .owned = {}},
+       [&] {
+         const FitSummary done = FitForeground(config, progress_);
+         return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
+       });
   return out;
 }
 
@@ -104,13 +106,13 @@ Path Runner::QualityModel(const ArmPlan& arm, const std::string& encoder) {
   config.run = plan_.recipe.run;
   Json settings = FieldsToJson(plan_.recipe.foreground);
   settings.erase("component");
-  book_.Make({.name = Format("foreground fit for {}", arm.name), .version = kFitVersion, .settings = Settings(settings, config.run),
-              .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}},
-              .outputs = {out}, .owned = {}},
-             progress_, [&] {
-               const FitSummary done = FitForeground(config, progress_);
-               return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
-             });
+  Make({.name = Format("foreground fit for {}", arm.name), .version = kFitVersion, .settings = Settings(settings, config.run),
+        .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}},
+        .outputs = {out}, .owned = {}},
+       [&] {
+         const FitSummary done = FitForeground(config, progress_);
+         return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
+       });
   return out;
 }
 
@@ -125,14 +127,14 @@ Path Runner::Ratios() {
   config.masks = folder / "masks";
   config.levels = plan_.recipe.views.config.levels;
   config.run = plan_.recipe.run;
-  book_.Make({.name = "foreground score", .version = kScoreVersion, .settings = Settings({{"levels", config.levels}}, config.run),
-              .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)},
-                         {"model", book_.FingerprintOf(config.model)}},
-              .outputs = {out, config.masks}, .owned = {}},
-             progress_, [&] {
-               const ScoreSummary done = Shared(group_, progress_, config);
-               return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
-             });
+  Make({.name = "foreground score", .version = kScoreVersion, .settings = Settings({{"levels", config.levels}}, config.run),
+        .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)},
+                   {"model", book_.FingerprintOf(config.model)}},
+        .outputs = {out, config.masks}, .owned = {}},
+       [&] {
+         const ScoreSummary done = Shared(group_, progress_, config);
+         return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
+       });
   return out;
 }
 
@@ -145,13 +147,13 @@ Path Runner::Generator(const std::string& text) {
   config.encoder = Encoder(config.encoder.empty() ? plan_.recipe.foreground.encoder : config.encoder.string());
   config.out = out;
   config.run = plan_.recipe.run;
-  book_.Make({.name = "generator", .version = kGeneratorVersion, .settings = Settings(FieldsToJson(plan_.recipe.generator), config.run),
-              .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}},
-              .outputs = {out / "model_index.json"}, .owned = {out}},
-             progress_, [&] {
-               const GeneratorSummary done = TrainGenerator(config, progress_);
-               return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
-             });
+  Make({.name = "generator", .version = kGeneratorVersion, .settings = Settings(FieldsToJson(plan_.recipe.generator), config.run),
+        .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}},
+        .outputs = {out / "model_index.json"}, .owned = {out}},
+       [&] {
+         const GeneratorSummary done = TrainGenerator(config, progress_);
+         return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
+       });
   return out;
 }
 
@@ -167,13 +169,12 @@ Path Runner::Views(const ArmPlan& arm) {
   config.run = plan_.recipe.run;
   std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}, {"generator", book_.FingerprintOf(config.generator)}};
   if (!config.ratios.empty()) inputs["ratios"] = book_.FingerprintOf(config.ratios);
-  const std::string name = arm.views == "views" ? "views" : Format("views {}", arm.views.substr(sizeof("views-") - 1));
-  book_.Make({.name = name, .version = kViewsVersion, .settings = Settings(SettingsOfViews(arm.recipe.views), config.run), .inputs = inputs,
-              .outputs = {out / "manifest.jsonl"}, .owned = {out}},
-             progress_, [&] {
-               const ViewsSummary done = Shared(group_, progress_, config);
-               return StageCounts{"views", done.asked, done.written, done.asked - done.written};
-             });
+  Make({.name = ViewsStageName(arm), .version = kViewsVersion, .settings = Settings(SettingsOfViews(arm.recipe.views), config.run), .inputs = inputs,
+        .outputs = {out / "manifest.jsonl"}, .owned = {out}},
+       [&] {
+         const ViewsSummary done = Shared(group_, progress_, config);
+         return StageCounts{"views", done.asked, done.written, done.asked - done.written};
+       });
   return out;
 }
 
@@ -200,7 +201,7 @@ PretrainConfig Runner::PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<st
 }
 
 Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
-  const std::string name = StageName("pretrain", arm, seed);
+  const std::string name = StageName(plan_, "pretrain", arm, seed);
   const Path out = ArmFolder(plan_, arm, seed) / "pretrain" / "encoder.safetensors";
   if (const auto known = made_.find(name); known != made_.end()) return known->second;
   if (!making_.insert(name).second) {
@@ -210,12 +211,12 @@ Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
   }
   std::map<std::string, std::string> inputs;
   const PretrainConfig config = PretrainOf(arm, seed, inputs);
-  book_.Make({.name = name, .version = kPretrainVersion, .settings = Settings(WhatIsComputed(Resolved(config)), config.run), .inputs = inputs,
-              .outputs = {out}, .owned = {}},
-             progress_, [&] {
-               const PretrainSummary done = Shared(SharesPretraining(arm) ? group_ : Alone(), progress_, config);
-               return StageCounts{"images", done.images, done.images - done.skipped, done.skipped};
-             });
+  Make({.name = name, .version = kPretrainVersion, .settings = Settings(WhatIsComputed(Resolved(config)), config.run), .inputs = inputs,
+        .outputs = {out}, .owned = {}},
+       [&] {
+         const PretrainSummary done = Shared(SharesPretraining(arm) ? group_ : Alone(), progress_, config);
+         return StageCounts{"images", done.images, done.images - done.skipped, done.skipped};
+       });
   making_.erase(name);
   made_[name] = out;
   return out;
@@ -229,7 +230,7 @@ bool Runner::SharesPretraining(const ArmPlan& arm) const {
 
 void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
   const DataSection& data = plan_.recipe.data;
-  if (data.test.empty()) return;
+  if (data.test.empty()) return;  // Go has said so
   const Path checkpoint = Pretrained(arm, seed), folder = ArmFolder(plan_, arm, seed) / "eval", cache = plan_.folder / "state" / "features";
   const auto make = [&](const std::string& kind, const auto& part, auto&& evaluate) {
     const Path out = folder / Format("{}.json", kind);
@@ -246,12 +247,13 @@ void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
     if constexpr (requires { config.list; }) {
       if (!config.list.empty()) inputs["list"] = book_.FingerprintOf(config.list);
     }
-    book_.Make({.name = StageName(Format("eval {}", kind), arm, seed), .version = kEvalVersion,
-                .settings = Settings(FieldsToJson(part), config.inputs.run), .inputs = inputs, .outputs = {out}, .owned = {out}},
-               progress_, [&] {
-                 const EvalResult result = evaluate(config);
-                 return StageCounts{"images", result.images, result.images, 0};
-               });
+    Make({.name = StageName(plan_, Format("eval {}", kind), arm, seed), .version = kEvalVersion,
+          .settings = Settings(FieldsToJson(part), config.inputs.run), .inputs = inputs, .outputs = {out}, .owned = {out}},
+         [&] {
+           const EvalResult result = evaluate(config);
+           progress_.Say(Format("top-1 {:.2f}% of {} images, {} skipped", result.top1, result.images, SkippedOf(result)));
+           return StageCounts{"images", result.images + SkippedOf(result), result.images, SkippedOf(result)};
+         });
   };
   make("linear", arm.recipe.eval.linear, [&](const LinearConfig& config) { return EvalLinear(config, progress_); });
   make("knn", arm.recipe.eval.knn, [&](const KnnConfig& config) { return EvalKnn(config, progress_); });
@@ -304,12 +306,12 @@ void Runner::Gallery() {
   Json settings = FieldsToJson(plan_.recipe.report);
   settings["levels"] = config.levels;
   if (config.pairs_of) settings["pairs_of"] = WhatIsComputed(Resolved(*config.pairs_of));
-  book_.Make({.name = "gallery", .version = kGalleryVersion, .settings = Settings(settings, config.run), .inputs = inputs,
-              .outputs = {out / "gallery.json"}, .owned = {out}},
-             progress_, [&] {
-               const GallerySummary done = MakeGallery(config, progress_);
-               return StageCounts{"pictures", done.pictures, done.pictures, 0};
-             });
+  Make({.name = "gallery", .version = kGalleryVersion, .settings = Settings(settings, config.run), .inputs = inputs,
+        .outputs = {out / "gallery.json"}, .owned = {out}},
+       [&] {
+         const GallerySummary done = MakeGallery(config, progress_);
+         return StageCounts{"pictures", done.pictures, done.pictures, 0};
+       });
 }
 
 void Runner::Report() {
@@ -349,12 +351,30 @@ void Runner::CheckArms() const {
   }
 }
 
+// What --only leaves out and is not there would stop the run after some of its work.
+void Runner::CheckOnly() {
+  if (only_.empty()) return;
+  const std::vector<PlannedStage> stages = StagesOf(plan_, only_);
+  for (const PlannedStage& stage : stages) book_.CheckOnly(stage.name, stage.output);
+}
+
+std::vector<Path> Runner::encoders() const {
+  std::vector<Path> there;
+  for (const ArmPlan& arm : plan_.arms) {
+    for (const uint64_t seed : plan_.seeds) {
+      Path encoder = ArmFolder(plan_, arm, seed) / "pretrain" / "encoder.safetensors";
+      if (std::filesystem::exists(encoder)) there.push_back(std::move(encoder));
+    }
+  }
+  return there;
+}
+
 // Scores of other settings, or that nobody asks for any more, would stand on the page beside those of this recipe until they are made
 // again, if ever.
 void Runner::RemoveOldScores(const ArmPlan& arm, uint64_t seed) {
   const EvalSection& eval = arm.recipe.eval;
   const auto look = [&](const char* kind, const auto& part) {
-    const std::string name = StageName(Format("eval {}", kind), arm, seed);
+    const std::string name = StageName(plan_, Format("eval {}", kind), arm, seed);
     const Path out = ArmFolder(plan_, arm, seed) / "eval" / Format("{}.json", kind);
     if (!part.enabled || plan_.recipe.data.test.empty()) return book_.Forget(name, {out});
     const Json made_from = book_.RequestOf(name);
@@ -377,6 +397,10 @@ void Runner::RemoveOldRatios() {
 
 void Runner::Go() {
   CheckArms();
+  CheckOnly();
+  if (Allowed("eval") && AsksForScores(plan_) && plan_.recipe.data.test.empty()) {
+    progress_.Warn("no scores will be made: the recipe names no test images (`data.test`)");
+  }
   SweepRunFolder(plan_.folder);
   WriteFile(plan_.folder / "recipe.toml", PlanToToml(plan_));
   WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));
@@ -395,6 +419,11 @@ void Runner::Go() {
   }
   if (only_.empty()) RemoveOldRatios();
   if (Allowed("foreground") && !only_.empty()) (void)Ratios();
+  // What --only leaves out and would have to be made again is found before the first arm is trained.
+  for (const ArmPlan& arm : plan_.arms) {
+    std::map<std::string, std::string> inputs;
+    if (!only_.empty() && Allowed("pretrain")) (void)PretrainOf(arm, plan_.seeds.front(), inputs);
+  }
   for (const ArmPlan& arm : plan_.arms) {
     if (!only_.empty() && !Allowed("pretrain") && !Allowed("eval")) {
       if (arm.views.empty()) continue;

@@ -12,6 +12,8 @@
 
 #include "cli/run_plan.h"
 #include "cli/stage_book.h"
+#include "cli/stage_plan.h"
+#include "cli/stage_progress.h"
 #include "genview/dist/group.h"
 #include "genview/report/scores.h"
 
@@ -26,6 +28,7 @@ class Runner {
   const std::vector<ArmScore>& scores() const { return scores_; }
   Path report() const { return plan_.folder / "report.html"; }
   const std::string& headline() const { return headline_; }
+  std::vector<Path> encoders() const;  // of every arm and seed, those that are there
 
  private:
   // Each makes what it is named after if need be, and says where it is.
@@ -42,17 +45,18 @@ class Runner {
 
   PretrainConfig PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<std::string, std::string>& inputs);
   std::string DataFingerprint(const std::string& source);
-  std::string StageName(std::string_view stage, const ArmPlan& arm, uint64_t seed) const;
+  void Make(const StageRequest& request, const std::function<StageCounts()>& work);
   Json Settings(Json settings, const RunOptions& run) const;
   bool Allowed(std::string_view stage) const;
   void CheckArms() const;
+  void CheckOnly();
   void RemoveOldScores(const ArmPlan& arm, uint64_t seed);
   void RemoveOldRatios();
   bool SharesPretraining(const ArmPlan& arm) const;
 
   RunPlan plan_;
   std::vector<std::string> only_;
-  Progress& progress_;
+  StageProgress progress_;
   Group& group_;                                    // shares the stages that can be shared
   StageBook book_;
   std::set<std::string> making_;                    // arms whose encoder is being asked for, to find circles

@@ -89,8 +89,8 @@ std::vector<std::string> Differences(const Json& before, const Json& after, cons
   return result;
 }
 
-StageBook::StageBook(Path folder, std::vector<std::string> only)
-    : folder_(std::move(folder)), only_(std::move(only)), lock_(folder_.parent_path()) {
+StageBook::StageBook(Path folder, std::vector<std::string> only, bool strict)
+    : folder_(std::move(folder)), only_(std::move(only)), strict_(strict), lock_(folder_.parent_path()) {
   std::filesystem::create_directories(folder_);
   SweepPartFiles(folder_);
   known_files_ = ReadState(folder_ / kKnownFiles);
@@ -108,6 +108,19 @@ Path StageBook::FileOf(const std::string& name) const {
   return folder_ / (file + ".json");
 }
 
+void StageBook::RefuseLeftOut(const std::string& name, const char* why) const {
+  const std::string stage = name.substr(0, name.find(' '));
+  if (only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end()) return;
+  throw Error({.what = Format("`{}` {}, and --only leaves it out", name, why),
+               .where = FileOf(name).string(),
+               .next = Format("add {} to --only, or run without it", stage)});
+}
+
+void StageBook::CheckOnly(const std::string& name, const Path& output) const {
+  const Json state = ReadState(FileOf(name));
+  if (!JsonBool(state, "finished", false, FileOf(name).string()) || !Exist({output})) RefuseLeftOut(name, "has not been made yet");
+}
+
 bool StageBook::Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work) {
   progress.ThrowIfStopped();
   const Path file = FileOf(request.name);
@@ -117,16 +130,17 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
   const std::string where = file.string();
   const bool same = JsonString(state, "fingerprint", "", where) == fingerprint;
   if (same && JsonBool(state, "finished", false, where) && Exist(request.outputs)) {
+    if (const int64_t failed = JsonInt(state, "failed", 0, where); strict_ && failed > 0) {
+      throw Error({.what = Format("`{}` is there without {} of its {} {}", request.name, failed, JsonInt(state, "asked", 0, where),
+                                  JsonString(state, "unit", "images", where)),
+                   .where = request.outputs.front().string(),
+                   .next = "the list of skipped pictures beside it says why: mend or remove them; without --strict they are left out"});
+    }
     progress.Begin(request.name, 0, "");
     progress.End("unchanged");
     return false;
   }
-  const std::string stage = request.name.substr(0, request.name.find(' '));
-  if (!only_.empty() && std::find(only_.begin(), only_.end(), stage) == only_.end()) {
-    throw Error({.what = Format("`{}` {}, and --only leaves it out", request.name, state.empty() ? "has not been made yet" : "has to be made again"),
-                 .where = where,
-                 .next = Format("add {} to --only, or run without it", stage)});
-  }
+  RefuseLeftOut(request.name, state.empty() ? "has not been made yet" : "has to be made again");
   double earlier = 0;  // seconds spent on the same request before it was cut short
   if (same && !JsonBool(state, "finished", false, where)) {
     earlier = JsonDouble(state, "seconds", 0, where);

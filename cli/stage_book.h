@@ -39,12 +39,15 @@ struct StageRequest {
 class StageBook {
  public:
   // Locks the run, the folder above: a second process is refused with an Error that says so. `only`: the stages that may be made (empty:
-  // all), by the first word of their names.
-  StageBook(Path folder, std::vector<std::string> only);
+  // all), by the first word of their names. `strict`: a stage that is there without all that was asked for is refused, too.
+  StageBook(Path folder, std::vector<std::string> only, bool strict = false);
 
   // Calls `work` unless the stage is done. Work that was cut short with the same request is called again and goes on from
   // its own files; with another request its `owned` files are removed first. Returns true when something was made.
   bool Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work);
+
+  // Throws the Error that Make would, where a stage that `only` leaves out has never been made.
+  void CheckOnly(const std::string& name, const Path& output) const;
 
   // What a stage was last made from, null where the book does not know it: {"version", "settings", "inputs"}.
   Json RequestOf(const std::string& name) const;
@@ -58,10 +61,12 @@ class StageBook {
 
  private:
   Path FileOf(const std::string& name) const;
+  void RefuseLeftOut(const std::string& name, const char* why) const;  // where `only` leaves it out
   std::string FingerprintOfFile(const Path& file);
 
   Path folder_;
   std::vector<std::string> only_;
+  bool strict_;
   FolderLock lock_;
   int64_t order_ = 0;  // of the next stage that has not been made before
   Json known_files_ = Json::object();

@@ -16,8 +16,8 @@ class StageBookTest : public testing::Test {
             .outputs = {run_ / "views/manifest.jsonl"}, .owned = {run_ / "views"}};
   }
   // Makes the stage and returns whether work was done.
-  bool Make(const StageRequest& request, const std::vector<std::string>& only = {}) {
-    StageBook book(run_ / "state", only);
+  bool Make(const StageRequest& request, const std::vector<std::string>& only = {}, bool strict = false) {
+    StageBook book(run_ / "state", only, strict);
     return book.Make(request, progress_, [&] {
       ++calls_;
       WriteFile(run_ / "views/manifest.jsonl", "row\n");
@@ -71,6 +71,28 @@ TEST_F(StageBookTest, OnlyLeavesOtherStagesAlone) {
   EXPECT_THROW(Make(Request(1), {"pretrain"}), Error);
   EXPECT_TRUE(Make(Request(1), {"views"}));
   EXPECT_FALSE(Make(Request(1), {"pretrain"}));
+}
+
+TEST_F(StageBookTest, StagesThatOnlyLeavesOutAreAskedForBeforehand) {
+  const auto check = [&] { StageBook(run_ / "state", {"pretrain"}).CheckOnly("views constant", run_ / "views/manifest.jsonl"); };
+  EXPECT_THROW(check(), Error);
+  EXPECT_NO_THROW(StageBook(run_ / "state", {"views"}).CheckOnly("views constant", run_ / "views/manifest.jsonl"));
+  Make(Request(1));
+  EXPECT_NO_THROW(check());
+  std::filesystem::remove(run_ / "views/manifest.jsonl");
+  EXPECT_THROW(check(), Error);
+}
+
+TEST_F(StageBookTest, StrictRefusesWhatIsThereWithoutSome) {
+  Make(Request(1));  // 2 of 3
+  try {
+    Make(Request(1), {}, /*strict=*/true);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.text().what, "`views constant` is there without 1 of its 3 views");
+  }
+  EXPECT_EQ(calls_, 1);
+  EXPECT_FALSE(Make(Request(1)));
 }
 
 TEST_F(StageBookTest, AForgottenStageLeavesNothing) {

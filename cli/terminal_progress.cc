@@ -109,7 +109,9 @@ void TerminalProgress::End(std::string_view summary) {
   const std::lock_guard lock(mutex_);
   ClearLocked();
   if (level_ >= LogLevel::kInfo && !summary.empty()) {
-    Print(stream_, "{}: {} ({})\n", stage_, summary, HumanSeconds(Seconds(Clock::now() - began_)));
+    const double seconds = Seconds(Clock::now() - began_);
+    const std::string time = seconds < 0.05 ? "" : Format(" ({})", HumanSeconds(seconds));  // what is there already takes none
+    Print(stream_, "{}: {}{}\n", stage_, summary, time);
   }
   std::fflush(stream_);
   stage_.clear();

@@ -216,6 +216,8 @@ TEST(Text, LongNumbersAreGrouped) {
 TEST(Text, NearestNameAndUtf8) {
   EXPECT_EQ(NearestName("guidence", {"steps", "guidance"}), "guidance");
   EXPECT_EQ(NearestName("zzzzzz", {"steps", "guidance"}), "");
+  EXPECT_EQ(SuggestName("GPU", {"auto", "cpu", "cuda"}), "did you mean `cuda`?");
+  EXPECT_EQ(SuggestName("gpu", {"auto", "cpu"}), "did you mean `cpu`?");
   EXPECT_TRUE(IsUtf8("h\xc3\xa9"));
   EXPECT_FALSE(IsUtf8("\xc0\x80"));
   EXPECT_FALSE(IsUtf8("\xed\xa0\x80"));

@@ -9,6 +9,7 @@ namespace genview {
 std::string FieldSource::Where(const std::string& key) const {
   const std::string name = Name(key);
   if (file == kCommandLine) {
+    if (lines != nullptr && lines->count(name) > 0) return Format("{}, <{}>", file, name);  // given without a flag
     std::string flag = name.starts_with("run.") ? name.substr(4) : name;
     std::replace_if(flag.begin(), flag.end(), [](char c) { return c == '.' || c == '_'; }, '-');
     return Format("{}, --{}", file, flag);

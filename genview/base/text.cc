@@ -64,8 +64,14 @@ std::string NearestName(std::string_view name, const std::vector<std::string>& k
   return best;
 }
 
+// Names that are called otherwise, too, where the nearest would be another one: "gpu" is a letter away from "cpu".
+static std::string MeantName(std::string_view name, const std::vector<std::string>& known) {
+  const bool gpu = Lower(name) == "gpu" && std::find(known.begin(), known.end(), "cuda") != known.end();
+  return gpu ? "cuda" : NearestName(name, known);
+}
+
 std::string SuggestName(std::string_view name, const std::vector<std::string>& known) {
-  const std::string nearest = NearestName(name, known);
+  const std::string nearest = MeantName(name, known);
   if (!nearest.empty()) return Format("did you mean `{}`?", nearest);
   return Format("known: {}", fmt::join(known, ", "));
 }

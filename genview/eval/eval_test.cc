@@ -143,32 +143,69 @@ TEST_F(EvalTest, AFractionOfEachClass) {
   EXPECT_EQ(result.top1, 100);
 }
 
-TEST_F(EvalTest, BadPicturesAreCountedAndNamedWhenAllAreBad) {
+struct Listening : Progress {
+  void Begin(std::string_view, int64_t, std::string_view) override { ++begun; }
+  void Warn(std::string_view message) override { warnings.emplace_back(message); }
+  std::vector<std::string> warnings;
+  int begun = 0;
+};
+
+TEST_F(EvalTest, BadPicturesAreCountedNamedAndRefusedUnderStrict) {
+  WriteFile(folder_ / "test/red/0.png", "no picture");
+  WriteFile(folder_ / "train/red/0.png", "no picture");
+  WriteFile(folder_ / "train/blue/3.png", "no picture");
+  const auto bad = [&] { return ReadLines(folder_ / "skipped.tsv"); };
+  LinearConfig linear;
+  linear.inputs = Inputs("linear.json");
+  linear.epochs = 1;
+  EXPECT_EQ(SkippedOf(EvalLinear(linear, silent_)), 3);
+  ASSERT_EQ(bad().size(), 3u);  // one id is that of two pictures
+  EXPECT_TRUE(bad()[1].starts_with("blue/3.png\t"));
+  EXPECT_TRUE(bad()[2].starts_with("red/0.png\t"));
+  std::filesystem::remove(folder_ / "skipped.tsv");
+
+  Listening first, again;
+  KnnConfig config;
+  config.inputs = Inputs("knn.json");
+  config.k = 1;
+  const EvalResult result = EvalKnn(config, first);
+  EXPECT_EQ(result.images, 11);
+  EXPECT_EQ(SkippedOf(result), 3);
+  EXPECT_EQ(ReadJson(folder_ / "knn.json")["settings"]["skipped"], 3);
+  EXPECT_EQ(bad().size(), 3u);
+  ASSERT_EQ(first.warnings.size(), 2u);
+  EXPECT_TRUE(first.warnings[0].starts_with("2 of 24 training pictures could not be read, the first is blue/3.png: "));
+  EXPECT_TRUE(first.warnings[1].starts_with("1 of 12 test pictures could not be read, the first is red/0.png: "));
+  EXPECT_EQ(SkippedOf(EvalKnn(config, again)), 3);
+  EXPECT_EQ(again.begun, 0);
+  EXPECT_EQ(again.warnings, std::vector<std::string>{Format("3 pictures could not be read, see {}", (folder_ / "skipped.tsv").string())});
+
+  config.inputs.run.strict = true;
+  EXPECT_THROW(EvalKnn(config, silent_), Error);  // the result is there
+  config.inputs.out.clear();
+  EXPECT_THROW(EvalKnn(config, silent_), Error);  // and where it is not
+}
+
+TEST_F(EvalTest, ABadPictureOfBothSourcesCountsOnce) {
   WriteFile(folder_ / "test/red/0.png", "no picture");
   KnnConfig config;
   config.inputs = Inputs();
+  config.inputs.train = config.inputs.test;
   config.k = 1;
-  EXPECT_EQ(EvalKnn(config, silent_).images, 11);
-  config.inputs.run.strict = true;
-  EXPECT_THROW(EvalKnn(config, silent_), Error);
+  EXPECT_EQ(SkippedOf(EvalKnn(config, silent_)), 1);
 }
 
 TEST_F(EvalTest, BadPicturesAreRememberedWithCachedFeatures) {
   WriteFile(folder_ / "test/red/0.png", "no picture");
   WriteFile(folder_ / "train/blue/3.png", "no picture");
-  struct Listening : Progress {
-    void Begin(std::string_view, int64_t, std::string_view) override { ++begun; }
-    void Warn(std::string_view message) override { warnings.emplace_back(message); }
-    std::vector<std::string> warnings;
-    int begun = 0;
-  } first, again;
+  Listening first, again;
   KnnConfig config;
   config.inputs = Inputs();
   config.inputs.cache = folder_ / "cache";
   config.k = 1;
   EvalKnn(config, first);
-  EXPECT_EQ(first.warnings, (std::vector<std::string>{"1 of 24 training pictures could not be read", "1 of 12 test pictures could not be read"}));
-  EXPECT_EQ(EvalKnn(config, again).images, 11);
+  EXPECT_EQ(first.warnings.size(), 2u);
+  EXPECT_EQ(SkippedOf(EvalKnn(config, again)), 2);
   EXPECT_EQ(again.begun, 0);
   EXPECT_EQ(again.warnings, first.warnings);
   config.inputs.run.strict = true;
@@ -187,6 +224,18 @@ TEST_F(EvalTest, ClassesMustBeKnown) {
   }
   config.inputs.test.clear();
   EXPECT_THROW(EvalKnn(config, silent_), UsageError);
+}
+
+TEST_F(EvalTest, ClassesAreCheckedBeforeAnythingIsTrained) {
+  const std::string train = (folder_ / "train").string(), test = (folder_ / "test").string(), flat = (folder_ / "test/red").string();
+  EXPECT_NO_THROW(CheckClasses(train, test));
+  EXPECT_THROW(CheckClasses(train, flat), Error);
+  EXPECT_THROW(CheckClasses(flat, test), Error);
+  std::filesystem::rename(folder_ / "test/red", folder_ / "test/rad");
+  EXPECT_THROW(CheckClasses(train, test), Error);
+  std::filesystem::remove_all(folder_ / "train/red");
+  std::filesystem::remove_all(folder_ / "train/blue");
+  EXPECT_THROW(CheckClasses(train, train), Error);
 }
 
 TEST_F(EvalTest, WithoutLabelsThereIsNothingToTest) {

@@ -10,6 +10,7 @@
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/data/loader.h"
+#include "genview/records/refuse_skipped.h"
 #include "genview/tensor/safetensors.h"
 
 namespace genview {
@@ -43,6 +44,13 @@ std::vector<int64_t> Labelled(const Source& source, const std::string& where) {
                  .next = "put the pictures into one folder per class, or use a list file with classes"});
   }
   return indices;
+}
+
+void RefuseOneClass(const ImageSource& train, const std::string& where) {
+  if (train.classes().size() != 1) return;
+  throw Error({.what = Format("all training pictures are of one class, \"{}\"", train.classes()[0]),
+               .where = where,
+               .next = "a score says how well classes are told apart: give pictures of two or more"});
 }
 
 // Per class the first pictures of a random order, at least one; ascending.
@@ -111,7 +119,7 @@ std::optional<FeatureRows> ReadCached(const Path& file, SkippedLog& skipped) {
 
 // Through the cache folder, if there is one. `key` names all that the rows depend on.
 FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const RunOptions& run, const Path& cache,
-                       const std::string& key, Progress& progress) {
+                       const std::string& key, Evaluation& evaluation, Progress& progress) {
   const Path file = cache / Format("features-{}.safetensors", Fingerprint(key));
   SkippedLog skipped;
   std::optional<FeatureRows> rows = cache.empty() ? std::nullopt : ReadCached(file, skipped);
@@ -124,11 +132,21 @@ FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const Run
                        {{"skipped", SkippedToText(skipped)}});
     }
   }
-  if (skipped.count() > 0) progress.Warn(Format("{} of {} {} pictures could not be read", skipped.count(), request.indices.size(), request.what));
+  evaluation.LeaveOut(skipped, static_cast<int64_t>(request.indices.size()), request.what, progress);
   return *rows;
 }
 
 }  // namespace
+
+void CheckClasses(const std::string& train, const std::string& test) {
+  const Source known = OpenSource(train), asked = OpenSource(test);
+  RefuseOneClass(*known, train);
+  (void)Labelled(known, train);
+  (void)Labelled(asked, test);
+  (void)PlacesAmong(*asked, known->classes(), test);
+}
+
+int64_t SkippedOf(const EvalResult& result) { return JsonInt(result.settings, "skipped", 0, "score"); }
 
 struct Evaluation::Opened {
   Source train, test;
@@ -150,15 +168,30 @@ Evaluation::Evaluation(std::string kind, const EvalInputs& inputs, const Json& s
 
 Evaluation::~Evaluation() = default;
 
-bool Evaluation::Known(EvalResult& result) const {
+bool Evaluation::Known(EvalResult& result, Progress& progress) const {
   if (inputs_.out.empty() || !std::filesystem::exists(inputs_.out)) return false;
   const Json json = ReadJson(inputs_.out);
   if (!json.is_object() || !json.contains("settings") || JsonString(json["settings"], "request", "", inputs_.out.string()) != request_) {
     return false;
   }
+  if (inputs_.run.strict && !json["settings"].contains("skipped")) return false;  // of a version that did not count them
   result = EvalResultFromJson(json, inputs_.out.string());
+  const int64_t skipped = SkippedOf(result);
+  if (inputs_.run.strict) RefuseSkipped(skipped, "this score", SkippedFile());
+  if (skipped > 0) progress.Warn(Format("{} pictures could not be read, see {}", skipped, SkippedFile().string()));
   return true;
 }
+
+void Evaluation::LeaveOut(const SkippedLog& skipped, int64_t of, const std::string& what, Progress& progress) {
+  const auto rows = skipped.rows();
+  for (const auto& [id, reason] : rows) {
+    skipped_.Add(id, reason);
+    left_out_.insert(Format("{}\n{}", what == "test" ? inputs_.test : inputs_.train, id));
+  }
+  if (rows.empty()) return;
+  progress.Warn(Format("{} of {} {} pictures could not be read, the first is {}: {}", rows.size(), of, what, rows[0].first, rows[0].second));
+}
+
 
 int64_t Evaluation::classes() const { return static_cast<int64_t>(opened_->train->classes().size()); }
 
@@ -166,11 +199,7 @@ std::shared_ptr<const ImageSource> Evaluation::train_source() const { return ope
 std::shared_ptr<const ImageSource> Evaluation::test_source() const { return opened_->test; }
 
 std::vector<int64_t> Evaluation::TrainIndices() const {
-  if (classes() == 1) {
-    throw Error({.what = Format("all training pictures are of one class, \"{}\"", opened_->train->classes()[0]),
-                 .where = inputs_.train,
-                 .next = "a score says how well classes are told apart: give pictures of two or more"});
-  }
+  RefuseOneClass(*opened_->train, inputs_.train);
   return ShareOfEachClass(opened_->train, Labelled(opened_->train, inputs_.train), inputs_.fraction, Seed(inputs_.run.seed).With("fraction"));
 }
 std::vector<int64_t> Evaluation::TestIndices() const { return Labelled(opened_->test, inputs_.test); }
@@ -181,20 +210,20 @@ FeatureRows Evaluation::Train(Progress& progress) {
   request.places = PlacesAmong(*request.source, opened_->train->classes(), inputs_.train);
   const std::string key = Format("{} {} {} {} {}", opened_->encoder->fingerprint(), opened_->train->Fingerprint(),
                                  opened_->precision, inputs_.fraction, inputs_.fraction < 1 ? inputs_.run.seed : 0);
-  return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, progress);
+  return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, *this, progress);
 }
 
 FeatureRows Evaluation::Train(Progress& progress, const std::vector<int64_t>& indices) {
   const Request request{.source = opened_->train, .indices = indices, .places = PlacesAmong(*opened_->train, opened_->train->classes(), inputs_.train),
                         .what = "training"};
-  return EncodeOnce(request, *opened_->encoder, inputs_.run, /*cache=*/{}, /*key=*/"", progress);
+  return EncodeOnce(request, *opened_->encoder, inputs_.run, /*cache=*/{}, /*key=*/"", *this, progress);
 }
 
 FeatureRows Evaluation::Test(Progress& progress) {
   Request request{.source = opened_->test, .indices = TestIndices(), .places = TestPlaces(), .what = "test"};
   const std::string key = Format("{} {} {} {}", opened_->encoder->fingerprint(), opened_->test->Fingerprint(), opened_->precision,
                                  fmt::join(opened_->train->classes(), "/"));
-  return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, progress);
+  return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, *this, progress);
 }
 
 EvalResult Evaluation::Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const {
@@ -207,6 +236,7 @@ EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t ima
   settings["fraction"] = inputs_.fraction;
   settings["precision"] = opened_->precision;
   settings["request"] = request_;
+  settings["skipped"] = left_out_.size();
   EvalResult result{.kind = kind_,
                     .top1 = top1.mean,
                     .top5 = top5,
@@ -218,7 +248,9 @@ EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t ima
                     .checkpoint = opened_->encoder->fingerprint(),
                     .normalisation = opened_->encoder->preprocess().ToJson(),
                     .settings = std::move(settings)};
-  if (!inputs_.out.empty()) WriteJson(inputs_.out, EvalResultToJson(result));
+  if (inputs_.out.empty()) return result;
+  skipped_.Write(SkippedFile());
+  WriteJson(inputs_.out, EvalResultToJson(result));
   return result;
 }
 

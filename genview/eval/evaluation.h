@@ -1,6 +1,7 @@
 // What the evaluations share: pictures, encoder, features, and the result file.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,11 @@ struct FeatureRows {
   std::vector<int64_t> indices;  // [N] of the pictures in their source
 };
 
+int64_t SkippedOf(const EvalResult& result);  // training and test pictures that could not be read
+
+// Throws Error where pictures of `train` and `test` cannot give a score: no classes, one alone, or some that only `test` has.
+void CheckClasses(const std::string& train, const std::string& test);
+
 // Opens the inputs at once and encodes on demand.
 class Evaluation {
  public:
@@ -48,8 +54,9 @@ class Evaluation {
   Evaluation(std::string kind, const EvalInputs& inputs, const Json& settings);
   ~Evaluation();
 
-  // The result of an earlier call with the same inputs and settings, if `out` holds it.
-  bool Known(EvalResult& result) const;
+  // The result of an earlier call with the same inputs and settings, if `out` holds it. Warns of the pictures that are missing from it,
+  // and under `run.strict` throws Error.
+  bool Known(EvalResult& result, Progress& progress) const;
 
   FeatureRows Train(Progress& progress);  // `fraction` of each class, at least one picture
   FeatureRows Train(Progress& progress, const std::vector<int64_t>& indices);  // of these pictures; never from a cache
@@ -61,19 +68,25 @@ class Evaluation {
   std::vector<int64_t> TrainIndices() const;  // with labels, `fraction` of each class
   std::vector<int64_t> TestIndices() const;   // with labels
   std::vector<int64_t> TestPlaces() const;    // for each class of the test pictures its place among the training pictures'
+  // Pictures that could not be read, of so many "training" or "test" pictures: warns, counts them, and keeps them for skipped.tsv. Train
+  // and Test do so of their own.
+  void LeaveOut(const SkippedLog& skipped, int64_t of, const std::string& what, Progress& progress);
   Seed seed() const { return Seed(inputs_.run.seed).With(kind_); }
 
-  // Fills in what every result has, writes `out` and returns the result. hits: of the test pictures.
+  // Fills in what every result has, writes `out`, skipped.tsv beside it, and returns the result. hits: of the test pictures.
   EvalResult Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const;
   // The same of scores that are means over several trials.
   EvalResult Finish(const MeanInterval& top1, double top5, int64_t images, Json settings) const;
 
  private:
   struct Opened;
+  Path SkippedFile() const { return inputs_.out.parent_path() / "skipped.tsv"; }
   std::string kind_;
   EvalInputs inputs_;
   std::unique_ptr<Opened> opened_;
   std::string request_;  // fingerprint of all that the result depends on
+  SkippedLog skipped_;
+  std::set<std::string> left_out_;  // source and id: two sources may have pictures of one id
 };
 
 }  // namespace genview

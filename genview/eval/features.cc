@@ -12,6 +12,7 @@
 #include "genview/data/loader.h"
 #include "genview/eval/feature_file.h"
 #include "genview/models/encoder.h"
+#include "genview/records/refuse_skipped.h"
 
 namespace genview {
 namespace {
@@ -58,6 +59,7 @@ class Extraction {
   bool Plan();  // false: the file is there as it is asked for
   void EncodeShare();
   void Merge();
+  Path SkippedFile() const { return config_.out.parent_path() / "skipped.tsv"; }
   int64_t Aligned(int64_t next) const { return next >= total_ ? total_ : next / batch_ * batch_; }
   std::unique_ptr<FeatureFile> OpenShare(const Share& share, SkippedLog& skipped) const;
 
@@ -110,6 +112,7 @@ bool Extraction::Plan() {
     summary_.images = plan["finished"].get<int64_t>();
     summary_.skipped = total_ - summary_.images;
     summary_.up_to_date = true;
+    if (config_.run.strict) RefuseSkipped(summary_.skipped, "these features", SkippedFile());
     return false;
   }
   batch_ = plan["batch"].get<int64_t>();
@@ -159,7 +162,8 @@ void Extraction::Merge() {
   }
   summary_.images = static_cast<int64_t>(file_->indices().size());
   summary_.skipped = skipped_.count();
-  skipped_.WriteShared(config_.out.parent_path() / "skipped.tsv", IdsOf(*source_));
+  skipped_.WriteShared(SkippedFile(), IdsOf(*source_));
+  if (config_.run.strict) RefuseSkipped(summary_.skipped, "these features", SkippedFile());  // what an earlier call left out
   file_->Finish(Describe(*source_, file_->indices(), origin_));
   progress_.End(Format("{} images, {} skipped", summary_.images, summary_.skipped));
 }

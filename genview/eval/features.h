@@ -40,7 +40,7 @@ struct FeaturesSummary {
 };
 
 // Writes `out`, and skipped.tsv beside it when there were bad pictures. The processes of a group share the pictures and end
-// with the bytes of one; only process 0 knows the sums.
+// with the bytes of one; only process 0 knows the sums. Under `run.strict` throws Error, too, when an earlier call left pictures out.
 FeaturesSummary ExtractFeatures(const FeaturesConfig& config, Progress& progress, Group& group = Alone());
 
 }  // namespace genview

@@ -157,6 +157,27 @@ TEST(ExtractFeatures, BadPicturesLeaveNoRow) {
   EXPECT_EQ(file.At("embeddings").size(0), 7);
   EXPECT_EQ(ParseJson(file.Metadata("ids"), "ids")[0], "1.png");
   EXPECT_NE(ReadFile(config.out.parent_path() / "skipped.tsv").find("8.png\t"), std::string::npos);
+  config.run.strict = true;  // also of what is there already
+  EXPECT_THROW(ExtractFeatures(config, quiet), Error);
+  config.run.strict = false;
+  EXPECT_TRUE(ExtractFeatures(config, quiet).up_to_date);
+}
+
+TEST(ExtractFeatures, StrictEndsAlsoWhatAnotherCallBegan) {
+  FeaturesConfig config = Config("strict");
+  const auto shapes = OpenSource("shapes:count=22,size=16,seed=1");
+  const Path images = config.out.parent_path() / "images";
+  for (int64_t i = 0; i < 22; ++i) {
+    WriteFile(images / Format("{:02}.png", i), i == 0 ? "not a picture" : EncodePng(*shapes->Read(i)));
+  }
+  config.images = images.string();
+  Counting stopped(2), rest;
+  EXPECT_THROW(ExtractFeatures(config, stopped), Interrupted);
+  config.run.strict = true;
+  EXPECT_THROW(ExtractFeatures(config, rest), Error);
+  EXPECT_FALSE(fs::exists(config.out));
+  config.run.strict = false;
+  EXPECT_EQ(ExtractFeatures(config, rest).skipped, 1);
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ EvalResult EvalFewshot(const FewshotConfig& config, Progress& progress) {
   Json settings = {{"shots", config.shots}, {"draws", config.draws}};
   Evaluation evaluation("fewshot", config.inputs, settings);
   EvalResult result;
-  if (evaluation.Known(result)) return result;
+  if (evaluation.Known(result, progress)) return result;
 
   const std::vector<OneDraw> draws = DrawAll(evaluation, config);
   const FeatureRows train = evaluation.Train(progress, AllOf(draws)), test = evaluation.Test(progress);

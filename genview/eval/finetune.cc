@@ -132,13 +132,14 @@ class Network {
   at::ScalarType compute_;
 };
 
-Hits TestNetwork(const Network& network, const Evaluation& evaluation, const Preprocess& preprocess,
+Hits TestNetwork(const Network& network, Evaluation& evaluation, const Preprocess& preprocess,
                  const RunOptions& run, Progress& progress) {
   const c10::InferenceMode guard;
   const auto source = evaluation.test_source();
   const std::vector<int64_t> places = evaluation.TestPlaces();
   SkippedLog skipped;
-  EncodeLoader loader(source, evaluation.TestIndices(), preprocess, run.batch > 0 ? run.batch : 128, run.threads,
+  const std::vector<int64_t> indices = evaluation.TestIndices();
+  EncodeLoader loader(source, indices, preprocess, run.batch > 0 ? run.batch : 128, run.threads,
                       skipped, run.strict);
   Hits all;
   for (EncodeBatch batch; loader.Next(batch);) {
@@ -155,7 +156,7 @@ Hits TestNetwork(const Network& network, const Evaluation& evaluation, const Pre
                  .where = skipped.rows().empty() ? "" : skipped.rows().front().first,
                  .next = "check the files"});
   }
-  if (skipped.count() > 0) progress.Warn(Format("{} test pictures could not be read", skipped.count()));
+  evaluation.LeaveOut(skipped, static_cast<int64_t>(indices.size()), "test", progress);
   return all;
 }
 
@@ -243,7 +244,7 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
   Json settings = SettingsOf(given);
   Evaluation evaluation("finetune", given.inputs, settings);
   EvalResult result;
-  if (evaluation.Known(result)) return result;
+  if (evaluation.Known(result, progress)) return result;
 
   const auto source = evaluation.train_source();
   const auto labelled =
@@ -257,13 +258,13 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
   SkippedLog skipped;
   PairLoader loader(labelled, nullptr, LoaderOf(config, preprocess, evaluation.seed()), skipped);
   const double loss = Train(network, loader, *labelled, config, progress);
+  evaluation.LeaveOut(skipped, labelled->size(), "training", progress);
   const Hits hits = TestNetwork(network, evaluation, preprocess, config.inputs.run, progress);
 
   settings["lr"] = config.lr;
   settings["head_lr"] = config.head_lr;
   settings["batch"] = config.batch;
   settings["train_images"] = labelled->size();
-  settings["skipped"] = skipped.count();
   settings["loss"] = loss;
   settings["protocol"] = "whole network, SGD on cross-entropy, rates / 5 at 3/5 and 4/5 of the epochs, crop and flip";
   if (!config.inputs.out.empty()) WriteImageList(config.inputs.out, *labelled);

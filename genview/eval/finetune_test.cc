@@ -91,6 +91,19 @@ TEST_F(FinetuneTest, FileNamesAloneWillDo) {
   EXPECT_EQ(ReadLines(folder_ / "finetune-images.txt")[0], "dark/dark_1.png");
 }
 
+TEST_F(FinetuneTest, BadPicturesAreCountedNamedAndRefusedUnderStrict) {
+  WriteFile(folder_ / "train/dark/dark_2.png", "no picture");
+  WriteFile(folder_ / "test/light/light_7.png", "no picture");
+  config_.epochs = 3;  // the last batch of an epoch is not full, and not used
+  EXPECT_EQ(SkippedOf(EvalFinetune(config_, silent_)), 2);
+  const auto bad = ReadLines(folder_ / "skipped.tsv");
+  ASSERT_EQ(bad.size(), 3u);
+  EXPECT_TRUE(bad[1].starts_with("dark/dark_2.png\t"));
+  EXPECT_TRUE(bad[2].starts_with("light/light_7.png\t"));
+  config_.inputs.run.strict = true;
+  EXPECT_THROW(EvalFinetune(config_, silent_), Error);
+}
+
 TEST_F(FinetuneTest, WrongListsAreRefusedBeforeTraining) {
   const auto complaint = [&](const std::string& text) -> std::string {
     WriteFile(folder_ / "list.txt", text);

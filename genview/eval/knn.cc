@@ -9,7 +9,7 @@ EvalResult EvalKnn(const KnnConfig& config, Progress& progress) {
   Json settings = {{"k", config.k}, {"temperature", config.temperature}};
   Evaluation evaluation("knn", config.inputs, settings);
   EvalResult result;
-  if (evaluation.Known(result)) return result;
+  if (evaluation.Known(result, progress)) return result;
   const FeatureRows train = evaluation.Train(progress), test = evaluation.Test(progress);
   std::vector<int64_t> ks{config.k};
   for (const int64_t k : {1, 5, 10, 20, 100, 200}) {

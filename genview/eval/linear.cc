@@ -48,7 +48,7 @@ EvalResult EvalLinear(const LinearConfig& config, Progress& progress) {
   }
   Evaluation evaluation("linear", config.inputs, settings);
   EvalResult result;
-  if (evaluation.Known(result)) return result;
+  if (evaluation.Known(result, progress)) return result;
   const FeatureRows train = evaluation.Train(progress), test = evaluation.Test(progress);
   const int64_t rows = train.labels.size(0);
   ProbeConfig probe{.rates = config.lrs,

@@ -147,7 +147,7 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
   for (const int64_t i : sample.indices) drawn.push_back(sample.source->item(i).id);
   sample.skipped.WriteShared(config.skipped.empty() ? config.out.parent_path() / "skipped.tsv" : config.skipped, drawn);
   WriteForegroundModel(config.out, model);
-  progress.End(Format("{} images, {} skipped; foreground above {:.4g}", model.images, sample.skipped.count(), *model.threshold));
+  progress.End(Format("{} images, {} skipped; tokens are foreground above {:.4g} along the component", model.images, sample.skipped.count(), *model.threshold));
   return Summarise(model, sample.skipped.count(), /*up_to_date=*/false);
 }
 

@@ -21,6 +21,7 @@
 #include "genview/foreground/pca.h"
 #include "genview/foreground/score_files.h"
 #include "genview/models/encoder.h"
+#include "genview/records/refuse_skipped.h"
 
 namespace genview {
 namespace {
@@ -231,11 +232,7 @@ ScoreSummary ScoreJob::Finished() {
   if (group_.rank() != 0) return {};
   if (!config_.lists.empty()) WriteOriginalLists(config_.lists, ReadForegroundTable(config_.out), config_.levels);
   ScoreSummary summary = SummaryFromJson(*files_.Finished(), files_.summary_path().string());
-  if (config_.run.strict && summary.skipped > 0) {
-    throw Error({.what = Format("{} pictures of this table could not be read", summary.skipped),
-                 .where = (config_.out.parent_path() / "skipped.tsv").string(),
-                 .next = "mend or remove them; without --strict they are left out"});
-  }
+  if (config_.run.strict) RefuseSkipped(summary.skipped, "this table", config_.out.parent_path() / "skipped.tsv");
   summary.up_to_date = true;
   return summary;
 }

@@ -218,7 +218,7 @@ void RunTraining(const TrainingTask& task, Progress& progress) {
     }
     if (stop && !last) throw Interrupted();
   }
-  progress.End(Format("{}: {} steps", task.name, o.last_step()));
+  progress.End(Format("{} steps", o.last_step()));
 }
 
 }  // namespace genview

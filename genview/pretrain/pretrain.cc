@@ -13,6 +13,7 @@
 #include "genview/pretrain/pair_weigher.h"
 #include "genview/pretrain/trainer.h"
 #include "genview/pretrain/weight_tally.h"
+#include "genview/records/refuse_skipped.h"
 #include "genview/ssl/collapse.h"
 #include "genview/tensor/safetensors.h"
 #include "genview/train/checkpoint.h"
@@ -245,6 +246,12 @@ int64_t Run::Resume(std::optional<Checkpoint> own) {
   for (const auto& [id, reason] : skipped.items()) {
     skipped_.Add(id, reason.is_string() ? reason.get<std::string>() : "unreadable");
   }
+  if (config_.run.strict && skipped_.count() > 0) {
+    const auto [id, reason] = skipped_.rows().front();
+    throw Error({.what = Format("an earlier call could not read {} pictures, the first: {}", skipped_.count(), reason),
+                 .where = Format("{}, named in {}", id, where),
+                 .next = "mend or remove them; without --strict they are left out"});
+  }
   return checkpoint.step;
 }
 
@@ -255,7 +262,10 @@ PretrainSummary Run::Go() {
     SweepPartFiles(folder_);
     SweepPartFiles(checkpoints_);
   }
-  if (!group_.Broadcast(is_writer() && Finished() ? "finished" : "").empty()) return summary_;
+  if (const std::string finished = group_.Broadcast(is_writer() && Finished() ? std::to_string(summary_.skipped) : ""); !finished.empty()) {
+    if (config_.run.strict) RefuseSkipped(std::stoll(finished), "this pretraining", folder_ / "skipped.tsv");
+    return summary_;
+  }
   CheckProcesses();
   if (weigher_) {  // what it prepares is a file, which process 0 makes and the others read
     if (is_writer()) weigher_->Prepare(progress_);
@@ -280,7 +290,7 @@ PretrainSummary Run::Go() {
   for (int64_t epoch = done / steps_per_epoch_; epoch < config_.epochs; ++epoch) TrainEpoch(epoch);
   if (!is_writer()) return summary_;
   WriteEncoder();
-  progress_.End(Format("{} epochs, loss {:.4g}", config_.epochs, summary_.loss));
+  progress_.End(Format("{}, loss {:.4g}, {} images skipped", CountOf(config_.epochs, "epoch", "epochs"), summary_.loss, summary_.skipped));
   return summary_;
 }
 
@@ -333,7 +343,8 @@ void Run::AfterStep(int64_t epoch, bool epoch_ends) {
   const bool stopped = alone() ? progress_.Stopped() : tally_[kStop] > 0;
   if (stopped || CheckpointDue(epoch, epoch_ends)) Save(epoch);
   if (stopped) throw Interrupted();
-  progress_.Update(step, loader_->WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, summary_.loss));
+  const double loss = window_.steps > 0 ? window_.loss / static_cast<double>(window_.steps) : summary_.loss;  // of the row to come
+  progress_.Update(step, loader_->WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, loss));
 }
 
 void Run::WriteRow(int64_t epoch) {

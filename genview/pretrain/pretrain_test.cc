@@ -35,6 +35,7 @@ class Until : public Progress {
   bool Stopped() const override { return stop_ >= 0 && done_ + 1 >= stop_; }  // asked before the update is told
   void Warn(std::string_view message) override { warnings.emplace_back(message); }
 
+  int64_t done() const { return done_; }
   std::vector<std::string> warnings;
 
  private:
@@ -252,6 +253,19 @@ TEST_F(PretrainTest, AnotherMachineIsNoReasonToBeginAgain) {
   ExpectSameRun("whole", "run");
 }
 
+TEST_F(PretrainTest, SaysTheLossFromTheFirstStepOn) {
+  struct Notes : Progress {
+    void Update(int64_t, double, std::string_view note) override { notes.emplace_back(note); }
+    std::vector<std::string> notes;
+  } progress;
+  PretrainConfig config = Config("run", MethodKind::kSimClr);
+  config.log_steps = 100;
+  Pretrain(config, progress);
+  ASSERT_EQ(progress.notes.size(), 10u);
+  EXPECT_TRUE(progress.notes[0].starts_with("epoch 1, loss ")) << progress.notes[0];
+  for (const std::string& note : progress.notes) EXPECT_FALSE(note.ends_with("loss 0")) << note;
+}
+
 TEST_F(PretrainTest, AccumulationMakesTheSameNumberOfSteps) {
   PretrainConfig config = Config("run", MethodKind::kSimSiam);
   config.accumulate = 2;
@@ -270,9 +284,19 @@ TEST_F(PretrainTest, BadPicturesAreLeftOut) {
   Until progress;
   EXPECT_EQ(Pretrain(config, progress).skipped, 1);
   EXPECT_NE(Bytes("run", "skipped.tsv").find("07.png"), std::string::npos);
-  config.out = (folder_ / "strict").string();
   config.run.strict = true;
+  EXPECT_THROW(Pretrain(config, progress), Error);  // the finished run has left it out
+  config.out = (folder_ / "strict").string();
   EXPECT_THROW(Pretrain(config, progress), Error);
+
+  // One that was begun without --strict does not end with it.
+  config.out = (folder_ / "begun").string();
+  config.run.strict = false;
+  Until stops(8), goes_on;
+  EXPECT_THROW(Pretrain(config, stops), Interrupted);
+  config.run.strict = true;
+  EXPECT_THROW(Pretrain(config, goes_on), Error);
+  EXPECT_EQ(goes_on.done(), 0);
 }
 
 TEST_F(PretrainTest, AHopelessRateIsNamed) {

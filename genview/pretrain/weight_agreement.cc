@@ -30,7 +30,7 @@ WeightAgreement MeasureWeightAgreement(const PretrainConfig& config, const PairW
   loader.Start(0);
 
   std::vector<double> of_maps, of_views, generated_maps, generated_views;
-  progress.Begin("weights both ways", kPairs, "pairs");
+  progress.Begin("cached weights beside online ones", kPairs, "pairs");
   for (PairBatch batch; static_cast<int64_t>(of_maps.size()) < kPairs && loader.Next(batch);) {
     progress.ThrowIfStopped();
     const auto quality = [&](const PairWeigher& weigher) {

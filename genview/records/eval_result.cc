@@ -7,6 +7,7 @@ namespace genview {
 
 Json EvalResultToJson(const EvalResult& result) {
   return {{"kind", result.kind},
+          {"unit", "percent"},
           {"top1", result.top1},
           {"top5", result.top5},
           {"top1_low", result.top1_low},

@@ -221,6 +221,7 @@ TEST(EvalResult, JsonRoundTrip) {
   result.settings = {{"k", 20}};
   const Json json = EvalResultToJson(result);
   EXPECT_EQ(json["top1"], 61.25);
+  EXPECT_EQ(json["unit"], "percent");
   EXPECT_EQ(EvalResultToJson(EvalResultFromJson(json, "linear.json")), json);
   EXPECT_THROW(EvalResultFromJson(Json::array(), "x"), Error);
   EXPECT_THROW(EvalResultFromJson({{"top1", "high"}}, "x"), Error);

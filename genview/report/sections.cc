@@ -169,12 +169,22 @@ std::string AgreementSentence(const RunRecord& run) {
                 Grouped(pairs), fmt::join(arms, ", "));
 }
 
+// Its arms are trained, and there is nothing to test them on.
+bool TrainedWithoutTest(const RunRecord& run) {
+  const Json data = run.recipe.value("data", Json::object());
+  if (data.is_object() && !JsonString(data, "test", "", "recipe").empty()) return false;
+  return std::any_of(run.stages.begin(), run.stages.end(), [](const StageRecord& stage) { return stage.name.starts_with("pretrain "); });
+}
+
 }  // namespace
 
 Headline MakeHeadline(const std::vector<RunRecord>& runs) {
   const auto rows = Rows(runs);
   const Row* baseline = BaselineOf(rows);
-  if (baseline == nullptr) return {"No score yet: the run has not come to its evaluation.", ""};
+  if (baseline == nullptr) {
+    const bool scoreless = std::all_of(runs.begin(), runs.end(), TrainedWithoutTest);
+    return {scoreless ? "Trained; no scores, since the recipe names no test images." : "No score yet: the run has not come to its evaluation.", ""};
+  }
   // The arm a recipe ends with is the one it is about; a better one before it is named as well.
   const ArmScore& reference = *baseline->Main();
   const Row *last = nullptr, *best = nullptr;

@@ -4,6 +4,7 @@
     run_tiny.py GENVIEW"""
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -84,8 +85,17 @@ class RunTiny(unittest.TestCase):
         lines = self.first.stdout.splitlines()
         self.assertEqual(lines[0].split()[0], "arm")
         self.assertEqual([line.split()[0] for line in lines[1:3]], ["baseline", "genview"])
-        self.assertEqual(lines[-1], self.path("report.html"))
-        self.assertEqual(len(lines), 5)
+        self.assertEqual(lines[4:], [f"encoder: {self.path(arm, 'pretrain', 'encoder.safetensors')}" for arm in ("baseline", "genview")] +
+                         [self.path("report.html")])
+
+    def test_progress_says_which_stage_of_how_many(self):
+        said = [re.fullmatch(r"\[(\d+)/(\d+)\] (.*)", line) for line in self.first.stderr.splitlines() if line.startswith("[")]
+        self.assertEqual({match[2] for match in said}, {"10"})
+        numbers = [int(match[1]) for match in said]
+        self.assertEqual(numbers, sorted(numbers))
+        for name in ("pretrain genview: 2 epochs", "eval knn genview: top-1 ", "foreground score: 48 images"):
+            self.assertTrue(any(match[3].startswith(name) for match in said), name)
+        self.assertNotIn("loss 0 ", self.first.stderr)
 
     def test_the_report_shows_pictures_levels_and_pairs(self):
         page = self.read("report.html")
@@ -185,6 +195,34 @@ head_width = 4
             self.assertFalse(os.path.exists(os.path.join(run, name)), name)
             genview(GENVIEW, "run", recipe, "--out", run, "--only", stage)
             self.assertTrue(os.path.exists(os.path.join(run, name)), name)
+        alone = os.path.join(self.folder, "generator")  # of the same recipe, to the byte
+        genview(GENVIEW, "generator", "train", recipe, "--set", "generator={ cache = 16 }", "--out", alone)
+        for name in ("model_index.json", "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"):
+            self.assertEqual(contents(os.path.join(alone, name)), contents(os.path.join(run, "generator", name)), name)
+        done = genview(GENVIEW, "generator", "train", recipe, check=False)
+        self.assertEqual((done.returncode, done.stderr.splitlines()[1]), (2, "where: command line, --out"))
+
+    def test_what_is_not_there_is_found_before_anything_is_made(self):
+        fresh, flat = os.path.join(self.folder, "unmade"), os.path.join(self.folder, "flat")
+        os.makedirs(flat)
+        shutil.copy(os.path.join(os.path.dirname(RECIPE), "../../fuzz/corpus/image/gray.jpg"), flat)
+        for setting, code, text in (("views.generator=gone", 2, "key `views.generator`"), ("foreground.encoder=gone", 2, "key `foreground.encoder`"),
+                                    ("data.train=gone", 1, "gone"), (f"data.test={flat}", 1, "none of the pictures has a class")):
+            for more in ((), ("--dry-run",)):
+                done = genview(GENVIEW, "run", RECIPE, "--out", fresh, "--set", setting, *more, check=False)
+                self.assertEqual((done.returncode, done.stdout), (code, ""), (setting, done.stderr))
+                self.assertIn(text, done.stderr)
+        done = genview(GENVIEW, "run", RECIPE, "--out", fresh, "--only", "pretrain", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--only leaves it out", done.stderr)
+        self.assertFalse(os.path.exists(os.path.join(fresh, "baseline")))
+        done = genview(GENVIEW, "run", RECIPE, "--out", fresh, "--only", "", check=False)
+        self.assertEqual((done.returncode, done.stderr.splitlines()[0]), (2, "error: --only names no stage"))
+
+    def test_without_test_images_it_says_so(self):
+        done = genview(GENVIEW, "run", RECIPE, "--out", self.copy("untested"), "--set", "data.test=")
+        self.assertIn("`data.test`", done.stderr)
+        self.assertEqual(done.stdout.splitlines()[0], "Trained; no scores, since the recipe names no test images.")
 
     def test_pretrain_alone_is_that_of_the_run(self):
         place = os.path.join(self.folder, "place")
@@ -204,10 +242,22 @@ head_width = 4
             file.truncate(40)
         run = os.path.join(self.folder, "bad")
         tower = os.path.join(os.path.dirname(RECIPE), "../golden/diffusion/pipeline_ddim/image_encoder")
-        genview(GENVIEW, "run", RECIPE, "--out", run, "--set", f"data.train={images}", "--set", f"pretrain.quality.encoder={tower}",
-                "--set", "foreground.sample=8", "--only", "foreground,views,pretrain")
+        words = ["run", RECIPE, "--out", run, "--set", f"data.train={images}", "--set", f"pretrain.quality.encoder={tower}",
+                 "--set", "foreground.sample=8"]
+        genview(GENVIEW, *words, "--only", "foreground,views,pretrain")
         with open(os.path.join(run, "foreground", "skipped.tsv"), encoding="utf-8") as file:
             self.assertIn(bad, file.read())
+        genview(GENVIEW, *words)
+        for arm in ("baseline", "genview"):
+            with open(os.path.join(run, arm, "eval", "skipped.tsv"), encoding="utf-8") as file:
+                self.assertIn(bad, file.read())
+            with open(os.path.join(run, arm, "eval", "knn.json"), encoding="utf-8") as file:
+                self.assertEqual(json.load(file)["settings"]["skipped"], 1)
+        genview(GENVIEW, *words)
+        done = genview(GENVIEW, *words, "--strict", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("is there without 1 of its 48 images", done.stderr)
+
     def test_an_edited_list_of_labels_is_read_again(self):
         other, names = os.path.join(self.folder, "edited"), os.path.join(self.folder, "labels.txt")
         shutil.copytree(self.run_folder, other)

@@ -1,0 +1,33 @@
+// Says which of a run's stages is being made: what a stage calls "pretrain" is shown as "[3/9] pretrain genview".
+//
+//   StageProgress progress(terminal, /*total=*/9);
+//   progress.Enter("pretrain genview");          // each stage begins with it
+#pragma once
+
+#include <string>
+
+#include "genview/base/progress.h"
+
+namespace genview {
+
+class StageProgress : public Progress {
+ public:
+  StageProgress(Progress& shown, int64_t total) : shown_(shown), total_(total) {}
+
+  void Enter(const std::string& name);
+  // For stages that say nothing at their end.
+  void Say(const std::string& summary);
+
+  void Begin(std::string_view stage, int64_t total, std::string_view unit) override;
+  void Update(int64_t done, double wait_share, std::string_view note) override { shown_.Update(done, wait_share, note); }
+  void End(std::string_view summary) override { shown_.End(summary); }
+  void Warn(std::string_view message) override { shown_.Warn(message); }
+  bool Stopped() const override { return shown_.Stopped(); }
+
+ private:
+  Progress& shown_;
+  int64_t total_, entered_ = 0;
+  std::string name_;  // of the stage
+};
+
+}  // namespace genview
