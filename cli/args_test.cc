@@ -95,7 +95,7 @@ TEST(Args, ValuesAreChecked) {
   EXPECT_EQ(Complaint({"x", "--threads", "-1"}).where, "command line, --threads");
   EXPECT_NE(Complaint({"x", "--per-image", "many"}).what.find("not a whole number"), std::string::npos);
   EXPECT_EQ(Complaint({"x", "--device", "gpu"}).next, "did you mean `cuda`?");
-  EXPECT_EQ(Complaint({"x", "--device", "cup"}).next, "did you mean `cpu`?");
+  EXPECT_EQ(Complaint({"x", "--device", "cpus"}).next, "did you mean `cpu`?");
   EXPECT_EQ(Complaint({""}).where, "command line, <images>");
   EXPECT_EQ(Complaint({"x", "--per-image"}).what, "`--per-image` needs a value");
   EXPECT_EQ(Complaint({}).what, "<images> is missing (pictures)");

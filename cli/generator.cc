@@ -1,6 +1,5 @@
 // genview generator train|tower|measure: recipes whose keys are the fields of one config; flags override the recipe. `train` takes a
 // recipe of `genview run`, too.
-#include <set>
 
 #include "cli/commands.h"
 #include "cli/print.h"
@@ -43,12 +42,10 @@ Config ReadRecipe(const Args& args) {
 
 // A key that only a recipe of `genview run` has.
 bool IsRunRecipe(const std::vector<TomlDocument>& chain) {
-  std::set<std::string> own = {"extends"}, all = {"arms"};
-  for (const auto& [key, value] : FieldsToJson(GeneratorConfig()).items()) own.insert(key);
-  for (const auto& [key, value] : FieldsToJson(Recipe()).items()) all.insert(key);
+  const Json flat = FieldsToJson(GeneratorConfig()), whole = FieldsToJson(Recipe());
   for (const TomlDocument& document : chain) {
     for (const auto& [key, value] : document.values.items()) {
-      if (all.count(key) > 0 && own.count(key) == 0) return true;
+      if (key == "arms" || (whole.contains(key) && !flat.contains(key))) return true;
     }
   }
   return false;

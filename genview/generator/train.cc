@@ -132,7 +132,7 @@ class GeneratorTraining {
     MoveTower(tower_, at::kCPU);
     const Tensor all_latents = at::cat(latents).contiguous(), all_embeddings = at::cat(embeddings);
     WriteSafetensors(file, {{"latents", all_latents}, {"embeddings", all_embeddings}}, {{"identity", wanted}});
-    progress_.End(Format("latents of {} images", count));
+    progress_.End(Format("{} images", count));
     const WeightMap stored = ReadSafetensors(file);  // what a resumed run will see
     return {stored.At("latents").to(at::kFloat), stored.At("embeddings").clone()};
   }
