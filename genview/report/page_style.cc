@@ -38,6 +38,7 @@ h3 { margin: 1.5rem 0 .6rem; font: 600 .9rem/1.3 var(--sans); color: var(--soft)
 .warning { color: var(--warn); font-weight: 600; }
 
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums lining-nums; }
+.scroll { overflow-x: auto; }
 caption { caption-side: bottom; text-align: left; padding-top: .7rem; margin: 0; }
 th, td { padding: .7rem .75rem; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: baseline; font-weight: 400; }
 th:first-child, td:first-child { padding-left: 0; }
@@ -51,6 +52,10 @@ strong { font-weight: 650; }
 .set { display: block; color: var(--soft); font-size: .8rem; line-height: 1.4; max-width: 22rem; overflow-wrap: anywhere; margin-top: .15rem; }
 .quiet { color: var(--soft); }
 .stages td.wide { width: 26%; vertical-align: middle; }
+.likeness th, .likeness td, .weights th, .weights td { font-size: .88rem; }
+.likeness .number, .weights .number { padding-left: .4rem; padding-right: .4rem; }
+.likeness tr > :last-child, .weights tr > :last-child { padding-right: 0; }
+.likeness thead th, .weights thead th { white-space: normal; vertical-align: bottom; font-size: .82rem; }
 .left-out td { overflow-wrap: anywhere; font-size: .92rem; }
 
 .c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); }
@@ -120,9 +125,14 @@ pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; bac
   .number { text-align: left; }
   td[data-label]::before { content: attr(data-label); display: block; color: var(--soft); font-size: .75rem; }
   .number small { display: block; }
+  [data-before]::before { content: attr(data-before) " "; color: var(--soft); font-weight: 400; }
+  [data-after]::after { content: " " attr(data-after); }
+  .likeness td > [data-before] { display: block; }
+  .likeness td > [data-before]::before { font-size: .75rem; }
+  .likeness tr, .weights tr { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: .4rem .75rem; }
+  .likeness .number, .weights .number { padding: 0; white-space: normal; }
   caption { display: block; }
 }
-@media (max-width: 76rem) { .likeness th, .likeness .number { white-space: normal; padding-left: .3rem; padding-right: .3rem; font-size: .82rem; } }
 @media (max-width: 30rem) { .contact { gap: 1rem .35rem; } .contact figcaption { font-size: .7rem; } }
 @media print {
   :root { --paper: #fff; --ink: #000; --soft: #555; --rule: #ccc; --wash: #f6f6f6;
@@ -130,6 +140,7 @@ pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; bac
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   html { font-size: 10pt; }
   main { max-width: none; padding: 0; }
+  .scroll { overflow: visible; }
   section { margin-top: 1.6rem; }
   figure, tr, h2, h3 { break-inside: avoid; }
   h2, h3 { break-after: avoid; }

@@ -93,6 +93,10 @@ void Heading(Html& html, const char* title, const std::string& note) {
   if (!note.empty()) html.Line("p", note, {{"class", "note"}});
 }
 
+// A table in a frame of its own: where it is wider than the page, it alone is moved sideways.
+void OpenTable(Html& html, const char* kind) { html.Open("div", {{"class", "scroll"}}).Open("table", {{"class", kind}}); }
+void CloseTable(Html& html) { html.Close().Close(); }
+
 // At most `limit` of `rows`, evenly over all of them.
 template <class T>
 std::vector<T> Spread(const std::vector<T>& rows, size_t limit) {
@@ -150,7 +154,7 @@ int64_t LevelColumn(int64_t level, bool hundreds) { return hundreds ? level / 10
 void WriteWeightCell(Html& html, const WeightRecord& weight, const std::string& label) {
   html.Open("td", {{"class", "number"}, {"data-label", label}});
   if (weight.pairs == 0) html.Text("–");
-  else html.Line("strong", Format("{:.3f}", weight.mean)).Text(" ").Line("small", Format("{} pairs", Grouped(weight.pairs)));
+  else html.Line("strong", Format("{:.3f}", weight.mean)).Text(" ").Line("small", Grouped(weight.pairs), {{"data-after", "pairs"}});
   html.Close();
 }
 
@@ -225,7 +229,7 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
   }
   const double pad = std::max(0.5, 0.12 * (high - low));
   html.Open("section", {{"class", "results"}, {"aria-label", "Results"}});
-  html.Open("table", {{"class", "arms"}});
+  OpenTable(html, "arms");
   html.Line("caption", "Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others are held to.");
   html.Open("thead").Open("tr");
   html.Line("th", "Arm", {{"scope", "col"}});
@@ -254,7 +258,9 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
     for (const auto& eval : others) WriteScoreCell(html, row.Of(eval), EvalName(eval));
     html.Close();
   }
-  html.Close().Close().Close();
+  html.Close();
+  CloseTable(html);
+  html.Close();
 }
 
 void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf) {
@@ -303,9 +309,9 @@ void WriteLikeness(Html& html, const RunRecord& run) {
   const bool classes = table.real_kept >= 0;
   html.Open("section");
   std::string note = Format("{} pictures over the whole range of foreground, one view of each at every noise level: the mean cosine between the encoder's "
-                            "embeddings of picture and view", Grouped(table.pictures));
+                            "embeddings of picture and view, by the picture's share of foreground", Grouped(table.pictures));
   if (classes) {
-    note += Format(", and the share of views that keep the class of their picture, by a linear classifier trained on other real pictures. "
+    note += Format(", and in bold the share of views that keep the class of their picture, by a linear classifier trained on other real pictures. "
                    "Of the pictures themselves it names {:.0f}% rightly", table.real_kept);
   }
   Heading(html, "What views keep", note + ".");
@@ -313,10 +319,10 @@ void WriteLikeness(Html& html, const RunRecord& run) {
   for (const LikenessRecord& row : table.by_bin) {
     if (row.level == table.by_level[0].level) bins.push_back(&row);
   }
-  html.Open("table", {{"class", "likeness"}}).Open("thead").Open("tr").Line("th", "Noise level", {{"scope", "col"}});
-  for (const LikenessRecord* bin : bins) {
-    html.Line("th", Format("{:.0f}–{:.0f}% foreground", 100 * bin->from, 100 * bin->to), {{"scope", "col"}, {"class", "number"}});
-  }
+  const auto share = [](const LikenessRecord& bin) { return Format("{:.0f}–{:.0f}%", 100 * bin.from, 100 * bin.to); };
+  OpenTable(html, "likeness");
+  html.Open("thead").Open("tr").Line("th", "Noise level", {{"scope", "col"}});
+  for (const LikenessRecord* bin : bins) html.Line("th", Format("{} foreground", share(*bin)), {{"scope", "col"}, {"class", "number"}});
   html.Line("th", "all", {{"scope", "col"}, {"class", "number"}});
   if (classes) html.Line("th", "95% interval", {{"scope", "col"}, {"class", "number"}});
   html.Close().Close().Open("tbody");
@@ -325,21 +331,23 @@ void WriteLikeness(Html& html, const RunRecord& run) {
     if (row.views == 0) {
       html.Text("–");
     } else {
-      html.Line(classes ? "span" : "strong", Format("{:.3f}", row.cosine));
-      if (classes) html.Text(" ").Line("strong", Format("{:.0f}%", row.kept));
+      html.Line(classes ? "span" : "strong", Format("{:.3f}", row.cosine), {{"data-before", "cosine"}});
+      if (classes) html.Text(" ").Line("strong", Format("{:.0f}%", row.kept), {{"data-before", "kept"}});
     }
     html.Close();
   };
   for (const LikenessRecord& level : table.by_level) {
-    html.Open("tr").Line("th", Format("{}", level.level), {{"scope", "row"}});
+    html.Open("tr").Line("th", Format("{}", level.level), {{"scope", "row"}, {"data-before", "noise level"}});
     for (const LikenessRecord& row : table.by_bin) {
-      if (row.level == level.level) cell(row, Format("{:.0f}–{:.0f}%", 100 * row.from, 100 * row.to));
+      if (row.level == level.level) cell(row, Format("{} foreground", share(row)));
     }
     cell(level, "all");
     if (classes) html.Line("td", Format("{:.0f}–{:.0f}%", level.low, level.high), {{"class", "number"}, {"data-label", "95% interval"}});
     html.Close();
   }
-  html.Close().Close().Close();
+  html.Close();
+  CloseTable(html);
+  html.Close();
 }
 
 void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf) {
@@ -377,12 +385,13 @@ void WriteWeights(Html& html, const RunRecord& run) {
   std::map<int64_t, int64_t> columns;
   for (const auto& [level, count] : levels) ++columns[LevelColumn(level, hundreds)];
   html.Open("section");
-  std::string note = arms.empty() ? "" : "Mean weight of the pairs with a generated view, of all and by its noise level, and of those without: 1 is the mean of a batch.";
+  std::string note = arms.empty() ? "" : "Mean weight of the pairs with a generated view, of all and by its noise level, and of those without: 1 is the mean of a batch. Beside it, how many pairs.";
   if (!note.empty() && !agreement.empty()) note += " ";
   Heading(html, "What pairs weigh", note + agreement);
   if (!arms.empty()) {
     const auto name = [&](int64_t level) { return hundreds ? Format("level {}–{}", level, level + 99) : Format("level {}", level); };
-    html.Open("table", {{"class", "likeness"}}).Open("thead").Open("tr").Line("th", "Arm", {{"scope", "col"}});
+    OpenTable(html, "weights");
+    html.Open("thead").Open("tr").Line("th", "Arm", {{"scope", "col"}});
     html.Line("th", "without", {{"scope", "col"}, {"class", "number"}}).Line("th", "generated", {{"scope", "col"}, {"class", "number"}});
     for (const auto& [level, count] : columns) html.Line("th", name(level), {{"scope", "col"}, {"class", "number"}});
     html.Close().Close().Open("tbody");
@@ -403,7 +412,8 @@ void WriteWeights(Html& html, const RunRecord& run) {
       }
       html.Close();
     }
-    html.Close().Close();
+    html.Close();
+    CloseTable(html);
   }
   html.Close();
 }
@@ -496,7 +506,8 @@ void WriteStages(Html& html, const RunRecord& run) {
   }
   html.Open("section");
   Heading(html, "Coverage and cost", Format("{} in all. What was asked for, made, and left out, and what each stage took.", HumanSeconds(total)));
-  html.Open("table", {{"class", "stages"}}).Open("thead").Open("tr");
+  OpenTable(html, "stages");
+  html.Open("thead").Open("tr");
   html.Line("th", "Stage", {{"scope", "col"}});
   for (const char* name : {"asked", "made", "left out"}) html.Line("th", name, {{"scope", "col"}, {"class", "number"}});
   html.Line("th", "time", {{"scope", "col"}, {"class", "number"}}).Open("th", {{"scope", "col"}, {"class", "wide"}}).Close();
@@ -513,14 +524,17 @@ void WriteStages(Html& html, const RunRecord& run) {
     cell(stage.peak_memory > 0 ? HumanBytes(stage.peak_memory) : "–", "peak memory");
     html.Close();
   }
-  html.Close().Close().Close();
+  html.Close();
+  CloseTable(html);
+  html.Close();
 }
 
 void WriteLeftOut(Html& html, const RunRecord& run) {
   if (run.left_out.empty()) return;
   html.Open("section");
   Heading(html, "Left out", "Pictures that could not be read, with the reason; everything else went on.");
-  html.Open("table", {{"class", "left-out"}}).Open("thead").Open("tr");
+  OpenTable(html, "left-out");
+  html.Open("thead").Open("tr");
   for (const char* name : {"Stage", "Picture", "Reason"}) html.Line("th", name, {{"scope", "col"}});
   html.Close().Close().Open("tbody");
   for (const LeftOut& left_out : run.left_out) {
@@ -532,7 +546,9 @@ void WriteLeftOut(Html& html, const RunRecord& run) {
       html.Open("tr").Line("td", left_out.stage).Line("td", Format("and {} more", left_out.rows.size() - kLeftOutShown)).Line("td", "see skipped.tsv").Close();
     }
   }
-  html.Close().Close().Close();
+  html.Close();
+  CloseTable(html);
+  html.Close();
 }
 
 void WriteRecipe(Html& html, const RunRecord& run) {

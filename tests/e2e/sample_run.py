@@ -92,7 +92,9 @@ def arm(run, name, linear, knn, seed):
         write(f"{run}/{name}/eval/{kind}.json", json.dumps(
             {"kind": kind, "top1": top1, "top5": 90.0, "top1_low": 100 * (centre - half), "top1_high": 100 * (centre + half),
              "images": n, "classes": 10, "seed": 0, "checkpoint": "0" * 32, "normalisation": {}, "settings": {}}, indent=1))
-    write(f"{run}/{name}/pretrain/summary.json", json.dumps({"encoder": "0" * 32}))
+    weight = lambda mean: {"pairs": 61_440, "mean": mean}
+    weights = {"augmented": weight(1.07), "generated": weight(0.93), "levels": {str(level): weight(1 - level / 4000) for level in range(0, 500, 100)}}
+    write(f"{run}/{name}/pretrain/summary.json", json.dumps({"encoder": "0" * 32, "weights": weights if name == "genview" else None}))
     dice, rows = random.Random(seed), []
     for step in range(1, 641):
         epoch = step / 16
