@@ -87,7 +87,8 @@ figcaption { font-size: .85rem; line-height: 1.4; }
 .tiny { image-rendering: pixelated; }
 .missing { display: grid; place-items: center; aspect-ratio: 1; border: 1px dashed var(--rule); border-radius: 3px; color: var(--soft); font-size: .75rem; }
 .contact { display: grid; grid-template-columns: repeat(10, 1fr); gap: 1.1rem .5rem; }
-.contact .picture, .contact .tiny { margin-bottom: 3px; }
+.contact .picture, .contact .tiny { margin-bottom: 3px; aspect-ratio: 1; object-fit: cover; }
+.contact .missing { margin-bottom: 3px; }
 .contact figcaption { font-size: .78rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .contact figcaption span:last-child { display: block; color: var(--soft); }
 .meter { display: block; height: 4px; margin: 3px 0 4px; border-radius: 2px; background: var(--rule); overflow: hidden; }

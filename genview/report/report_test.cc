@@ -76,6 +76,7 @@ TEST(Report, IsOnePageThatFetchesNothing) {
   EXPECT_NE(page.find("&lt;script&gt;"), std::string::npos);
   EXPECT_NE(page.find("data:image/webp;base64,"), std::string::npos);
   EXPECT_NE(page.find("looks collapsed"), std::string::npos);
+  EXPECT_NE(page.find("top: the middle of the picture"), std::string::npos);  // 64 x 48
   EXPECT_EQ(page.find("root:"), std::string::npos);
   EXPECT_EQ(summary.pictures_left_out, 3);  // image and view lead out of the folder, and so the mask has no picture
 }

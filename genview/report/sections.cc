@@ -270,9 +270,12 @@ void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf) {
           "From little foreground to much: the picture, what the foreground model finds in it, and the generated view. The more of "
           "the picture is foreground, the higher the noise level, and the freer the view.");
   html.Open("div", {{"class", "contact"}});
+  bool middles = false;  // squares are shown, so that the rows are rows
   for (const GalleryRow& row : Spread(run.gallery, kGalleryColumns)) {
     html.Open("figure");
-    WriteImage(html, shelf.Add(row.image), Format("picture {}", row.id));
+    const auto picture = shelf.Add(row.image);
+    middles = middles || (picture && picture->width != picture->height);
+    WriteImage(html, picture, Format("picture {}", row.id));
     WriteImage(html, shelf.AddMasked(row.image, row.mask), "its foreground");
     WriteImage(html, shelf.Add(row.view), Format("generated view at level {}", row.level));
     html.Open("figcaption");
@@ -282,7 +285,7 @@ void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf) {
     html.Close();
   }
   html.Close();
-  html.Open("ul", {{"class", "key"}}).Line("li", "top: the picture").Line("li", "middle: its foreground").Line("li", "bottom: the view").Close();
+  html.Open("ul", {{"class", "key"}}).Line("li", middles ? "top: the middle of the picture" : "top: the picture").Line("li", "middle: its foreground").Line("li", "bottom: the view").Close();
   html.Close();
 }
 

@@ -56,8 +56,9 @@ def gallery(folder):
         radius = 64 * math.sqrt(ratio / math.pi)
         level = min(400, 100 * max(0, math.ceil(ratio / 0.2) - 1))
         colour, mask = disc(k, radius)
-        png(f"{folder}/{k:03}-image.png", 64, 64, colour)
-        png(f"{folder}/{k:03}-mask.png", 64, 64, mask)
+        height = 48 if k % 3 == 1 else 64  # as photographs are
+        png(f"{folder}/{k:03}-image.png", 64, height, colour)
+        png(f"{folder}/{k:03}-mask.png", 64, height, mask)
         png(f"{folder}/{k:03}-view.png", 64, 64, disc(k, radius, jitter=level / 400)[0])
         images.append({"id": f"disc/{k:06}.png", "ratio": round(ratio, 3), "level": level, "image": f"{k:03}-image.png",
                        "mask": f"{k:03}-mask.png", "view": f"{k:03}-view.png"})
