@@ -6,78 +6,15 @@
 #include <map>
 
 #include "genview/base/text.h"
+#include "genview/report/comparison.h"
 #include "genview/report/curves.h"
+#include "genview/report/page_parts.h"
 #include "genview/report/plots.h"
 
 namespace genview {
 namespace {
 
-constexpr size_t kGalleryColumns = 10, kPairsShown = 4, kLeftOutShown = 20, kLevelColumns = 8;
-
-// The minus of typography, which is as wide as the plus.
-std::string Signed(double value) { return value < 0 ? Format("−{:.1f}", -value) : Format("+{:.1f}", value); }
-std::string Percent(double value) { return Format("{:.1f}", value); }
-
-std::string Quoted(const std::string& name) { return Format("“{}”", name); }
-
-// One row of the table: an arm of a run, with its scores.
-struct Row {
-  const RunRecord* run;
-  const ArmRecord* arm;
-  std::string name;
-  int64_t colour;
-  std::vector<const ArmScore*> scores{};  // top-1, the one that the page goes by first
-  const ArmScore* Main() const { return scores.empty() ? nullptr : scores.front(); }
-  const ArmScore* Of(const std::string& eval) const {
-    const auto found = std::find_if(scores.begin(), scores.end(), [&](const ArmScore* score) { return score->eval == eval; });
-    return found == scores.end() ? nullptr : *found;
-  }
-};
-
-std::vector<Row> Rows(const std::vector<RunRecord>& runs) {
-  std::vector<Row> rows;
-  for (const RunRecord& run : runs) {
-    for (const ArmRecord& arm : run.arms) {
-      Row row{&run, &arm, runs.size() > 1 ? Format("{} / {}", run.name, arm.name) : arm.name, static_cast<int64_t>(rows.size())};
-      for (const ArmScore& score : run.scores) {
-        if (score.arm == arm.name && score.score == "top1") row.scores.push_back(&score);
-      }
-      rows.push_back(row);
-    }
-  }
-  return rows;
-}
-
-// The arm all others are held to: the first with a score, which recipes name baseline.
-const Row* BaselineOf(const std::vector<Row>& rows) {
-  for (const Row& row : rows) {
-    if (row.Main() != nullptr && row.arm->name == "baseline") return &row;
-  }
-  for (const Row& row : rows) {
-    if (row.Main() != nullptr) return &row;
-  }
-  return nullptr;
-}
-
-// The row's score that can be held to the baseline's: of the same kind, on as many pictures of as many classes. Null without one.
-const ArmScore* Beside(const Row& row, const Row& baseline) {
-  const ArmScore &reference = *baseline.Main(), *score = row.Of(reference.eval);
-  return score != nullptr && score->images == reference.images && score->classes == reference.classes ? score : nullptr;
-}
-
-// "Kind of interval, of which seeds": where the interval of a difference comes from.
-std::string OriginOf(const Difference& gain, const ArmScore& score, const ArmScore& reference) {
-  const size_t most = std::max(score.seeds.size(), reference.seeds.size()), common = gain.seeds.size();
-  if (common > 1) return common == most ? "of the differences seed by seed" : Format("of the differences in the {} seeds that both have", common);
-  if (common == 1 && most > 1) return Format("that of both arms' intervals together, of seed {} alone, which both have", gain.seeds[0]);
-  return score.interval == "95% Wilson over images" ? "that of both arms' binomial intervals together" : "that of both arms' intervals together";
-}
-
-std::string Sample(const ArmScore& score) {
-  std::string text = Format("{} test images, {} classes", Grouped(score.images), score.classes);
-  if (score.seeds.size() > 1) text += Format(", {} seeds", score.seeds.size());
-  return text;
-}
+constexpr size_t kGalleryColumns = 10, kPairsShown = 4, kLevelColumns = 8;
 
 void WriteImage(Html& html, const std::optional<PageImage>& image, const std::string& alt) {
   if (!image) {
@@ -87,15 +24,6 @@ void WriteImage(Html& html, const std::optional<PageImage>& image, const std::st
   html.Void("img", {{"src", image->uri}, {"alt", alt}, {"width", Format("{}", image->width)}, {"height", Format("{}", image->height)},
                     {"class", std::max(image->width, image->height) <= 48 ? "tiny" : "picture"}});
 }
-
-void Heading(Html& html, const char* title, const std::string& note) {
-  html.Line("h2", title);
-  if (!note.empty()) html.Line("p", note, {{"class", "note"}});
-}
-
-// A table in a frame of its own: where it is wider than the page, it alone is moved sideways.
-void OpenTable(Html& html, const char* kind) { html.Open("div", {{"class", "scroll"}}).Open("table", {{"class", kind}}); }
-void CloseTable(Html& html) { html.Close().Close(); }
 
 // At most `limit` of `rows`, evenly over all of them.
 template <class T>
@@ -174,40 +102,6 @@ std::string AgreementSentence(const RunRecord& run) {
 }
 
 }  // namespace
-
-Headline MakeHeadline(const std::vector<RunRecord>& runs) {
-  const auto rows = Rows(runs);
-  const Row* baseline = BaselineOf(rows);
-  if (baseline == nullptr) return {"No score yet: the run has not come to its evaluation.", ""};
-  // The arm a recipe ends with is the one it is about; a better one before it is named as well.
-  const ArmScore& reference = *baseline->Main();
-  const Row *last = nullptr, *best = nullptr;
-  for (const Row& row : rows) {
-    if (row.arm == baseline->arm || Beside(row, *baseline) == nullptr) continue;
-    last = &row;
-    if (best == nullptr || Beside(row, *baseline)->value > Beside(*best, *baseline)->value) best = &row;
-  }
-  const std::string eval = EvalName(reference.eval);
-  if (last == nullptr) {
-    return {Format("{} reaches {}% {} accuracy.", Quoted(baseline->name), Percent(reference.value), eval),
-            Format("95% interval {} to {}; {}.", Percent(reference.low), Percent(reference.high), Sample(reference))};
-  }
-  const ArmScore& score = *Beside(*last, *baseline);
-  const Difference gain = Compare(score, reference);
-  const std::string interval = Format("(95% interval {} to {})", Signed(gain.low), Signed(gain.high));
-  std::string detail = Format("{}; the interval is {}.", Sample(score), OriginOf(gain, score, reference));
-  if (best != last) detail += Format(" The best arm is {} with {}%.", Quoted(best->name), Percent(Beside(*best, *baseline)->value));
-  if (gain.low > 0) {
-    return {Format("{} reaches {}% {} accuracy, {:.1f} points above {} {}.", Quoted(last->name), Percent(score.value), eval, gain.value,
-                   Quoted(baseline->name), interval), detail};
-  }
-  if (gain.high < 0) {
-    return {Format("{} stays {:.1f} points below {} {}: {}% and {}% {} accuracy.", Quoted(last->name), -gain.value, Quoted(baseline->name), interval,
-                   Percent(score.value), Percent(reference.value), eval), detail};
-  }
-  return {Format("{} and {} are too close to call: {}% and {}% {} accuracy, {} points apart {}.", Quoted(last->name), Quoted(baseline->name),
-                 Percent(score.value), Percent(reference.value), eval, Signed(gain.value), interval), detail};
-}
 
 void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
   const auto rows = Rows(runs);
@@ -496,81 +390,6 @@ void WriteCurves(Html& html, const std::vector<RunRecord>& runs) {
       if (!training.collapsed) continue;
       html.Line("p", Format("{} looks collapsed: its features hardly differ from picture to picture.", Quoted(name_of(row, training))), {{"class", "warning"}});
     }
-  }
-  html.Close();
-}
-
-void WriteStages(Html& html, const RunRecord& run) {
-  if (run.stages.empty()) return;
-  double longest = 1e-9, total = 0;
-  for (const StageRecord& stage : run.stages) {
-    longest = std::max(longest, stage.seconds);
-    total += stage.seconds;
-  }
-  html.Open("section");
-  Heading(html, "Coverage and cost", Format("{} in all. What was asked for, made, and left out, and what each stage took.", HumanSeconds(total)));
-  OpenTable(html, "stages");
-  html.Open("thead").Open("tr");
-  html.Line("th", "Stage", {{"scope", "col"}});
-  for (const char* name : {"asked", "made", "left out"}) html.Line("th", name, {{"scope", "col"}, {"class", "number"}});
-  html.Line("th", "time", {{"scope", "col"}, {"class", "number"}}).Open("th", {{"scope", "col"}, {"class", "wide"}}).Close();
-  html.Line("th", "peak memory", {{"scope", "col"}, {"class", "number"}}).Close().Close().Open("tbody");
-  for (const StageRecord& stage : run.stages) {
-    const auto cell = [&](const std::string& text, const char* label) { html.Line("td", text, {{"class", "number"}, {"data-label", label}}); };
-    html.Open("tr").Line("th", stage.name, {{"scope", "row"}});
-    cell(stage.asked > 0 ? Format("{} {}", Grouped(stage.asked), stage.unit) : "–", "asked");
-    cell(stage.asked > 0 ? Grouped(stage.made) : "–", "made");
-    cell(stage.asked > 0 ? Grouped(stage.failed) : "–", "left out");
-    cell(HumanSeconds(stage.seconds), "time");
-    html.Open("td", {{"class", "wide"}}).Open("span", {{"class", "meter"}, {"aria-hidden", "true"}});
-    html.Line("i", "", {{"style", Format("width:{:.1f}%", 100 * stage.seconds / longest)}}).Close().Close();
-    cell(stage.peak_memory > 0 ? HumanBytes(stage.peak_memory) : "–", "peak memory");
-    html.Close();
-  }
-  html.Close();
-  CloseTable(html);
-  html.Close();
-}
-
-void WriteLeftOut(Html& html, const RunRecord& run) {
-  if (run.left_out.empty()) return;
-  html.Open("section");
-  Heading(html, "Left out", "Pictures that could not be read, with the reason; everything else went on.");
-  OpenTable(html, "left-out");
-  html.Open("thead").Open("tr");
-  for (const char* name : {"Stage", "Picture", "Reason"}) html.Line("th", name, {{"scope", "col"}});
-  html.Close().Close().Open("tbody");
-  for (const LeftOut& left_out : run.left_out) {
-    for (size_t i = 0; i < std::min(kLeftOutShown, left_out.rows.size()); ++i) {
-      html.Open("tr").Line("td", left_out.stage, {{"data-label", "stage"}}).Line("td", left_out.rows[i].first, {{"data-label", "picture"}});
-      html.Line("td", left_out.rows[i].second, {{"data-label", "reason"}}).Close();
-    }
-    if (left_out.rows.size() > kLeftOutShown) {
-      html.Open("tr").Line("td", left_out.stage).Line("td", Format("and {} more", left_out.rows.size() - kLeftOutShown)).Line("td", "see skipped.tsv").Close();
-    }
-  }
-  html.Close();
-  CloseTable(html);
-  html.Close();
-}
-
-void WriteRecipe(Html& html, const RunRecord& run) {
-  html.Open("section");
-  Heading(html, "The recipe, resolved", Format("`genview run {}` makes this run again.", (run.folder / "recipe.toml").string()));
-  html.Line("pre", run.recipe_text, {{"tabindex", "0"}, {"aria-label", "recipe"}});
-  if (run.environment.is_object() && !run.environment.empty()) {
-    html.Open("dl", {{"class", "environment"}});
-    for (const auto& [key, value] : run.environment.items()) {
-      if (value.is_object()) continue;
-      html.Open("div").Line("dt", key);
-      std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-      if (value.is_array()) {
-        text.clear();
-        for (const Json& item : value) text += (text.empty() ? std::string() : std::string(" ")) + (item.is_string() ? item.get<std::string>() : item.dump());
-      }
-      html.Line("dd", text).Close();
-    }
-    html.Close();
   }
   html.Close();
 }
