@@ -1,6 +1,7 @@
 #include "genview/report/comparison.h"
 
 #include <algorithm>
+#include <map>
 
 #include "genview/base/text.h"
 #include "genview/report/page_parts.h"
@@ -24,6 +25,24 @@ std::string Sample(const ArmScore& score) {
 }
 
 }  // namespace
+
+std::string WhatDiffers(const RunRecord& run, const ArmRecord& arm) {
+  std::map<std::string, std::vector<std::string>> parts;  // by section, that of pretrain first
+  for (const std::string& key : DifferingKeys(run)) {
+    const auto found = arm.settings.find(key);
+    if (found == arm.settings.end()) continue;
+    const std::string name = key.starts_with("pretrain.") ? key.substr(sizeof("pretrain.") - 1) : key;
+    const size_t dot = name.rfind('.');
+    const std::string section = dot == std::string::npos ? "" : name.substr(0, dot), last = dot == std::string::npos ? name : name.substr(dot + 1);
+    const std::string& value = found->second;
+    auto& part = parts[section];
+    part.insert(last == "method" ? part.begin() : part.end(),
+                value == "true" ? last : value == "false" ? Format("not {}", last) : value.empty() ? Format("no {}", last) : Format("{} {}", last, value));
+  }
+  std::vector<std::string> texts;
+  for (const auto& [section, part] : parts) texts.push_back(Format("{}{}{}", section, section.empty() ? "" : ": ", fmt::join(part, ", ")));
+  return Format("{}", fmt::join(texts, "; "));
+}
 
 std::vector<Row> Rows(const std::vector<RunRecord>& runs) {
   std::vector<Row> rows;

@@ -22,6 +22,10 @@ struct Row {
   }
 };
 
+// In a few words what the arm sets otherwise than others of its run: "method simclr, lr 0.06; quality: enabled, features cached".
+// Keys of `pretrain` stand without it.
+std::string WhatDiffers(const RunRecord& run, const ArmRecord& arm);
+
 std::vector<Row> Rows(const std::vector<RunRecord>& runs);
 
 // The arm all others are held to: the first with a score, which recipes name baseline.

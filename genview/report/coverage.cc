@@ -1,5 +1,6 @@
 // What each stage made, left out and took, and how to make the run again.
 #include <algorithm>
+#include <map>
 
 #include "genview/base/text.h"
 #include "genview/report/page_parts.h"
@@ -10,24 +11,62 @@ namespace {
 
 constexpr size_t kLeftOutShown = 20;
 
-}  // namespace
-
-void WriteStages(Html& html, const RunRecord& run) {
-  if (run.stages.empty()) return;
-  double longest = 1e-9, total = 0;
-  for (const StageRecord& stage : run.stages) {
-    longest = std::max(longest, stage.seconds);
-    total += stage.seconds;
+// The arm that "pretrain ARM" or "eval KIND ARM" is of, one of several seeds with " seed S" behind it; null: of the whole run.
+const ArmRecord* ArmOf(const RunRecord& run, std::string_view stage) {
+  const bool training = stage.starts_with("pretrain "), score = stage.starts_with("eval ");
+  if (!training && !score) return nullptr;
+  for (int words = training ? 1 : 2; words > 0; --words) stage.remove_prefix(std::min(stage.size(), stage.find(' ') + 1));
+  for (const ArmRecord& arm : run.arms) {
+    if (stage == arm.name || (run.seeds.size() > 1 && stage.substr(0, stage.rfind(" seed ")) == arm.name)) return &arm;
   }
-  html.Open("section");
-  Heading(html, "Coverage and cost", Format("{} in all. What was asked for, made, and left out, and what each stage took.", HumanSeconds(total)));
+  return nullptr;
+}
+
+// All of an arm in one: its trainings' and scores' time, the pictures of a training.
+StageRecord Together(const std::string& arm, const std::vector<const StageRecord*>& stages) {
+  StageRecord sum{.name = arm, .unit = ""};
+  for (const StageRecord* stage : stages) {
+    sum.seconds += stage->seconds;
+    sum.peak_memory = std::max(sum.peak_memory, stage->peak_memory);
+    if (!stage->name.starts_with("pretrain ")) continue;
+    sum.made = sum.unit.empty() ? stage->made : std::min(sum.made, stage->made);
+    sum.asked = std::max(sum.asked, stage->asked);
+    sum.failed = std::max(sum.failed, stage->failed);
+    sum.unit = stage->unit;
+  }
+  return sum;
+}
+
+// The run's stages, with a line for each arm, in the recipe's order, where the first of them began.
+std::vector<StageRecord> Folded(const RunRecord& run) {
+  std::vector<StageRecord> lines;
+  std::map<const ArmRecord*, std::vector<const StageRecord*>> of_arms;
+  size_t place = 0;
+  for (const StageRecord& stage : run.stages) {
+    const ArmRecord* arm = ArmOf(run, stage.name);
+    if (arm == nullptr) {
+      lines.push_back(stage);
+      continue;
+    }
+    if (of_arms.empty()) place = lines.size();
+    of_arms[arm].push_back(&stage);
+  }
+  for (const ArmRecord& arm : run.arms) {
+    if (of_arms.contains(&arm)) lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(place++), Together(arm.name, of_arms[&arm]));
+  }
+  return lines;
+}
+
+void WriteStageTable(Html& html, const std::vector<StageRecord>& stages) {
+  double longest = 1e-9;
+  for (const StageRecord& stage : stages) longest = std::max(longest, stage.seconds);
   OpenTable(html, "stages");
   html.Open("thead").Open("tr");
   html.Line("th", "Stage", {{"scope", "col"}});
   for (const char* name : {"asked", "made", "left out"}) html.Line("th", name, {{"scope", "col"}, {"class", "number"}});
   html.Line("th", "time", {{"scope", "col"}, {"class", "number"}}).Open("th", {{"scope", "col"}, {"class", "wide"}}).Close();
   html.Line("th", "peak memory", {{"scope", "col"}, {"class", "number"}}).Close().Close().Open("tbody");
-  for (const StageRecord& stage : run.stages) {
+  for (const StageRecord& stage : stages) {
     const auto cell = [&](const std::string& text, const char* label) { html.Line("td", text, {{"class", "number"}, {"data-label", label}}); };
     html.Open("tr").Line("th", stage.name, {{"scope", "row"}});
     cell(stage.asked > 0 ? Format("{} {}", Grouped(stage.asked), stage.unit) : "–", "asked");
@@ -41,6 +80,25 @@ void WriteStages(Html& html, const RunRecord& run) {
   }
   html.Close();
   CloseTable(html);
+}
+
+}  // namespace
+
+void WriteStages(Html& html, const RunRecord& run) {
+  if (run.stages.empty()) return;
+  double total = 0;
+  for (const StageRecord& stage : run.stages) total += stage.seconds;
+  const auto lines = Folded(run);
+  const bool folded = lines.size() < run.stages.size();
+  html.Open("section");
+  Heading(html, "Coverage and cost", Format("{} in all. What was asked for, made, and left out, and what it took{}.", HumanSeconds(total),
+                                            folded ? "; an arm's training and scores together" : ""));
+  WriteStageTable(html, lines);
+  if (folded) {
+    html.Open("details").Line("summary", Format("All {} stages", run.stages.size()));
+    WriteStageTable(html, run.stages);
+    html.Close();
+  }
   html.Close();
 }
 

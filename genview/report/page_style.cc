@@ -47,10 +47,13 @@ thead th { padding-top: 0; color: var(--soft); font-size: .85rem; white-space: n
 .number { text-align: right; white-space: nowrap; }
 .number small { color: var(--soft); font-size: .82rem; }
 strong { font-weight: 650; }
-.arms td.wide { width: 30%; min-width: 9rem; vertical-align: top; }
+.arms th:first-child { min-width: 16rem; width: 38%; }
+.arms td.wide { width: 22%; min-width: 7rem; vertical-align: top; }
 .arm-name { font-weight: 600; }
-.set { display: block; color: var(--soft); font-size: .8rem; line-height: 1.4; max-width: 22rem; overflow-wrap: anywhere; margin-top: .15rem; }
+.set { display: block; color: var(--soft); font-size: .8rem; line-height: 1.4; max-width: 26rem; overflow-wrap: anywhere; margin-top: .15rem; }
 .quiet { color: var(--soft); }
+details { margin-top: 1.25rem; } summary { color: var(--soft); font-size: .92rem; cursor: pointer; } details .scroll { margin-top: 1rem; }
+.stages th, .stages td { padding-top: .5rem; padding-bottom: .5rem; }
 .stages td.wide { width: 26%; vertical-align: middle; }
 .likeness th, .likeness td, .weights th, .weights td { font-size: .88rem; }
 .likeness .number, .weights .number { padding-left: .4rem; padding-right: .4rem; }
@@ -119,10 +122,11 @@ pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; bac
   tbody th, td.wide, .left-out td { grid-column: 1 / -1; }
   .arms td.wide { width: auto; padding: .5rem 0 0; order: 1; }
   .arms tr { grid-template-columns: repeat(3, 1fr); }
+  .arms th:first-child { min-width: 0; width: auto; }
   .set { max-width: none; margin-bottom: .35rem; }
   .histogram .tick { font-size: 19px; }
   .histogram .level { display: none; }
-  .stages td.wide { display: none; }
+  .stages th, .stages td { padding: 0; } .stages td.wide { display: none; }
   .number { text-align: left; }
   td[data-label]::before { content: attr(data-label); display: block; color: var(--soft); font-size: .75rem; }
   .number small { display: block; }

@@ -1,5 +1,7 @@
 #include "genview/report/report.h"
 
+#include <map>
+
 #include "genview/base/text.h"
 #include "genview/report/sections.h"
 
@@ -10,6 +12,20 @@ std::string TitleOf(const std::vector<RunRecord>& runs) {
   std::string title;
   for (const RunRecord& run : runs) title += Format("{}{}", title.empty() ? "" : ", ", run.name);
   return title;
+}
+
+// Runs of one name get their folders' names too, or where these are the same as well, their paths.
+void TellApart(std::vector<RunRecord>& runs) {
+  const auto last = [](const RunRecord& run) { return std::filesystem::weakly_canonical(run.folder).filename().string(); };
+  std::map<std::string, int> names, folders;
+  for (const RunRecord& run : runs) {
+    ++names[run.name];
+    ++folders[Format("{}/{}", run.name, last(run))];
+  }
+  for (RunRecord& run : runs) {
+    if (names[run.name] < 2) continue;
+    run.name = Format("{} ({})", run.name, folders[Format("{}/{}", run.name, last(run))] < 2 ? last(run) : run.folder.string());
+  }
 }
 
 // "moco-v2 on resnet18, 40 epochs": what was trained, from the recipe.
@@ -43,6 +59,7 @@ void WriteHead(Html& html, const std::string& title) {
 ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
   std::vector<RunRecord> runs;
   for (const Path& folder : folders) runs.push_back(ReadRun(folder));
+  TellApart(runs);
   const Headline headline = MakeHeadline(runs);
   const std::string title = TitleOf(runs);
   PictureShelf shelf;

@@ -203,6 +203,81 @@ TEST(Report, PairsAreSharedByBothHalves) {
   EXPECT_EQ(times(page(1), "Lowest weight"), 0);
 }
 
+std::string Between(const std::string& text, const std::string& from, const std::string& to) {
+  const size_t begin = text.find(from);
+  return begin == std::string::npos ? "" : text.substr(begin, text.find(to, begin) - begin);
+}
+
+// What all arms set alike, and what an arm repeats of the recipe, is no difference.
+TEST(Report, ArmsSayWhatDiffersInAFewWords) {
+  const Path run = MakeRun("report_differs", 50, 55);
+  WriteFile(run / "recipe.toml", R"(name = "differs"
+[pretrain]
+method = "moco-v2"
+batch = 32
+[pretrain.pair]
+source = "augment"
+probability = 1.0
+[[arms]]
+name = "baseline"
+[arms.set]
+pretrain.batch = 64
+[[arms]]
+name = "genview"
+[arms.set]
+pretrain.batch = 64
+pretrain.method = "simclr"
+pretrain.lr = 0.06
+pretrain.pair = {source = "generated", probability = 1.0}
+pretrain.quality = {enabled = true, features = "cached"}
+)");
+  WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html");
+  EXPECT_NE(page.find(">method simclr, lr 0.06; pair: source generated; quality: enabled, features cached<"), std::string::npos)
+      << Between(page, "<tbody>", "</tbody>");
+  EXPECT_EQ(Between(page, "<tbody>", "</tbody>").find("batch"), std::string::npos);
+}
+
+TEST(Report, AnArmIsOneLineOfTheCost) {
+  const Path run = MakeRun("report_cost", 50, 55);
+  WriteFile(run / "recipe.toml", "seeds = [0, 1]\n[[arms]]\nname = \"a seed 1\"\n[[arms]]\nname = \"genview\"\n");
+  int order = 3;
+  for (const char* arm : {"a seed 1", "genview"}) {
+    for (const char* stage : {"pretrain", "eval linear", "eval knn"}) {
+      for (int seed : {0, 1}) {
+        const std::string name = Format("{} {} seed {}", stage, arm, seed);
+        const bool training = *stage == 'p';
+        WriteJson(run / "state" / Format("{}.json", order), {{"stage", name}, {"order", order}, {"seconds", training ? 100.0 : 5.0}, {"peak_memory_bytes", 1000},
+                                                             {"unit", "images"}, {"asked", training ? 1024 : 9999}, {"made", training ? 1023 : 9999},
+                                                             {"failed", training ? 1 : 0}});
+        ++order;
+      }
+    }
+  }
+  WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html"), folded = Between(page, "Coverage and cost", "<details>");
+  for (const char* text : {">a seed 1</th>", ">genview</th>", "3 min 40 s", "1,024 images", ">1,023<", ">views"}) {
+    EXPECT_NE(folded.find(text), std::string::npos) << text << folded;
+  }
+  EXPECT_EQ(folded.find("eval"), std::string::npos);
+  EXPECT_EQ(folded.find("9,999"), std::string::npos);
+  const std::string all = Between(page, "<details>", "</details>");
+  for (const char* text : {"All 13 stages", "eval knn genview seed 1", "9,999 images"}) EXPECT_NE(all.find(text), std::string::npos) << text;
+}
+
+TEST(Report, RunsOfOneNameAreToldApart) {
+  const Path one = MakeRun("report_same_one", 50, 55), two = MakeRun("report_same_two", 51, 52);
+  for (const Path& run : {one, two}) WriteFile(run / "recipe.toml", "name = \"smoke\"\n[[arms]]\nname = \"baseline\"\n");
+  WriteReport({one, two}, one / "both.html");
+  const std::string page = ReadFile(one / "both.html");
+  EXPECT_NE(page.find(">smoke (report_same_one) / baseline<"), std::string::npos);
+  EXPECT_NE(page.find(">smoke (report_same_two) / baseline<"), std::string::npos);
+  const Path inner = MakeRun("report_same/report_same_one", 50, 55);
+  WriteFile(inner / "recipe.toml", "name = \"smoke\"\n[[arms]]\nname = \"baseline\"\n");
+  WriteReport({one, inner}, one / "both.html");
+  EXPECT_NE(ReadFile(one / "both.html").find(Format(">smoke ({}) / baseline<", inner.string())), std::string::npos);
+}
+
 TEST(Report, SeveralRunsShareOneTable) {
   const Path one = MakeRun("report_one", 50, 55), two = MakeRun("report_two", 51, 52);
   const Path out = Path(testing::TempDir()) / "report_both.html";

@@ -92,7 +92,7 @@ struct TrainingRecord {
 
 struct ArmRecord {
   std::string name;
-  std::vector<std::string> differences;  // "pretrain.pair.source = generated"
+  std::map<std::string, std::string> settings;  // what it sets: "pretrain.pair.source", "generated"
   std::vector<TrainingRecord> trainings;
   WeightsRecord weights{};               // of all of them
 };
@@ -107,6 +107,7 @@ struct RunRecord {
   std::string name;
   std::string recipe_text;
   Json recipe = Json::object(), environment = Json::object();
+  std::map<std::string, std::string> settings;  // the recipe's, for all arms that set nothing else
   std::vector<uint64_t> seeds;           // at least one
   std::vector<ArmRecord> arms;
   std::vector<ArmScore> scores;
@@ -123,5 +124,10 @@ struct RunRecord {
 
 // Throws Error when the folder is no run (neither recipe.toml nor results), or a file in it is damaged.
 RunRecord ReadRun(const Path& folder);
+
+// What `key` ("pretrain.method") is in an arm; empty where nothing says so.
+std::string SettingOf(const RunRecord& run, const ArmRecord& arm, const std::string& key);
+// Keys that arms set, without those that are the same in all arms.
+std::vector<std::string> DifferingKeys(const RunRecord& run);
 
 }  // namespace genview

@@ -124,7 +124,8 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
   const double pad = std::max(0.5, 0.12 * (high - low));
   html.Open("section", {{"class", "results"}, {"aria-label", "Results"}});
   OpenTable(html, "arms");
-  html.Line("caption", "Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others are held to.");
+  html.Line("caption", "Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others are held to. Below a name, what the arm sets "
+            "otherwise than others.");
   html.Open("thead").Open("tr");
   html.Line("th", "Arm", {{"scope", "col"}});
   html.Line("th", TitleOf(main), {{"scope", "col"}, {"class", "number"}});
@@ -138,7 +139,7 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
     html.Open("th", {{"scope", "row"}});
     html.Line("span", "", {{"class", Format("swatch c{} d{}", row.colour % 6, row.colour % 6)}, {"aria-hidden", "true"}});
     html.Line("span", row.name, {{"class", "arm-name"}});
-    if (!row.arm->differences.empty()) html.Line("small", Format("{}", fmt::join(row.arm->differences, "; ")), {{"class", "set"}});
+    if (const std::string differs = WhatDiffers(*row.run, *row.arm); !differs.empty()) html.Line("small", differs, {{"class", "set"}});
     html.Close();
     WriteScoreCell(html, row.Of(main), EvalName(main));
     html.Open("td", {{"class", "wide"}});

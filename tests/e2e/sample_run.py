@@ -158,8 +158,8 @@ pretrain.quality.enabled = true
         f"disc/{i:06}.png\tdisc/{i:06}.png\t{r:.6f}\t{min(400, 100 * max(0, math.ceil(r / 0.2) - 1))}\n" for i, r in enumerate(ratios)))
     write(f"{run}/views/skipped.tsv", "id\treason\nring/000017.png\tthe JPEG data ends too early\n")
     stages = [("foreground fit", "images", 4096, 4096, 0, 11.2), ("foreground score", "images", 4096, 4095, 1, 14.9),
-              ("views", "views", 4096, 4095, 1, 96.0), ("pretrain baseline", "", 0, 0, 0, 121.5), ("eval baseline", "", 0, 0, 0, 9.0),
-              ("pretrain genview", "", 0, 0, 0, 158.1), ("eval genview", "", 0, 0, 0, 9.2)]
+              ("views", "views", 4096, 4095, 1, 96.0), ("pretrain baseline", "", 0, 0, 0, 121.5), ("eval linear baseline", "", 0, 0, 0, 9.0),
+              ("pretrain genview", "", 0, 0, 0, 158.1), ("eval linear genview", "", 0, 0, 0, 9.2)]
     for order, (stage, unit, asked, made, failed, seconds) in enumerate(stages):
         write(f"{run}/state/{stage.replace(' ', '-')}.json", json.dumps(
             {"stage": stage, "order": order, "unit": unit, "asked": asked, "made": made, "failed": failed, "seconds": seconds,
