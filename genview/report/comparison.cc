@@ -24,6 +24,66 @@ std::string Sample(const ArmScore& score) {
   return text;
 }
 
+std::string IntervalOf(const Difference& gain) { return Format("(95% interval {} to {})", Signed(gain.low), Signed(gain.high)); }
+
+// The row called baseline, or else the first.
+template <class Wanted>
+const Row* First(const std::vector<Row>& rows, Wanted&& wanted) {
+  const Row* first = nullptr;
+  for (const Row& row : rows) {
+    if (!wanted(row)) continue;
+    if (row.arm->name == "baseline") return &row;
+    if (first == nullptr) first = &row;
+  }
+  return first;
+}
+
+// Of the arms of one method beside their reference the one that gains most, and whether any gains for sure.
+struct MethodGain {
+  std::string method;
+  const Row* best = nullptr;
+  Difference gain;
+  bool clear = false;
+};
+
+std::vector<MethodGain> GainsOf(const Comparison& arms) {
+  std::vector<MethodGain> gains;
+  for (const std::string& method : arms.methods) {
+    MethodGain found;
+    found.method = method;
+    for (const Row& row : arms.rows) {
+      if (row.method != method || !row.Compared() || row.reference->method != method) continue;
+      const Difference gain = Compare(*row.main, *row.reference->main);
+      found.clear = found.clear || gain.low > 0;
+      if (found.best != nullptr && gain.value <= found.gain.value) continue;
+      found.best = &row;
+      found.gain = gain;
+    }
+    if (found.best != nullptr) gains.push_back(found);
+  }
+  return gains;
+}
+
+Headline HeadlineOfMethods(const std::vector<MethodGain>& gains, const std::string& eval) {
+  const MethodGain& most = *std::max_element(gains.begin(), gains.end(), [](const auto& a, const auto& b) { return a.gain.value < b.gain.value; });
+  std::vector<std::string> without;
+  for (const MethodGain& gain : gains) {
+    if (!gain.clear) without.push_back(gain.method);
+  }
+  const size_t clear = gains.size() - without.size();
+  const ArmScore &score = *most.best->main, &reference = *most.best->reference->main;
+  Headline headline;
+  const std::string beside = Format("{} {}", Quoted(most.best->reference->name), IntervalOf(most.gain));
+  headline.sentence = clear == 0 ? Format("None of {} methods gains: {} comes nearest, {} points from {}.", gains.size(), Quoted(most.best->name),
+                                          Signed(most.gain.value), beside)
+                                 : Format("{} of {} methods {}, {} the most: {:.1f} points above {}.", clear, gains.size(), clear == 1 ? "gains" : "gain",
+                                          Quoted(most.best->name), most.gain.value, beside);
+  headline.detail = Format("{}% and {}% {} accuracy; {}; the interval is {}. A method gains where one of its arms has an interval above 0.",
+                           Percent(score.value), Percent(reference.value), EvalName(eval), Sample(score), OriginOf(most.gain, score, reference));
+  if (clear > 0 && !without.empty()) headline.detail += Format(" Without gain: {}.", fmt::join(without, ", "));
+  return headline;
+}
+
 }  // namespace
 
 std::string WhatDiffers(const RunRecord& run, const ArmRecord& arm) {
@@ -44,66 +104,77 @@ std::string WhatDiffers(const RunRecord& run, const ArmRecord& arm) {
   return Format("{}", fmt::join(texts, "; "));
 }
 
-std::vector<Row> Rows(const std::vector<RunRecord>& runs) {
-  std::vector<Row> rows;
+const ArmScore* Row::Of(const std::string& eval) const {
+  const auto found = std::find_if(scores.begin(), scores.end(), [&](const ArmScore* score) { return score->eval == eval; });
+  return found == scores.end() ? nullptr : *found;
+}
+
+bool Row::Comparable(const Row& other) const {
+  return main != nullptr && other.main != nullptr && main->images == other.main->images && main->classes == other.main->classes;
+}
+
+Comparison::Comparison(const std::vector<RunRecord>& runs) {
   for (const RunRecord& run : runs) {
     for (const ArmRecord& arm : run.arms) {
       Row row{&run, &arm, runs.size() > 1 ? Format("{} / {}", run.name, arm.name) : arm.name, static_cast<int64_t>(rows.size())};
+      row.method = SettingOf(run, arm, "pretrain.method");
       for (const ArmScore& score : run.scores) {
         if (score.arm == arm.name && score.score == "top1") row.scores.push_back(&score);
       }
-      rows.push_back(row);
+      if (std::find(methods.begin(), methods.end(), row.method) == methods.end()) methods.push_back(row.method);
+      rows.push_back(std::move(row));
     }
   }
-  return rows;
-}
-
-const Row* BaselineOf(const std::vector<Row>& rows) {
-  for (const Row& row : rows) {
-    if (row.Main() != nullptr && row.arm->name == "baseline") return &row;
+  const auto baseline = First(rows, [](const Row& row) { return !row.scores.empty(); });
+  if (baseline == nullptr) return;
+  eval = baseline->scores.front()->eval;
+  for (Row& row : rows) row.main = row.Of(eval);
+  std::map<std::string, int> scored;
+  for (const Row& row : rows) scored[row.method] += row.main != nullptr ? 1 : 0;
+  const bool about_methods = std::all_of(scored.begin(), scored.end(), [](const auto& method) { return method.second < 2; });
+  for (Row& row : rows) {
+    row.reference = about_methods ? nullptr : First(rows, [&](const Row& other) {
+      const std::string source = SettingOf(*other.run, *other.arm, "pretrain.pair.source");
+      return other.main != nullptr && other.method == row.method && (source.empty() || source == "augment");
+    });
+    if (row.reference == nullptr) row.reference = baseline;
   }
-  for (const Row& row : rows) {
-    if (row.Main() != nullptr) return &row;
-  }
-  return nullptr;
-}
-
-const ArmScore* Beside(const Row& row, const Row& baseline) {
-  const ArmScore &reference = *baseline.Main(), *score = row.Of(reference.eval);
-  return score != nullptr && score->images == reference.images && score->classes == reference.classes ? score : nullptr;
+  by_method = methods.size() > 1 && !about_methods;
 }
 
 Headline MakeHeadline(const std::vector<RunRecord>& runs) {
-  const auto rows = Rows(runs);
-  const Row* baseline = BaselineOf(rows);
-  if (baseline == nullptr) return {"No score yet: the run has not come to its evaluation.", ""};
-  // The arm a recipe ends with is the one it is about; a better one before it is named as well.
-  const ArmScore& reference = *baseline->Main();
-  const Row *last = nullptr, *best = nullptr;
-  for (const Row& row : rows) {
-    if (row.arm == baseline->arm || Beside(row, *baseline) == nullptr) continue;
-    last = &row;
-    if (best == nullptr || Beside(row, *baseline)->value > Beside(*best, *baseline)->value) best = &row;
+  const Comparison arms(runs);
+  const Row *first = nullptr, *last = nullptr, *best = nullptr;
+  for (const Row& row : arms.rows) {
+    if (first == nullptr && row.reference == &row) first = &row;
+    if (row.Compared()) last = &row;
   }
-  const std::string eval = EvalName(reference.eval);
+  if (first == nullptr) return {"No score yet: the run has not come to its evaluation.", ""};
+  if (const auto gains = GainsOf(arms); gains.size() > 1) return HeadlineOfMethods(gains, arms.eval);
+  const std::string eval = EvalName(arms.eval);
   if (last == nullptr) {
-    return {Format("{} reaches {}% {} accuracy.", Quoted(baseline->name), Percent(reference.value), eval),
-            Format("95% interval {} to {}; {}.", Percent(reference.low), Percent(reference.high), Sample(reference))};
+    return {Format("{} reaches {}% {} accuracy.", Quoted(first->name), Percent(first->main->value), eval),
+            Format("95% interval {} to {}; {}.", Percent(first->main->low), Percent(first->main->high), Sample(*first->main))};
   }
-  const ArmScore& score = *Beside(*last, *baseline);
+  // The arm a recipe ends with is the one it is about; a better one before it is named as well.
+  const Row& held_to = *last->reference;
+  for (const Row& row : arms.rows) {
+    if (row.Compared() && row.reference == &held_to && (best == nullptr || row.main->value > best->main->value)) best = &row;
+  }
+  const ArmScore &score = *last->main, &reference = *held_to.main;
   const Difference gain = Compare(score, reference);
-  const std::string interval = Format("(95% interval {} to {})", Signed(gain.low), Signed(gain.high));
+  const std::string interval = IntervalOf(gain);
   std::string detail = Format("{}; the interval is {}.", Sample(score), OriginOf(gain, score, reference));
-  if (best != last) detail += Format(" The best arm is {} with {}%.", Quoted(best->name), Percent(Beside(*best, *baseline)->value));
+  if (best != last) detail += Format(" The best arm is {} with {}%.", Quoted(best->name), Percent(best->main->value));
   if (gain.low > 0) {
     return {Format("{} reaches {}% {} accuracy, {:.1f} points above {} {}.", Quoted(last->name), Percent(score.value), eval, gain.value,
-                   Quoted(baseline->name), interval), detail};
+                   Quoted(held_to.name), interval), detail};
   }
   if (gain.high < 0) {
-    return {Format("{} stays {:.1f} points below {} {}: {}% and {}% {} accuracy.", Quoted(last->name), -gain.value, Quoted(baseline->name), interval,
+    return {Format("{} stays {:.1f} points below {} {}: {}% and {}% {} accuracy.", Quoted(last->name), -gain.value, Quoted(held_to.name), interval,
                    Percent(score.value), Percent(reference.value), eval), detail};
   }
-  return {Format("{} and {} are too close to call: {}% and {}% {} accuracy, {} points apart {}.", Quoted(last->name), Quoted(baseline->name),
+  return {Format("{} and {} are too close to call: {}% and {}% {} accuracy, {} points apart {}.", Quoted(last->name), Quoted(held_to.name),
                  Percent(score.value), Percent(reference.value), eval, Signed(gain.value), interval), detail};
 }
 

@@ -14,24 +14,32 @@ struct Row {
   const ArmRecord* arm;
   std::string name;
   int64_t colour;
-  std::vector<const ArmScore*> scores{};  // top-1, the one that the page goes by first
-  const ArmScore* Main() const { return scores.empty() ? nullptr : scores.front(); }
-  const ArmScore* Of(const std::string& eval) const {
-    const auto found = std::find_if(scores.begin(), scores.end(), [&](const ArmScore* score) { return score->eval == eval; });
-    return found == scores.end() ? nullptr : *found;
-  }
+  std::string method{};
+  std::vector<const ArmScore*> scores{};  // top-1
+  const ArmScore* main = nullptr;         // the one that the page goes by
+  const Row* reference = nullptr;         // what it is held to, perhaps itself
+
+  const ArmScore* Of(const std::string& eval) const;
+  // Scores of the same kind, on as many pictures of as many classes.
+  bool Comparable(const Row& other) const;
+  bool Compared() const { return reference != nullptr && reference != this && Comparable(*reference); }
+};
+
+// An arm is held to the arm of its method that has augmented views alone (of several to the one called baseline, or else the
+// first). Where there is none, or no method has a second arm, so that a run is about methods, to one for all: baseline, or else
+// the first with a score.
+struct Comparison {
+  std::string eval = "linear";        // the score that the page goes by
+  std::vector<Row> rows;
+  std::vector<std::string> methods;   // in the order of rows
+  bool by_method = false;             // several, and arms are held to their own
+
+  explicit Comparison(const std::vector<RunRecord>& runs);
+  Comparison(const Comparison&) = delete;  // rows point at rows
 };
 
 // In a few words what the arm sets otherwise than others of its run: "method simclr, lr 0.06; quality: enabled, features cached".
 // Keys of `pretrain` stand without it.
 std::string WhatDiffers(const RunRecord& run, const ArmRecord& arm);
-
-std::vector<Row> Rows(const std::vector<RunRecord>& runs);
-
-// The arm all others are held to: the first with a score, which recipes name baseline.
-const Row* BaselineOf(const std::vector<Row>& rows);
-
-// The row's score that can be held to the baseline's: of the same kind, on as many pictures of as many classes. Null without one.
-const ArmScore* Beside(const Row& row, const Row& baseline);
 
 }  // namespace genview

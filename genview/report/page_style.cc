@@ -47,6 +47,7 @@ thead th { padding-top: 0; color: var(--soft); font-size: .85rem; white-space: n
 .number { text-align: right; white-space: nowrap; }
 .number small { color: var(--soft); font-size: .82rem; }
 strong { font-weight: 650; }
+.arms tbody:not(:last-child) tr:last-child > * { border-bottom-color: var(--soft); }
 .arms th:first-child { min-width: 16rem; width: 38%; }
 .arms td.wide { width: 22%; min-width: 7rem; vertical-align: top; }
 .arm-name { font-weight: 600; }
@@ -122,6 +123,7 @@ pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; bac
   tbody th, td.wide, .left-out td { grid-column: 1 / -1; }
   .arms td.wide { width: auto; padding: .5rem 0 0; order: 1; }
   .arms tr { grid-template-columns: repeat(3, 1fr); }
+  .arms tbody:not(:last-child) tr:last-child { border-bottom-color: var(--soft); }
   .arms th:first-child { min-width: 0; width: auto; }
   .set { max-width: none; margin-bottom: .35rem; }
   .histogram .tick { font-size: 19px; }

@@ -1,6 +1,7 @@
 #include "genview/report/report.h"
 
 #include <map>
+#include <set>
 
 #include "genview/base/text.h"
 #include "genview/report/sections.h"
@@ -28,18 +29,19 @@ void TellApart(std::vector<RunRecord>& runs) {
   }
 }
 
-// "moco-v2 on resnet18, 40 epochs": what was trained, from the recipe.
+// "moco-v2 · resnet18 · 40 epochs": what was trained, as far as all arms have it in common.
 std::string Setting(const RunRecord& run) {
-  const auto section = [&](const char* name) {
-    const auto found = run.recipe.find(name);
-    return found != run.recipe.end() && found->is_object() ? *found : Json::object();
-  };
-  const Json pretrain = section("pretrain"), data = section("data");
   std::vector<std::string> words;
-  if (pretrain.contains("method") && pretrain["method"].is_string()) words.push_back(pretrain["method"].get<std::string>());
-  if (pretrain.contains("backbone") && pretrain["backbone"].is_string()) words.push_back(pretrain["backbone"].get<std::string>());
-  if (pretrain.contains("epochs") && pretrain["epochs"].is_number_integer()) words.push_back(Format("{} epochs", pretrain["epochs"].get<int64_t>()));
-  if (data.contains("train") && data["train"].is_string()) words.push_back(data["train"].get<std::string>());
+  const auto add = [&](const char* key, const char* unit, const char* several) {
+    std::set<std::string> values;
+    for (const ArmRecord& arm : run.arms) values.insert(SettingOf(run, arm, key));
+    if (values.size() == 1 && !values.begin()->empty()) words.push_back(Format("{}{}", *values.begin(), unit));
+    if (values.size() > 1 && *several != '\0') words.push_back(Format("{} {}", values.size(), several));
+  };
+  add("pretrain.method", "", "methods");
+  add("pretrain.backbone", "", "");
+  add("pretrain.epochs", " epochs", "");
+  add("data.train", "", "");
   return Format("{}", fmt::join(words, " · "));
 }
 

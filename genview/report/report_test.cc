@@ -31,6 +31,17 @@ EvalResult Score(double top1, double half) {
   return result;
 }
 
+std::string Between(const std::string& text, const std::string& from, const std::string& to) {
+  const size_t begin = text.find(from);
+  return begin == std::string::npos ? "" : text.substr(begin, text.find(to, begin) - begin);
+}
+
+int Times(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
 constexpr const char* kNasty = "<script>alert(1)</script>\"'&";
 
 Path MakeRun(const std::string& name, double baseline, double other) {
@@ -89,6 +100,45 @@ TEST(Report, SaysWhatTheNumbersSay) {
   EXPECT_EQ(headline(50, 55), "“genview” reaches 55.0% linear accuracy, 5.0 points above “baseline” (95% interval +3.6 to +6.4).");
   EXPECT_EQ(headline(50, 50.5), "“genview” and “baseline” are too close to call: 50.5% and 50.0% linear accuracy, +0.5 points apart (95% interval −0.9 to +1.9).");
   EXPECT_EQ(headline(50, 45), "“genview” stays 5.0 points below “baseline” (95% interval −6.4 to −3.6): 45.0% and 50.0% linear accuracy.");
+}
+
+// Arms of several methods: each is held to the augmented one of its own.
+Path MakeMethods(const std::string& name, const std::vector<std::pair<std::string, double>>& arms) {
+  const Path run = MakeRun(name, 50, 55);
+  std::string recipe = "name = \"methods\"\n[data]\ntrain = \"pictures\"\n[pretrain]\nmethod = \"simclr\"\nbackbone = \"resnet18\"\nepochs = 80\n";
+  for (const auto& [arm, top1] : arms) {
+    const std::string method = arm.substr(0, arm.find('-'));
+    recipe += Format("[[arms]]\nname = \"{}\"\n[arms.set]\npretrain.method = \"{}\"\npretrain.pair.source = \"{}\"\n", arm, method,
+                     method == arm ? "augment" : "generated");
+    WriteJson(run / arm / "eval/linear.json", EvalResultToJson(Score(top1, 1)));
+    WriteJson(run / arm / "pretrain/summary.json", {{"encoder", "encoder"}});
+    WriteFile(run / arm / "pretrain/log.jsonl", "{\"step\":1,\"loss\":5,\"knn_top1\":20}\n{\"step\":2,\"loss\":4,\"knn_top1\":30}\n");
+  }
+  WriteFile(run / "recipe.toml", recipe);
+  return run;
+}
+
+TEST(Report, ArmsAreHeldToTheirOwnMethod) {
+  const Path run = MakeMethods("report_methods", {{"simclr-views", 52}, {"simclr", 50}, {"byol", 70}, {"byol-views", 78}, {"swav", 60}, {"swav-views", 60.5}});
+  const ReportSummary summary = WriteReport({run}, run / "report.html");
+  EXPECT_EQ(summary.headline, "2 of 3 methods gain, “byol-views” the most: 8.0 points above “byol” (95% interval +6.6 to +9.4).");
+  const std::string page = ReadFile(run / "report.html"), table = Between(page, "<table", "</table>");
+  for (const char* text : {"78.0% and 70.0% linear accuracy", "Without gain: swav.", "3 methods · resnet18 · 80 epochs · pictures"}) {
+    EXPECT_NE(page.find(text), std::string::npos) << text;
+  }
+  EXPECT_EQ(Times(table, ">reference<"), 3);
+  EXPECT_EQ(Times(table, "<tbody>"), 3);
+  for (const char* gain : {">+2.0<", ">+8.0<", ">+0.5<"}) EXPECT_EQ(Times(table, gain), 1) << gain;
+  // None gains.
+  const Path none = MakeMethods("report_none", {{"byol", 70}, {"byol-views", 70.5}, {"swav", 60}, {"swav-views", 58}});
+  EXPECT_EQ(WriteReport({none}, none / "report.html").headline,
+            "None of 2 methods gains: “byol-views” comes nearest, +0.5 points from “byol” (95% interval −0.9 to +1.9).");
+}
+
+// One arm of each method: the methods are what is compared.
+TEST(Report, MethodsAreComparedWhereThereIsNothingElse) {
+  const Path run = MakeMethods("report_only_methods", {{"simclr", 50}, {"byol", 70}});
+  EXPECT_EQ(WriteReport({run}, run / "report.html").headline, "“byol” reaches 70.0% linear accuracy, 20.0 points above “simclr” (95% interval +18.6 to +21.4).");
 }
 
 TEST(Report, TablesWhatViewsKeepAndHowTrueTheForegroundIs) {
@@ -192,20 +242,10 @@ TEST(Report, PairsAreSharedByBothHalves) {
     WriteReport({run}, run / "report.html");
     return ReadFile(run / "report.html");
   };
-  const auto times = [](const std::string& text, const std::string& part) {
-    int count = 0;
-    for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
-    return count;
-  };
-  EXPECT_EQ(times(page(3), "times the mean weight"), 3);
-  EXPECT_EQ(times(page(20), "times the mean weight"), 8);
-  EXPECT_EQ(times(page(1), "times the mean weight"), 1);
-  EXPECT_EQ(times(page(1), "Lowest weight"), 0);
-}
-
-std::string Between(const std::string& text, const std::string& from, const std::string& to) {
-  const size_t begin = text.find(from);
-  return begin == std::string::npos ? "" : text.substr(begin, text.find(to, begin) - begin);
+  EXPECT_EQ(Times(page(3), "times the mean weight"), 3);
+  EXPECT_EQ(Times(page(20), "times the mean weight"), 8);
+  EXPECT_EQ(Times(page(1), "times the mean weight"), 1);
+  EXPECT_EQ(Times(page(1), "Lowest weight"), 0);
 }
 
 // What all arms set alike, and what an arm repeats of the recipe, is no difference.

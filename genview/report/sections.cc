@@ -51,13 +51,12 @@ void WriteScoreCell(Html& html, const ArmScore* score, const std::string& label)
   html.Close();
 }
 
-void WriteDifferenceCell(Html& html, const Row& row, const Row* baseline) {
+void WriteDifferenceCell(Html& html, const Row& row) {
   html.Open("td", {{"class", "number"}, {"data-label", "difference"}});
-  const ArmScore* score = baseline != nullptr ? Beside(row, *baseline) : nullptr;
-  if (score == nullptr || row.arm == baseline->arm) {
-    html.Text(score != nullptr ? "reference" : "–");
+  if (!row.Compared()) {
+    html.Text(row.reference == &row ? "reference" : "–");
   } else {
-    const Difference gain = Compare(*score, *baseline->Main());
+    const Difference gain = Compare(*row.main, *row.reference->main);
     html.Line(gain.Clear() ? "strong" : "span", Signed(gain.value));
     html.Line("small", Format(" {} to {}", Signed(gain.low), Signed(gain.high)));
   }
@@ -104,52 +103,49 @@ std::string AgreementSentence(const RunRecord& run) {
 }  // namespace
 
 void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
-  const auto rows = Rows(runs);
-  if (rows.empty()) return;
-  const Row* baseline = BaselineOf(rows);
+  const Comparison arms(runs);
+  if (arms.rows.empty()) return;
+  const auto on_axis = [](const Row& row) { return row.reference != nullptr && row.Comparable(*row.reference); };
   double low = 100, high = 0;
-  for (const Row& row : rows) {
-    const ArmScore* score = baseline != nullptr ? Beside(row, *baseline) : nullptr;
-    if (score == nullptr) continue;
-    low = std::min(low, score->low);
-    high = std::max(high, score->high);
-  }
-  const std::string main = baseline != nullptr ? baseline->Main()->eval : "linear";
-  std::vector<std::string> others;  // kinds of score beside it, in the order that each arm has them
-  for (const Row& row : rows) {
+  std::vector<std::string> others;  // kinds of score beside the main one, in the order that each arm has them
+  for (const Row& row : arms.rows) {
     for (const ArmScore* score : row.scores) {
-      if (score->eval != main && std::find(others.begin(), others.end(), score->eval) == others.end()) others.push_back(score->eval);
+      if (score->eval != arms.eval && std::find(others.begin(), others.end(), score->eval) == others.end()) others.push_back(score->eval);
     }
+    if (!on_axis(row)) continue;
+    low = std::min(low, row.main->low);
+    high = std::max(high, row.main->high);
   }
   const double pad = std::max(0.5, 0.12 * (high - low));
   html.Open("section", {{"class", "results"}, {"aria-label", "Results"}});
   OpenTable(html, "arms");
-  html.Line("caption", "Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others are held to. Below a name, what the arm sets "
-            "otherwise than others.");
+  html.Line("caption", Format("Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others{} are held to. Below a name, what the "
+                              "arm sets otherwise than others.", arms.by_method ? " of its method" : ""));
   html.Open("thead").Open("tr");
   html.Line("th", "Arm", {{"scope", "col"}});
-  html.Line("th", TitleOf(main), {{"scope", "col"}, {"class", "number"}});
+  html.Line("th", TitleOf(arms.eval), {{"scope", "col"}, {"class", "number"}});
   html.Open("th", {{"scope", "col"}, {"class", "wide"}}).Line("span", "Interval", {{"class", "quiet"}}).Close();
   html.Line("th", "Difference", {{"scope", "col"}, {"class", "number"}});
   for (const auto& eval : others) html.Line("th", TitleOf(eval), {{"scope", "col"}, {"class", "number"}});
   html.Close().Close();
   html.Open("tbody");
-  for (const Row& row : rows) {
+  for (const Row& row : arms.rows) {
+    if (arms.by_method && &row != &arms.rows.front() && row.method != (&row - 1)->method) html.Close().Open("tbody");
     html.Open("tr");
     html.Open("th", {{"scope", "row"}});
     html.Line("span", "", {{"class", Format("swatch c{} d{}", row.colour % 6, row.colour % 6)}, {"aria-hidden", "true"}});
     html.Line("span", row.name, {{"class", "arm-name"}});
     if (const std::string differs = WhatDiffers(*row.run, *row.arm); !differs.empty()) html.Line("small", differs, {{"class", "set"}});
     html.Close();
-    WriteScoreCell(html, row.Of(main), EvalName(main));
+    WriteScoreCell(html, row.Of(arms.eval), EvalName(arms.eval));
     html.Open("td", {{"class", "wide"}});
-    if (const ArmScore* beside = baseline != nullptr ? Beside(row, *baseline) : nullptr) {
-      const ArmScore& score = *beside;
-      DrawInterval(html, {score.value, score.low, score.high, low - pad, high + pad, baseline->Main()->value, row.colour,
+    if (on_axis(row)) {
+      const ArmScore& score = *row.main;
+      DrawInterval(html, {score.value, score.low, score.high, low - pad, high + pad, row.reference->main->value, row.colour,
                           Format("{}: {}%, interval {} to {}", row.name, Percent(score.value), Percent(score.low), Percent(score.high))});
     }
     html.Close();
-    WriteDifferenceCell(html, row, baseline);
+    WriteDifferenceCell(html, row);
     for (const auto& eval : others) WriteScoreCell(html, row.Of(eval), EvalName(eval));
     html.Close();
   }
@@ -362,7 +358,8 @@ void WriteRatios(Html& html, const RunRecord& run) {
 }
 
 void WriteCurves(Html& html, const std::vector<RunRecord>& runs) {
-  const auto rows = Rows(runs);
+  const Comparison arms(runs);
+  const auto& rows = arms.rows;
   const auto name_of = [&](const Row& row, const TrainingRecord& training) {
     return runs.size() > 1 ? Format("{} / {}", row.run->name, training.name) : training.name;
   };
