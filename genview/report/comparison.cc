@@ -116,7 +116,7 @@ bool Row::Comparable(const Row& other) const {
 Comparison::Comparison(const std::vector<RunRecord>& runs) {
   for (const RunRecord& run : runs) {
     for (const ArmRecord& arm : run.arms) {
-      Row row{&run, &arm, runs.size() > 1 ? Format("{} / {}", run.name, arm.name) : arm.name, static_cast<int64_t>(rows.size())};
+      Row row{&run, &arm, runs.size() > 1 ? Format("{} / {}", run.name, arm.name) : arm.name};
       row.method = SettingOf(run, arm, "pretrain.method");
       for (const ArmScore& score : run.scores) {
         if (score.arm == arm.name && score.score == "top1") row.scores.push_back(&score);
@@ -125,6 +125,15 @@ Comparison::Comparison(const std::vector<RunRecord>& runs) {
       rows.push_back(std::move(row));
     }
   }
+  Hold();
+  Colour();
+}
+
+size_t Comparison::MethodOf(const Row& row) const {
+  return static_cast<size_t>(std::find(methods.begin(), methods.end(), row.method) - methods.begin());
+}
+
+void Comparison::Hold() {
   const auto baseline = First(rows, [](const Row& row) { return !row.scores.empty(); });
   if (baseline == nullptr) return;
   eval = baseline->scores.front()->eval;
@@ -140,6 +149,26 @@ Comparison::Comparison(const std::vector<RunRecord>& runs) {
     if (row.reference == nullptr) row.reference = baseline;
   }
   by_method = methods.size() > 1 && !about_methods;
+}
+
+void Comparison::Colour() {
+  std::map<std::string, std::vector<Row*>> groups;
+  for (Row& row : rows) groups[by_method ? row.method : ""].push_back(&row);
+  for (auto& [method, group] : groups) {
+    const auto held = std::find_if(group.begin(), group.end(), [](const Row* row) { return row->reference == row; });
+    if (held != group.end()) std::rotate(group.begin(), held, held + 1);
+    Row* best = nullptr;
+    for (Row* row : group) {
+      if (row->Compared() && (best == nullptr || row->main->value > best->main->value)) best = row;
+    }
+    const bool many = static_cast<int64_t>(group.size()) > kQuiet;
+    for (size_t i = 0; i < group.size(); ++i) {
+      Row& row = *group[i];
+      row.stands_out = &row == best || row.reference == &row;
+      if (!many) row.colour = static_cast<int64_t>(i);
+      else row.colour = row.reference == &row ? 0 : &row == best ? 1 : kQuiet;
+    }
+  }
 }
 
 Headline MakeHeadline(const std::vector<RunRecord>& runs) {

@@ -8,13 +8,17 @@
 
 namespace genview {
 
+// After the colours that are told apart, one for all others.
+constexpr int64_t kQuiet = 6;
+
 // One row of the table: an arm of a run, with its scores.
 struct Row {
   const RunRecord* run;
   const ArmRecord* arm;
   std::string name;
-  int64_t colour;
   std::string method{};
+  int64_t colour = 0;                     // within what it is compared with: 0 the reference, kQuiet where there are too many
+  bool stands_out = false;                // the reference and the best beside it
   std::vector<const ArmScore*> scores{};  // top-1
   const ArmScore* main = nullptr;         // the one that the page goes by
   const Row* reference = nullptr;         // what it is held to, perhaps itself
@@ -35,7 +39,12 @@ struct Comparison {
   bool by_method = false;             // several, and arms are held to their own
 
   explicit Comparison(const std::vector<RunRecord>& runs);
+  size_t MethodOf(const Row& row) const;  // its place in `methods`
   Comparison(const Comparison&) = delete;  // rows point at rows
+
+ private:
+  void Hold();    // each to its reference
+  void Colour();
 };
 
 // In a few words what the arm sets otherwise than others of its run: "method simclr, lr 0.06; quality: enabled, features cached".

@@ -9,7 +9,7 @@ namespace genview {
 const std::string_view kPageStyle = R"css(
 :root {
   --paper: #fbfaf7; --ink: #1c1b19; --soft: #67635b; --rule: #e3dfd6; --wash: #f2efe8; --warn: #9b2c1f;
-  --c0: #6f6b63; --c1: #b3432b; --c2: #2a66a8; --c3: #2d7d56; --c4: #84559a; --c5: #a36a10;
+  --c0: #6f6b63; --c1: #b3432b; --c2: #2a66a8; --c3: #2d7d56; --c4: #84559a; --c5: #96600c; --c6: #9b958a;
   --serif: "Iowan Old Style", "Palatino Linotype", Palatino, "URW Palladio L", "Source Serif 4", Georgia, serif;
   --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif;
   --mono: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
@@ -17,7 +17,7 @@ const std::string_view kPageStyle = R"css(
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #171613; --ink: #ece8df; --soft: #a8a297; --rule: #36332d; --wash: #211f1b; --warn: #f0917f;
-    --c0: #aaa59a; --c1: #f08b6d; --c2: #82b5ee; --c3: #7fcaa1; --c4: #c79ddb; --c5: #e4b65c;
+    --c0: #aaa59a; --c1: #f08b6d; --c2: #82b5ee; --c3: #7fcaa1; --c4: #c79ddb; --c5: #e4b65c; --c6: #757067;
   }
 }
 * { box-sizing: border-box; }
@@ -63,7 +63,7 @@ details { margin-top: 1.25rem; } summary { color: var(--soft); font-size: .92rem
 .left-out td { overflow-wrap: anywhere; font-size: .92rem; }
 
 .c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); }
-.c3 { color: var(--c3); } .c4 { color: var(--c4); } .c5 { color: var(--c5); }
+.c3 { color: var(--c3); } .c4 { color: var(--c4); } .c5 { color: var(--c5); } .c6 { color: var(--c6); }
 .swatch { display: inline-block; width: 1.1em; height: 0; margin-right: .55em; border-top: 3px solid currentColor; vertical-align: .28em; }
 .swatch.d2, .swatch.d4 { border-top-style: dashed; } .swatch.d3, .swatch.d5 { border-top-style: dotted; }
 
@@ -76,9 +76,12 @@ svg.interval { width: 100%; height: 24px; }
 .dot { fill: currentColor; stroke: var(--paper); stroke-width: 1.5; }
 .tick { fill: var(--soft); font: 11px var(--sans); }
 .end { text-anchor: end; } .middle { text-anchor: middle; } .start { text-anchor: start; }
-.curve { fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+.curve { fill: none; stroke: currentColor; stroke-width: 1.4; stroke-linejoin: round; stroke-linecap: round; }
+.curve.strong { stroke-width: 2.4; } .curve.c6 { stroke-width: 1; }
+.label { fill: currentColor; font: 11px var(--sans); } .label.strong { font-weight: 650; }
 .curve.d2 { stroke-dasharray: 7 4; } .curve.d3 { stroke-dasharray: 1 4.5; } .curve.d4 { stroke-dasharray: 10 3 2 3; } .curve.d5 { stroke-dasharray: 3 3; }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 1.5rem 2rem; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 16rem), 1fr)); gap: 1.5rem 2rem; }
+.panels + .panels { margin-top: 2rem; }
 .panel { width: 100%; height: auto; margin-top: .5rem; }
 .histogram { width: 100%; height: auto; }
 .bar { fill: var(--c2); }
@@ -143,7 +146,7 @@ pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; bac
 @media (max-width: 30rem) { .contact { gap: 1rem .35rem; } .contact figcaption { font-size: .7rem; } }
 @media print {
   :root { --paper: #fff; --ink: #000; --soft: #555; --rule: #ccc; --wash: #f6f6f6;
-    --c0: #6f6b63; --c1: #b3432b; --c2: #2a66a8; --c3: #2d7d56; --c4: #84559a; --c5: #a36a10; }
+    --c0: #6f6b63; --c1: #b3432b; --c2: #2a66a8; --c3: #2d7d56; --c4: #84559a; --c5: #96600c; --c6: #9b958a; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   html { font-size: 10pt; }
   main { max-width: none; padding: 0; }

@@ -135,6 +135,32 @@ TEST(Report, ArmsAreHeldToTheirOwnMethod) {
             "None of 2 methods gains: “byol-views” comes nearest, +0.5 points from “byol” (95% interval −0.9 to +1.9).");
 }
 
+// A panel for each method and quantity; an arm's colour is its place within the method, and reference and best stand out.
+TEST(Report, MethodsHavePanelsOfTheirOwn) {
+  const Path run = MakeMethods("report_panels", {{"byol", 70}, {"byol-views", 78}, {"byol-more", 74}, {"swav", 60}, {"swav-views", 65}});
+  WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html"), training = Between(page, ">Training<", "</section>");
+  EXPECT_EQ(Times(training, "<figure>"), 4);
+  for (const char* text : {"aria-label=\"byol, Loss: byol ends at 4; byol-views ends at 4; byol-more ends at 4;\"", "class=\"label c1 strong\"", ">views<",
+                           "class=\"label c2\"", ">more<"}) {
+    EXPECT_NE(training.find(text), std::string::npos) << text << training;
+  }
+  EXPECT_EQ(Times(training, "curve c0 d0 strong"), 4);
+  EXPECT_EQ(Times(training, "curve c2 d2\""), 2);
+}
+
+TEST(Report, OfManyArmsTheReferenceAndTheBestStandOut) {
+  std::vector<std::pair<std::string, double>> arms = {{"byol", 50}};
+  for (int k = 0; k < 9; ++k) arms.emplace_back(Format("byol-{}", k), k == 4 ? 60 : 51);
+  const Path run = MakeMethods("report_many", arms);
+  WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html"), training = Between(page, ">Training<", "</section>");
+  EXPECT_EQ(Times(training, "curve c6 d6\""), 16);
+  EXPECT_EQ(Times(training, "class=\"label"), 4);
+  EXPECT_EQ(Times(training, ">byol-4</text>"), 2);
+  EXPECT_EQ(Times(Between(page, "<table", "</table>"), "swatch c6"), 8);
+}
+
 // One arm of each method: the methods are what is compared.
 TEST(Report, MethodsAreComparedWhereThereIsNothingElse) {
   const Path run = MakeMethods("report_only_methods", {{"simclr", 50}, {"byol", 70}});

@@ -7,7 +7,6 @@
 
 #include "genview/base/text.h"
 #include "genview/report/comparison.h"
-#include "genview/report/curves.h"
 #include "genview/report/page_parts.h"
 #include "genview/report/plots.h"
 
@@ -133,7 +132,7 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
     if (arms.by_method && &row != &arms.rows.front() && row.method != (&row - 1)->method) html.Close().Open("tbody");
     html.Open("tr");
     html.Open("th", {{"scope", "row"}});
-    html.Line("span", "", {{"class", Format("swatch c{} d{}", row.colour % 6, row.colour % 6)}, {"aria-hidden", "true"}});
+    html.Line("span", "", {{"class", Format("swatch c{} d{}", row.colour, row.colour)}, {"aria-hidden", "true"}});
     html.Line("span", row.name, {{"class", "arm-name"}});
     if (const std::string differs = WhatDiffers(*row.run, *row.arm); !differs.empty()) html.Line("small", differs, {{"class", "set"}});
     html.Close();
@@ -355,41 +354,6 @@ void WriteRatios(Html& html, const RunRecord& run) {
                                                 {"x", Format("{}", 10 + 7 * percent)}, {"y", "160"}});
   }
   html.Close().Close();
-}
-
-void WriteCurves(Html& html, const std::vector<RunRecord>& runs) {
-  const Comparison arms(runs);
-  const auto& rows = arms.rows;
-  const auto name_of = [&](const Row& row, const TrainingRecord& training) {
-    return runs.size() > 1 ? Format("{} / {}", row.run->name, training.name) : training.name;
-  };
-  std::vector<LogSource> logs;
-  for (const Row& row : rows) {
-    for (const TrainingRecord& training : row.arm->trainings) logs.push_back({name_of(row, training), training.log, row.colour});
-  }
-  const auto panels = ReadPanels(logs);
-  if (panels.empty()) return;
-  html.Open("section");
-  Heading(html, "Training", logs.size() > rows.size() ? "A line for each seed." : "");
-  html.Open("ul", {{"class", "legend"}});
-  for (const Row& row : rows) {
-    html.Open("li").Line("span", "", {{"class", Format("swatch c{} d{}", row.colour % 6, row.colour % 6)}, {"aria-hidden", "true"}}).Text(row.name).Close();
-  }
-  html.Close();
-  html.Open("div", {{"class", "panels"}});
-  for (const Panel& panel : panels) {
-    html.Open("figure").Open("figcaption").Line("strong", panel.title).Line("small", panel.note).Close();
-    DrawPanel(html, panel);
-    html.Close();
-  }
-  html.Close();
-  for (const Row& row : rows) {
-    for (const TrainingRecord& training : row.arm->trainings) {
-      if (!training.collapsed) continue;
-      html.Line("p", Format("{} looks collapsed: its features hardly differ from picture to picture.", Quoted(name_of(row, training))), {{"class", "warning"}});
-    }
-  }
-  html.Close();
 }
 
 }  // namespace genview
