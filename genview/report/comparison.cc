@@ -24,6 +24,22 @@ std::string Sample(const ArmScore& score) {
   return text;
 }
 
+// A run that is through may have no scores: nothing to score on, or no kind of score that is asked for.
+std::string WhyNoScore(const std::vector<RunRecord>& runs) {
+  bool trained = !runs.empty(), pictures = false, asked = false;
+  for (const RunRecord& run : runs) {
+    trained = trained && !run.arms.empty();
+    for (const ArmRecord& arm : run.arms) {
+      trained = trained && std::all_of(arm.trainings.begin(), arm.trainings.end(), [](const TrainingRecord& training) { return training.trained; });
+      pictures = pictures || !SettingOf(run, arm, "data.test").empty();
+      for (const char* eval : {"linear", "knn", "fewshot", "finetune"}) asked = asked || SettingOf(run, arm, Format("eval.{}.enabled", eval)) == "true";
+    }
+  }
+  if (trained && !pictures) return "Trained; no scores, since the recipe names no test images.";
+  if (trained && !asked) return "Trained; no scores, since the recipe asks for none.";
+  return "No score yet: the run has not come to its evaluation.";
+}
+
 std::string IntervalOf(const Difference& gain) { return Format("(95% interval {} to {})", Signed(gain.low), Signed(gain.high)); }
 
 // The row called baseline, or else the first.
@@ -178,7 +194,7 @@ Headline MakeHeadline(const std::vector<RunRecord>& runs) {
     if (first == nullptr && row.reference == &row) first = &row;
     if (row.Compared()) last = &row;
   }
-  if (first == nullptr) return {"No score yet: the run has not come to its evaluation.", ""};
+  if (first == nullptr) return {WhyNoScore(runs), ""};
   if (const auto gains = GainsOf(arms); gains.size() > 1) return HeadlineOfMethods(gains, arms.eval);
   const std::string eval = EvalName(arms.eval);
   if (last == nullptr) {

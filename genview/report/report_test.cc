@@ -360,6 +360,22 @@ TEST(Report, UnfinishedRunsHaveOneToo) {
   EXPECT_EQ(WriteReport({run}, run / "report.html").headline, "No score yet: the run has not come to its evaluation.");
 }
 
+TEST(Report, TrainedWithoutScoresIsNoUnfinishedRun) {
+  const Path run = testing::TempDir() + "report_trained";
+  std::filesystem::remove_all(run);
+  const auto headline = [&](const char* test, const char* linear) {
+    WriteFile(run / "recipe.toml", Format("[data]\ntest = \"{}\"\n[eval.linear]\nenabled = {}\n[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\n", test, linear));
+    return WriteReport({run}, run / "report.html").headline;
+  };
+  WriteJson(run / "a/pretrain/summary.json", {{"encoder", "one"}});
+  EXPECT_EQ(headline("", "true"), "No score yet: the run has not come to its evaluation.");
+  WriteJson(run / "b/pretrain/summary.json", {{"encoder", "two"}});
+  EXPECT_EQ(headline("", "true"), "Trained; no scores, since the recipe names no test images.");
+  EXPECT_EQ(ReadFile(run / "report.html").find(">Difference<"), std::string::npos);
+  EXPECT_EQ(headline("pictures", "false"), "Trained; no scores, since the recipe asks for none.");
+  EXPECT_EQ(headline("pictures", "true"), "No score yet: the run has not come to its evaluation.");
+}
+
 TEST(Report, OtherFoldersAreRefused) {
   EXPECT_THROW(WriteReport({testing::TempDir()}, Path(testing::TempDir()) / "none.html"), Error);
 }

@@ -153,6 +153,7 @@ void ReadTrainingSummary(const Path& file, TrainingRecord& training) {
   if (!IsFile(file)) return;
   const Json json = ReadJson(file);
   const std::string where = file.string();
+  training.trained = !JsonString(json, "encoder", "", where).empty();
   training.collapsed = JsonBool(json, "collapsed", false, where);
   const Json &weights = Member(json, "weights"), &levels = Member(weights, "levels"), &agreement = Member(json, "agreement");
   training.weights.augmented = ReadWeight(Member(weights, "augmented"), where);
@@ -175,7 +176,7 @@ void ReadArms(RunRecord& run) {
     ReadLeftOut(Format("views {}", arm.name), run.folder / Format("views-{}", arm.name) / "skipped.tsv", run);
     for (const uint64_t seed : run.seeds) {
       const Path folder = SeedFolder(run.folder, arm.name, run.seeds, seed) / "pretrain";
-      TrainingRecord training{.name = run.seeds.size() > 1 ? Format("{}, seed {}", arm.name, seed) : arm.name, .log = folder / "log.jsonl"};
+      TrainingRecord training{.name = run.seeds.size() > 1 ? Format("{}, seed {}", arm.name, seed) : arm.name, .log = folder / "log.jsonl", .encoder = folder / "encoder.safetensors"};
       ReadTrainingSummary(folder / "summary.json", training);
       ReadLeftOut(Format("{}, pretrain", training.name), folder / "skipped.tsv", run);
       AddWeights(training.weights, arm.weights);

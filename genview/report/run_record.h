@@ -85,6 +85,8 @@ struct AgreementRecord {
 struct TrainingRecord {
   std::string name;                      // "genview", of several seeds "genview, seed 1"
   Path log;
+  Path encoder{};                        // where it is or will be
+  bool trained = false;                  // it is there
   bool collapsed = false;                // it says that the features no longer tell pictures apart
   WeightsRecord weights{};
   AgreementRecord agreement{};

@@ -118,13 +118,20 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
   const double pad = std::max(0.5, 0.12 * (high - low));
   html.Open("section", {{"class", "results"}, {"aria-label", "Results"}});
   OpenTable(html, "arms");
-  html.Line("caption", Format("Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others{} are held to. Below a name, what the "
-                              "arm sets otherwise than others.", arms.by_method ? " of its method" : ""));
+  const bool scores = std::any_of(arms.rows.begin(), arms.rows.end(), [](const Row& row) { return !row.scores.empty(); });
+  std::string caption = "Below a name, what the arm sets otherwise than others.";
+  if (scores) {
+    caption = Format("Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others{} are held to. {}",
+                     arms.by_method ? " of its method" : "", caption);
+  }
+  html.Line("caption", caption);
   html.Open("thead").Open("tr");
   html.Line("th", "Arm", {{"scope", "col"}});
-  html.Line("th", TitleOf(arms.eval), {{"scope", "col"}, {"class", "number"}});
-  html.Open("th", {{"scope", "col"}, {"class", "wide"}}).Line("span", "Interval", {{"class", "quiet"}}).Close();
-  html.Line("th", "Difference", {{"scope", "col"}, {"class", "number"}});
+  if (scores) {
+    html.Line("th", TitleOf(arms.eval), {{"scope", "col"}, {"class", "number"}});
+    html.Open("th", {{"scope", "col"}, {"class", "wide"}}).Line("span", "Interval", {{"class", "quiet"}}).Close();
+    html.Line("th", "Difference", {{"scope", "col"}, {"class", "number"}});
+  }
   for (const auto& eval : others) html.Line("th", TitleOf(eval), {{"scope", "col"}, {"class", "number"}});
   html.Close().Close();
   html.Open("tbody");
@@ -136,6 +143,10 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
     html.Line("span", row.name, {{"class", "arm-name"}});
     if (const std::string differs = WhatDiffers(*row.run, *row.arm); !differs.empty()) html.Line("small", differs, {{"class", "set"}});
     html.Close();
+    if (!scores) {
+      html.Close();
+      continue;
+    }
     WriteScoreCell(html, row.Of(arms.eval), EvalName(arms.eval));
     html.Open("td", {{"class", "wide"}});
     if (on_axis(row)) {
