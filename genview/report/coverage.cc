@@ -1,5 +1,6 @@
 // What each stage made, left out and took, and how to make the run again.
 #include <algorithm>
+#include <cctype>
 #include <map>
 
 #include "genview/base/text.h"
@@ -55,6 +56,13 @@ std::vector<StageRecord> Folded(const RunRecord& run) {
     if (of_arms.contains(&arm)) lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(place++), Together(arm.name, of_arms[&arm]));
   }
   return lines;
+}
+
+// `text` as one word of a command line.
+std::string ShellWord(const std::string& text) {
+  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("/._-+,=:@").find(c) != std::string_view::npos; };
+  if (!text.empty() && std::all_of(text.begin(), text.end(), plain)) return text;
+  return Format("'{}'", fmt::join(Split(text, '\''), "'\\''"));
 }
 
 void WriteStageTable(Html& html, const std::vector<StageRecord>& stages) {
@@ -124,6 +132,32 @@ void WriteLeftOut(Html& html, const RunRecord& run) {
   html.Close();
 }
 
+// Where the weights are, and how other libraries get them: of the last arm, which a recipe is about.
+void WriteEncoders(Html& html, const RunRecord& run) {
+  const ArmRecord* last = nullptr;
+  std::string file;
+  int64_t trained = 0, all = 0;
+  for (const ArmRecord& arm : run.arms) {
+    for (const TrainingRecord& training : arm.trainings) {
+      ++all;
+      if (!training.trained) continue;
+      ++trained;
+      if (last != &arm) file = training.encoder.string();
+      last = &arm;
+    }
+  }
+  if (last == nullptr) return;
+  const Path each = SeedFolder(run.folder, "ARM", run.seeds, 0);
+  const std::string pattern = run.seeds.size() > 1 ? (each.parent_path() / "seed-S").string() : each.string();
+  html.Open("section");
+  Heading(html, "The encoders", Format("{}/pretrain/encoder.safetensors{}. For another library, such as torchvision, timm or transformers (`--layout`):", pattern,
+                                       trained < all ? Format(", {} of {} so far", trained, all) : ""));
+  const char* layout = SettingOf(run, *last, "pretrain.backbone").starts_with("vit") ? "timm" : "torchvision";
+  html.Line("pre", Format("genview export {} --layout {} --out {}", ShellWord(file), layout, ShellWord(Format("{}-{}.safetensors", last->name, layout))),
+            {{"class", "command"}});
+  html.Close();
+}
+
 void WriteRecipe(Html& html, const RunRecord& run) {
   html.Open("section");
   Heading(html, "The recipe, resolved", Format("`genview run {}` makes this run again.", (run.folder / "recipe.toml").string()));
@@ -136,7 +170,10 @@ void WriteRecipe(Html& html, const RunRecord& run) {
       std::string text = value.is_string() ? value.get<std::string>() : value.dump();
       if (value.is_array()) {
         text.clear();
-        for (const Json& item : value) text += (text.empty() ? std::string() : std::string(" ")) + (item.is_string() ? item.get<std::string>() : item.dump());
+        for (const Json& item : value) {
+          if (!text.empty()) text += ' ';
+          text += item.is_string() ? item.get<std::string>() : item.dump();
+        }
       }
       html.Line("dd", text).Close();
     }

@@ -34,6 +34,7 @@ section.results { margin-top: 0; }
 h2 { margin: 0 0 .35rem; font: 400 1.45rem/1.25 var(--serif); }
 h2.run { margin-top: 4rem; padding-top: 1.25rem; border-top: 1px solid var(--rule); }
 h3 { margin: 1.5rem 0 .6rem; font: 600 .9rem/1.3 var(--sans); color: var(--soft); }
+.note { overflow-wrap: anywhere; }
 .note, caption { color: var(--soft); font-size: .92rem; max-width: 48em; margin: 0 0 1.25rem; }
 .warning { color: var(--warn); font-weight: 600; }
 
@@ -111,6 +112,7 @@ ul.key, ul.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.5rem; margin: .
 ul.legend { margin: .5rem 0 1.25rem; color: var(--ink); font-size: .92rem; }
 
 pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; background: var(--wash); border-radius: 4px; font: .8rem/1.5 var(--mono); tab-size: 2; }
+.command { white-space: pre-wrap; overflow-wrap: anywhere; }
 :focus-visible { outline: 2px solid var(--c2); outline-offset: 2px; }
 .environment { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); gap: .5rem 2rem; margin: 1.5rem 0 0; font-size: .85rem; }
 .environment dt { color: var(--soft); } .environment dd { margin: 0; overflow-wrap: anywhere; }

@@ -90,7 +90,10 @@ ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
     WriteStages(html, run);
     WriteLeftOut(html, run);
   }
-  for (const RunRecord& run : runs) WriteRecipe(html, run);
+  for (const RunRecord& run : runs) {
+    WriteEncoders(html, run);
+    WriteRecipe(html, run);
+  }
   html.Close().Close().Close();
 
   const std::string page = html.Finish();

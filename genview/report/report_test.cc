@@ -376,6 +376,26 @@ TEST(Report, TrainedWithoutScoresIsNoUnfinishedRun) {
   EXPECT_EQ(headline("pictures", "true"), "No score yet: the run has not come to its evaluation.");
 }
 
+TEST(Report, SaysWhereTheEncodersAre) {
+  const Path run = testing::TempDir() + "report encoders";
+  std::filesystem::remove_all(run);
+  const auto page = [&](const char* recipe) {
+    WriteFile(run / "recipe.toml", Format("{}\n[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\n", recipe));
+    WriteReport({run}, run / "report.html");
+    return ReadFile(run / "report.html");
+  };
+  EXPECT_EQ(page("").find("The encoders"), std::string::npos);  // none yet
+  WriteJson(run / "a/pretrain/summary.json", {{"encoder", "one"}});
+  const std::string part = page("");
+  EXPECT_NE(part.find(Format("{}/ARM/pretrain/encoder.safetensors, 1 of 2 so far.", run.string())), std::string::npos);
+  EXPECT_NE(part.find(Format("genview export &#39;{}/a/pretrain/encoder.safetensors&#39; --layout torchvision --out a-torchvision.safetensors<", run.string())),
+            std::string::npos);
+  WriteJson(run / "b/seed-4/pretrain/summary.json", {{"encoder", "two"}});
+  const std::string seeds = page("seeds = [3, 4]\n[pretrain]\nbackbone = \"vit-small\"");
+  EXPECT_NE(seeds.find(Format("{}/ARM/seed-S/pretrain/encoder.safetensors, 1 of 4 so far.", run.string())), std::string::npos);
+  EXPECT_NE(seeds.find("/b/seed-4/pretrain/encoder.safetensors&#39; --layout timm --out b-timm.safetensors<"), std::string::npos);
+}
+
 TEST(Report, OtherFoldersAreRefused) {
   EXPECT_THROW(WriteReport({testing::TempDir()}, Path(testing::TempDir()) / "none.html"), Error);
 }
