@@ -264,16 +264,21 @@ void ScoreJob::ScoreShare() {
     unsaved.clear();
   };
   Clock::time_point saved = Clock::now();
-  for (EncodeBatch batch; loader.Next(batch);) {
-    const std::vector<ScoredImage> rows = scorer_.Score(batch);
-    unsaved.insert(unsaved.end(), rows.begin(), rows.end());
-    if (config_.masks.empty() || progress_.Stopped() || Clock::now() - saved > kBetweenSyncs) {
-      save();
-      saved = Clock::now();
+  try {
+    for (EncodeBatch batch; loader.Next(batch);) {
+      const std::vector<ScoredImage> rows = scorer_.Score(batch);
+      unsaved.insert(unsaved.end(), rows.begin(), rows.end());
+      if (config_.masks.empty() || Clock::now() - saved > kBetweenSyncs) {
+        save();
+        saved = Clock::now();
+      }
+      progress_.Update(rows.back().index + 1 - shown, loader.WaitShare());
+      progress_.ThrowIfStopped();
+      group_.Check();
     }
-    progress_.Update(rows.back().index + 1 - shown, loader.WaitShare());
-    progress_.ThrowIfStopped();
-    group_.Check();
+  } catch (const Interrupted&) {
+    save();
+    throw;
   }
   save();
 }

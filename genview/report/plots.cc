@@ -8,9 +8,14 @@
 namespace genview {
 namespace {
 
-constexpr double kWidth = 360, kHeight = 230, kLeft = 46, kRight = 12, kTop = 12, kBottom = 34;
+constexpr double kWidth = 300, kHeight = 190, kLeft = 40, kRight = 12, kTop = 12, kBottom = 34;
+constexpr double kLetter = 6.3, kLabelGap = 12.5;  // px, of a label
 
 std::string Number(double value) { return Format("{:.1f}", value); }
+
+int64_t Letters(std::string_view text) {  // of UTF-8
+  return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
+}
 
 struct Axis {
   double low = 0, high = 1, from = 0, to = 1;
@@ -29,7 +34,7 @@ Axis MakeAxis(double low, double high, double from, double to, double padding) {
 
 // A mark at every point would hide the line; single points are shown as dots, since a line of one point shows nothing.
 void DrawCurve(Html& html, const Curve& curve, const Axis& x, const Axis& y) {
-  const std::string colour = Format("c{}", curve.colour % 6);
+  const std::string colour = Format("c{}", curve.colour);
   if (curve.points.size() == 1) {
     html.Void("circle", {{"class", "dot " + colour}, {"cx", Number(x.At(curve.points[0].first))},
                          {"cy", Number(y.At(curve.points[0].second))}, {"r", "3"}});
@@ -37,7 +42,23 @@ void DrawCurve(Html& html, const Curve& curve, const Axis& x, const Axis& y) {
   }
   std::string points;
   for (const auto& [px, py] : curve.points) points += Format("{}{},{}", points.empty() ? "" : " ", Number(x.At(px)), Number(y.At(py)));
-  html.Void("polyline", {{"class", Format("curve {} d{}", colour, curve.colour % 6)}, {"points", points}});
+  html.Void("polyline", {{"class", Format("curve {} d{}{}", colour, curve.colour, curve.strong ? " strong" : "")}, {"points", points}});
+}
+
+// Labels at the height of their lines' ends, moved apart as far as they would touch.
+void DrawLabels(Html& html, const std::vector<Curve>& curves, const Axis& y, double left) {
+  std::vector<std::pair<double, const Curve*>> labels;
+  for (const Curve& curve : curves) {
+    if (!curve.label.empty()) labels.emplace_back(y.At(curve.points.back().second), &curve);
+  }
+  std::sort(labels.begin(), labels.end());
+  double lowest = kTop - kLabelGap;
+  for (auto& [place, curve] : labels) lowest = place = std::max(place, lowest + kLabelGap);
+  double highest = kHeight - kBottom + kLabelGap;
+  for (auto label = labels.rbegin(); label != labels.rend(); ++label) highest = label->first = std::min(label->first, highest - kLabelGap);
+  for (const auto& [place, curve] : labels) {
+    html.Line("text", curve->label, {{"class", Format("label c{}{}", curve->colour, curve->strong ? " strong" : "")}, {"x", Number(left)}, {"y", Number(place + 4)}});
+  }
 }
 
 }  // namespace
@@ -65,34 +86,42 @@ std::string TickText(double value, double step) {
   return Format("{:.{}f}", value, digits);
 }
 
-void DrawPanel(Html& html, const Panel& panel) {
-  double x_low = INFINITY, x_high = -INFINITY, y_low = INFINITY, y_high = -INFINITY;
-  for (const Curve& curve : panel.curves) {
-    for (const auto& [px, py] : curve.points) {
-      x_low = std::min(x_low, px);
-      x_high = std::max(x_high, px);
-      y_low = std::min(y_low, py);
-      y_high = std::max(y_high, py);
+Extent ExtentOf(const std::vector<Curve>& curves) {
+  Extent extent{INFINITY, -INFINITY, INFINITY, -INFINITY, 0};
+  for (const Curve& curve : curves) {
+    extent.letters = std::max(extent.letters, Letters(curve.label));
+    for (const auto& [x, y] : curve.points) {
+      extent = {std::min(extent.x_low, x), std::max(extent.x_high, x), std::min(extent.y_low, y), std::max(extent.y_high, y), extent.letters};
     }
   }
-  const Axis x = MakeAxis(x_low, x_high, kLeft, kWidth - kRight, 0);
-  const Axis y = MakeAxis(y_low, y_high, kHeight - kBottom, kTop, 0.06);
+  return extent;
+}
+
+void DrawPanel(Html& html, const Panel& panel, const Extent& extent) {
+  const double right = kWidth - (extent.letters > 0 ? 8 + kLetter * static_cast<double>(extent.letters) : kRight);
+  const Axis x = MakeAxis(extent.x_low, extent.x_high, kLeft, right, 0);
+  const Axis y = MakeAxis(extent.y_low, extent.y_high, kHeight - kBottom, kTop, 0.06);
 
   std::string label = panel.title + ":";
   for (const Curve& curve : panel.curves) label += Format(" {} ends at {:.4g};", curve.arm, curve.points.back().second);
   html.Open("svg", {{"viewBox", Format("0 0 {} {}", kWidth, kHeight)}, {"role", "img"}, {"aria-label", label}, {"class", "panel"}});
-  const auto y_ticks = Ticks(y.low, y.high, 4), x_ticks = Ticks(x.low, x.high, 5);
+  const auto y_ticks = Ticks(y.low, y.high, 4), x_ticks = Ticks(x.low, x.high, right - kLeft > 200 ? 5 : 3);
   const double y_step = y_ticks.size() > 1 ? y_ticks[1] - y_ticks[0] : 1, x_step = x_ticks.size() > 1 ? x_ticks[1] - x_ticks[0] : 1;
   for (const double tick : y_ticks) {
-    html.Void("line", {{"class", "grid"}, {"x1", Number(kLeft)}, {"x2", Number(kWidth - kRight)}, {"y1", Number(y.At(tick))},
+    html.Void("line", {{"class", "grid"}, {"x1", Number(kLeft)}, {"x2", Number(right)}, {"y1", Number(y.At(tick))},
                        {"y2", Number(y.At(tick))}});
     html.Line("text", TickText(tick, y_step), {{"class", "tick end"}, {"x", Number(kLeft - 7)}, {"y", Number(y.At(tick) + 4)}});
   }
   for (const double tick : x_ticks) {
     html.Line("text", TickText(tick, x_step), {{"class", "tick middle"}, {"x", Number(x.At(tick))}, {"y", Number(kHeight - kBottom + 17)}});
   }
-  html.Line("text", panel.x, {{"class", "tick end"}, {"x", Number(kWidth - kRight)}, {"y", Number(kHeight - 3)}});
-  for (const Curve& curve : panel.curves) DrawCurve(html, curve, x, y);
+  html.Line("text", panel.x, {{"class", "tick end"}, {"x", Number(right)}, {"y", Number(kHeight - 3)}});
+  for (const bool strong : {false, true}) {
+    for (const Curve& curve : panel.curves) {
+      if (curve.strong == strong) DrawCurve(html, curve, x, y);
+    }
+  }
+  DrawLabels(html, panel.curves, y, right + 6);
   html.Close();
 }
 
@@ -102,7 +131,7 @@ void DrawInterval(Html& html, const IntervalMark& mark) {
   html.Open("svg", {{"class", "interval"}, {"role", "img"}, {"aria-label", mark.label}});
   html.Void("line", {{"class", "axis"}, {"x1", "0"}, {"x2", "100%"}, {"y1", "12"}, {"y2", "12"}});
   html.Void("line", {{"class", "reference"}, {"x1", at(mark.reference)}, {"x2", at(mark.reference)}, {"y1", "1"}, {"y2", "23"}});
-  const std::string colour = Format("c{}", mark.colour % 6);
+  const std::string colour = Format("c{}", mark.colour);
   html.Void("line", {{"class", "range " + colour}, {"x1", at(mark.value_low)}, {"x2", at(mark.value_high)}, {"y1", "12"}, {"y2", "12"}});
   html.Void("circle", {{"class", "dot " + colour}, {"cx", at(mark.value)}, {"cy", "12"}, {"r", "5"}});
   html.Close();

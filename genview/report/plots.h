@@ -10,8 +10,14 @@ namespace genview {
 std::vector<double> Ticks(double low, double high, int count);
 std::string TickText(double value, double step);
 
-// All arms' curves of one quantity.
-void DrawPanel(Html& html, const Panel& panel);
+struct Extent {
+  double x_low = 0, x_high = 0, y_low = 0, y_high = 0;
+  int64_t letters = 0;  // of the longest label
+};
+Extent ExtentOf(const std::vector<Curve>& curves);
+
+// All arms' curves of one quantity, on axes that reach over `extent`; strong ones in front, labels at their ends.
+void DrawPanel(Html& html, const Panel& panel, const Extent& extent);
 
 // A value and its interval as a dot on a line, on an axis from `low` to `high`; `reference`: a mark for the baseline.
 struct IntervalMark {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace genview {
 namespace {
 
@@ -34,11 +36,29 @@ TEST(Curves, AreThinnedByAveragingAndBadLinesAreLeftOut) {
 
 TEST(DrawPanel, OnePointIsADot) {
   Html html;
-  DrawPanel(html, {"loss", "", "epoch", {{"a <b>", 0, {{1.0, 2.0}}}}});
+  const std::vector<Curve> curves = {{"a <b>", 0, {{1.0, 2.0}}}};
+  DrawPanel(html, {"loss", "", "epoch", curves}, ExtentOf(curves));
   const std::string svg = html.Finish();
   EXPECT_NE(svg.find("<circle"), std::string::npos);
   EXPECT_EQ(svg.find("nan"), std::string::npos);
   EXPECT_EQ(svg.find("<b>"), std::string::npos);
+}
+
+// Ends that lie on each other: the names stand below each other, and the strong line is drawn last.
+TEST(DrawPanel, LabelsDoNotTouch) {
+  Html html;
+  const std::vector<Curve> curves = {{"a", 0, {{0, 1.0}, {1, 2.0}}, "a", true}, {"b", 1, {{0, 0.0}, {1, 2.0}}, "b"}, {"c", 2, {{0, 0.0}, {1, 2.001}}, "c"}};
+  DrawPanel(html, {"loss", "", "epoch", curves}, ExtentOf(curves));
+  const std::string svg = html.Finish();
+  std::vector<double> places;
+  for (size_t at = svg.find("class=\"label"); at != std::string::npos; at = svg.find("class=\"label", at + 1)) places.push_back(std::stod(svg.substr(svg.find(" y=\"", at) + 4)));
+  ASSERT_EQ(places.size(), 3u);
+  std::sort(places.begin(), places.end());
+  EXPECT_GE(places[1] - places[0], 12);
+  EXPECT_GE(places[2] - places[1], 12);
+  EXPECT_GE(places[0], 12);
+  EXPECT_LE(places[2], 190);
+  EXPECT_GT(svg.find("curve c0"), svg.find("curve c2"));
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #include "genview/report/report.h"
 
+#include <map>
+#include <set>
+
 #include "genview/base/text.h"
 #include "genview/report/sections.h"
 
@@ -12,18 +15,33 @@ std::string TitleOf(const std::vector<RunRecord>& runs) {
   return title;
 }
 
-// "moco-v2 on resnet18, 40 epochs": what was trained, from the recipe.
+// Runs of one name get their folders' names too, or where these are the same as well, their paths.
+void TellApart(std::vector<RunRecord>& runs) {
+  const auto last = [](const RunRecord& run) { return std::filesystem::weakly_canonical(run.folder).filename().string(); };
+  std::map<std::string, int> names, folders;
+  for (const RunRecord& run : runs) {
+    ++names[run.name];
+    ++folders[Format("{}/{}", run.name, last(run))];
+  }
+  for (RunRecord& run : runs) {
+    if (names[run.name] < 2) continue;
+    run.name = Format("{} ({})", run.name, folders[Format("{}/{}", run.name, last(run))] < 2 ? last(run) : run.folder.string());
+  }
+}
+
+// "moco-v2 · resnet18 · 40 epochs": what was trained, as far as all arms have it in common.
 std::string Setting(const RunRecord& run) {
-  const auto section = [&](const char* name) {
-    const auto found = run.recipe.find(name);
-    return found != run.recipe.end() && found->is_object() ? *found : Json::object();
-  };
-  const Json pretrain = section("pretrain"), data = section("data");
   std::vector<std::string> words;
-  if (pretrain.contains("method") && pretrain["method"].is_string()) words.push_back(pretrain["method"].get<std::string>());
-  if (pretrain.contains("backbone") && pretrain["backbone"].is_string()) words.push_back(pretrain["backbone"].get<std::string>());
-  if (pretrain.contains("epochs") && pretrain["epochs"].is_number_integer()) words.push_back(Format("{} epochs", pretrain["epochs"].get<int64_t>()));
-  if (data.contains("train") && data["train"].is_string()) words.push_back(data["train"].get<std::string>());
+  const auto add = [&](const char* key, const char* unit, const char* several) {
+    std::set<std::string> values;
+    for (const ArmRecord& arm : run.arms) values.insert(SettingOf(run, arm, key));
+    if (values.size() == 1 && !values.begin()->empty()) words.push_back(Format("{}{}", *values.begin(), unit));
+    if (values.size() > 1 && *several != '\0') words.push_back(Format("{} {}", values.size(), several));
+  };
+  add("pretrain.method", "", "methods");
+  add("pretrain.backbone", "", "");
+  add("pretrain.epochs", " epochs", "");
+  add("data.train", "", "");
   return Format("{}", fmt::join(words, " · "));
 }
 
@@ -43,6 +61,7 @@ void WriteHead(Html& html, const std::string& title) {
 ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
   std::vector<RunRecord> runs;
   for (const Path& folder : folders) runs.push_back(ReadRun(folder));
+  TellApart(runs);
   const Headline headline = MakeHeadline(runs);
   const std::string title = TitleOf(runs);
   PictureShelf shelf;
@@ -71,7 +90,10 @@ ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
     WriteStages(html, run);
     WriteLeftOut(html, run);
   }
-  for (const RunRecord& run : runs) WriteRecipe(html, run);
+  for (const RunRecord& run : runs) {
+    WriteEncoders(html, run);
+    WriteRecipe(html, run);
+  }
   html.Close().Close().Close();
 
   const std::string page = html.Finish();

@@ -31,6 +31,17 @@ EvalResult Score(double top1, double half) {
   return result;
 }
 
+std::string Between(const std::string& text, const std::string& from, const std::string& to) {
+  const size_t begin = text.find(from);
+  return begin == std::string::npos ? "" : text.substr(begin, text.find(to, begin) - begin);
+}
+
+int Times(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
 constexpr const char* kNasty = "<script>alert(1)</script>\"'&";
 
 Path MakeRun(const std::string& name, double baseline, double other) {
@@ -76,6 +87,7 @@ TEST(Report, IsOnePageThatFetchesNothing) {
   EXPECT_NE(page.find("&lt;script&gt;"), std::string::npos);
   EXPECT_NE(page.find("data:image/webp;base64,"), std::string::npos);
   EXPECT_NE(page.find("looks collapsed"), std::string::npos);
+  EXPECT_NE(page.find("top: the middle of the picture"), std::string::npos);  // 64 x 48
   EXPECT_EQ(page.find("root:"), std::string::npos);
   EXPECT_EQ(summary.pictures_left_out, 3);  // image and view lead out of the folder, and so the mask has no picture
 }
@@ -88,6 +100,71 @@ TEST(Report, SaysWhatTheNumbersSay) {
   EXPECT_EQ(headline(50, 55), "“genview” reaches 55.0% linear accuracy, 5.0 points above “baseline” (95% interval +3.6 to +6.4).");
   EXPECT_EQ(headline(50, 50.5), "“genview” and “baseline” are too close to call: 50.5% and 50.0% linear accuracy, +0.5 points apart (95% interval −0.9 to +1.9).");
   EXPECT_EQ(headline(50, 45), "“genview” stays 5.0 points below “baseline” (95% interval −6.4 to −3.6): 45.0% and 50.0% linear accuracy.");
+}
+
+// Arms of several methods: each is held to the augmented one of its own.
+Path MakeMethods(const std::string& name, const std::vector<std::pair<std::string, double>>& arms) {
+  const Path run = MakeRun(name, 50, 55);
+  std::string recipe = "name = \"methods\"\n[data]\ntrain = \"pictures\"\n[pretrain]\nmethod = \"simclr\"\nbackbone = \"resnet18\"\nepochs = 80\n";
+  for (const auto& [arm, top1] : arms) {
+    const std::string method = arm.substr(0, arm.find('-'));
+    recipe += Format("[[arms]]\nname = \"{}\"\n[arms.set]\npretrain.method = \"{}\"\npretrain.pair.source = \"{}\"\n", arm, method,
+                     method == arm ? "augment" : "generated");
+    WriteJson(run / arm / "eval/linear.json", EvalResultToJson(Score(top1, 1)));
+    WriteJson(run / arm / "pretrain/summary.json", {{"encoder", "encoder"}});
+    WriteFile(run / arm / "pretrain/log.jsonl", "{\"step\":1,\"loss\":5,\"knn_top1\":20}\n{\"step\":2,\"loss\":4,\"knn_top1\":30}\n");
+  }
+  WriteFile(run / "recipe.toml", recipe);
+  return run;
+}
+
+TEST(Report, ArmsAreHeldToTheirOwnMethod) {
+  const Path run = MakeMethods("report_methods", {{"simclr-views", 52}, {"simclr", 50}, {"byol", 70}, {"byol-views", 78}, {"swav", 60}, {"swav-views", 60.5}});
+  const ReportSummary summary = WriteReport({run}, run / "report.html");
+  EXPECT_EQ(summary.headline, "2 of 3 methods gain, “byol-views” the most: 8.0 points above “byol” (95% interval +6.6 to +9.4).");
+  const std::string page = ReadFile(run / "report.html"), table = Between(page, "<table", "</table>");
+  for (const char* text : {"78.0% and 70.0% linear accuracy", "Without gain: swav.", "3 methods · resnet18 · 80 epochs · pictures"}) {
+    EXPECT_NE(page.find(text), std::string::npos) << text;
+  }
+  EXPECT_EQ(Times(table, ">reference<"), 3);
+  EXPECT_EQ(Times(table, "<tbody>"), 3);
+  for (const char* gain : {">+2.0<", ">+8.0<", ">+0.5<"}) EXPECT_EQ(Times(table, gain), 1) << gain;
+  // None gains.
+  const Path none = MakeMethods("report_none", {{"byol", 70}, {"byol-views", 70.5}, {"swav", 60}, {"swav-views", 58}});
+  EXPECT_EQ(WriteReport({none}, none / "report.html").headline,
+            "None of 2 methods gains: “byol-views” comes nearest, +0.5 points from “byol” (95% interval −0.9 to +1.9).");
+}
+
+// A panel for each method and quantity; an arm's colour is its place within the method, and reference and best stand out.
+TEST(Report, MethodsHavePanelsOfTheirOwn) {
+  const Path run = MakeMethods("report_panels", {{"byol", 70}, {"byol-views", 78}, {"byol-more", 74}, {"swav", 60}, {"swav-views", 65}});
+  WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html"), training = Between(page, ">Training<", "</section>");
+  EXPECT_EQ(Times(training, "<figure>"), 4);
+  for (const char* text : {"aria-label=\"byol, Loss: byol ends at 4; byol-views ends at 4; byol-more ends at 4;\"", "class=\"label c1 strong\"", ">views<",
+                           "class=\"label c2\"", ">more<"}) {
+    EXPECT_NE(training.find(text), std::string::npos) << text << training;
+  }
+  EXPECT_EQ(Times(training, "curve c0 d0 strong"), 4);
+  EXPECT_EQ(Times(training, "curve c2 d2\""), 2);
+}
+
+TEST(Report, OfManyArmsTheReferenceAndTheBestStandOut) {
+  std::vector<std::pair<std::string, double>> arms = {{"byol", 50}};
+  for (int k = 0; k < 9; ++k) arms.emplace_back(Format("byol-{}", k), k == 4 ? 60 : 51);
+  const Path run = MakeMethods("report_many", arms);
+  WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html"), training = Between(page, ">Training<", "</section>");
+  EXPECT_EQ(Times(training, "curve c6 d6\""), 16);
+  EXPECT_EQ(Times(training, "class=\"label"), 4);
+  EXPECT_EQ(Times(training, ">byol-4</text>"), 2);
+  EXPECT_EQ(Times(Between(page, "<table", "</table>"), "swatch c6"), 8);
+}
+
+// One arm of each method: the methods are what is compared.
+TEST(Report, MethodsAreComparedWhereThereIsNothingElse) {
+  const Path run = MakeMethods("report_only_methods", {{"simclr", 50}, {"byol", 70}});
+  EXPECT_EQ(WriteReport({run}, run / "report.html").headline, "“byol” reaches 70.0% linear accuracy, 20.0 points above “simclr” (95% interval +18.6 to +21.4).");
 }
 
 TEST(Report, TablesWhatViewsKeepAndHowTrueTheForegroundIs) {
@@ -107,7 +184,7 @@ TEST(Report, TablesWhatPairsWeigh) {
     return ReadFile(run / "report.html");
   };
   const std::string both = page();
-  for (const char* text : {"What pairs weigh", "level 100", "level 400", "1.210", "0.790", "0.830", "0.730", "300 pairs", "over 256 pairs is: “genview” 0.87."}) {
+  for (const char* text : {"What pairs weigh", "level 100", "level 400", "1.210", "0.790", "0.830", "0.730", ">300</small>", "over 256 pairs is: “genview” 0.87."}) {
     EXPECT_NE(both.find(text), std::string::npos) << text;
   }
   // Levels without steps: hundreds of them. 0.5 and 0.9 over 1 and 3 pairs.
@@ -146,7 +223,7 @@ TEST(Report, AllSeedsAreRead) {
   const std::string page = ReadFile(run / "report.html");
   EXPECT_EQ(summary.headline, "“genview” reaches 52.0% linear accuracy, 2.0 points above “baseline” (95% interval +0.6 to +3.4).");
   for (const char* text : {"of seed 0 alone, which both have", "“baseline, seed 2” looks collapsed", "genview, seed 2, pretrain", "views genview", "y.png",
-                           "genview, seed 2 ends at 4", "A line for each seed", "0.800", "20 pairs"}) {
+                           "genview, seed 2 ends at 4", "A line for each seed", "0.800", ">20</small>"}) {
     EXPECT_NE(page.find(text), std::string::npos) << text;
   }
 }
@@ -191,15 +268,80 @@ TEST(Report, PairsAreSharedByBothHalves) {
     WriteReport({run}, run / "report.html");
     return ReadFile(run / "report.html");
   };
-  const auto times = [](const std::string& text, const std::string& part) {
-    int count = 0;
-    for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
-    return count;
-  };
-  EXPECT_EQ(times(page(3), "times the mean weight"), 3);
-  EXPECT_EQ(times(page(20), "times the mean weight"), 8);
-  EXPECT_EQ(times(page(1), "times the mean weight"), 1);
-  EXPECT_EQ(times(page(1), "Lowest weight"), 0);
+  EXPECT_EQ(Times(page(3), "times the mean weight"), 3);
+  EXPECT_EQ(Times(page(20), "times the mean weight"), 8);
+  EXPECT_EQ(Times(page(1), "times the mean weight"), 1);
+  EXPECT_EQ(Times(page(1), "Lowest weight"), 0);
+}
+
+// What all arms set alike, and what an arm repeats of the recipe, is no difference.
+TEST(Report, ArmsSayWhatDiffersInAFewWords) {
+  const Path run = MakeRun("report_differs", 50, 55);
+  WriteFile(run / "recipe.toml", R"(name = "differs"
+[pretrain]
+method = "moco-v2"
+batch = 32
+[pretrain.pair]
+source = "augment"
+probability = 1.0
+[[arms]]
+name = "baseline"
+[arms.set]
+pretrain.batch = 64
+[[arms]]
+name = "genview"
+[arms.set]
+pretrain.batch = 64
+pretrain.method = "simclr"
+pretrain.lr = 0.06
+pretrain.pair = {source = "generated", probability = 1.0}
+pretrain.quality = {enabled = true, features = "cached"}
+)");
+  WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html");
+  EXPECT_NE(page.find(">method simclr, lr 0.06; pair: source generated; quality: enabled, features cached<"), std::string::npos)
+      << Between(page, "<tbody>", "</tbody>");
+  EXPECT_EQ(Between(page, "<tbody>", "</tbody>").find("batch"), std::string::npos);
+}
+
+TEST(Report, AnArmIsOneLineOfTheCost) {
+  const Path run = MakeRun("report_cost", 50, 55);
+  WriteFile(run / "recipe.toml", "seeds = [0, 1]\n[[arms]]\nname = \"a seed 1\"\n[[arms]]\nname = \"genview\"\n");
+  int order = 3;
+  for (const char* arm : {"a seed 1", "genview"}) {
+    for (const char* stage : {"pretrain", "eval linear", "eval knn"}) {
+      for (int seed : {0, 1}) {
+        const std::string name = Format("{} {} seed {}", stage, arm, seed);
+        const bool training = *stage == 'p';
+        WriteJson(run / "state" / Format("{}.json", order), {{"stage", name}, {"order", order}, {"seconds", training ? 100.0 : 5.0}, {"peak_memory_bytes", 1000},
+                                                             {"unit", "images"}, {"asked", training ? 1024 : 9999}, {"made", training ? 1023 : 9999},
+                                                             {"failed", training ? 1 : 0}});
+        ++order;
+      }
+    }
+  }
+  WriteReport({run}, run / "report.html");
+  const std::string page = ReadFile(run / "report.html"), folded = Between(page, "Coverage and cost", "<details>");
+  for (const char* text : {">a seed 1</th>", ">genview</th>", "3 min 40 s", "1,024 images", ">1,023<", ">views"}) {
+    EXPECT_NE(folded.find(text), std::string::npos) << text << folded;
+  }
+  EXPECT_EQ(folded.find("eval"), std::string::npos);
+  EXPECT_EQ(folded.find("9,999"), std::string::npos);
+  const std::string all = Between(page, "<details>", "</details>");
+  for (const char* text : {"All 13 stages", "eval knn genview seed 1", "9,999 images"}) EXPECT_NE(all.find(text), std::string::npos) << text;
+}
+
+TEST(Report, RunsOfOneNameAreToldApart) {
+  const Path one = MakeRun("report_same_one", 50, 55), two = MakeRun("report_same_two", 51, 52);
+  for (const Path& run : {one, two}) WriteFile(run / "recipe.toml", "name = \"smoke\"\n[[arms]]\nname = \"baseline\"\n");
+  WriteReport({one, two}, one / "both.html");
+  const std::string page = ReadFile(one / "both.html");
+  EXPECT_NE(page.find(">smoke (report_same_one) / baseline<"), std::string::npos);
+  EXPECT_NE(page.find(">smoke (report_same_two) / baseline<"), std::string::npos);
+  const Path inner = MakeRun("report_same/report_same_one", 50, 55);
+  WriteFile(inner / "recipe.toml", "name = \"smoke\"\n[[arms]]\nname = \"baseline\"\n");
+  WriteReport({one, inner}, one / "both.html");
+  EXPECT_NE(ReadFile(one / "both.html").find(Format(">smoke ({}) / baseline<", inner.string())), std::string::npos);
 }
 
 TEST(Report, SeveralRunsShareOneTable) {
@@ -220,6 +362,42 @@ TEST(Report, UnfinishedRunsHaveOneToo) {
   EXPECT_EQ(WriteReport({run}, run / "report.html").headline, "Trained; no scores, since the recipe names no test images.");
   WriteFile(run / "recipe.toml", "[data]\ntest = \"pictures\"\n[[arms]]\nname = \"baseline\"\n");
   EXPECT_EQ(WriteReport({run}, run / "report.html").headline, "No score yet: the run has not come to its evaluation.");
+}
+
+TEST(Report, TrainedWithoutScoresIsNoUnfinishedRun) {
+  const Path run = testing::TempDir() + "report_trained";
+  std::filesystem::remove_all(run);
+  const auto headline = [&](const char* test, const char* linear) {
+    WriteFile(run / "recipe.toml", Format("[data]\ntest = \"{}\"\n[eval.linear]\nenabled = {}\n[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\n", test, linear));
+    return WriteReport({run}, run / "report.html").headline;
+  };
+  WriteJson(run / "a/pretrain/summary.json", {{"encoder", "one"}});
+  EXPECT_EQ(headline("", "true"), "No score yet: the run has not come to its evaluation.");
+  WriteJson(run / "b/pretrain/summary.json", {{"encoder", "two"}});
+  EXPECT_EQ(headline("", "true"), "Trained; no scores, since the recipe names no test images.");
+  EXPECT_EQ(ReadFile(run / "report.html").find(">Difference<"), std::string::npos);
+  EXPECT_EQ(headline("pictures", "false"), "Trained; no scores, since the recipe asks for none.");
+  EXPECT_EQ(headline("pictures", "true"), "No score yet: the run has not come to its evaluation.");
+}
+
+TEST(Report, SaysWhereTheEncodersAre) {
+  const Path run = testing::TempDir() + "report encoders";
+  std::filesystem::remove_all(run);
+  const auto page = [&](const char* recipe) {
+    WriteFile(run / "recipe.toml", Format("{}\n[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\n", recipe));
+    WriteReport({run}, run / "report.html");
+    return ReadFile(run / "report.html");
+  };
+  EXPECT_EQ(page("").find("The encoders"), std::string::npos);  // none yet
+  WriteJson(run / "a/pretrain/summary.json", {{"encoder", "one"}});
+  const std::string part = page("");
+  EXPECT_NE(part.find(Format("{}/ARM/pretrain/encoder.safetensors, 1 of 2 so far.", run.string())), std::string::npos);
+  EXPECT_NE(part.find(Format("genview export &#39;{}/a/pretrain/encoder.safetensors&#39; --layout torchvision --out a-torchvision.safetensors<", run.string())),
+            std::string::npos);
+  WriteJson(run / "b/seed-4/pretrain/summary.json", {{"encoder", "two"}});
+  const std::string seeds = page("seeds = [3, 4]\n[pretrain]\nbackbone = \"vit-small\"");
+  EXPECT_NE(seeds.find(Format("{}/ARM/seed-S/pretrain/encoder.safetensors, 1 of 4 so far.", run.string())), std::string::npos);
+  EXPECT_NE(seeds.find("/b/seed-4/pretrain/encoder.safetensors&#39; --layout timm --out b-timm.safetensors<"), std::string::npos);
 }
 
 TEST(Report, OtherFoldersAreRefused) {

@@ -1,6 +1,7 @@
 #include "genview/report/run_record.h"
 
 #include <algorithm>
+#include <set>
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
@@ -34,11 +35,11 @@ const Json& Member(const Json& object, const char* key) {
 
 std::string ValueText(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
-void Flatten(const Json& object, const std::string& prefix, std::vector<std::string>& words) {
+void Flatten(const Json& object, const std::string& prefix, std::map<std::string, std::string>& settings) {
   for (const auto& [key, value] : object.items()) {
     const std::string name = prefix.empty() ? key : Format("{}.{}", prefix, key);
-    if (value.is_object()) Flatten(value, name, words);
-    else words.push_back(Format("{} = {}", name, ValueText(value)));
+    if (value.is_object()) Flatten(value, name, settings);
+    else settings[name] = ValueText(value);
   }
 }
 
@@ -152,6 +153,7 @@ void ReadTrainingSummary(const Path& file, TrainingRecord& training) {
   if (!IsFile(file)) return;
   const Json json = ReadJson(file);
   const std::string where = file.string();
+  training.trained = !JsonString(json, "encoder", "", where).empty();
   training.collapsed = JsonBool(json, "collapsed", false, where);
   const Json &weights = Member(json, "weights"), &levels = Member(weights, "levels"), &agreement = Member(json, "agreement");
   training.weights.augmented = ReadWeight(Member(weights, "augmented"), where);
@@ -168,13 +170,13 @@ void ReadArms(RunRecord& run) {
   const Json& arms = Member(run.recipe, "arms");
   if (!arms.is_array()) return;
   for (const Json& json : arms) {
-    ArmRecord arm{.name = JsonString(json, "name", "", run.folder.string()), .differences = {}, .trainings = {}};
+    ArmRecord arm{.name = JsonString(json, "name", "", run.folder.string()), .settings = {}, .trainings = {}};
     if (arm.name.empty() || arm.name.find('/') != std::string::npos || arm.name.starts_with(".")) continue;
-    if (const Json& set = Member(json, "set"); set.is_object()) Flatten(set, "", arm.differences);
+    if (const Json& set = Member(json, "set"); set.is_object()) Flatten(set, "", arm.settings);
     ReadLeftOut(Format("views {}", arm.name), run.folder / Format("views-{}", arm.name) / "skipped.tsv", run);
     for (const uint64_t seed : run.seeds) {
       const Path folder = SeedFolder(run.folder, arm.name, run.seeds, seed) / "pretrain";
-      TrainingRecord training{.name = run.seeds.size() > 1 ? Format("{}, seed {}", arm.name, seed) : arm.name, .log = folder / "log.jsonl"};
+      TrainingRecord training{.name = run.seeds.size() > 1 ? Format("{}, seed {}", arm.name, seed) : arm.name, .log = folder / "log.jsonl", .encoder = folder / "encoder.safetensors"};
       ReadTrainingSummary(folder / "summary.json", training);
       ReadLeftOut(Format("{}, pretrain", training.name), folder / "skipped.tsv", run);
       AddWeights(training.weights, arm.weights);
@@ -198,6 +200,7 @@ RunRecord ReadRun(const Path& folder) {
   run.recipe_text = ReadFile(recipe, uint64_t{4} << 20);
   run.recipe = ParseToml(run.recipe_text, recipe.string()).values;
   run.name = JsonString(run.recipe, "name", "", recipe.string());
+  Flatten(run.recipe, "", run.settings);
   if (const Json& seeds = Member(run.recipe, "seeds"); seeds.is_array()) {
     for (const Json& seed : seeds) {
       if (seed.is_number_integer()) run.seeds.push_back(seed.get<uint64_t>());
@@ -219,6 +222,24 @@ RunRecord ReadRun(const Path& folder) {
   run.scores = CollectScores(folder, names, run.seeds);
   run.stages = ReadStages(folder / "state");
   return run;
+}
+
+std::string SettingOf(const RunRecord& run, const ArmRecord& arm, const std::string& key) {
+  for (const auto* settings : {&arm.settings, &run.settings}) {
+    if (const auto found = settings->find(key); found != settings->end()) return found->second;
+  }
+  return "";
+}
+
+std::vector<std::string> DifferingKeys(const RunRecord& run) {
+  std::set<std::string> keys;
+  for (const ArmRecord& arm : run.arms) {
+    for (const auto& [key, value] : arm.settings) keys.insert(key);
+  }
+  std::erase_if(keys, [&](const std::string& key) {
+    return std::all_of(run.arms.begin(), run.arms.end(), [&](const ArmRecord& arm) { return SettingOf(run, arm, key) == SettingOf(run, run.arms[0], key); });
+  });
+  return {keys.begin(), keys.end()};
 }
 
 }  // namespace genview

@@ -85,6 +85,8 @@ struct AgreementRecord {
 struct TrainingRecord {
   std::string name;                      // "genview", of several seeds "genview, seed 1"
   Path log;
+  Path encoder{};                        // where it is or will be
+  bool trained = false;                  // it is there
   bool collapsed = false;                // it says that the features no longer tell pictures apart
   WeightsRecord weights{};
   AgreementRecord agreement{};
@@ -92,7 +94,7 @@ struct TrainingRecord {
 
 struct ArmRecord {
   std::string name;
-  std::vector<std::string> differences;  // "pretrain.pair.source = generated"
+  std::map<std::string, std::string> settings;  // what it sets: "pretrain.pair.source", "generated"
   std::vector<TrainingRecord> trainings;
   WeightsRecord weights{};               // of all of them
 };
@@ -107,6 +109,7 @@ struct RunRecord {
   std::string name;
   std::string recipe_text;
   Json recipe = Json::object(), environment = Json::object();
+  std::map<std::string, std::string> settings;  // the recipe's, for all arms that set nothing else
   std::vector<uint64_t> seeds;           // at least one
   std::vector<ArmRecord> arms;
   std::vector<ArmScore> scores;
@@ -123,5 +126,10 @@ struct RunRecord {
 
 // Throws Error when the folder is no run (neither recipe.toml nor results), or a file in it is damaged.
 RunRecord ReadRun(const Path& folder);
+
+// What `key` ("pretrain.method") is in an arm; empty where nothing says so.
+std::string SettingOf(const RunRecord& run, const ArmRecord& arm, const std::string& key);
+// Keys that arms set, without those that are the same in all arms.
+std::vector<std::string> DifferingKeys(const RunRecord& run);
 
 }  // namespace genview

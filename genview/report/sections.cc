@@ -6,78 +6,14 @@
 #include <map>
 
 #include "genview/base/text.h"
-#include "genview/report/curves.h"
+#include "genview/report/comparison.h"
+#include "genview/report/page_parts.h"
 #include "genview/report/plots.h"
 
 namespace genview {
 namespace {
 
-constexpr size_t kGalleryColumns = 10, kPairsShown = 4, kLeftOutShown = 20, kLevelColumns = 8;
-
-// The minus of typography, which is as wide as the plus.
-std::string Signed(double value) { return value < 0 ? Format("−{:.1f}", -value) : Format("+{:.1f}", value); }
-std::string Percent(double value) { return Format("{:.1f}", value); }
-
-std::string Quoted(const std::string& name) { return Format("“{}”", name); }
-
-// One row of the table: an arm of a run, with its scores.
-struct Row {
-  const RunRecord* run;
-  const ArmRecord* arm;
-  std::string name;
-  int64_t colour;
-  std::vector<const ArmScore*> scores{};  // top-1, the one that the page goes by first
-  const ArmScore* Main() const { return scores.empty() ? nullptr : scores.front(); }
-  const ArmScore* Of(const std::string& eval) const {
-    const auto found = std::find_if(scores.begin(), scores.end(), [&](const ArmScore* score) { return score->eval == eval; });
-    return found == scores.end() ? nullptr : *found;
-  }
-};
-
-std::vector<Row> Rows(const std::vector<RunRecord>& runs) {
-  std::vector<Row> rows;
-  for (const RunRecord& run : runs) {
-    for (const ArmRecord& arm : run.arms) {
-      Row row{&run, &arm, runs.size() > 1 ? Format("{} / {}", run.name, arm.name) : arm.name, static_cast<int64_t>(rows.size())};
-      for (const ArmScore& score : run.scores) {
-        if (score.arm == arm.name && score.score == "top1") row.scores.push_back(&score);
-      }
-      rows.push_back(row);
-    }
-  }
-  return rows;
-}
-
-// The arm all others are held to: the first with a score, which recipes name baseline.
-const Row* BaselineOf(const std::vector<Row>& rows) {
-  for (const Row& row : rows) {
-    if (row.Main() != nullptr && row.arm->name == "baseline") return &row;
-  }
-  for (const Row& row : rows) {
-    if (row.Main() != nullptr) return &row;
-  }
-  return nullptr;
-}
-
-// The row's score that can be held to the baseline's: of the same kind, on as many pictures of as many classes. Null without one.
-const ArmScore* Beside(const Row& row, const Row& baseline) {
-  const ArmScore &reference = *baseline.Main(), *score = row.Of(reference.eval);
-  return score != nullptr && score->images == reference.images && score->classes == reference.classes ? score : nullptr;
-}
-
-// "Kind of interval, of which seeds": where the interval of a difference comes from.
-std::string OriginOf(const Difference& gain, const ArmScore& score, const ArmScore& reference) {
-  const size_t most = std::max(score.seeds.size(), reference.seeds.size()), common = gain.seeds.size();
-  if (common > 1) return common == most ? "of the differences seed by seed" : Format("of the differences in the {} seeds that both have", common);
-  if (common == 1 && most > 1) return Format("that of both arms' intervals together, of seed {} alone, which both have", gain.seeds[0]);
-  return score.interval == "95% Wilson over images" ? "that of both arms' binomial intervals together" : "that of both arms' intervals together";
-}
-
-std::string Sample(const ArmScore& score) {
-  std::string text = Format("{} test images, {} classes", Grouped(score.images), score.classes);
-  if (score.seeds.size() > 1) text += Format(", {} seeds", score.seeds.size());
-  return text;
-}
+constexpr size_t kGalleryColumns = 10, kPairsShown = 4, kLevelColumns = 8;
 
 void WriteImage(Html& html, const std::optional<PageImage>& image, const std::string& alt) {
   if (!image) {
@@ -86,11 +22,6 @@ void WriteImage(Html& html, const std::optional<PageImage>& image, const std::st
   }
   html.Void("img", {{"src", image->uri}, {"alt", alt}, {"width", Format("{}", image->width)}, {"height", Format("{}", image->height)},
                     {"class", std::max(image->width, image->height) <= 48 ? "tiny" : "picture"}});
-}
-
-void Heading(Html& html, const char* title, const std::string& note) {
-  html.Line("h2", title);
-  if (!note.empty()) html.Line("p", note, {{"class", "note"}});
 }
 
 // At most `limit` of `rows`, evenly over all of them.
@@ -119,13 +50,12 @@ void WriteScoreCell(Html& html, const ArmScore* score, const std::string& label)
   html.Close();
 }
 
-void WriteDifferenceCell(Html& html, const Row& row, const Row* baseline) {
+void WriteDifferenceCell(Html& html, const Row& row) {
   html.Open("td", {{"class", "number"}, {"data-label", "difference"}});
-  const ArmScore* score = baseline != nullptr ? Beside(row, *baseline) : nullptr;
-  if (score == nullptr || row.arm == baseline->arm) {
-    html.Text(score != nullptr ? "reference" : "–");
+  if (!row.Compared()) {
+    html.Text(row.reference == &row ? "reference" : "–");
   } else {
-    const Difference gain = Compare(*score, *baseline->Main());
+    const Difference gain = Compare(*row.main, *row.reference->main);
     html.Line(gain.Clear() ? "strong" : "span", Signed(gain.value));
     html.Line("small", Format(" {} to {}", Signed(gain.low), Signed(gain.high)));
   }
@@ -150,7 +80,7 @@ int64_t LevelColumn(int64_t level, bool hundreds) { return hundreds ? level / 10
 void WriteWeightCell(Html& html, const WeightRecord& weight, const std::string& label) {
   html.Open("td", {{"class", "number"}, {"data-label", label}});
   if (weight.pairs == 0) html.Text("–");
-  else html.Line("strong", Format("{:.3f}", weight.mean)).Text(" ").Line("small", Format("{} pairs", Grouped(weight.pairs)));
+  else html.Line("strong", Format("{:.3f}", weight.mean)).Text(" ").Line("small", Grouped(weight.pairs), {{"data-after", "pairs"}});
   html.Close();
 }
 
@@ -169,102 +99,69 @@ std::string AgreementSentence(const RunRecord& run) {
                 Grouped(pairs), fmt::join(arms, ", "));
 }
 
-// Its arms are trained, and there is nothing to test them on.
-bool TrainedWithoutTest(const RunRecord& run) {
-  const Json data = run.recipe.value("data", Json::object());
-  if (data.is_object() && !JsonString(data, "test", "", "recipe").empty()) return false;
-  return std::any_of(run.stages.begin(), run.stages.end(), [](const StageRecord& stage) { return stage.name.starts_with("pretrain "); });
-}
-
 }  // namespace
 
-Headline MakeHeadline(const std::vector<RunRecord>& runs) {
-  const auto rows = Rows(runs);
-  const Row* baseline = BaselineOf(rows);
-  if (baseline == nullptr) {
-    const bool scoreless = std::all_of(runs.begin(), runs.end(), TrainedWithoutTest);
-    return {scoreless ? "Trained; no scores, since the recipe names no test images." : "No score yet: the run has not come to its evaluation.", ""};
-  }
-  // The arm a recipe ends with is the one it is about; a better one before it is named as well.
-  const ArmScore& reference = *baseline->Main();
-  const Row *last = nullptr, *best = nullptr;
-  for (const Row& row : rows) {
-    if (row.arm == baseline->arm || Beside(row, *baseline) == nullptr) continue;
-    last = &row;
-    if (best == nullptr || Beside(row, *baseline)->value > Beside(*best, *baseline)->value) best = &row;
-  }
-  const std::string eval = EvalName(reference.eval);
-  if (last == nullptr) {
-    return {Format("{} reaches {}% {} accuracy.", Quoted(baseline->name), Percent(reference.value), eval),
-            Format("95% interval {} to {}; {}.", Percent(reference.low), Percent(reference.high), Sample(reference))};
-  }
-  const ArmScore& score = *Beside(*last, *baseline);
-  const Difference gain = Compare(score, reference);
-  const std::string interval = Format("(95% interval {} to {})", Signed(gain.low), Signed(gain.high));
-  std::string detail = Format("{}; the interval is {}.", Sample(score), OriginOf(gain, score, reference));
-  if (best != last) detail += Format(" The best arm is {} with {}%.", Quoted(best->name), Percent(Beside(*best, *baseline)->value));
-  if (gain.low > 0) {
-    return {Format("{} reaches {}% {} accuracy, {:.1f} points above {} {}.", Quoted(last->name), Percent(score.value), eval, gain.value,
-                   Quoted(baseline->name), interval), detail};
-  }
-  if (gain.high < 0) {
-    return {Format("{} stays {:.1f} points below {} {}: {}% and {}% {} accuracy.", Quoted(last->name), -gain.value, Quoted(baseline->name), interval,
-                   Percent(score.value), Percent(reference.value), eval), detail};
-  }
-  return {Format("{} and {} are too close to call: {}% and {}% {} accuracy, {} points apart {}.", Quoted(last->name), Quoted(baseline->name),
-                 Percent(score.value), Percent(reference.value), eval, Signed(gain.value), interval), detail};
-}
-
 void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
-  const auto rows = Rows(runs);
-  if (rows.empty()) return;
-  const Row* baseline = BaselineOf(rows);
+  const Comparison arms(runs);
+  if (arms.rows.empty()) return;
+  const auto on_axis = [](const Row& row) { return row.reference != nullptr && row.Comparable(*row.reference); };
   double low = 100, high = 0;
-  for (const Row& row : rows) {
-    const ArmScore* score = baseline != nullptr ? Beside(row, *baseline) : nullptr;
-    if (score == nullptr) continue;
-    low = std::min(low, score->low);
-    high = std::max(high, score->high);
-  }
-  const std::string main = baseline != nullptr ? baseline->Main()->eval : "linear";
-  std::vector<std::string> others;  // kinds of score beside it, in the order that each arm has them
-  for (const Row& row : rows) {
+  std::vector<std::string> others;  // kinds of score beside the main one, in the order that each arm has them
+  for (const Row& row : arms.rows) {
     for (const ArmScore* score : row.scores) {
-      if (score->eval != main && std::find(others.begin(), others.end(), score->eval) == others.end()) others.push_back(score->eval);
+      if (score->eval != arms.eval && std::find(others.begin(), others.end(), score->eval) == others.end()) others.push_back(score->eval);
     }
+    if (!on_axis(row)) continue;
+    low = std::min(low, row.main->low);
+    high = std::max(high, row.main->high);
   }
   const double pad = std::max(0.5, 0.12 * (high - low));
   html.Open("section", {{"class", "results"}, {"aria-label", "Results"}});
-  html.Open("table", {{"class", "arms"}});
-  html.Line("caption", "Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others are held to.");
+  OpenTable(html, "arms");
+  const bool scores = std::any_of(arms.rows.begin(), arms.rows.end(), [](const Row& row) { return !row.scores.empty(); });
+  std::string caption = "Below a name, what the arm sets otherwise than others.";
+  if (scores) {
+    caption = Format("Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others{} are held to. {}",
+                     arms.by_method ? " of its method" : "", caption);
+  }
+  html.Line("caption", caption);
   html.Open("thead").Open("tr");
   html.Line("th", "Arm", {{"scope", "col"}});
-  html.Line("th", TitleOf(main), {{"scope", "col"}, {"class", "number"}});
-  html.Open("th", {{"scope", "col"}, {"class", "wide"}}).Line("span", "Interval", {{"class", "quiet"}}).Close();
-  html.Line("th", "Difference", {{"scope", "col"}, {"class", "number"}});
+  if (scores) {
+    html.Line("th", TitleOf(arms.eval), {{"scope", "col"}, {"class", "number"}});
+    html.Open("th", {{"scope", "col"}, {"class", "wide"}}).Line("span", "Interval", {{"class", "quiet"}}).Close();
+    html.Line("th", "Difference", {{"scope", "col"}, {"class", "number"}});
+  }
   for (const auto& eval : others) html.Line("th", TitleOf(eval), {{"scope", "col"}, {"class", "number"}});
   html.Close().Close();
   html.Open("tbody");
-  for (const Row& row : rows) {
+  for (const Row& row : arms.rows) {
+    if (arms.by_method && &row != &arms.rows.front() && row.method != (&row - 1)->method) html.Close().Open("tbody");
     html.Open("tr");
     html.Open("th", {{"scope", "row"}});
-    html.Line("span", "", {{"class", Format("swatch c{} d{}", row.colour % 6, row.colour % 6)}, {"aria-hidden", "true"}});
+    html.Line("span", "", {{"class", Format("swatch c{} d{}", row.colour, row.colour)}, {"aria-hidden", "true"}});
     html.Line("span", row.name, {{"class", "arm-name"}});
-    if (!row.arm->differences.empty()) html.Line("small", Format("{}", fmt::join(row.arm->differences, "; ")), {{"class", "set"}});
+    if (const std::string differs = WhatDiffers(*row.run, *row.arm); !differs.empty()) html.Line("small", differs, {{"class", "set"}});
     html.Close();
-    WriteScoreCell(html, row.Of(main), EvalName(main));
+    if (!scores) {
+      html.Close();
+      continue;
+    }
+    WriteScoreCell(html, row.Of(arms.eval), EvalName(arms.eval));
     html.Open("td", {{"class", "wide"}});
-    if (const ArmScore* beside = baseline != nullptr ? Beside(row, *baseline) : nullptr) {
-      const ArmScore& score = *beside;
-      DrawInterval(html, {score.value, score.low, score.high, low - pad, high + pad, baseline->Main()->value, row.colour,
+    if (on_axis(row)) {
+      const ArmScore& score = *row.main;
+      DrawInterval(html, {score.value, score.low, score.high, low - pad, high + pad, row.reference->main->value, row.colour,
                           Format("{}: {}%, interval {} to {}", row.name, Percent(score.value), Percent(score.low), Percent(score.high))});
     }
     html.Close();
-    WriteDifferenceCell(html, row, baseline);
+    WriteDifferenceCell(html, row);
     for (const auto& eval : others) WriteScoreCell(html, row.Of(eval), EvalName(eval));
     html.Close();
   }
-  html.Close().Close().Close();
+  html.Close();
+  CloseTable(html);
+  html.Close();
 }
 
 void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf) {
@@ -274,9 +171,12 @@ void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf) {
           "From little foreground to much: the picture, what the foreground model finds in it, and the generated view. The more of "
           "the picture is foreground, the higher the noise level, and the freer the view.");
   html.Open("div", {{"class", "contact"}});
+  bool middles = false;  // squares are shown, so that the rows are rows
   for (const GalleryRow& row : Spread(run.gallery, kGalleryColumns)) {
     html.Open("figure");
-    WriteImage(html, shelf.Add(row.image), Format("picture {}", row.id));
+    const auto picture = shelf.Add(row.image);
+    middles = middles || (picture && picture->width != picture->height);
+    WriteImage(html, picture, Format("picture {}", row.id));
     WriteImage(html, shelf.AddMasked(row.image, row.mask), "its foreground");
     WriteImage(html, shelf.Add(row.view), Format("generated view at level {}", row.level));
     html.Open("figcaption");
@@ -286,7 +186,7 @@ void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf) {
     html.Close();
   }
   html.Close();
-  html.Open("ul", {{"class", "key"}}).Line("li", "top: the picture").Line("li", "middle: its foreground").Line("li", "bottom: the view").Close();
+  html.Open("ul", {{"class", "key"}}).Line("li", middles ? "top: the middle of the picture" : "top: the picture").Line("li", "middle: its foreground").Line("li", "bottom: the view").Close();
   html.Close();
 }
 
@@ -313,9 +213,9 @@ void WriteLikeness(Html& html, const RunRecord& run) {
   const bool classes = table.real_kept >= 0;
   html.Open("section");
   std::string note = Format("{} pictures over the whole range of foreground, one view of each at every noise level: the mean cosine between the encoder's "
-                            "embeddings of picture and view", Grouped(table.pictures));
+                            "embeddings of picture and view, by the picture's share of foreground", Grouped(table.pictures));
   if (classes) {
-    note += Format(", and the share of views that keep the class of their picture, by a linear classifier trained on other real pictures. "
+    note += Format(", and in bold the share of views that keep the class of their picture, by a linear classifier trained on other real pictures. "
                    "Of the pictures themselves it names {:.0f}% rightly", table.real_kept);
   }
   Heading(html, "What views keep", note + ".");
@@ -323,10 +223,10 @@ void WriteLikeness(Html& html, const RunRecord& run) {
   for (const LikenessRecord& row : table.by_bin) {
     if (row.level == table.by_level[0].level) bins.push_back(&row);
   }
-  html.Open("table", {{"class", "likeness"}}).Open("thead").Open("tr").Line("th", "Noise level", {{"scope", "col"}});
-  for (const LikenessRecord* bin : bins) {
-    html.Line("th", Format("{:.0f}–{:.0f}% foreground", 100 * bin->from, 100 * bin->to), {{"scope", "col"}, {"class", "number"}});
-  }
+  const auto share = [](const LikenessRecord& bin) { return Format("{:.0f}–{:.0f}%", 100 * bin.from, 100 * bin.to); };
+  OpenTable(html, "likeness");
+  html.Open("thead").Open("tr").Line("th", "Noise level", {{"scope", "col"}});
+  for (const LikenessRecord* bin : bins) html.Line("th", Format("{} foreground", share(*bin)), {{"scope", "col"}, {"class", "number"}});
   html.Line("th", "all", {{"scope", "col"}, {"class", "number"}});
   if (classes) html.Line("th", "95% interval", {{"scope", "col"}, {"class", "number"}});
   html.Close().Close().Open("tbody");
@@ -335,21 +235,23 @@ void WriteLikeness(Html& html, const RunRecord& run) {
     if (row.views == 0) {
       html.Text("–");
     } else {
-      html.Line(classes ? "span" : "strong", Format("{:.3f}", row.cosine));
-      if (classes) html.Text(" ").Line("strong", Format("{:.0f}%", row.kept));
+      html.Line(classes ? "span" : "strong", Format("{:.3f}", row.cosine), {{"data-before", "cosine"}});
+      if (classes) html.Text(" ").Line("strong", Format("{:.0f}%", row.kept), {{"data-before", "kept"}});
     }
     html.Close();
   };
   for (const LikenessRecord& level : table.by_level) {
-    html.Open("tr").Line("th", Format("{}", level.level), {{"scope", "row"}});
+    html.Open("tr").Line("th", Format("{}", level.level), {{"scope", "row"}, {"data-before", "noise level"}});
     for (const LikenessRecord& row : table.by_bin) {
-      if (row.level == level.level) cell(row, Format("{:.0f}–{:.0f}%", 100 * row.from, 100 * row.to));
+      if (row.level == level.level) cell(row, Format("{} foreground", share(row)));
     }
     cell(level, "all");
     if (classes) html.Line("td", Format("{:.0f}–{:.0f}%", level.low, level.high), {{"class", "number"}, {"data-label", "95% interval"}});
     html.Close();
   }
-  html.Close().Close().Close();
+  html.Close();
+  CloseTable(html);
+  html.Close();
 }
 
 void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf) {
@@ -387,12 +289,13 @@ void WriteWeights(Html& html, const RunRecord& run) {
   std::map<int64_t, int64_t> columns;
   for (const auto& [level, count] : levels) ++columns[LevelColumn(level, hundreds)];
   html.Open("section");
-  std::string note = arms.empty() ? "" : "Mean weight of the pairs with a generated view, of all and by its noise level, and of those without: 1 is the mean of a batch.";
+  std::string note = arms.empty() ? "" : "Mean weight of the pairs with a generated view, of all and by its noise level, and of those without: 1 is the mean of a batch. Beside it, how many pairs.";
   if (!note.empty() && !agreement.empty()) note += " ";
   Heading(html, "What pairs weigh", note + agreement);
   if (!arms.empty()) {
     const auto name = [&](int64_t level) { return hundreds ? Format("level {}–{}", level, level + 99) : Format("level {}", level); };
-    html.Open("table", {{"class", "likeness"}}).Open("thead").Open("tr").Line("th", "Arm", {{"scope", "col"}});
+    OpenTable(html, "weights");
+    html.Open("thead").Open("tr").Line("th", "Arm", {{"scope", "col"}});
     html.Line("th", "without", {{"scope", "col"}, {"class", "number"}}).Line("th", "generated", {{"scope", "col"}, {"class", "number"}});
     for (const auto& [level, count] : columns) html.Line("th", name(level), {{"scope", "col"}, {"class", "number"}});
     html.Close().Close().Open("tbody");
@@ -413,7 +316,8 @@ void WriteWeights(Html& html, const RunRecord& run) {
       }
       html.Close();
     }
-    html.Close().Close();
+    html.Close();
+    CloseTable(html);
   }
   html.Close();
 }
@@ -461,109 +365,6 @@ void WriteRatios(Html& html, const RunRecord& run) {
                                                 {"x", Format("{}", 10 + 7 * percent)}, {"y", "160"}});
   }
   html.Close().Close();
-}
-
-void WriteCurves(Html& html, const std::vector<RunRecord>& runs) {
-  const auto rows = Rows(runs);
-  const auto name_of = [&](const Row& row, const TrainingRecord& training) {
-    return runs.size() > 1 ? Format("{} / {}", row.run->name, training.name) : training.name;
-  };
-  std::vector<LogSource> logs;
-  for (const Row& row : rows) {
-    for (const TrainingRecord& training : row.arm->trainings) logs.push_back({name_of(row, training), training.log, row.colour});
-  }
-  const auto panels = ReadPanels(logs);
-  if (panels.empty()) return;
-  html.Open("section");
-  Heading(html, "Training", logs.size() > rows.size() ? "A line for each seed." : "");
-  html.Open("ul", {{"class", "legend"}});
-  for (const Row& row : rows) {
-    html.Open("li").Line("span", "", {{"class", Format("swatch c{} d{}", row.colour % 6, row.colour % 6)}, {"aria-hidden", "true"}}).Text(row.name).Close();
-  }
-  html.Close();
-  html.Open("div", {{"class", "panels"}});
-  for (const Panel& panel : panels) {
-    html.Open("figure").Open("figcaption").Line("strong", panel.title).Line("small", panel.note).Close();
-    DrawPanel(html, panel);
-    html.Close();
-  }
-  html.Close();
-  for (const Row& row : rows) {
-    for (const TrainingRecord& training : row.arm->trainings) {
-      if (!training.collapsed) continue;
-      html.Line("p", Format("{} looks collapsed: its features hardly differ from picture to picture.", Quoted(name_of(row, training))), {{"class", "warning"}});
-    }
-  }
-  html.Close();
-}
-
-void WriteStages(Html& html, const RunRecord& run) {
-  if (run.stages.empty()) return;
-  double longest = 1e-9, total = 0;
-  for (const StageRecord& stage : run.stages) {
-    longest = std::max(longest, stage.seconds);
-    total += stage.seconds;
-  }
-  html.Open("section");
-  Heading(html, "Coverage and cost", Format("{} in all. What was asked for, made, and left out, and what each stage took.", HumanSeconds(total)));
-  html.Open("table", {{"class", "stages"}}).Open("thead").Open("tr");
-  html.Line("th", "Stage", {{"scope", "col"}});
-  for (const char* name : {"asked", "made", "left out"}) html.Line("th", name, {{"scope", "col"}, {"class", "number"}});
-  html.Line("th", "time", {{"scope", "col"}, {"class", "number"}}).Open("th", {{"scope", "col"}, {"class", "wide"}}).Close();
-  html.Line("th", "peak memory", {{"scope", "col"}, {"class", "number"}}).Close().Close().Open("tbody");
-  for (const StageRecord& stage : run.stages) {
-    const auto cell = [&](const std::string& text, const char* label) { html.Line("td", text, {{"class", "number"}, {"data-label", label}}); };
-    html.Open("tr").Line("th", stage.name, {{"scope", "row"}});
-    cell(stage.asked > 0 ? Format("{} {}", Grouped(stage.asked), stage.unit) : "–", "asked");
-    cell(stage.asked > 0 ? Grouped(stage.made) : "–", "made");
-    cell(stage.asked > 0 ? Grouped(stage.failed) : "–", "left out");
-    cell(HumanSeconds(stage.seconds), "time");
-    html.Open("td", {{"class", "wide"}}).Open("span", {{"class", "meter"}, {"aria-hidden", "true"}});
-    html.Line("i", "", {{"style", Format("width:{:.1f}%", 100 * stage.seconds / longest)}}).Close().Close();
-    cell(stage.peak_memory > 0 ? HumanBytes(stage.peak_memory) : "–", "peak memory");
-    html.Close();
-  }
-  html.Close().Close().Close();
-}
-
-void WriteLeftOut(Html& html, const RunRecord& run) {
-  if (run.left_out.empty()) return;
-  html.Open("section");
-  Heading(html, "Left out", "Pictures that could not be read, with the reason; everything else went on.");
-  html.Open("table", {{"class", "left-out"}}).Open("thead").Open("tr");
-  for (const char* name : {"Stage", "Picture", "Reason"}) html.Line("th", name, {{"scope", "col"}});
-  html.Close().Close().Open("tbody");
-  for (const LeftOut& left_out : run.left_out) {
-    for (size_t i = 0; i < std::min(kLeftOutShown, left_out.rows.size()); ++i) {
-      html.Open("tr").Line("td", left_out.stage, {{"data-label", "stage"}}).Line("td", left_out.rows[i].first, {{"data-label", "picture"}});
-      html.Line("td", left_out.rows[i].second, {{"data-label", "reason"}}).Close();
-    }
-    if (left_out.rows.size() > kLeftOutShown) {
-      html.Open("tr").Line("td", left_out.stage).Line("td", Format("and {} more", left_out.rows.size() - kLeftOutShown)).Line("td", "see skipped.tsv").Close();
-    }
-  }
-  html.Close().Close().Close();
-}
-
-void WriteRecipe(Html& html, const RunRecord& run) {
-  html.Open("section");
-  Heading(html, "The recipe, resolved", Format("`genview run {}` makes this run again.", (run.folder / "recipe.toml").string()));
-  html.Line("pre", run.recipe_text, {{"tabindex", "0"}, {"aria-label", "recipe"}});
-  if (run.environment.is_object() && !run.environment.empty()) {
-    html.Open("dl", {{"class", "environment"}});
-    for (const auto& [key, value] : run.environment.items()) {
-      if (value.is_object()) continue;
-      html.Open("div").Line("dt", key);
-      std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-      if (value.is_array()) {
-        text.clear();
-        for (const Json& item : value) text += (text.empty() ? std::string() : std::string(" ")) + (item.is_string() ? item.get<std::string>() : item.dump());
-      }
-      html.Line("dd", text).Close();
-    }
-    html.Close();
-  }
-  html.Close();
 }
 
 }  // namespace genview

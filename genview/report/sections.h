@@ -24,6 +24,7 @@ void WriteRatios(Html& html, const RunRecord& run);
 void WriteCurves(Html& html, const std::vector<RunRecord>& runs);
 void WriteStages(Html& html, const RunRecord& run);
 void WriteLeftOut(Html& html, const RunRecord& run);
+void WriteEncoders(Html& html, const RunRecord& run);
 void WriteRecipe(Html& html, const RunRecord& run);
 
 extern const std::string_view kPageStyle;

@@ -96,7 +96,7 @@ ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<Vie
   SweepPartFilesBeside(files);
   // The old rows go before the new settings come: whatever happens between, no row stands under settings it was not made with.
   const Path file = folder_ / "settings.json";
-  if (!fs::exists(file)) RefuseForeignFiles();
+  if (!fs::exists(file) && !fs::exists(folder_ / "request.json") && !fs::exists(TablesOf(0).manifest)) RefuseForeignFiles();
   const std::vector<ViewRow> there = RowsThere();
   if (!forget) RefuseToForget(there);
   std::vector<Tables> others = TablesOfOthers();

@@ -45,6 +45,11 @@ def check_page(browser, path, width, dark):
     check(not bad, f"{name}: not decoded or without a description: {bad[:3]}")
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     check(overflow <= 0, f"{name}: {overflow} px wider than the screen")
+    rows = page.evaluate("[0, 1, 2].map(row => [...document.querySelectorAll('.contact figure')].map("
+                         "figure => [figure.children[row].offsetTop - figure.offsetTop, figure.children[row].offsetHeight]))")
+    check(all(abs(a - b) <= 1 for row in rows for place in row for a, b in zip(place, row[0])), f"{name}: the contact sheet is ragged: {rows}")
+    wide = page.evaluate("[...document.querySelectorAll('.scroll')].map(frame => frame.scrollWidth - frame.clientWidth)")
+    check(width == 820 or max(wide) <= 0, f"{name}: tables run out of the page by {wide} px")
     contrast, element = page.evaluate(CONTRAST)
     check(contrast >= 4.5, f"{name}: contrast {contrast:.2f} of {element}")
     first_screen = page.evaluate("document.querySelector('table').getBoundingClientRect().top")
