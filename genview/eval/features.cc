@@ -152,11 +152,13 @@ void Extraction::EncodeShare() {
 
 // All shares into the one file.
 void Extraction::Merge() {
-  if (part_) part_->Save(skipped_);
+  const bool shared = part_ != nullptr;
+  if (shared) part_->Save(skipped_);
+  part_.reset();  // for process 0 to open
   const std::vector<std::string> bad = group_.Gather(SkippedToText(skipped_));
   if (group_.rank() != 0) return;
   for (const std::string& one : bad) AddSkipped(one, skipped_);
-  for (int64_t r = 0; part_ && r < group_.size(); ++r) {
+  for (int64_t r = 0; shared && r < group_.size(); ++r) {
     SkippedLog ignored;
     file_->Take(*OpenShare(ShareOf(r, group_.size(), first_, total_, batch_), ignored));
   }

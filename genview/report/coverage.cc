@@ -158,10 +158,19 @@ void WriteEncoders(Html& html, const RunRecord& run) {
   html.Close();
 }
 
+// What every key means stands in recipe.toml itself.
+static std::string WithoutComments(const std::string& toml) {
+  std::string text;
+  for (const std::string& line : Split(toml, '\n')) {
+    if (!Trim(line).starts_with('#')) text += line + "\n";
+  }
+  return std::string(Trim(text)) + "\n";
+}
+
 void WriteRecipe(Html& html, const RunRecord& run) {
   html.Open("section");
   Heading(html, "The recipe, resolved", Format("`genview run {}` makes this run again.", (run.folder / "recipe.toml").string()));
-  html.Line("pre", run.recipe_text, {{"tabindex", "0"}, {"aria-label", "recipe"}});
+  html.Line("pre", WithoutComments(run.recipe_text), {{"tabindex", "0"}, {"aria-label", "recipe"}});
   if (run.environment.is_object() && !run.environment.empty()) {
     html.Open("dl", {{"class", "environment"}});
     for (const auto& [key, value] : run.environment.items()) {

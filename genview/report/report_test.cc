@@ -358,10 +358,6 @@ TEST(Report, UnfinishedRunsHaveOneToo) {
   std::filesystem::remove_all(run);
   WriteFile(run / "recipe.toml", "[[arms]]\nname = \"baseline\"\n");
   EXPECT_EQ(WriteReport({run}, run / "report.html").headline, "No score yet: the run has not come to its evaluation.");
-  WriteFile(run / "state/pretrain-baseline.json", "{\"stage\": \"pretrain baseline\", \"order\": 0}");
-  EXPECT_EQ(WriteReport({run}, run / "report.html").headline, "Trained; no scores, since the recipe names no test images.");
-  WriteFile(run / "recipe.toml", "[data]\ntest = \"pictures\"\n[[arms]]\nname = \"baseline\"\n");
-  EXPECT_EQ(WriteReport({run}, run / "report.html").headline, "No score yet: the run has not come to its evaluation.");
 }
 
 TEST(Report, TrainedWithoutScoresIsNoUnfinishedRun) {

@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FILLED_IN = {"PHOTOS": "photos/images", "ENCODER": "models/demo/tower", "GENERATOR": "models/demo/unclip", "my.toml": "recipes/smoke.toml"}
+FILLED_IN = {"PHOTOS": "photos/images", "LABELLED": "photos/images", "ENCODER": "models/demo/tower", "GENERATOR": "models/demo/unclip", "my.toml": "recipes/smoke.toml"}
 HOURS = ("generator train recipes/models", "generator tower", "generator measure", "run recipes/demo", "run recipes/cifar10", "run recipes/cached-weights", "run recipes/methods")
 
 SMALLER = {"pretrain recipes/own-images": [word for value in ("epochs=2", "size=32", "width=0.125", "batch=16", "queue=32")
@@ -139,7 +139,7 @@ def main():
                         failed.append(f"{where}\n  " + done.stderr.strip().replace("\n", "\n  "))
             for number, text in recipes(path) if os.path.basename(path) != UNWRITTEN else ():
                 with open(os.path.join(folder, "recipes", "block.toml"), "w", encoding="utf-8") as file:
-                    file.write(text)
+                    file.write(re.sub(r'"([A-Z]+)"', lambda name: f'"{filled_in(name[1])}"', text))
                 done = subprocess.run([program, "run", "recipes/block.toml", "--dry-run"], cwd=folder, capture_output=True, text=True)
                 ran += 1
                 if done.returncode != 0:
