@@ -44,8 +44,7 @@ fuzz:
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
 format:
-	@tools/deps.sh --extra "clang-format"
-	@git ls-files '*.cc' '*.h' | xargs clang-format -i
+	@tools/format.sh
 
 install: build
 	@cmake --install build --prefix $(PREFIX)

@@ -6,7 +6,8 @@ namespace genview {
 namespace {
 
 bool IsPositional(const Command& command, const std::string& field) {
-  return std::find(std::begin(command.positionals), std::end(command.positionals), field) != std::end(command.positionals);
+  return std::find(std::begin(command.positionals), std::end(command.positionals), field) !=
+         std::end(command.positionals);
 }
 
 bool IsList(const FieldInfo& field) { return field.type.starts_with("list of"); }
@@ -71,13 +72,13 @@ std::vector<Given> Declare(const Command& command, CLI::App& app) {
     };
     const std::string flag = FlagName(given.field.name);
     if (given.field.type == "true|false" && !given.positional) {
-      app.add_flag_function(Format("--{0},!--no-{0}", flag), [&given](int64_t count) {
-        given.texts.emplace_back(count > 0 ? "true" : "false");
-      });
+      app.add_flag_function(Format("--{0},!--no-{0}", flag),
+                            [&given](int64_t count) { given.texts.emplace_back(count > 0 ? "true" : "false"); });
       return;
     }
     CLI::Option* option = app.add_option(given.positional ? flag : Format("--{}", flag), take);
-    if (IsList(given.field)) option->expected(1, given.positional ? 1 << 20 : 1)->take_all()->allow_extra_args(given.positional);
+    if (IsList(given.field))
+      option->expected(1, given.positional ? 1 << 20 : 1)->take_all()->allow_extra_args(given.positional);
     else option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   };
   for (const std::string_view name : command.positionals) {
@@ -105,9 +106,10 @@ std::string HelpCommand(const Command& command) { return Format("genview {} --he
   }
   const std::string flag = word.substr(0, word.find('='));
   const std::string nearest = NearestName(flag, names);
-  throw UsageError({.what = Format("`genview {}` has no option `{}`", command.name, flag),
-                    .where = kCommandLine,
-                    .next = nearest.empty() ? Format("see `{}`", HelpCommand(command)) : Format("did you mean `{}`?", nearest)});
+  throw UsageError(
+      {.what = Format("`genview {}` has no option `{}`", command.name, flag),
+       .where = kCommandLine,
+       .next = nearest.empty() ? Format("see `{}`", HelpCommand(command)) : Format("did you mean `{}`?", nearest)});
 }
 
 }  // namespace
@@ -137,9 +139,10 @@ Args ParseArgs(const Command& command, const std::vector<std::string>& words) {
     // "--steps: 1 required TEXT missing": the option's name is all that is worth keeping.
     const std::string text = error.what();
     const std::string option = text.substr(0, text.find_first_of(": "));
-    throw UsageError({.what = option.starts_with("-") ? Format("`{}` needs a value", option) : "the command line cannot be read",
-                      .where = kCommandLine,
-                      .next = Format("see `{}`", HelpCommand(command))});
+    throw UsageError(
+        {.what = option.starts_with("-") ? Format("`{}` needs a value", option) : "the command line cannot be read",
+         .where = kCommandLine,
+         .next = Format("see `{}`", HelpCommand(command))});
   }
   if (const auto extras = app.remaining(); !extras.empty()) RefuseExtra(command, extras.front(), all);
 

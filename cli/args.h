@@ -1,5 +1,5 @@
-// From words to a config: flags become the Json that ReadFields takes, so that a flag and a recipe's key are read, checked
-// and described by the same lines.
+// From words to a config: flags become the Json that ReadFields takes, so that a flag and a recipe's key are read,
+// checked and described by the same lines.
 //
 //   const Args args = ParseArgs(command, words);                  // throws UsageError, naming the nearest flag
 //   const auto config = ParseFields<ViewsConfig>(args);
@@ -17,8 +17,10 @@ namespace genview {
 enum class LogLevel { kError, kWarning, kInfo, kDebug };
 template <>
 struct EnumNames<LogLevel> {
-  static constexpr std::pair<LogLevel, const char*> kNames[] = {{LogLevel::kError, "error"}, {LogLevel::kWarning, "warning"},
-                                                                {LogLevel::kInfo, "info"}, {LogLevel::kDebug, "debug"}};
+  static constexpr std::pair<LogLevel, const char*> kNames[] = {{LogLevel::kError, "error"},
+                                                                {LogLevel::kWarning, "warning"},
+                                                                {LogLevel::kInfo, "info"},
+                                                                {LogLevel::kDebug, "debug"}};
 };
 
 // Options of the program itself, which every command has beside its own.
@@ -34,7 +36,7 @@ struct Args {
   const Command* command = nullptr;
   Json values = Json::object();  // of the command's config, nested
   ProgramOptions program;
-  Group* group = &Alone();       // the processes that share this command's work
+  Group* group = &Alone();  // the processes that share this command's work
 };
 
 // `words` without the program's and the command's name.

@@ -40,7 +40,8 @@ void VisitFields(Sample& c, Visit&& visit) {
 std::vector<FieldInfo> SampleFields() { return DescribeFields<Sample>(); }
 int RunSample(const Args&, Progress&) { return kOk; }
 
-const Command kSample = {"sample", "IMAGES [MORE]...", "a command of the tests", {"images", "more"}, SampleFields, RunSample};
+const Command kSample = {"sample",           "IMAGES [MORE]...", "a command of the tests",
+                         {"images", "more"}, SampleFields,       RunSample};
 
 Sample Parse(const std::vector<std::string>& words) { return ParseFields<Sample>(ParseArgs(kSample, words)); }
 
@@ -54,8 +55,8 @@ ErrorText Complaint(const std::vector<std::string>& words) {
 }
 
 TEST(Args, FlagsFillTheConfig) {
-  const Sample config = Parse({"pictures", "--per-image", "3", "--tokens", "--levels=1,2,3", "--quality-gamma", ".5", "--threads",
-                               "4", "--no-resume", "--seed", "18446744073709551615"});
+  const Sample config = Parse({"pictures", "--per-image", "3", "--tokens", "--levels=1,2,3", "--quality-gamma", ".5",
+                               "--threads", "4", "--no-resume", "--seed", "18446744073709551615"});
   EXPECT_EQ(config.images, "pictures");
   EXPECT_EQ(config.per_image, 3);
   EXPECT_TRUE(config.tokens);
@@ -78,7 +79,8 @@ TEST(Args, PositionalsMayComeAnywhereAndRepeat) {
 }
 
 TEST(Args, AssignmentsKeepTheirCommas) {
-  EXPECT_EQ(Parse({"x", "--set", "views.levels=[1,2]", "--set", "a=b"}).set, (std::vector<std::string>{"views.levels=[1,2]", "a=b"}));
+  EXPECT_EQ(Parse({"x", "--set", "views.levels=[1,2]", "--set", "a=b"}).set,
+            (std::vector<std::string>{"views.levels=[1,2]", "a=b"}));
 }
 
 TEST(Args, UnknownFlagNamesTheNearest) {
@@ -107,8 +109,9 @@ TEST(Args, LogLevelBelongsToTheProgram) {
 
 TEST(Help, ShowsDefaultsRangesAndCommonOptions) {
   const std::string help = CommandHelp(kSample);
-  for (const char* part : {"--per-image N", "views of each picture [1 to 16; default 1]", "--levels N,...", "default 0,100",
-                           "--quality-gamma X", "common options:", "--threads N|auto", "--log-level", "IMAGES", "--device auto|cpu|cuda"}) {
+  for (const char* part : {"--per-image N", "views of each picture [1 to 16; default 1]", "--levels N,...",
+                           "default 0,100", "--quality-gamma X", "common options:", "--threads N|auto", "--log-level",
+                           "IMAGES", "--device auto|cpu|cuda"}) {
     EXPECT_NE(help.find(part), std::string::npos) << part << "\n" << help;
   }
   EXPECT_EQ(help.find("--run-"), std::string::npos);
@@ -129,7 +132,8 @@ TEST(Help, EveryCommandDescribesEveryField) {
     std::set<std::string> flags = {"log-level", "help"};
     for (const auto& field : FieldsOf(command)) {
       EXPECT_FALSE(field.help.empty()) << command.name << " " << field.name;
-      EXPECT_TRUE(flags.insert(FlagName(field.name)).second) << command.name << " has two fields for --" << FlagName(field.name);
+      EXPECT_TRUE(flags.insert(FlagName(field.name)).second)
+          << command.name << " has two fields for --" << FlagName(field.name);
     }
   }
 }

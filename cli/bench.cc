@@ -44,12 +44,14 @@ using LinearArgs = BenchArgs<BenchLinearConfig>;
 using KnnArgs = BenchArgs<BenchKnnConfig>;
 
 // The figures as JSON or as text, with the profile if there is one.
-void PrintFigures(Json json, const std::string& text, bool as_json, const std::optional<OpProfile>& profile = std::nullopt) {
+void PrintFigures(Json json, const std::string& text, bool as_json,
+                  const std::optional<OpProfile>& profile = std::nullopt) {
   if (profile && as_json) json["profile"] = OpProfileToJson(profile->Times());
   if (as_json) Print("{}\n", json.dump());
   else Print("{}{}", text, profile ? OpProfileToText(profile->Times()) : "");
 }
-void PrintFigures(const BenchFigures& figures, const char* unit, bool as_json, const std::optional<OpProfile>& profile = std::nullopt) {
+void PrintFigures(const BenchFigures& figures, const char* unit, bool as_json,
+                  const std::optional<OpProfile>& profile = std::nullopt) {
   PrintFigures(BenchFiguresToJson(figures), BenchFiguresToText(figures, unit), as_json, profile);
 }
 
@@ -66,12 +68,16 @@ int RunBenchLoader(const Args& args, Progress& progress) {
   const auto config = ParseFields<LoaderArgs>(args);
   const LoaderBenchResult result = BenchLoader(config.bench, progress);
   if (config.json) {
-    const Json json = {{"images_per_second", result.images_per_second}, {"images", result.images}, {"seconds", result.seconds},
-                       {"threads", result.threads}, {"skipped", result.skipped}, {"peak_memory_bytes", PeakMemoryBytes()}};
+    const Json json = {{"images_per_second", result.images_per_second},
+                       {"images", result.images},
+                       {"seconds", result.seconds},
+                       {"threads", result.threads},
+                       {"skipped", result.skipped},
+                       {"peak_memory_bytes", PeakMemoryBytes()}};
     Print("{}\n", json.dump());
   } else {
-    Print("{:.0f} images/s with {} threads ({} images in {}, {} skipped)\n", result.images_per_second, result.threads, result.images,
-               HumanSeconds(result.seconds), result.skipped);
+    Print("{:.0f} images/s with {} threads ({} images in {}, {} skipped)\n", result.images_per_second, result.threads,
+          result.images, HumanSeconds(result.seconds), result.skipped);
   }
   return kOk;
 }
@@ -83,10 +89,11 @@ int RunBenchStep(const Args& args, Progress& progress) {
   const std::optional<OpProfile> profile = Profiling(config);
   const BenchStepResult result = BenchStep(config.bench, progress);
   const BenchFigures& f = result.figures;
-  PrintFigures(BenchStepToJson(result),
-               Format("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", f.images_per_second(), f.times.median_ms, f.times.min_ms,
-                      f.times.max_ms, f.precision, f.device, HumanBytes(f.peak_bytes)),
-               config.json, profile);
+  PrintFigures(
+      BenchStepToJson(result),
+      Format("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", f.images_per_second(),
+             f.times.median_ms, f.times.min_ms, f.times.max_ms, f.precision, f.device, HumanBytes(f.peak_bytes)),
+      config.json, profile);
   return kOk;
 }
 

@@ -19,13 +19,14 @@ struct Args;
 // Exit codes, fixed.
 inline constexpr int kOk = 0, kFailed = 1, kWrongUse = 2, kInterrupted = 130;
 
-// The table is read before static constructors have run (see early_start.cc), so it holds constants and functions alone.
+// The table is read before static constructors have run (see early_start.cc), so it holds constants and functions
+// alone.
 struct Command {
-  std::string_view name;                    // "foreground fit"
-  std::string_view usage;                   // what follows the name, for --help
-  std::string_view summary;                 // one line
-  std::string_view positionals[2];          // fields that are given without a flag, in order; may be empty
-  std::vector<FieldInfo> (*fields)();       // every field of the command's config
+  std::string_view name;               // "foreground fit"
+  std::string_view usage;              // what follows the name, for --help
+  std::string_view summary;            // one line
+  std::string_view positionals[2];     // fields that are given without a flag, in order; may be empty
+  std::vector<FieldInfo> (*fields)();  // every field of the command's config
   int (*run)(const Args&, Progress&);
 };
 
@@ -40,7 +41,8 @@ CommandTable AllCommands();
 // The command that `words` begin with, and how many of them its name takes. Null when none does.
 const Command* FindCommand(const std::vector<std::string>& words, size_t* taken);
 
-// Its fields without those of RunOptions that it has a field of its own for: a training's batch is not the frozen models'.
+// Its fields without those of RunOptions that it has a field of its own for: a training's batch is not the frozen
+// models'.
 std::vector<FieldInfo> FieldsOf(const Command& command);
 
 // Where a field comes from on the command line: `quality.gamma` is --quality-gamma, and the fields of RunOptions, which

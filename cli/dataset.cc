@@ -28,10 +28,13 @@ std::vector<FieldInfo> DatasetMakeFields() { return DescribeFields<MakeConfig>()
 int RunDatasetMake(const Args& args, Progress& progress) {
   const auto config = ParseFields<MakeConfig>(args);
   if (config.kind != "shapes") {
-    throw UsageError({.what = Format("no data set `{}` can be made", config.kind), .where = kCommandLine, .next = "genview dataset make shapes --out DIR"});
+    throw UsageError({.what = Format("no data set `{}` can be made", config.kind),
+                      .where = kCommandLine,
+                      .next = "genview dataset make shapes --out DIR"});
   }
   const auto done = MakeShapesDataset(config.shapes, config.out, progress, config.threads);
-  Print("{} images in {}, their masks in {}\n", done.images, (config.out / "images").string(), (config.out / "masks").string());
+  Print("{} images in {}, their masks in {}\n", done.images, (config.out / "images").string(),
+        (config.out / "masks").string());
   return kOk;
 }
 

@@ -85,8 +85,8 @@ int CompareDevices() {
     const double difference = RunCheck(check, model, pixels, reference);
     const bool passed = difference <= check.allowed;
     good &= passed;
-    Print("check         {}: {}, largest difference {:.1e} of {:.0e} allowed\n", check.name, passed ? "good" : "WRONG", difference,
-               check.allowed);
+    Print("check         {}: {}, largest difference {:.1e} of {:.0e} allowed\n", check.name, passed ? "good" : "WRONG",
+          difference, check.allowed);
   }
   return good ? kOk : kFailed;
 }
@@ -104,9 +104,12 @@ int RunDoctor(const Args& args, Progress&) {
   Print("built with    {}\n", text("compiler"));
   Print("system        {}\n", text("system"));
   Print("processor     {}, {} cores usable\n", text("processor"), machine["cores"].get<int64_t>());
-  Print("instructions  {}{}\n", fmt::join(instructions, " "), ReadCpuFeatures().amx_bf16 ? " (`--precision auto` is bf16)" : " (`--precision auto` is fp32)");
+  Print("instructions  {}{}\n", fmt::join(instructions, " "),
+        ReadCpuFeatures().amx_bf16 ? " (`--precision auto` is bf16)" : " (`--precision auto` is fp32)");
   Print("threads       {} for arithmetic\n", machine["threads"].get<int64_t>());
-  Print("processes     {}\n", CanConnectTensors() ? "share all stages" : "share all stages but pretraining: built without the headers of gloo");
+  Print("processes     {}\n", CanConnectTensors()
+                                  ? "share all stages"
+                                  : "share all stages but pretraining: built without the headers of gloo");
   Print("memory        {} free\n", HumanBytes(FreeMemoryBytes()));
   std::error_code code;
   const auto space = std::filesystem::space(std::filesystem::current_path(code), code);
@@ -114,8 +117,8 @@ int RunDoctor(const Args& args, Progress&) {
   const int result = CompareDevices();
   const bool unused = HasNvidiaDevice() && !OpenCuda();
   Print("{}\n", result != kOk ? "something is wrong: see the lines marked WRONG"
-                : unused    ? "the processor is as it should be; the GPU is not used"
-                            : "everything is as it should be");
+                : unused      ? "the processor is as it should be; the GPU is not used"
+                              : "everything is as it should be");
   return result;
 }
 

@@ -1,16 +1,17 @@
 // What has to happen before the libraries start: functions in .preinit_array run before any of their constructors. Only
 // the C library may be relied upon here: no stream, no static object with a constructor, ours included.
 //
-// --help and --version are answered here, from constant tables: LibTorch registers some thousands of operators when it is
-// loaded, which takes 0.2 s.
+// --help and --version are answered here, from constant tables: LibTorch registers some thousands of operators when it
+// is loaded, which takes 0.2 s.
 //
 // OpenMP threads that wait for work turn in a loop for some 10 ms before they sleep, unless the environment says
 // otherwise, and its library reads the environment when it is loaded. Where other work shares the cores, that takes
 // more time than the work itself (recipes/smoke.toml on two busy cores: 47 s of processor time instead of 8). So the
-// program starts itself again, once, with a shorter wait; until here that costs 0.03 s. Who sets either variable is obeyed.
+// program starts itself again, once, with a shorter wait; until here that costs 0.03 s. Who sets either variable is
+// obeyed.
+#include <unistd.h>
 #include <cerrno>
 #include <cstring>
-#include <unistd.h>
 
 #include "cli/help.h"
 
@@ -35,7 +36,8 @@ void WaitBriefly(char** argv, char** environment) {
   static char kSpins[] = "GOMP_SPINCOUNT=1000";  // some 50 microseconds: about what waking a sleeping thread takes
   std::vector<char*> variables;
   for (char** variable = environment; *variable != nullptr; ++variable) {
-    if (std::strncmp(*variable, "GOMP_SPINCOUNT=", 15) == 0 || std::strncmp(*variable, "OMP_WAIT_POLICY=", 16) == 0) return;
+    if (std::strncmp(*variable, "GOMP_SPINCOUNT=", 15) == 0 || std::strncmp(*variable, "OMP_WAIT_POLICY=", 16) == 0)
+      return;
     variables.push_back(*variable);
   }
   variables.push_back(kSpins);

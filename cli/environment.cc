@@ -22,8 +22,13 @@ std::string SystemName() {
 
 Json DescribeMachine() {
   const CpuFeatures cpu = ReadCpuFeatures();
-  return {{"genview", GENVIEW_VERSION}, {"libtorch", TORCH_VERSION}, {"compiler", GENVIEW_COMPILER}, {"system", SystemName()},
-          {"processor", cpu.model.empty() ? "unknown" : cpu.model}, {"instructions", cpu.extensions}, {"cores", cpu.cores},
+  return {{"genview", GENVIEW_VERSION},
+          {"libtorch", TORCH_VERSION},
+          {"compiler", GENVIEW_COMPILER},
+          {"system", SystemName()},
+          {"processor", cpu.model.empty() ? "unknown" : cpu.model},
+          {"instructions", cpu.extensions},
+          {"cores", cpu.cores},
           {"threads", at::get_num_threads()}};
 }
 

@@ -1,5 +1,5 @@
-// What a result depends on beside its recipe, as environment.json and `genview doctor` show it. No times: two runs on one
-// machine write the same.
+// What a result depends on beside its recipe, as environment.json and `genview doctor` show it. No times: two runs on
+// one machine write the same.
 #pragma once
 
 #include "genview/base/json.h"
@@ -7,7 +7,7 @@
 
 namespace genview {
 
-Json DescribeMachine();                             // program, system, processor, instructions, cores, threads
+Json DescribeMachine();                               // program, system, processor, instructions, cores, threads
 Json DescribeEnvironment(const RunOptions& options);  // the same with device and precision as they are chosen here
 
 }  // namespace genview

@@ -18,7 +18,8 @@ std::string FirstLine(std::string_view text) {
 }
 
 bool IsMemory(std::string_view message) {
-  return message.find("can't allocate memory") != std::string_view::npos || message.find("out of memory") != std::string_view::npos;
+  return message.find("can't allocate memory") != std::string_view::npos ||
+         message.find("out of memory") != std::string_view::npos;
 }
 
 ErrorText OutOfMemory(const std::string& where) {
@@ -28,7 +29,8 @@ ErrorText OutOfMemory(const std::string& where) {
 ErrorText FromTorch(const c10::Error& error, const std::string& where) {
   const std::string message = FirstLine(error.what_without_backtrace());
   if (IsMemory(message)) return OutOfMemory(where);
-  return {Format("LibTorch could not go on: {}", message), where, "run `genview doctor`; with --device cpu the GPU is left out"};
+  return {Format("LibTorch could not go on: {}", message), where,
+          "run `genview doctor`; with --device cpu the GPU is left out"};
 }
 
 }  // namespace
@@ -49,13 +51,15 @@ Failure DescribeFailure(const std::exception_ptr& thrown, const std::string& whe
     return {{error.code().message(), path, "check that the path is right and that you may use it"}, kFailed};
   } catch (const std::logic_error& error) {
     return {{Format("the program contradicts itself: {}", FirstLine(error.what())), where,
-             "report this, with the command and what `genview doctor` prints"}, kFailed};
+             "report this, with the command and what `genview doctor` prints"},
+            kFailed};
   } catch (const std::exception& error) {
     const std::string message = FirstLine(error.what());
     if (IsMemory(message)) return {OutOfMemory(where), kFailed};
     return {{Format("a library could not go on: {}", message), where, "run `genview doctor`"}, kFailed};
   } catch (...) {
-    return {{"something unknown was thrown", where, "report this, with the command and what `genview doctor` prints"}, kFailed};
+    return {{"something unknown was thrown", where, "report this, with the command and what `genview doctor` prints"},
+            kFailed};
   }
 }
 

@@ -1,5 +1,5 @@
-// From what was thrown to the three lines a user sees and the exit code. Library messages lose their stack trace and are
-// given a place and an advice, since neither says anything to somebody who does not know the library.
+// From what was thrown to the three lines a user sees and the exit code. Library messages lose their stack trace and
+// are given a place and an advice, since neither says anything to somebody who does not know the library.
 #pragma once
 
 #include <exception>

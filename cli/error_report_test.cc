@@ -56,7 +56,8 @@ TEST(ErrorReport, ControlCharactersDoNotReachTheTerminal) {
 TEST(Program, WrongUseExitsWithTwo) {
   testing::internal::CaptureStderr();
   EXPECT_EQ(RunProgram({"inspekt"}), 2);
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "error: no command `inspekt`\nwhere: command line\ntry: did you mean `inspect`?\n");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "error: no command `inspekt`\nwhere: command line\ntry: did you mean `inspect`?\n");
   testing::internal::CaptureStderr();
   EXPECT_EQ(RunProgram({}), 2);
   (void)testing::internal::GetCapturedStderr();

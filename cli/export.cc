@@ -24,7 +24,9 @@ void VisitFields(ExportConfig& c, Visit&& visit) {
 bool IsVit(const BackboneConfig& config) { return config.type.starts_with("vit"); }
 
 // Of a ResNet: its stem's and its first stage's.
-int64_t Channels(const Backbone& backbone) { return backbone.width() / (backbone.config().type == "resnet50" ? 32 : 8); }
+int64_t Channels(const Backbone& backbone) {
+  return backbone.width() / (backbone.config().type == "resnet50" ? 32 : 8);
+}
 
 // torchvision's network, made as wide and with the same stem as ours.
 std::string TorchvisionModel(const Backbone& backbone) {
@@ -32,7 +34,8 @@ std::string TorchvisionModel(const Backbone& backbone) {
   const int64_t c = Channels(backbone);
   std::string text = Format("model = torchvision.models.{}()\n", config.type);
   if (config.width != 1 || config.small_stem) {
-    text += Format("model.conv1 = torch.nn.Conv2d(3, {}, {}, bias=False)\n", c, config.small_stem ? "3, 1, 1" : "7, 2, 3");
+    text +=
+        Format("model.conv1 = torch.nn.Conv2d(3, {}, {}, bias=False)\n", c, config.small_stem ? "3, 1, 1" : "7, 2, 3");
   }
   if (config.small_stem) text += "model.maxpool = torch.nn.Identity()\n";
   if (config.width != 1) {
@@ -61,9 +64,13 @@ std::string TimmModel(const Backbone& backbone) {
 std::string TransformersModel(const Path& out, const Backbone& backbone) {
   const std::string file = Json((out.parent_path() / "config.json").string()).dump();
   if (IsVit(backbone.config())) {
-    return Format("config = transformers.ViTConfig.from_json_file({})\nmodel = transformers.ViTModel(config, add_pooling_layer=False)\n", file);
+    return Format(
+        "config = transformers.ViTConfig.from_json_file({})\nmodel = transformers.ViTModel(config, "
+        "add_pooling_layer=False)\n",
+        file);
   }
-  return Format("config = transformers.ResNetConfig.from_json_file({})\nmodel = transformers.ResNetModel(config)\n", file);
+  return Format("config = transformers.ResNetConfig.from_json_file({})\nmodel = transformers.ResNetModel(config)\n",
+                file);
 }
 
 // How to load it, in a few lines of Python.
@@ -73,39 +80,50 @@ std::string HowToLoad(const ExportConfig& config, const Backbone& backbone) {
     return Format("import safetensors.torch, {}\n{}model.load_state_dict({}, strict=True)", modules, model, file);
   };
   const auto saved = [&](const std::string& contents, const char* name, const char* comment) {
-    return Format("import safetensors.torch, torch\nstate = {}\ntorch.save({{{}}}, \"{}\"){}", file, contents, name, comment);
+    return Format("import safetensors.torch, torch\nstate = {}\ntorch.save({{{}}}, \"{}\"){}", file, contents, name,
+                  comment);
   };
   const bool vit = IsVit(backbone.config());
   switch (config.layout) {
-    case ExportLayout::kTorchvision: return loaded("torch, torchvision", TorchvisionModel(backbone));
+    case ExportLayout::kTorchvision:
+      return loaded("torch, torchvision", TorchvisionModel(backbone));
     case ExportLayout::kTimm:
       if (vit) return loaded("timm", TimmModel(backbone));
       if (backbone.config().width == 1 && !backbone.config().small_stem) {
         return loaded("timm", Format("model = timm.create_model(\"{}\", num_classes=0)\n", backbone.config().type));
       }
-      return loaded("torch, torchvision   # timm has no such ResNet; torchvision's names are the same", TorchvisionModel(backbone));
-    case ExportLayout::kTransformers: return loaded("transformers", TransformersModel(config.out, backbone));
+      return loaded("torch, torchvision   # timm has no such ResNet; torchvision's names are the same",
+                    TorchvisionModel(backbone));
+    case ExportLayout::kTransformers:
+      return loaded("transformers", TransformersModel(config.out, backbone));
     case ExportLayout::kTransformers4:
-      return Format("import transformers\nmodel = transformers.{}Model.from_pretrained(FOLDER)   # of model.safetensors and config.json",
-                    vit ? "ViT" : "ResNet");
+      return Format(
+          "import transformers\nmodel = transformers.{}Model.from_pretrained(FOLDER)   # of model.safetensors and "
+          "config.json",
+          vit ? "ViT" : "ResNet");
     case ExportLayout::kDetectron2:
       return saved("\"model\": state, \"__author__\": \"GenView\", \"matching_heuristics\": True", "backbone.pth",
                    "   # MODEL.WEIGHTS; see configs/detection");
     case ExportLayout::kMmdetection:
-      return saved("\"state_dict\": state", "backbone.pth", "   # init_cfg of type Pretrained, prefix \"backbone.\"; see configs/detection");
-    case ExportLayout::kMmpretrain: return saved("\"state_dict\": state", "mmpretrain.pth", "   # init_cfg of type Pretrained");
-    default: return saved(Format("\"state_dict\": state, \"arch\": \"{}\"", backbone.config().type), "moco.pth.tar", "");
+      return saved("\"state_dict\": state", "backbone.pth",
+                   "   # init_cfg of type Pretrained, prefix \"backbone.\"; see configs/detection");
+    case ExportLayout::kMmpretrain:
+      return saved("\"state_dict\": state", "mmpretrain.pth", "   # init_cfg of type Pretrained");
+    default:
+      return saved(Format("\"state_dict\": state, \"arch\": \"{}\"", backbone.config().type), "moco.pth.tar", "");
   }
 }
 
 // The lines of Python above make the network themselves for three of the layouts; elsewhere it is up to the user.
 void WarnOfOtherNetwork(ExportLayout layout, const Backbone& backbone, Progress& progress) {
   const BackboneConfig& config = backbone.config();
-  const bool made = layout == ExportLayout::kTorchvision || layout == ExportLayout::kTimm || layout == ExportLayout::kTransformers;
+  const bool made =
+      layout == ExportLayout::kTorchvision || layout == ExportLayout::kTimm || layout == ExportLayout::kTransformers;
   const std::string what = made ? "the lines of Python below make" : "give the other library's network";
   if (config.width != 1) {
-    progress.Warn(Format("the {} has {:g} of its usual width, {} of {} channels: {} the same", config.type, config.width,
-                         IsVit(config) ? "tokens" : "a stem", IsVit(config) ? backbone.width() : Channels(backbone), what));
+    progress.Warn(Format("the {} has {:g} of its usual width, {} of {} channels: {} the same", config.type,
+                         config.width, IsVit(config) ? "tokens" : "a stem",
+                         IsVit(config) ? backbone.width() : Channels(backbone), what));
   }
   if (config.small_stem) {
     progress.Warn(Format("the ResNet has the 3 x 3 stem for small pictures: {} the same conv1 and no max-pool", what));

@@ -14,8 +14,8 @@
 #include "genview/foreground/quality.h"
 #include "genview/foreground/score.h"
 #include "genview/models/encoder.h"
-#include "genview/pretrain/pretrain.h"
 #include "genview/pretrain/pair_weigher.h"
+#include "genview/pretrain/pretrain.h"
 #include "genview/records/records.h"
 #include "genview/views/likeness.h"
 
@@ -73,12 +73,16 @@ Json PicturesByRatio(const GalleryConfig& config, const Sources& sources) {
     const auto image = sources.images->Read(sources.by_id.at(row.id));
     if (!image) continue;
     const std::string name = Format("{:03}", rows.size());
-    Json json = {{"id", row.id}, {"ratio", row.ratio}, {"level", row.noise_level}, {"image", Save(config.out, name + "-image", *image)},
+    Json json = {{"id", row.id},
+                 {"ratio", row.ratio},
+                 {"level", row.noise_level},
+                 {"image", Save(config.out, name + "-image", *image)},
                  {"mask", SaveMask(config.out, name + "-mask", config.masks / masks[usable[chosen]])}};
     if (sources.views) {
       const auto& made = sources.views->rows();  // by id, then index
-      const auto first = std::lower_bound(made.begin(), made.end(), row.id, [](const ViewRow& view, const std::string& id) { return view.id < id; });
-      json["level"] = first->noise_level;        // which need not be the table's
+      const auto first = std::lower_bound(made.begin(), made.end(), row.id,
+                                          [](const ViewRow& view, const std::string& id) { return view.id < id; });
+      json["level"] = first->noise_level;  // which need not be the table's
       const auto view = sources.views->Read(row.id, 0);
       if (view) json["view"] = Save(config.out, name + "-view", *view);
     }
@@ -92,14 +96,16 @@ Image Picture(const Tensor& view, const Preprocess& preprocess) {
   const auto floats = at::TensorOptions(at::kDouble);
   const Tensor mean = at::tensor(at::ArrayRef<double>(preprocess.mean), floats).view({3, 1, 1});
   const Tensor std = at::tensor(at::ArrayRef<double>(preprocess.std), floats).view({3, 1, 1});
-  const Tensor bytes = ((view.to(at::kDouble) * std + mean) * 255).round().clamp(0, 255).to(at::kByte).permute({1, 2, 0}).contiguous();
+  const Tensor bytes =
+      ((view.to(at::kDouble) * std + mean) * 255).round().clamp(0, 255).to(at::kByte).permute({1, 2, 0}).contiguous();
   Image image(bytes.size(1), bytes.size(0));
   std::copy_n(bytes.data_ptr<uint8_t>(), image.pixels.size(), image.pixels.begin());
   return image;
 }
 
 // Soft foreground of pictures as grey pictures of their own size.
-std::vector<Image> Maps(const std::vector<Image>& pictures, const QualityConfig& quality, at::Device device, at::ScalarType compute) {
+std::vector<Image> Maps(const std::vector<Image>& pictures, const QualityConfig& quality, at::Device device,
+                        at::ScalarType compute) {
   const auto encoder = Encoder::Open(quality.encoder, device, compute);
   const ForegroundModel model = ReadForegroundModel(quality.foreground);
   const Preprocess& rules = encoder->preprocess();
@@ -107,16 +113,19 @@ std::vector<Image> Maps(const std::vector<Image>& pictures, const QualityConfig&
   for (const Image& picture : pictures) {
     const Image seen = ApplyGeometry(rules, picture);
     pixels.push_back(at::empty({3, seen.height, seen.width}));
-    Normalise(seen, rules.mean, rules.std, {pixels.back().data_ptr<float>(), static_cast<size_t>(pixels.back().numel())});
+    Normalise(seen, rules.mean, rules.std,
+              {pixels.back().data_ptr<float>(), static_cast<size_t>(pixels.back().numel())});
   }
   const Tensor tokens = encoder->Encode(at::stack(pixels).to(device), /*tokens=*/true).tokens;  // [N,T,C]
   const int64_t grid = encoder->grid();
   const Tensor features = tokens.transpose(1, 2).reshape({tokens.size(0), tokens.size(2), grid, grid});
-  const Tensor maps = (ForegroundMap(features, model.component.to(device)) * 255).round().to(at::kByte).to(at::kCPU).contiguous();
+  const Tensor maps =
+      (ForegroundMap(features, model.component.to(device)) * 255).round().to(at::kByte).to(at::kCPU).contiguous();
   std::vector<Image> result;
   for (size_t k = 0; k < pictures.size(); ++k) {
     Image image(grid, grid);
-    for (int64_t i = 0; i < grid * grid; ++i) std::fill_n(image.pixels.begin() + 3 * i, 3, maps[static_cast<int64_t>(k)].data_ptr<uint8_t>()[i]);
+    for (int64_t i = 0; i < grid * grid; ++i)
+      std::fill_n(image.pixels.begin() + 3 * i, 3, maps[static_cast<int64_t>(k)].data_ptr<uint8_t>()[i]);
     result.push_back(Resize(image, pictures[k].width, pictures[k].height, Filter::kBicubic));
   }
   return result;
@@ -157,10 +166,15 @@ Json PairsByWeight(const GalleryConfig& config, const Sources& sources) {
   }
   const auto maps = Maps(pictures, pretrain.quality, device, compute);
   for (size_t k = 0; k < chosen.size(); ++k) {
-    const auto save = [&](const char* part, const Image& image) { return Save(config.out, Format("pair-{:02}-{}", k, part), image); };
-    rows.push_back({{"id", sources.images->item(batch.indices[static_cast<size_t>(chosen[k])]).id}, {"weight", weights[chosen[k]].item<double>()},
-                    {"view1", save("view1", pictures[2 * k])}, {"map1", save("map1", maps[2 * k])},
-                    {"view2", save("view2", pictures[2 * k + 1])}, {"map2", save("map2", maps[2 * k + 1])}});
+    const auto save = [&](const char* part, const Image& image) {
+      return Save(config.out, Format("pair-{:02}-{}", k, part), image);
+    };
+    rows.push_back({{"id", sources.images->item(batch.indices[static_cast<size_t>(chosen[k])]).id},
+                    {"weight", weights[chosen[k]].item<double>()},
+                    {"view1", save("view1", pictures[2 * k])},
+                    {"map1", save("map1", maps[2 * k])},
+                    {"view2", save("view2", pictures[2 * k + 1])},
+                    {"map2", save("map2", maps[2 * k + 1])}});
   }
   return rows;
 }
@@ -211,11 +225,20 @@ Json OneAtEveryLevel(const GalleryConfig& config, const Sources& sources, const 
 
 // At most a twentieth of the images, so that it never takes longer than a fraction of what their views took.
 Json HowLike(const GalleryConfig& config, const Sources& sources, Progress& progress) {
-  if (config.generator.empty() || config.encoder.empty() || config.levels.empty() || config.likeness == 0) return Json::object();
+  if (config.generator.empty() || config.encoder.empty() || config.levels.empty() || config.likeness == 0)
+    return Json::object();
   const int64_t pictures = std::min(config.likeness, std::max<int64_t>(10, sources.images->size() / 20));
-  return LikenessToJson(MeasureLikeness({.images = config.images, .encoder = config.encoder, .generator = config.generator, .ratios = config.ratios,
-                                         .levels = config.levels, .pictures = pictures, .steps = config.steps, .guidance = config.guidance,
-                                         .scheduler = config.scheduler, .run = config.run}, progress));
+  return LikenessToJson(MeasureLikeness({.images = config.images,
+                                         .encoder = config.encoder,
+                                         .generator = config.generator,
+                                         .ratios = config.ratios,
+                                         .levels = config.levels,
+                                         .pictures = pictures,
+                                         .steps = config.steps,
+                                         .guidance = config.guidance,
+                                         .scheduler = config.scheduler,
+                                         .run = config.run},
+                                        progress));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// genview generator train|tower|measure: recipes whose keys are the fields of one config; flags override the recipe. `train` takes a
-// recipe of `genview run`, too.
+// genview generator train|tower|measure: recipes whose keys are the fields of one config; flags override the recipe.
+// `train` takes a recipe of `genview run`, too.
 
 #include "cli/commands.h"
 #include "cli/print.h"
@@ -29,7 +29,8 @@ Config ReadRecipe(const Args& args) {
   Json flags = args.values;
   const std::string file = JsonString(flags, kRecipe, "", "command line");
   if (file.empty()) {
-    throw UsageError({.what = "no recipe is given", .where = "command line", .next = "name a TOML file; --help lists its keys"});
+    throw UsageError(
+        {.what = "no recipe is given", .where = "command line", .next = "name a TOML file; --help lists its keys"});
   }
   flags.erase(kRecipe);
   const TomlDocument document = ReadToml(file);
@@ -57,7 +58,8 @@ GeneratorConfig GeneratorOf(const RunPlan& plan) {
   if (config.images.empty()) config.images = plan.recipe.data.train;
   const std::string encoder = config.encoder.empty() ? plan.recipe.foreground.encoder : config.encoder.string();
   const ArmPlan* arm = EncoderArm(plan, encoder);
-  config.encoder = arm != nullptr ? ArmFolder(plan, *arm, plan.seeds.front()) / "pretrain" / "encoder.safetensors" : Path(encoder);
+  config.encoder =
+      arm != nullptr ? ArmFolder(plan, *arm, plan.seeds.front()) / "pretrain" / "encoder.safetensors" : Path(encoder);
   config.run = plan.recipe.run;
   return config;
 }
@@ -66,7 +68,8 @@ GeneratorConfig GeneratorOf(const RunPlan& plan) {
 
 std::vector<FieldInfo> GeneratorTrainFields() {
   std::vector<FieldInfo> fields = RecipeFields<GeneratorConfig>();
-  fields.insert(fields.begin() + 1, {kSet, "list of texts", Json::array(), "", "KEY=VALUE instead of the recipe's; may be given several times"});
+  fields.insert(fields.begin() + 1, {kSet, "list of texts", Json::array(), "",
+                                     "KEY=VALUE instead of the recipe's; may be given several times"});
   return fields;
 }
 
@@ -86,7 +89,7 @@ int RunGeneratorTrain(const Args& args, Progress& progress) {
   CheckRequired(config, source);
   const GeneratorSummary done = TrainGenerator(config, progress);
   Print("{}: generator from {} images ({} skipped), {} + {} steps\n", config.out.string(), done.images, done.skipped,
-             done.autoencoder_steps, done.denoiser_steps);
+        done.autoencoder_steps, done.denoiser_steps);
   return kOk;
 }
 
@@ -96,7 +99,7 @@ int RunGeneratorTower(const Args& args, Progress& progress) {
   const auto config = ReadRecipe<TowerConfig>(args);
   const TowerSummary done = TrainTower(config, progress);
   Print("{}: image tower after {} pictures; form named rightly in {:.1f}%, own caption of 256 found in {:.1f}%\n",
-             config.out.string(), done.pictures, done.form_accuracy, done.retrieval);
+        config.out.string(), done.pictures, done.form_accuracy, done.retrieval);
   return kOk;
 }
 

@@ -53,10 +53,12 @@ std::vector<std::string> Notes(const FieldInfo& field) {
   const size_t to = field.rule.find(" to ");
   double high = 0;
   if (field.rule == "required") notes.emplace_back("required");
-  else if (to != std::string::npos && ParseDouble(std::string_view(field.rule).substr(to + 4), high) && high >= 1e6) notes.push_back(Format("at least {}", field.rule.substr(0, to)));
+  else if (to != std::string::npos && ParseDouble(std::string_view(field.rule).substr(to + 4), high) && high >= 1e6)
+    notes.push_back(Format("at least {}", field.rule.substr(0, to)));
   else if (!field.rule.empty()) notes.push_back(field.rule);
   const std::string fallback = DefaultText(field.default_value);
-  if (!fallback.empty() && fallback != "false" && fallback != "true" && field.rule != "required") notes.push_back("default " + fallback);
+  if (!fallback.empty() && fallback != "false" && fallback != "true" && field.rule != "required")
+    notes.push_back("default " + fallback);
   return notes;
 }
 
@@ -121,8 +123,9 @@ std::string ProgramHelp() {
   out += "usage: genview COMMAND [options]\n\ncommands:\n";
   AppendCommands(out, "");
   out += "\n`genview COMMAND --help` names the options of a command, `genview --version` the version.\n";
-  out += "IMAGES is a folder, a list file, tar shards `name-{0000..0127}.tar`, shapes:count=4096,size=64,seed=0,\n"
-         "or subset:count=5000,seed=0,of=IMAGES, drawn from every class in proportion.\n";
+  out +=
+      "IMAGES is a folder, a list file, tar shards `name-{0000..0127}.tar`, shapes:count=4096,size=64,seed=0,\n"
+      "or subset:count=5000,seed=0,of=IMAGES, drawn from every class in proportion.\n";
   return out;
 }
 
@@ -138,7 +141,8 @@ std::string CommandHelp(const Command& command) {
   out += Format("\n{}\n", command.summary);
   const auto fields = FieldsOf(command);
   const auto is_positional = [&](const FieldInfo& field) {
-    return std::find(std::begin(command.positionals), std::end(command.positionals), field.name) != std::end(command.positionals);
+    return std::find(std::begin(command.positionals), std::end(command.positionals), field.name) !=
+           std::end(command.positionals);
   };
   std::string positionals, options, common;
   for (const auto& field : fields) {
@@ -168,7 +172,8 @@ std::optional<std::string> AnswerHelp(const std::vector<std::string>& words) {
       std::vector<std::string> rest(words.begin() + 1, words.end());
       rest.emplace_back("--help");
       return rest;
-    }() : std::vector<std::string>{"--help"});
+    }()
+                                         : std::vector<std::string>{"--help"});
   }
   // Words behind "--" are no options.
   const auto end = std::find(words.begin(), words.end(), "--");

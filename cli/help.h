@@ -9,13 +9,13 @@
 
 namespace genview {
 
-std::string VersionText();                      // "genview 0.1.0 (LibTorch 2.11.0)"
+std::string VersionText();  // "genview 0.1.0 (LibTorch 2.11.0)"
 std::string ProgramHelp();
 std::string CommandHelp(const Command& command);
 std::string GroupHelp(const std::string& group);  // of "foreground": the commands that begin with it; empty if none
 
-// What a field is, with its range and default: "denoising steps per view [1 to 1000; default 20]"; for a place that has no room for
-// them elsewhere also the choices.
+// What a field is, with its range and default: "denoising steps per view [1 to 1000; default 20]"; for a place that has
+// no room for them elsewhere also the choices.
 std::string Explain(const FieldInfo& field);
 std::string ExplainWithChoices(const FieldInfo& field);
 

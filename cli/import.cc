@@ -65,7 +65,7 @@ int RunImport(const Args& args, Progress& progress) {
   WriteSafetensors(config.out, NamedTensors(backbone.Weights(), "encoder."),
                    {{"format", "pt"}, {"genview", meta.dump()}});
   Print("{}: {} of width {}, {} px, from the layout {}\n", config.out.string(), backbone.config().type,
-             backbone.width(), backbone.config().image_size, file.encoder.layout);
+        backbone.width(), backbone.config().image_size, file.encoder.layout);
   if (!file.encoder.prefix.empty()) Print("its names begin with \"{}\"\n", file.encoder.prefix);
   if (file.encoder.left_out > 0)
     Print("{} other tensors (heads, averages, queues, optimisers) were left out\n", file.encoder.left_out);

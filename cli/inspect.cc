@@ -46,7 +46,8 @@ void PrintJsonMembers(const Json& object, const std::string& indent, int depth) 
       Print("{}{}\n", indent, Printable(key));
       PrintJsonMembers(value, indent + "  ", depth - 1);
     } else {
-      Print("{}{:<22} {}\n", indent, Printable(key), Printable(value.dump(-1, ' ', false, Json::error_handler_t::replace)));
+      Print("{}{:<22} {}\n", indent, Printable(key),
+            Printable(value.dump(-1, ' ', false, Json::error_handler_t::replace)));
     }
   }
 }
@@ -66,9 +67,10 @@ void InspectSafetensors(const Path& path, std::string_view bytes) {
   }
   const auto meta = header.metadata.find("genview");
   const Json ours = meta == header.metadata.end() ? Json() : ParseJson(meta->second, path.string());
-  const std::string kind = ours.is_object() ? Format("{} file of genview", JsonString(ours, "kind", "", path.string())) : "weights";
-  Print("{}: safetensors, {}, {} tensors, {} values, {}\n", path.string(), Printable(kind), header.entries.size(), values,
-             HumanBytes(bytes.size()));
+  const std::string kind =
+      ours.is_object() ? Format("{} file of genview", JsonString(ours, "kind", "", path.string())) : "weights";
+  Print("{}: safetensors, {}, {} tensors, {} values, {}\n", path.string(), Printable(kind), header.entries.size(),
+        values, HumanBytes(bytes.size()));
   for (const auto& [type, sums] : by_type) Print("  {:<5} {} tensors, {}\n", type, sums.first, HumanBytes(sums.second));
   if (!header.metadata.empty()) Print("metadata\n");
   for (const auto& [key, value] : header.metadata) {
@@ -91,11 +93,13 @@ void InspectTorchFile(const Path& path, std::string_view bytes) {
     values += tensor.numel();
     widest = std::max(widest, std::min<size_t>(name.size(), 70));
   }
-  Print("{}: PyTorch checkpoint, {} tensors, {} values, {}\n", path.string(), weights.tensors().size(), values, HumanBytes(bytes.size()));
+  Print("{}: PyTorch checkpoint, {} tensors, {} values, {}\n", path.string(), weights.tensors().size(), values,
+        HumanBytes(bytes.size()));
   for (const auto& [key, value] : weights.metadata()) Print("  {:<22} {}\n", Printable(key), Printable(value));
   Print("tensors\n");
   for (const auto& [name, tensor] : weights.tensors()) {
-    Print("  {:<{}}  {:<8} {}\n", Printable(name), widest, c10::toString(tensor.scalar_type()), ShapeText(tensor.sizes().vec()));
+    Print("  {:<{}}  {:<8} {}\n", Printable(name), widest, c10::toString(tensor.scalar_type()),
+          ShapeText(tensor.sizes().vec()));
   }
 }
 
@@ -109,7 +113,8 @@ void InspectJson(const Path& path, const Json& json) {
 }
 
 // Smallest, largest and mean of a column of numbers, or false when it is not one.
-bool NumberColumn(const std::vector<std::vector<std::string>>& rows, size_t column, double& low, double& high, double& mean) {
+bool NumberColumn(const std::vector<std::vector<std::string>>& rows, size_t column, double& low, double& high,
+                  double& mean) {
   double sum = 0;
   low = INFINITY;
   high = -INFINITY;
@@ -134,12 +139,14 @@ void InspectTable(const Path& path, const std::vector<std::string>& lines) {
     if (NumberColumn(rows, column, low, high, mean)) {
       Print("  {:<20} {:g} to {:g}, mean {:.4g}\n", Printable(names[column]), low, high, mean);
     } else {
-      Print("  {:<20} {}\n", Printable(names[column]), rows.empty() || column >= rows[0].size() ? "" : Printable(rows[0][column]));
+      Print("  {:<20} {}\n", Printable(names[column]),
+            rows.empty() || column >= rows[0].size() ? "" : Printable(rows[0][column]));
     }
   }
 }
 
-// A log or a manifest: one object a line. Of each member how far its numbers go, or its first value and how many others.
+// A log or a manifest: one object a line. Of each member how far its numbers go, or its first value and how many
+// others.
 void InspectJsonLines(const Path& path, const std::vector<std::string>& lines) {
   struct Column {
     int64_t rows = 0;
@@ -154,11 +161,13 @@ void InspectJsonLines(const Path& path, const std::vector<std::string>& lines) {
     const Json row = ParseJson(lines[i], Format("{}, line {}", path.string(), i + 1));
     if (!row.is_object()) continue;
     for (const auto& [key, value] : row.items()) {
-      auto found = std::find_if(columns.begin(), columns.end(), [&key = key](const auto& column) { return column.first == key; });
+      auto found = std::find_if(columns.begin(), columns.end(),
+                                [&key = key](const auto& column) { return column.first == key; });
       if (found == columns.end() && columns.size() == kMostValues) continue;
       if (found == columns.end()) found = columns.insert(columns.end(), {key, {}});
       Column& column = found->second;
-      const std::string text = value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+      const std::string text =
+          value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
       if (column.rows++ == 0) column.first = text;
       if (column.values.size() <= kMostValues) column.values.insert(text);
       column.numbers = column.numbers && value.is_number();
@@ -169,18 +178,22 @@ void InspectJsonLines(const Path& path, const std::vector<std::string>& lines) {
   }
   Print("{}: JSON lines, {} rows\n", path.string(), lines.size());
   for (const auto& [name, column] : columns) {
-    const std::string different = column.values.size() > kMostValues ? Format("more than {}", kMostValues) : Format("{}", column.values.size());
-    if (column.numbers) Print("  {:<20} {:.6g} to {:.6g}, {} different\n", Printable(name), column.low, column.high, different);
+    const std::string different =
+        column.values.size() > kMostValues ? Format("more than {}", kMostValues) : Format("{}", column.values.size());
+    if (column.numbers)
+      Print("  {:<20} {:.6g} to {:.6g}, {} different\n", Printable(name), column.low, column.high, different);
     else Print("  {:<20} {} different, first {}\n", Printable(name), different, Printable(column.first, 100));
   }
 }
 
 void InspectTar(const Path& path, std::string_view bytes) {
-  const auto members = IndexTar([&](uint64_t at, char* out, size_t size) {
-    const std::string_view part = at < bytes.size() ? bytes.substr(at, size) : std::string_view();
-    std::memcpy(out, part.data(), part.size());
-    return part.size();
-  }, bytes.size(), path.string());
+  const auto members = IndexTar(
+      [&](uint64_t at, char* out, size_t size) {
+        const std::string_view part = at < bytes.size() ? bytes.substr(at, size) : std::string_view();
+        std::memcpy(out, part.data(), part.size());
+        return part.size();
+      },
+      bytes.size(), path.string());
   std::map<std::string, std::pair<int64_t, uint64_t>> by_extension;
   for (const TarMember& member : members) {
     auto& [files, size] = by_extension[Lower(Path(member.name).extension().string())];
@@ -189,7 +202,8 @@ void InspectTar(const Path& path, std::string_view bytes) {
   }
   Print("{}: tar, {} files, {}\n", path.string(), members.size(), HumanBytes(bytes.size()));
   for (const auto& [extension, sum] : by_extension) {
-    Print("  {:<14} {} files, {}\n", extension.empty() ? "(no ending)" : Printable(extension), sum.first, HumanBytes(sum.second));
+    Print("  {:<14} {} files, {}\n", extension.empty() ? "(no ending)" : Printable(extension), sum.first,
+          HumanBytes(sum.second));
   }
   const size_t shown = std::min<size_t>(members.size(), 5);
   for (size_t i = 0; i < shown; ++i) Print("  {}  {}\n", Printable(members[i].name, 160), HumanBytes(members[i].size));
@@ -199,13 +213,17 @@ void InspectTar(const Path& path, std::string_view bytes) {
 void InspectNpy(const Path& path, std::string_view bytes) {
   const NpyHeader header = ParseNpyHeader(bytes, path.string());
   Print("{}: NumPy array, {} {}{}, {}\n", path.string(), at::toString(header.dtype), ShapeText(header.shape),
-             header.fortran_order ? " in Fortran order" : "", HumanBytes(bytes.size()));
+        header.fortran_order ? " in Fortran order" : "", HumanBytes(bytes.size()));
 }
 
 void InspectPicture(const Path& path, std::string_view bytes) {
   const Outcome<Image> image = DecodeImage(bytes);
-  if (!image) throw Error({.what = Format("this picture cannot be read: {}", image.reason()), .where = path.string(), .next = "it would be left out of a run and named in skipped.tsv"});
-  Print("{}: picture, {} x {} pixels upright, {}\n", path.string(), image->width, image->height, HumanBytes(bytes.size()));
+  if (!image)
+    throw Error({.what = Format("this picture cannot be read: {}", image.reason()),
+                 .where = path.string(),
+                 .next = "it would be left out of a run and named in skipped.tsv"});
+  Print("{}: picture, {} x {} pixels upright, {}\n", path.string(), image->width, image->height,
+        HumanBytes(bytes.size()));
 }
 
 // Images that are no single file: shards by their range, drawn shapes.
@@ -239,7 +257,8 @@ void InspectText(const Path& path, std::string_view text) {
     if (path.extension() != ".jsonl") return InspectJson(path, ParseJson(text, path.string()));
   }
   const auto lines = ReadLines(path);
-  if (!lines.empty() && lines[0].find('\t') != std::string::npos && path.extension() == ".tsv") return InspectTable(path, lines);
+  if (!lines.empty() && lines[0].find('\t') != std::string::npos && path.extension() == ".tsv")
+    return InspectTable(path, lines);
   InspectLines(path, lines);
 }
 
@@ -257,13 +276,16 @@ void InspectFile(const Path& path) {
   // Eight bytes of header length, then a JSON object.
   if (bytes.size() > 8 && bytes[8] == '{' && !LooksLikeText(bytes.substr(0, 8))) return InspectSafetensors(path, bytes);
   if (bytes.starts_with("\x93NUMPY")) return InspectNpy(path, bytes);
-  if (bytes.substr(0, 512).substr(std::min<size_t>(bytes.size(), 257)).starts_with("ustar") || Lower(path.extension().string()) == ".tar") return InspectTar(path, bytes);
+  if (bytes.substr(0, 512).substr(std::min<size_t>(bytes.size(), 257)).starts_with("ustar") ||
+      Lower(path.extension().string()) == ".tar")
+    return InspectTar(path, bytes);
   if (!PictureEnding(bytes).empty()) return InspectPicture(path, bytes);
   if (bytes.starts_with("PK")) return InspectTorchFile(path, bytes);
   if (LooksLikeText(bytes)) return InspectText(path, bytes);
   throw Error({.what = Format("a file of {} whose kind is not known", HumanBytes(bytes.size())),
                .where = path.string(),
-               .next = "give a .safetensors or .pth file, a list, a .tsv, .json, .jsonl or .npy file, a picture, a tar shard or a folder"});
+               .next = "give a .safetensors or .pth file, a list, a .tsv, .json, .jsonl or .npy file, a picture, a tar "
+                       "shard or a folder"});
 }
 
 struct FolderSums {
@@ -289,7 +311,8 @@ void InspectFolder(const Path& folder) {
   const FolderSums sums = Walk(folder);
   Print("{}: folder, {} folders inside\n", folder.string(), sums.folders);
   for (const auto& [extension, sum] : sums.by_extension) {
-    Print("  {:<14} {} files, {}\n", extension.empty() ? "(no ending)" : Printable(extension), sum.first, HumanBytes(sum.second));
+    Print("  {:<14} {} files, {}\n", extension.empty() ? "(no ending)" : Printable(extension), sum.first,
+          HumanBytes(sum.second));
   }
 }
 
@@ -300,7 +323,9 @@ std::vector<FieldInfo> InspectFields() { return DescribeFields<InspectConfig>();
 int RunInspect(const Args& args, Progress&) {
   const auto config = ParseFields<InspectConfig>(args);
   const std::string spec = config.file.string();
-  if (spec.starts_with("shapes:") || spec.starts_with("subset:") || (spec.find('{') != std::string::npos && !std::filesystem::exists(config.file))) InspectSource(spec);
+  if (spec.starts_with("shapes:") || spec.starts_with("subset:") ||
+      (spec.find('{') != std::string::npos && !std::filesystem::exists(config.file)))
+    InspectSource(spec);
   else if (std::filesystem::is_directory(config.file)) InspectFolder(config.file);
   else InspectFile(config.file);
   return kOk;

@@ -28,7 +28,11 @@ struct Weights {
 
   std::string Precision() const {
     std::vector<std::string> names;
-    for (const auto& [type, count] : by_type) names.push_back(by_type.size() == 1 ? type : Format("{} {:.0f}%", type, 100.0 * static_cast<double>(count) / static_cast<double>(parameters)));
+    for (const auto& [type, count] : by_type)
+      names.push_back(
+          by_type.size() == 1
+              ? type
+              : Format("{} {:.0f}%", type, 100.0 * static_cast<double>(count) / static_cast<double>(parameters)));
     return Format("{}", fmt::join(names, ", "));
   }
 };
@@ -58,11 +62,15 @@ Weights WeightsOf(const Path& folder) {
   return weights;
 }
 
-std::string Millions(int64_t count) { return count < 10'000'000 ? Format("{:.2f} million", static_cast<double>(count) / 1e6) : Format("{:.0f} million", static_cast<double>(count) / 1e6); }
+std::string Millions(int64_t count) {
+  return count < 10'000'000 ? Format("{:.2f} million", static_cast<double>(count) / 1e6)
+                            : Format("{:.0f} million", static_cast<double>(count) / 1e6);
+}
 
 void PrintComponent(const std::string& name, const std::string& what, const Weights& weights) {
-  Print("  {:<24} {:<32} {:>14} parameters  {:<6} {:>8}  {}\n", name, what, Millions(weights.parameters), weights.Precision(), HumanBytes(weights.bytes),
-             weights.files.size() == 1 ? weights.files[0] : Format("{} shards", weights.files.size()));
+  Print("  {:<24} {:<32} {:>14} parameters  {:<6} {:>8}  {}\n", name, what, Millions(weights.parameters),
+        weights.Precision(), HumanBytes(weights.bytes),
+        weights.files.size() == 1 ? weights.files[0] : Format("{} shards", weights.files.size()));
 }
 
 // Skips of all levels and a few activations of the finest, for a row and its unconditional twin.
@@ -78,7 +86,8 @@ double UnetBytes(const UnetConfig& unet, int64_t latent_side) {
 
 bool InspectPipelineFolder(const Path& folder) {
   const Json index = ReadPythonJson(folder / "model_index.json");
-  Print("{}: pipeline folder, {}\n", folder.string(), JsonString(index, "_class_name", "unknown class", folder.string()));
+  Print("{}: pipeline folder, {}\n", folder.string(),
+        JsonString(index, "_class_name", "unknown class", folder.string()));
   int64_t parameters = 0;
   std::map<std::string, double> bytes;  // of a part's weights in fp32
   bool complete = true;
@@ -102,15 +111,22 @@ bool InspectPipelineFolder(const Path& folder) {
     }
   }
   Print("{} parameters in all\n", Millions(parameters));
-  if (!complete || !fs::exists(folder / "unet" / "config.json") || !fs::exists(folder / "vae" / "config.json")) return true;
-  const UnetConfig unet = ParseUnetConfig(ReadJson(folder / "unet" / "config.json"), (folder / "unet" / "config.json").string());
-  const VaeConfig vae = ParseVaeConfig(ReadJson(folder / "vae" / "config.json"), (folder / "vae" / "config.json").string());
+  if (!complete || !fs::exists(folder / "unet" / "config.json") || !fs::exists(folder / "vae" / "config.json"))
+    return true;
+  const UnetConfig unet =
+      ParseUnetConfig(ReadJson(folder / "unet" / "config.json"), (folder / "unet" / "config.json").string());
+  const VaeConfig vae =
+      ParseVaeConfig(ReadJson(folder / "vae" / "config.json"), (folder / "vae" / "config.json").string());
   const int64_t side = unet.sample_size * vae.scale();
   bytes["unet"] += UnetBytes(unet, unet.sample_size);
   bytes["vae"] += static_cast<double>(DecodeVaeBytes(vae, unet.sample_size, unet.sample_size));
-  const auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  Print("views of {} x {} px; memory, estimated, in fp32: {} at most with one part in memory at a time (in {}), the weights of all are {}\n", side, side,
-             HumanBytes(static_cast<uint64_t>(most->second)), most->first, HumanBytes(static_cast<uint64_t>(4 * parameters)));
+  const auto most =
+      std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  Print(
+      "views of {} x {} px; memory, estimated, in fp32: {} at most with one part in memory at a time (in {}), the "
+      "weights of all are {}\n",
+      side, side, HumanBytes(static_cast<uint64_t>(most->second)), most->first,
+      HumanBytes(static_cast<uint64_t>(4 * parameters)));
   return true;
 }
 
@@ -122,18 +138,22 @@ bool InspectEncoderFolder(const Path& folder) {
   double parameters = 0;
   if (open_clip && IsConvNext(json)) {
     const ConvNextConfig c = ConvNextConfigFromOpenClip(json, file.string());
-    what = Format("open_clip ConvNeXt, {} px, tokens {} x {} of {}, embedding {}", c.image_size, c.grid(), c.grid(), c.widths[3], c.embedding_width);
+    what = Format("open_clip ConvNeXt, {} px, tokens {} x {} of {}, embedding {}", c.image_size, c.grid(), c.grid(),
+                  c.widths[3], c.embedding_width);
     parameters = CountConvNextParameters(c);
   } else {
-    const ClipVisionConfig c = open_clip ? ClipConfigFromOpenClip(json, file.string()) : ClipConfigFromHuggingFace(json, file.string());
-    what = Format("{} ViT, {} layers of {}, {} px, tokens {} x {} of {}, embedding {}", open_clip ? "open_clip" : "CLIP", c.layers, c.width, c.image_size, c.grid(),
-                  c.grid(), c.width, c.embedding_width);
+    const ClipVisionConfig c =
+        open_clip ? ClipConfigFromOpenClip(json, file.string()) : ClipConfigFromHuggingFace(json, file.string());
+    what =
+        Format("{} ViT, {} layers of {}, {} px, tokens {} x {} of {}, embedding {}", open_clip ? "open_clip" : "CLIP",
+               c.layers, c.width, c.image_size, c.grid(), c.grid(), c.width, c.embedding_width);
     parameters = CountClipParameters(c);
   }
   const Weights weights = WeightsOf(folder);
   Print("{}: encoder folder, {}\n", folder.string(), what);
   PrintComponent("weights", "", weights);
-  Print("image tower {}; memory, estimated: {} in fp32 for its weights\n", Millions(static_cast<int64_t>(parameters)), HumanBytes(static_cast<uint64_t>(parameters * 4)));
+  Print("image tower {}; memory, estimated: {} in fp32 for its weights\n", Millions(static_cast<int64_t>(parameters)),
+        HumanBytes(static_cast<uint64_t>(parameters * 4)));
   return true;
 }
 

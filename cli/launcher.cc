@@ -19,14 +19,18 @@ constexpr Names kSlurm{"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"};
 constexpr Names kSlurmStep{"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"};
 
 // What tells one job from another.
-constexpr const char* kJobNames[] = {"TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID",
-                                     "SLURM_RESTART_COUNT", "OMPI_MCA_ess_base_jobid", "PMIX_NAMESPACE", "PMI_JOBID"};
+constexpr const char* kJobNames[] = {"TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT",
+                                     "MASTER_ADDR",         "MASTER_PORT",
+                                     "SLURM_JOB_ID",        "SLURM_STEP_ID",
+                                     "SLURM_RESTART_COUNT", "OMPI_MCA_ess_base_jobid",
+                                     "PMIX_NAMESPACE",      "PMI_JOBID"};
 
 int64_t NumberOf(const Environment& environment, const char* name, int64_t low, int64_t high) {
   const std::string text = environment(name).value_or("");
   int64_t number = 0;
   if (ParseInt(text, number) && number >= low && number <= high) return number;
-  throw UsageError({.what = Format("{} is \"{}\", wanted {} to {}", name, text, low, high), .where = Format("environment variable {}", name),
+  throw UsageError({.what = Format("{} is \"{}\", wanted {} to {}", name, text, low, high),
+                    .where = Format("environment variable {}", name),
                     .next = "start all processes with torchrun, srun or mpirun, or unset the variable"});
 }
 
@@ -78,7 +82,9 @@ std::optional<std::string> VisibleGpu(int64_t local_rank, const std::string& vis
 int64_t CountGpus() {
   std::error_code code;
   int64_t count = 0;
-  for (std::filesystem::directory_iterator it("/proc/driver/nvidia/gpus", code), end; !code && it != end; it.increment(code)) ++count;
+  for (std::filesystem::directory_iterator it("/proc/driver/nvidia/gpus", code), end; !code && it != end;
+       it.increment(code))
+    ++count;
   return count;
 }
 

@@ -18,15 +18,22 @@ LauncherPlace Read(const Variables& variables) {
 
 TEST(Launcher, NothingSetIsAWorldOfOne) {
   EXPECT_EQ(Read({}).size, 1);
-  EXPECT_EQ(Read({{"RANK", "3"}}).size, 1);  // half of it
+  EXPECT_EQ(Read({{"RANK", "3"}}).size, 1);                                                        // half of it
   EXPECT_EQ(Read({{"SLURM_JOB_ID", "7"}, {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}}).size, 1);  // a batch script
 }
 
 TEST(Launcher, EachLauncherIsUnderstood) {
   for (const Variables& variables :
-       {Variables{{"RANK", "2"}, {"WORLD_SIZE", "4"}, {"LOCAL_RANK", "1"}}, Variables{{"OMPI_COMM_WORLD_RANK", "2"}, {"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_LOCAL_RANK", "1"}},
-        Variables{{"PMI_RANK", "2"}, {"PMI_SIZE", "4"}, {"MPI_LOCALRANKID", "1"}}, Variables{{"SLURM_PROCID", "2"}, {"SLURM_NTASKS", "4"}, {"SLURM_LOCALID", "1"}},
-        Variables{{"SLURM_JOB_ID", "7"}, {"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "2"}, {"SLURM_NTASKS", "9"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_LOCALID", "1"}}}) {
+       {Variables{{"RANK", "2"}, {"WORLD_SIZE", "4"}, {"LOCAL_RANK", "1"}},
+        Variables{{"OMPI_COMM_WORLD_RANK", "2"}, {"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_LOCAL_RANK", "1"}},
+        Variables{{"PMI_RANK", "2"}, {"PMI_SIZE", "4"}, {"MPI_LOCALRANKID", "1"}},
+        Variables{{"SLURM_PROCID", "2"}, {"SLURM_NTASKS", "4"}, {"SLURM_LOCALID", "1"}},
+        Variables{{"SLURM_JOB_ID", "7"},
+                  {"SLURM_STEP_ID", "0"},
+                  {"SLURM_PROCID", "2"},
+                  {"SLURM_NTASKS", "9"},
+                  {"SLURM_STEP_NUM_TASKS", "4"},
+                  {"SLURM_LOCALID", "1"}}}) {
     const LauncherPlace place = Read(variables);
     EXPECT_EQ(place.rank, 2);
     EXPECT_EQ(place.size, 4);
@@ -35,13 +42,16 @@ TEST(Launcher, EachLauncherIsUnderstood) {
 }
 
 TEST(Launcher, NumbersThatMakeNoSenseAreRefused) {
-  for (const Variables& variables : {Variables{{"RANK", "4"}, {"WORLD_SIZE", "4"}}, Variables{{"RANK", "-1"}, {"WORLD_SIZE", "4"}}, Variables{{"RANK", "0"}, {"WORLD_SIZE", "many"}}}) {
+  for (const Variables& variables :
+       {Variables{{"RANK", "4"}, {"WORLD_SIZE", "4"}}, Variables{{"RANK", "-1"}, {"WORLD_SIZE", "4"}},
+        Variables{{"RANK", "0"}, {"WORLD_SIZE", "many"}}}) {
     EXPECT_THROW(Read(variables), UsageError);
   }
 }
 
 TEST(Launcher, ProcessesOfAJobMeetBesideTheResultAndThoseOfAnotherElsewhere) {
-  const LauncherPlace one = Read({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "1"}}), other = Read({{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "1"}});
+  const LauncherPlace one = Read({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "1"}}),
+                      other = Read({{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "1"}});
   const LauncherPlace elsewhere = Read({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "2"}});
   EXPECT_EQ(MeetingPlace(one, "a/views").folder, MeetingPlace(other, "a/./views/").folder);
   EXPECT_EQ(MeetingPlace(one, "a/views").folder.parent_path(), "a");

@@ -32,7 +32,9 @@ const ArmPlan& FindArm(const RunPlan& plan, const std::string& name) {
     if (arm.name == name) return arm;
     known.push_back(arm.name);
   }
-  throw UsageError({.what = Format("the recipe has no arm `{}`", name), .where = Format("{}, --arm", kCommandLine), .next = SuggestName(name, known)});
+  throw UsageError({.what = Format("the recipe has no arm `{}`", name),
+                    .where = Format("{}, --arm", kCommandLine),
+                    .next = SuggestName(name, known)});
 }
 
 }  // namespace
@@ -51,11 +53,14 @@ int RunPretrain(const Args& args, Progress& progress) {
   if (!options.init.empty()) config.init = options.init;
   CheckRequired(config, {.file = options.recipe.string(), .prefix = "pretrain", .lines = nullptr});
   const PretrainSummary done = Shared(*args.group, progress, config);
-  Print("{}: {} {}, {} steps, loss {:.4f}{} ({} images skipped)\n", config.out, done.epochs, done.epochs == 1 ? "epoch" : "epochs", done.steps, done.loss,
-        done.collapsed ? ", looks collapsed" : "", done.skipped);
+  Print("{}: {} {}, {} steps, loss {:.4f}{} ({} images skipped)\n", config.out, done.epochs,
+        done.epochs == 1 ? "epoch" : "epochs", done.steps, done.loss, done.collapsed ? ", looks collapsed" : "",
+        done.skipped);
   if (done.agreement.pairs > 0) {
-    Print("cached weights rank {} pairs as online ones do to {:.3f} (Spearman)", done.agreement.pairs, done.agreement.spearman);
-    if (done.agreement.generated > 0) Print(", the {} with a generated view to {:.3f}", done.agreement.generated, done.agreement.generated_spearman);
+    Print("cached weights rank {} pairs as online ones do to {:.3f} (Spearman)", done.agreement.pairs,
+          done.agreement.spearman);
+    if (done.agreement.generated > 0)
+      Print(", the {} with a generated view to {:.3f}", done.agreement.generated, done.agreement.generated_spearman);
     Print("\n");
   }
   Print("{}\n", (Path(config.out) / "encoder.safetensors").string());

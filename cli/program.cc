@@ -24,18 +24,21 @@ const Command& CommandOf(const std::vector<std::string>& words, size_t* taken) {
   std::vector<std::string> known;
   for (const Command& command : AllCommands()) known.emplace_back(command.name);
   const bool group = !GroupHelp(words[0]).empty();
-  const std::string typed = words.size() > 1 && (group || !words[1].starts_with("-")) ? words[0] + " " + words[1] : words[0];
+  const std::string typed =
+      words.size() > 1 && (group || !words[1].starts_with("-")) ? words[0] + " " + words[1] : words[0];
   if (group) {
     std::erase_if(known, [&](const std::string& name) { return !name.starts_with(words[0] + " "); });
-    throw UsageError({.what = words.size() > 1 ? Format("no command `{}`", typed) : Format("`{}` alone is no command", typed),
-                      .where = kCommandLine,
-                      .next = words.size() > 1 ? SuggestName(typed, known) : Format("one of: {}", fmt::join(known, ", "))});
+    throw UsageError(
+        {.what = words.size() > 1 ? Format("no command `{}`", typed) : Format("`{}` alone is no command", typed),
+         .where = kCommandLine,
+         .next = words.size() > 1 ? SuggestName(typed, known) : Format("one of: {}", fmt::join(known, ", "))});
   }
   std::string nearest = NearestName(words[0], known);
   if (nearest.empty()) nearest = NearestName(typed, known);
-  throw UsageError({.what = Format("no command `{}`", words[0]),
-                    .where = kCommandLine,
-                    .next = nearest.empty() ? "`genview --help` names the commands" : Format("did you mean `{}`?", nearest)});
+  throw UsageError(
+      {.what = Format("no command `{}`", words[0]),
+       .where = kCommandLine,
+       .next = nearest.empty() ? "`genview --help` names the commands" : Format("did you mean `{}`?", nearest)});
 }
 
 // Results that do not reach their reader are a failure: a full disk, say, behind `genview ... > file`.
@@ -56,7 +59,8 @@ Path OutOf(const Args& args) {
 std::unique_ptr<Group> JoinOthers(const LauncherPlace& place, const Args& args, const Progress& progress) {
   if (place.size == 1) return nullptr;
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  if (const auto gpu = VisibleGpu(place.local_rank, visible == nullptr ? "" : visible, CountGpus())) ::setenv("CUDA_VISIBLE_DEVICES", gpu->c_str(), 1);
+  if (const auto gpu = VisibleGpu(place.local_rank, visible == nullptr ? "" : visible, CountGpus()))
+    ::setenv("CUDA_VISIBLE_DEVICES", gpu->c_str(), 1);
   return JoinGroup(MeetingPlace(place, OutOf(args)), progress);
 }
 
@@ -94,7 +98,8 @@ int End(const std::exception_ptr& thrown, const std::string& where, Group* group
   if (group != nullptr) group->Fail(failure.exit_code, failure.text);
   const bool silent = group != nullptr && group->rank() != 0 && !(peer != nullptr && peer->without_a_word());
   if (silent) return failure.exit_code;
-  if (failure.exit_code == kInterrupted) Print(stderr, "interrupted; what is finished is kept, and the same command goes on from there\n");
+  if (failure.exit_code == kInterrupted)
+    Print(stderr, "interrupted; what is finished is kept, and the same command goes on from there\n");
   else Print(stderr, "{}", ThreeLines(failure.text));
   return failure.exit_code;
 }

@@ -45,7 +45,8 @@ struct ForegroundSection {
 };
 template <class Visit>
 void VisitFields(ForegroundSection& c, Visit&& visit) {
-  visit("encoder", c.encoder, Any{}, "frozen encoder folder or checkpoint; arm:NAME takes the encoder that an arm of this run trains");
+  visit("encoder", c.encoder, Any{},
+        "frozen encoder folder or checkpoint; arm:NAME takes the encoder that an arm of this run trains");
   VisitShown(c.fit, {"images", "encoder", "out", "run"}, visit);
 }
 
@@ -87,14 +88,15 @@ void VisitFields(EvalPart<Config>& c, Visit&& visit) {
 struct EvalSection {
   EvalPart<LinearConfig> linear;
   EvalPart<KnnConfig> knn;
-  EvalPart<FewshotConfig> fewshot{.enabled = false, .config = {}};    // only where they are asked for
+  EvalPart<FewshotConfig> fewshot{.enabled = false, .config = {}};  // only where they are asked for
   EvalPart<FinetuneConfig> finetune{.enabled = false, .config = {}};
 };
 template <class Visit>
 void VisitFields(EvalSection& c, Visit&& visit) {
   visit("linear", c.linear, Section{}, "linear classifier on frozen features");
   visit("knn", c.knn, Section{}, "nearest neighbours by frozen features");
-  visit("fewshot", c.fewshot, Section{}, "few labelled pictures per class, drawn several times; made where `enabled` is set");
+  visit("fewshot", c.fewshot, Section{},
+        "few labelled pictures per class, drawn several times; made where `enabled` is set");
   visit("finetune", c.finetune, Section{}, "whole network, trained on few labels; made where `enabled` is set");
 }
 
@@ -105,9 +107,11 @@ struct ReportSection {
 };
 template <class Visit>
 void VisitFields(ReportSection& c, Visit&& visit) {
-  visit("pictures", c.pictures, Range<int64_t>{0, 100}, "pictures shown with mask and view, over the whole range of ratios");
+  visit("pictures", c.pictures, Range<int64_t>{0, 100},
+        "pictures shown with mask and view, over the whole range of ratios");
   visit("pairs", c.pairs, Range<int64_t>{0, 50}, "pairs shown of highest and of lowest weight");
-  visit("likeness", c.likeness, Range<int64_t>{0, 100'000}, "pictures whose views are compared with them at every noise level, at most a twentieth of all; 0 = none");
+  visit("likeness", c.likeness, Range<int64_t>{0, 100'000},
+        "pictures whose views are compared with them at every noise level, at most a twentieth of all; 0 = none");
 }
 
 struct Recipe {

@@ -14,7 +14,8 @@ void TakeExtends(TomlDocument& document, Path* base) {
   const auto found = document.values.find("extends");
   if (found == document.values.end()) return;
   if (!found->is_string()) {
-    throw UsageError({.what = "`extends` is not a text", .where = FieldSource{document.file, "", &document.lines}.Where("extends"),
+    throw UsageError({.what = "`extends` is not a text",
+                      .where = FieldSource{document.file, "", &document.lines}.Where("extends"),
                       .next = "name one recipe file"});
   }
   *base = Path(document.file).parent_path() / found->get<std::string>();
@@ -40,11 +41,14 @@ Json Nested(const Json& table) {
 // Arms become folders beside those of the stages.
 void CheckArmName(const std::string& name, const std::string& where) {
   static const std::set<std::string> kTaken = {"foreground", "views", "generator", "gallery", "state"};
-  const bool plain = !name.empty() && name.size() <= 64 && name[0] != '.' && name[0] != '-' && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '+';
-  });
+  const bool plain = !name.empty() && name.size() <= 64 && name[0] != '.' && name[0] != '-' &&
+                     std::all_of(name.begin(), name.end(), [](char c) {
+                       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                              c == '_' || c == '.' || c == '+';
+                     });
   if (plain && !kTaken.count(name) && !name.starts_with("views-")) return;
-  throw UsageError({.what = plain ? Format("an arm cannot be called `{}`: a stage keeps its files there", name) : Format("`{}` cannot be the name of an arm", name),
+  throw UsageError({.what = plain ? Format("an arm cannot be called `{}`: a stage keeps its files there", name)
+                                  : Format("`{}` cannot be the name of an arm", name),
                     .where = where,
                     .next = "use letters, digits, `-`, `_`, `+` and `.`"});
 }
@@ -58,11 +62,15 @@ std::vector<TomlDocument> ReadRecipeChain(const Path& file) {
     std::error_code code;
     if (!std::filesystem::is_regular_file(next, code)) {
       throw UsageError({.what = "there is no such recipe",
-                        .where = chain.empty() ? next.string() : Format("{}, named by `extends` in {}", next.string(), chain.back().file),
+                        .where = chain.empty()
+                                     ? next.string()
+                                     : Format("{}, named by `extends` in {}", next.string(), chain.back().file),
                         .next = "check the path; ready recipes are in the folder recipes"});
     }
     if (!seen.insert(std::filesystem::weakly_canonical(next)).second || chain.size() == kLongestChain) {
-      throw UsageError({.what = "the recipes extend each other in a circle, or too deeply", .where = next.string(), .next = "take out one `extends`"});
+      throw UsageError({.what = "the recipes extend each other in a circle, or too deeply",
+                        .where = next.string(),
+                        .next = "take out one `extends`"});
     }
     chain.push_back(ReadToml(next));
     Path base;
@@ -79,23 +87,30 @@ std::vector<Arm> TakeArms(TomlDocument& document) {
   if (found == document.values.end()) return arms;
   const FieldSource top{document.file, "", &document.lines};
   if (!found->is_array()) {
-    throw UsageError({.what = "`arms` is not a list of tables", .where = top.Where("arms"), .next = "write each arm as [[arms]] with name and set"});
+    throw UsageError({.what = "`arms` is not a list of tables",
+                      .where = top.Where("arms"),
+                      .next = "write each arm as [[arms]] with name and set"});
   }
   std::set<std::string> names;
   for (size_t i = 0; i < found->size(); ++i) {
     const Json& json = (*found)[i];
     const FieldSource source = top.Child(Format("arms[{}]", i));
     if (!json.is_object()) {
-      throw UsageError({.what = "an arm is not a table", .where = source.Where("name"), .next = "write each arm as [[arms]] with name and set"});
+      throw UsageError({.what = "an arm is not a table",
+                        .where = source.Where("name"),
+                        .next = "write each arm as [[arms]] with name and set"});
     }
     for (const auto& [key, value] : json.items()) {
       if (key != "name" && key != "set") fields_detail::ThrowUnknownKey(key, {"name", "set"}, source);
     }
     Arm arm;
-    if (const auto name = json.find("name"); name != json.end() && name->is_string()) arm.name = name->get<std::string>();
+    if (const auto name = json.find("name"); name != json.end() && name->is_string())
+      arm.name = name->get<std::string>();
     CheckArmName(arm.name, source.Where("name"));
     if (!names.insert(arm.name).second) {
-      throw UsageError({.what = Format("two arms are called `{}`", arm.name), .where = source.Where("name"), .next = "give each arm a name of its own"});
+      throw UsageError({.what = Format("two arms are called `{}`", arm.name),
+                        .where = source.Where("name"),
+                        .next = "give each arm a name of its own"});
     }
     if (const auto set = json.find("set"); set != json.end()) {
       if (!set->is_object()) fields_detail::ThrowWrongType(*set, "table", source, "set");
@@ -108,16 +123,19 @@ std::vector<Arm> TakeArms(TomlDocument& document) {
 }
 
 // `pretrain.pair={source = "generated"}`, as recipes write it.
-static Json TableFromText(const std::string& key, const std::string& text, const std::string& where, const std::string& example) {
+static Json TableFromText(const std::string& key, const std::string& text, const std::string& where,
+                          const std::string& example) {
   Json table;
   try {
     table = ParseToml("value = " + text, where).values["value"];
   } catch (const UsageError&) {
   }
   if (table.is_object()) return Nested({{key, table}});
-  throw UsageError({.what = Format("`{}` is a table, which `{}` is not", key, text.substr(0, 80)),
-                    .where = where,
-                    .next = Format("set one of its keys, `{0}.{1}=...`, or several as TOML has them: '{0}={{{1} = ...}}'", key, example)});
+  throw UsageError(
+      {.what = Format("`{}` is a table, which `{}` is not", key, text.substr(0, 80)),
+       .where = where,
+       .next = Format("set one of its keys, `{0}.{1}=...`, or several as TOML has them: '{0}={{{1} = ...}}'", key,
+                      example)});
 }
 
 Json ReadAssignment(const std::string& assignment, const std::vector<FieldInfo>& fields) {
@@ -131,7 +149,8 @@ Json ReadAssignment(const std::string& assignment, const std::vector<FieldInfo>&
   for (const FieldInfo& field : fields) {
     if (field.name == key) {
       // Quotes around a text are the shell's or TOML's, never part of the value.
-      const bool quoted = text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.front() == text.back();
+      const bool quoted =
+          text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.front() == text.back();
       return AssignmentToJson(key, quoted ? text.substr(1, text.size() - 2) : text, field.type);
     }
     if (field.name.starts_with(key + ".")) return TableFromText(key, text, where, field.name.substr(key.size() + 1));
@@ -144,7 +163,8 @@ Json ReadAssignment(const std::string& assignment, const std::vector<FieldInfo>&
   }
   throw UsageError({.what = Format("a recipe has no key `{}`", key),
                     .where = where,
-                    .next = nearest.empty() ? "see `genview run --dry-run RECIPE`, which prints every key" : Format("did you mean `{}`?", nearest)});
+                    .next = nearest.empty() ? "see `genview run --dry-run RECIPE`, which prints every key"
+                                            : Format("did you mean `{}`?", nearest)});
 }
 
 Json WithSet(Json values, const Json& set) {

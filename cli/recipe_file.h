@@ -1,5 +1,5 @@
-// Recipe files: TOML whose keys are the fields of a config, with `extends`, arms, and assignments from the command line.
-// Every file is checked by itself, so that an error names the file and line it is in.
+// Recipe files: TOML whose keys are the fields of a config, with `extends`, arms, and assignments from the command
+// line. Every file is checked by itself, so that an error names the file and line it is in.
 //
 //   RecipeFile file = ReadRecipeFile<Recipe>("recipes/demo.toml", {"pretrain.epochs=3"});
 //   Recipe base = RecipeOf<Recipe>(file.values);
@@ -22,13 +22,14 @@ struct Arm {
 struct RecipeFile {
   Json values = Json::object();  // without `arms` and `extends`
   std::vector<Arm> arms;
-  std::vector<Path> files;       // that it was read from, the first being the one that was named
+  std::vector<Path> files;  // that it was read from, the first being the one that was named
 };
 
 // The file and those it extends, the outermost base first; members of later ones win, and their arms replace.
 std::vector<TomlDocument> ReadRecipeChain(const Path& file);
 
-// Takes `extends` and `arms` out of a document. Dotted keys in `set` ("pretrain.epochs" = 3) are the same as nested ones.
+// Takes `extends` and `arms` out of a document. Dotted keys in `set` ("pretrain.epochs" = 3) are the same as nested
+// ones.
 std::vector<Arm> TakeArms(TomlDocument& document);
 
 // "views.levels=[0, 200]" as nested Json; throws UsageError that names the nearest key.
@@ -50,7 +51,8 @@ RecipeFile ReadRecipeFile(const Path& file, const std::vector<std::string>& assi
     recipe.files.insert(recipe.files.begin(), document.file);
     std::vector<Arm> arms = TakeArms(document);
     (void)RecipeOf<Config>(document.values, {document.file, "", &document.lines});
-    for (size_t i = 0; i < arms.size(); ++i) (void)RecipeOf<Config>(arms[i].set, {document.file, Format("arms[{}].set", i), &document.lines});
+    for (size_t i = 0; i < arms.size(); ++i)
+      (void)RecipeOf<Config>(arms[i].set, {document.file, Format("arms[{}].set", i), &document.lines});
     MergeJson(recipe.values, document.values);
     if (!arms.empty()) recipe.arms = std::move(arms);
   }

@@ -43,7 +43,8 @@ ErrorText Complaint(const std::string& toml, const std::vector<std::string>& set
 
 TEST(RecipeFile, ExtendsIsMergedTableByTable) {
   Write("base.toml", "epochs = 7\n[pair]\ngamma = 2\nsource = \"x\"\n[[arms]]\nname = \"old\"\n");
-  const RecipeFile file = ReadRecipeFile<Small>(Write("child.toml", "extends = \"base.toml\"\n[pair]\ngamma = 3\n"), {"levels=1,2"});
+  const RecipeFile file =
+      ReadRecipeFile<Small>(Write("child.toml", "extends = \"base.toml\"\n[pair]\ngamma = 3\n"), {"levels=1,2"});
   const auto config = RecipeOf<Small>(file.values);
   EXPECT_EQ(config.epochs, 7);
   EXPECT_EQ(config.pair.gamma, 3);
@@ -56,7 +57,8 @@ TEST(RecipeFile, ExtendsIsMergedTableByTable) {
 
 TEST(RecipeFile, ArmsTakeDottedAndNestedKeys) {
   const RecipeFile file = ReadRecipeFile<Small>(Write("arms.toml",
-      "[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\nset = { \"pair.gamma\" = 2, pair.source = \"y\", epochs = 9 }\n"));
+                                                      "[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\nset = { "
+                                                      "\"pair.gamma\" = 2, pair.source = \"y\", epochs = 9 }\n"));
   ASSERT_EQ(file.arms.size(), 2u);
   const auto config = RecipeOf<Small>(WithSet(file.values, file.arms[1].set));
   EXPECT_EQ(config.pair.gamma, 2);
@@ -95,9 +97,11 @@ TEST(Assignments, AreTypedAndChecked) {
 }
 
 TEST(Assignments, TakeATableAsRecipesWriteIt) {
-  const RecipeFile file = ReadRecipeFile<Small>(Write("table.toml", "[pair]\ngamma = 3\n"), {"pair={ source = \"x, y\" }"});
+  const RecipeFile file =
+      ReadRecipeFile<Small>(Write("table.toml", "[pair]\ngamma = 3\n"), {"pair={ source = \"x, y\" }"});
   EXPECT_EQ(file.values["pair"], Json({{"gamma", 3}, {"source", "x, y"}}));  // keys that it does not name stay
-  const ErrorText unknown = Complaint("", {"pair={gama = 2}"}), number = Complaint("", {"pair=3"}), bare = Complaint("", {"pair={source=x}"});
+  const ErrorText unknown = Complaint("", {"pair={gama = 2}"}), number = Complaint("", {"pair=3"}),
+                  bare = Complaint("", {"pair={source=x}"});
   EXPECT_EQ(unknown.next, "did you mean `gamma`?");
   EXPECT_NE(unknown.where.find("--set pair"), std::string::npos);
   EXPECT_EQ(number.what, "`pair` is a table, which `3` is not");

@@ -97,12 +97,17 @@ Path Write(const std::string& name, const std::string& text) {
 }
 
 TEST(Plan, ArmsWithTheSameViewsShareThem) {
-  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(Write("views.toml",
-      "[[arms]]\nname = \"baseline\"\n"
-      "[[arms]]\nname = \"constant\"\nset = { views.policy = \"constant\", pretrain.pair.source = \"generated\" }\n"
-      "[[arms]]\nname = \"adaptive\"\nset = { pretrain.pair.source = \"generated\" }\n"
-      "[[arms]]\nname = \"quality\"\nset = { pretrain.pair.source = \"generated\", pretrain.quality.enabled = true }\n"
-      "[[arms]]\nname = \"own\"\nset = { pretrain.pair.source = \"generated\", pretrain.pair.views = \"elsewhere\" }\n")), {});
+  const RunPlan plan = MakePlan(
+      ReadRecipeFile<Recipe>(Write(
+          "views.toml",
+          "[[arms]]\nname = \"baseline\"\n"
+          "[[arms]]\nname = \"constant\"\nset = { views.policy = \"constant\", pretrain.pair.source = \"generated\" }\n"
+          "[[arms]]\nname = \"adaptive\"\nset = { pretrain.pair.source = \"generated\" }\n"
+          "[[arms]]\nname = \"quality\"\nset = { pretrain.pair.source = \"generated\", pretrain.quality.enabled = true "
+          "}\n"
+          "[[arms]]\nname = \"own\"\nset = { pretrain.pair.source = \"generated\", pretrain.pair.views = \"elsewhere\" "
+          "}\n")),
+      {});
   ASSERT_EQ(plan.arms.size(), 5u);
   EXPECT_EQ(plan.arms[0].views, "");
   EXPECT_EQ(plan.arms[1].views, "views-constant");
@@ -112,12 +117,17 @@ TEST(Plan, ArmsWithTheSameViewsShareThem) {
 }
 
 TEST(Plan, ArmsMayNotChangeWhatTheyShare) {
-  EXPECT_THROW(MakePlan(ReadRecipeFile<Recipe>(Write("shared.toml", "[[arms]]\nname = \"a\"\nset = { data.train = \"x\" }\n")), {}), UsageError);
+  EXPECT_THROW(
+      MakePlan(ReadRecipeFile<Recipe>(Write("shared.toml", "[[arms]]\nname = \"a\"\nset = { data.train = \"x\" }\n")),
+               {}),
+      UsageError);
   EXPECT_THROW(MakePlan(ReadRecipeFile<Recipe>(Write("name.toml", "name = \"../x\"\n")), {}), UsageError);
 }
 
 TEST(Plan, FilesBesideTheRecipeAreFound) {
-  const Path recipe = Write("beside.toml", "[pretrain]\ninit = \"start.safetensors\"\n[[arms]]\nname = \"a\"\nset = { eval.finetune.list = \"labels.txt\" }\n");
+  const Path recipe = Write("beside.toml",
+                            "[pretrain]\ninit = \"start.safetensors\"\n[[arms]]\nname = \"a\"\nset = { "
+                            "eval.finetune.list = \"labels.txt\" }\n");
   for (const char* name : {"start.safetensors", "labels.txt"}) WriteFile(recipe.parent_path() / name, "x");
   const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(recipe), {});
   EXPECT_EQ(plan.arms[0].recipe.pretrain.config.init, (recipe.parent_path() / "start.safetensors").string());
@@ -127,7 +137,10 @@ TEST(Plan, FilesBesideTheRecipeAreFound) {
 TEST(Plan, WhatTheLastArmWouldRefuseIsSaidFirst) {
   const auto where_of = [](const std::string& last) -> std::string {
     try {
-      MakePlan(ReadRecipeFile<Recipe>(Write("refused.toml", "[pretrain]\nbatch = 64\n[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\nset = { " + last + " }\n")), {});
+      MakePlan(ReadRecipeFile<Recipe>(Write(
+                   "refused.toml",
+                   "[pretrain]\nbatch = 64\n[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\nset = { " + last + " }\n")),
+               {});
     } catch (const UsageError& error) {
       return error.text().where;
     }
@@ -136,16 +149,21 @@ TEST(Plan, WhatTheLastArmWouldRefuseIsSaidFirst) {
   EXPECT_NE(where_of("pretrain.queue = 100").find("refused.toml, arm `b`, key `pretrain.queue`"), std::string::npos);
   EXPECT_NE(where_of("pretrain.quality = { enabled = true, encoder = \"arm:c\" }").find("arm:c"), std::string::npos);
   // What the run makes is not there yet.
-  EXPECT_EQ(where_of("pretrain.crop.draw = \"box\", pretrain.pair.source = \"generated\", pretrain.quality.enabled = true"), "");
+  EXPECT_EQ(
+      where_of("pretrain.crop.draw = \"box\", pretrain.pair.source = \"generated\", pretrain.quality.enabled = true"),
+      "");
 }
 
 // `genview run` and `genview pretrain` train the same.
 TEST(Plan, APretrainingHasAllThatTheRunMakesForIt) {
-  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(Write("whole.toml",
-      "seeds = [3, 4]\nforeground.encoder = \"tower\"\ndata.train = \"pictures\"\n"
-      "[[arms]]\nname = \"plain\"\n"
-      "[[arms]]\nname = \"box\"\nset = { pretrain.crop.draw = \"box\", pretrain.pair.source = \"generated\", pretrain.quality.enabled = true }\n"
-      "[[arms]]\nname = \"own\"\nset = { pretrain.quality = { enabled = true, encoder = \"arm:plain\", features = \"cached\" } }\n")),
+  const RunPlan plan = MakePlan(
+      ReadRecipeFile<Recipe>(Write("whole.toml",
+                                   "seeds = [3, 4]\nforeground.encoder = \"tower\"\ndata.train = \"pictures\"\n"
+                                   "[[arms]]\nname = \"plain\"\n"
+                                   "[[arms]]\nname = \"box\"\nset = { pretrain.crop.draw = \"box\", "
+                                   "pretrain.pair.source = \"generated\", pretrain.quality.enabled = true }\n"
+                                   "[[arms]]\nname = \"own\"\nset = { pretrain.quality = { enabled = true, encoder = "
+                                   "\"arm:plain\", features = \"cached\" } }\n")),
       {.out = "run", .run = Json::object()});
   const PretrainConfig box = PretrainConfigOf(plan, plan.arms[1], 4), own = PretrainConfigOf(plan, plan.arms[2], 3);
   EXPECT_EQ(box.data, "pictures");
@@ -162,7 +180,9 @@ TEST(Plan, APretrainingHasAllThatTheRunMakesForIt) {
 }
 
 TEST(Plan, ATableOfFewLabelsAsksForItsScore) {
-  const auto eval_of = [](const std::string& text) { return MakePlan(ReadRecipeFile<Recipe>(Write("scores.toml", text)), {}).arms[0].recipe.eval; };
+  const auto eval_of = [](const std::string& text) {
+    return MakePlan(ReadRecipeFile<Recipe>(Write("scores.toml", text)), {}).arms[0].recipe.eval;
+  };
   const EvalSection none = eval_of("[eval.knn]\nk = 3\n");
   EXPECT_TRUE(none.linear.enabled && none.knn.enabled);
   EXPECT_FALSE(none.fewshot.enabled || none.finetune.enabled);
@@ -173,24 +193,31 @@ TEST(Plan, ATableOfFewLabelsAsksForItsScore) {
 }
 
 const char* const kTwoArms =
-    "data.train = \"shapes:count=4,size=16\"\ndata.test = \"shapes:count=4,size=16,seed=1\"\nforeground.encoder = \"tower\"\nviews.generator = \"unclip\"\n"
+    "data.train = \"shapes:count=4,size=16\"\ndata.test = \"shapes:count=4,size=16,seed=1\"\nforeground.encoder = "
+    "\"tower\"\nviews.generator = \"unclip\"\n"
     "[[arms]]\nname = \"baseline\"\n"
     "[[arms]]\nname = \"genview\"\nset = { pretrain.pair.source = \"generated\", pretrain.quality.enabled = true }\n";
 
 TEST(Plan, NamesItsStagesBeforeTheyAreMade) {
   const auto names = [](const std::string& toml, const std::vector<std::string>& only) {
     std::vector<std::string> all;
-    for (const PlannedStage& stage : StagesOf(MakePlan(ReadRecipeFile<Recipe>(Write("stages.toml", toml)), {}), only)) all.push_back(stage.name);
+    for (const PlannedStage& stage : StagesOf(MakePlan(ReadRecipeFile<Recipe>(Write("stages.toml", toml)), {}), only))
+      all.push_back(stage.name);
     return all;
   };
   using Names = std::vector<std::string>;
-  EXPECT_EQ(names(kTwoArms, {}), (Names{"pretrain baseline", "eval linear baseline", "eval knn baseline", "foreground fit", "foreground score", "views",
-                                        "pretrain genview", "eval linear genview", "eval knn genview", "gallery"}));
+  EXPECT_EQ(names(kTwoArms, {}), (Names{"pretrain baseline", "eval linear baseline", "eval knn baseline",
+                                        "foreground fit", "foreground score", "views", "pretrain genview",
+                                        "eval linear genview", "eval knn genview", "gallery"}));
   EXPECT_EQ(names(kTwoArms, {"foreground"}), (Names{"foreground fit", "foreground score"}));
-  EXPECT_EQ(names(kTwoArms, {"pretrain"}), (Names{"pretrain baseline", "foreground fit", "foreground score", "views", "pretrain genview"}));
-  EXPECT_EQ(names("seeds = [1, 2]\ndata.train = \"shapes:count=4,size=16\"\n", {}), (Names{"pretrain main seed 1", "pretrain main seed 2"}));
+  EXPECT_EQ(names(kTwoArms, {"pretrain"}),
+            (Names{"pretrain baseline", "foreground fit", "foreground score", "views", "pretrain genview"}));
+  EXPECT_EQ(names("seeds = [1, 2]\ndata.train = \"shapes:count=4,size=16\"\n", {}),
+            (Names{"pretrain main seed 1", "pretrain main seed 2"}));
   // The encoder of an arm comes before what it is for.
-  EXPECT_EQ(names("foreground.encoder = \"arm:a\"\n[[arms]]\nname = \"b\"\nset = { pretrain.quality.enabled = true }\n[[arms]]\nname = \"a\"\n", {"pretrain"}),
+  EXPECT_EQ(names("foreground.encoder = \"arm:a\"\n[[arms]]\nname = \"b\"\nset = { pretrain.quality.enabled = true "
+                  "}\n[[arms]]\nname = \"a\"\n",
+                  {"pretrain"}),
             (Names{"pretrain a", "foreground fit", "pretrain b"}));
 }
 
@@ -199,7 +226,8 @@ TEST(Plan, InputsThatAreNotThereAreNamed) {
   WriteFile(recipe.parent_path() / "tower/config.json", "{}");
   WriteFile(recipe.parent_path() / "unclip/model_index.json", "{}");
   std::filesystem::create_directories(recipe.parent_path() / "empty");
-  const auto complaint = [&](const std::vector<std::string>& set, const std::vector<std::string>& only = {}) -> ErrorText {
+  const auto complaint = [&](const std::vector<std::string>& set,
+                             const std::vector<std::string>& only = {}) -> ErrorText {
     try {
       CheckInputs(MakePlan(ReadRecipeFile<Recipe>(recipe, set), {}), only);
     } catch (const Error& error) {
@@ -233,8 +261,9 @@ TEST(StageProgress, CountsStagesAndNamesTheirParts) {
   progress.Enter("eval knn genview");
   progress.Begin("features of the test pictures", 10, "images");
   progress.Say("top-1 50%");
-  EXPECT_EQ(listening.heard, (std::vector<std::string>{"[1/3] pretrain genview", "[2/3] eval knn genview, features of the test pictures",
-                                                       "[2/3] eval knn genview", "top-1 50%"}));
+  EXPECT_EQ(listening.heard,
+            (std::vector<std::string>{"[1/3] pretrain genview", "[2/3] eval knn genview, features of the test pictures",
+                                      "[2/3] eval knn genview", "top-1 50%"}));
 }
 
 TEST(Plan, FlagsGoBeforeTheRecipe) {
@@ -253,9 +282,11 @@ TEST(Plan, ItsTomlGivesTheSamePlan) {
 }
 
 TEST(Plan, ItsTomlSaysWhatEveryKeyIs) {
-  const std::string text = PlanToToml(MakePlan(ReadRecipeFile<Recipe>(Write("said.toml", "[pretrain]\nepochs = 3\n")), {}));
-  for (const char* part : {"\n# pretraining\n[pretrain]\n", "\n# passes over the pictures [at least 1; default 200]\nepochs = 3\n",
-                           "# self-supervised method [moco-v2|simclr|"}) {
+  const std::string text =
+      PlanToToml(MakePlan(ReadRecipeFile<Recipe>(Write("said.toml", "[pretrain]\nepochs = 3\n")), {}));
+  for (const char* part :
+       {"\n# pretraining\n[pretrain]\n", "\n# passes over the pictures [at least 1; default 200]\nepochs = 3\n",
+        "# self-supervised method [moco-v2|simclr|"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part;
   }
   std::string before;

@@ -1,6 +1,6 @@
 // genview report: one page of one or several runs.
-#include "cli/print.h"
 #include "genview/report/report.h"
+#include "cli/print.h"
 
 #include "cli/commands.h"
 

@@ -29,11 +29,14 @@ void VisitFields(RunConfig& c, Visit&& visit) {
 void CheckStages(const std::vector<std::string>& only, bool given) {
   const std::vector<std::string> known(std::begin(kStages), std::end(kStages));
   if (given && only.empty()) {
-    throw UsageError({.what = "--only names no stage", .where = Format("{}, --only", kCommandLine), .next = SuggestName("", known)});
+    throw UsageError(
+        {.what = "--only names no stage", .where = Format("{}, --only", kCommandLine), .next = SuggestName("", known)});
   }
   for (const auto& stage : only) {
     if (std::find(known.begin(), known.end(), stage) != known.end()) continue;
-    throw UsageError({.what = Format("there is no stage `{}`", stage), .where = Format("{}, --only", kCommandLine), .next = SuggestName(stage, known)});
+    throw UsageError({.what = Format("there is no stage `{}`", stage),
+                      .where = Format("{}, --only", kCommandLine),
+                      .next = SuggestName(stage, known)});
   }
 }
 
@@ -59,7 +62,8 @@ void PrintScores(const std::vector<ArmScore>& scores) {
   for (const auto& arm : arms) {
     print(arm, [&](const std::string& eval) -> std::string {
       for (const ArmScore& score : scores) {
-        if (score.arm == arm && score.eval == eval && score.score == "top1") return Format("{:.1f} ({:.1f} to {:.1f})", score.value, score.low, score.high);
+        if (score.arm == arm && score.eval == eval && score.score == "top1")
+          return Format("{:.1f} ({:.1f} to {:.1f})", score.value, score.low, score.high);
       }
       return "-";
     });

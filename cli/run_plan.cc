@@ -14,9 +14,11 @@ namespace genview {
 namespace {
 
 // Keys whose values are files or folders that are read.
-constexpr const char* kSources[] = {"data.train", "data.test", "foreground.encoder", "foreground.component", "views.generator",
-                                    "generator.images", "generator.encoder", "pretrain.init", "pretrain.pair.views", "pretrain.crop.masks",
-                                    "pretrain.quality.encoder", "pretrain.quality.foreground", "eval.finetune.list"};
+constexpr const char* kSources[] = {
+    "data.train",          "data.test",           "foreground.encoder",       "foreground.component",
+    "views.generator",     "generator.images",    "generator.encoder",        "pretrain.init",
+    "pretrain.pair.views", "pretrain.crop.masks", "pretrain.quality.encoder", "pretrain.quality.foreground",
+    "eval.finetune.list"};
 
 Json* Find(Json& values, std::string_view dotted) {
   Json* place = &values;
@@ -29,7 +31,8 @@ Json* Find(Json& values, std::string_view dotted) {
 
 void ResolveSources(Json& values, const std::vector<Path>& files) {
   for (const char* key : kSources) {
-    if (Json* value = Find(values, key); value != nullptr && value->is_string()) *value = ResolveSource(value->get<std::string>(), files);
+    if (Json* value = Find(values, key); value != nullptr && value->is_string())
+      *value = ResolveSource(value->get<std::string>(), files);
   }
 }
 
@@ -37,17 +40,22 @@ void ResolveSources(Json& values, const std::vector<Path>& files) {
 void CheckArm(const Arm& arm, const Path& file) {
   for (const auto& [key, value] : arm.set.items()) {
     if (key == "pretrain" || key == "views" || key == "eval") continue;
-    throw UsageError({.what = Format("arm `{}` sets `{}`, which all arms share", arm.name, key),
-                      .where = file.string(),
-                      .next = Format("set it once, at the top of the recipe; an arm may set pretrain.*, views.* and eval.*")});
+    throw UsageError(
+        {.what = Format("arm `{}` sets `{}`, which all arms share", arm.name, key),
+         .where = file.string(),
+         .next = Format("set it once, at the top of the recipe; an arm may set pretrain.*, views.* and eval.*")});
   }
 }
 
 // What a stage would refuse when it comes to it, said before the first one begins.
 void CheckValues(const RunPlan& plan, const ArmPlan& arm, const std::string& file) {
-  CheckBackboneName(arm.recipe.pretrain.config.backbone, Format("{}, arm `{}`, key `pretrain.backbone`", file, arm.name));
+  CheckBackboneName(arm.recipe.pretrain.config.backbone,
+                    Format("{}, arm `{}`, key `pretrain.backbone`", file, arm.name));
   const auto check = [&](const char* key, bool empty) {
-    if (empty) throw UsageError({.what = Format("`{}` is empty", key), .where = Format("{}, arm `{}`", file, arm.name), .next = "give at least one value"});
+    if (empty)
+      throw UsageError({.what = Format("`{}` is empty", key),
+                        .where = Format("{}, arm `{}`", file, arm.name),
+                        .next = "give at least one value"});
   };
   check("views.levels", arm.recipe.views.config.levels.empty());
   check("eval.linear.lrs", arm.recipe.eval.linear.enabled && arm.recipe.eval.linear.config.lrs.empty());
@@ -59,7 +67,9 @@ void CheckValues(const RunPlan& plan, const ArmPlan& arm, const std::string& fil
   try {
     (void)Resolved(config);
   } catch (const UsageError& error) {
-    throw UsageError({.what = error.text().what, .where = Format("{}, arm `{}`, {}", file, arm.name, error.text().where), .next = error.text().next});
+    throw UsageError({.what = error.text().what,
+                      .where = Format("{}, arm `{}`, {}", file, arm.name, error.text().where),
+                      .next = error.text().next});
   }
 }
 
@@ -95,7 +105,8 @@ std::string ResolveSource(const std::string& text, const std::vector<Path>& reci
   const auto exists = [](const Path& path) {
     std::error_code code;
     if (std::filesystem::exists(path, code)) return true;
-    return path.filename().string().find('{') != std::string::npos && std::filesystem::is_directory(path.parent_path(), code);
+    return path.filename().string().find('{') != std::string::npos &&
+           std::filesystem::is_directory(path.parent_path(), code);
   };
   if (exists(text)) return text;
   for (const Path& file : recipe_files) {
@@ -126,13 +137,17 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
   if (plan.recipe.name.empty()) plan.recipe.name = file.files.empty() ? "run" : file.files.front().stem().string();
   plan.name = plan.recipe.name;
   if (plan.name.find('/') != std::string::npos || plan.name.starts_with(".")) {
-    throw UsageError({.what = Format("`{}` cannot be the name of a run", plan.name), .where = recipe_name, .next = "use letters, digits and `-`"});
+    throw UsageError({.what = Format("`{}` cannot be the name of a run", plan.name),
+                      .where = recipe_name,
+                      .next = "use letters, digits and `-`"});
   }
   plan.folder = options.out.empty() ? Path("runs") / plan.name : options.out;
   for (const int64_t seed : plan.recipe.seeds) plan.seeds.push_back(static_cast<uint64_t>(seed));
   if (plan.seeds.empty()) plan.seeds = {plan.recipe.run.seed};
   if (std::set<uint64_t>(plan.seeds.begin(), plan.seeds.end()).size() < plan.seeds.size()) {
-    throw UsageError({.what = "a seed is there twice", .where = Format("{}, key `seeds`", recipe_name), .next = "name each seed once: the same seed gives the same run"});
+    throw UsageError({.what = "a seed is there twice",
+                      .where = Format("{}, key `seeds`", recipe_name),
+                      .next = "name each seed once: the same seed gives the same run"});
   }
   values["name"] = plan.name;
 
@@ -162,11 +177,14 @@ const ArmPlan* EncoderArm(const RunPlan& plan, const std::string& text) {
                     .next = SuggestName(name, names)});
 }
 
-Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) { return SeedFolder(plan.folder, arm.name, plan.seeds, seed); }
+Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) {
+  return SeedFolder(plan.folder, arm.name, plan.seeds, seed);
+}
 
 Path QualityModelFile(const RunPlan& plan, const std::string& encoder) {
   const bool own = encoder != plan.recipe.foreground.encoder;
-  return plan.folder / "foreground" / (own ? Format("quality-{}.safetensors", Fingerprint(encoder).substr(0, 8)) : "model.safetensors");
+  return plan.folder / "foreground" /
+         (own ? Format("quality-{}.safetensors", Fingerprint(encoder).substr(0, 8)) : "model.safetensors");
 }
 
 PretrainConfig PretrainConfigOf(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) {
@@ -176,16 +194,21 @@ PretrainConfig PretrainConfigOf(const RunPlan& plan, const ArmPlan& arm, uint64_
   config.run = plan.recipe.run;
   config.run.seed = seed;
   if (!arm.views.empty()) config.pair.views = (plan.folder / arm.views).string();
-  if (config.crop.rule.draw != CropDraw::kAnywhere && config.crop.masks.empty()) config.crop.masks = (plan.folder / "foreground" / "masks").string();
+  if (config.crop.rule.draw != CropDraw::kAnywhere && config.crop.masks.empty())
+    config.crop.masks = (plan.folder / "foreground" / "masks").string();
   if (!config.quality.enabled) return config;
   const std::string encoder = config.quality.encoder.empty() ? plan.recipe.foreground.encoder : config.quality.encoder;
   if (config.quality.foreground.empty()) config.quality.foreground = QualityModelFile(plan, encoder).string();
-  if (config.quality.features == QualityFeatures::kCached && config.quality.cache.empty()) {  // for all arms and seeds of these pictures
+  if (config.quality.features == QualityFeatures::kCached &&
+      config.quality.cache.empty()) {  // for all arms and seeds of these pictures
     const std::string of = Format("{} {} {} {}", encoder, config.quality.grid, EnumName(config.pair.source), arm.views);
-    config.quality.cache = (plan.folder / "foreground" / Format("tokens-{}.safetensors", Fingerprint(of).substr(0, 8))).string();
+    config.quality.cache =
+        (plan.folder / "foreground" / Format("tokens-{}.safetensors", Fingerprint(of).substr(0, 8))).string();
   }
   const ArmPlan* of = EncoderArm(plan, encoder);
-  config.quality.encoder = of != nullptr ? (ArmFolder(plan, *of, plan.seeds.front()) / "pretrain" / "encoder.safetensors").string() : encoder;
+  config.quality.encoder =
+      of != nullptr ? (ArmFolder(plan, *of, plan.seeds.front()) / "pretrain" / "encoder.safetensors").string()
+                    : encoder;
   return config;
 }
 

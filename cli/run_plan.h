@@ -15,8 +15,8 @@ namespace genview {
 struct ArmPlan {
   std::string name;
   Json set;
-  Recipe recipe;       // the base with `set`
-  std::string views;   // folder of its generated views within the run, "" when it uses none of the run's
+  Recipe recipe;      // the base with `set`
+  std::string views;  // folder of its generated views within the run, "" when it uses none of the run's
 };
 
 struct RunPlan {
@@ -28,8 +28,8 @@ struct RunPlan {
 };
 
 struct PlanOptions {
-  Path out;                          // empty: runs/NAME
-  Json run = Json::object();         // flags that go before the recipe's [run]
+  Path out;                   // empty: runs/NAME
+  Json run = Json::object();  // flags that go before the recipe's [run]
 };
 
 // Throws UsageError for what does not go together.
@@ -38,21 +38,22 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options);
 // With a comment above every key and table that says what it is.
 std::string PlanToToml(const RunPlan& plan);
 
-// A path of a recipe: as it is where it exists from here, otherwise from the folder of a recipe file. Other sources than
-// files, and what is nowhere, stay as they are.
+// A path of a recipe: as it is where it exists from here, otherwise from the folder of a recipe file. Other sources
+// than files, and what is nowhere, stay as they are.
 std::string ResolveSource(const std::string& text, const std::vector<Path>& recipe_files);
 
 inline constexpr const char* kArmEncoder = "arm:";
 
-// The arm whose encoder an `encoder` key takes (`arm:NAME`, of the first seed), null where it names a file or folder. Throws UsageError
-// for an arm that is not there.
+// The arm whose encoder an `encoder` key takes (`arm:NAME`, of the first seed), null where it names a file or folder.
+// Throws UsageError for an arm that is not there.
 const ArmPlan* EncoderArm(const RunPlan& plan, const std::string& text);
 
-Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed);         // with pretrain/ and eval/
-Path QualityModelFile(const RunPlan& plan, const std::string& encoder);         // the foreground model fitted with that encoder
+Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed);  // with pretrain/ and eval/
+Path QualityModelFile(const RunPlan& plan,
+                      const std::string& encoder);  // the foreground model fitted with that encoder
 
-// An arm's pretraining with all that the run makes for it filled in, whether it has been made or not: what `genview run` trains, and
-// `genview pretrain`.
+// An arm's pretraining with all that the run makes for it filled in, whether it has been made or not: what `genview
+// run` trains, and `genview pretrain`.
 PretrainConfig PretrainConfigOf(const RunPlan& plan, const ArmPlan& arm, uint64_t seed);
 
 }  // namespace genview

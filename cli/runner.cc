@@ -43,7 +43,10 @@ RunOptions WithSeed(RunOptions run, uint64_t seed) {
 }  // namespace
 
 Runner::Runner(RunPlan plan, std::vector<std::string> only, Progress& progress, Group& group)
-    : plan_(std::move(plan)), only_(std::move(only)), progress_(progress, std::ssize(StagesOf(plan_, only_))), group_(group),
+    : plan_(std::move(plan)),
+      only_(std::move(only)),
+      progress_(progress, std::ssize(StagesOf(plan_, only_))),
+      group_(group),
       book_(plan_.folder / "state", only_, plan_.recipe.run.strict) {}
 
 bool Runner::Allowed(std::string_view stage) const {
@@ -82,10 +85,15 @@ Path Runner::ForegroundModel() {
   config.out = out;
   config.skipped = SkippedOfFit(out);
   config.run = plan_.recipe.run;
-  std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}};
+  std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)},
+                                               {"encoder", book_.FingerprintOf(config.encoder)}};
   if (!config.component.empty()) inputs["component"] = book_.FingerprintOf(config.component);
-  Make({.name = "foreground fit", .version = kFitVersion, .settings = Settings(FieldsToJson(plan_.recipe.foreground), config.run),
-        .inputs = inputs, .outputs = {out}, .owned = {}},
+  Make({.name = "foreground fit",
+        .version = kFitVersion,
+        .settings = Settings(FieldsToJson(plan_.recipe.foreground), config.run),
+        .inputs = inputs,
+        .outputs = {out},
+        .owned = {}},
        [&] {
          const FitSummary done = FitForeground(config, progress_);
          return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
@@ -106,9 +114,12 @@ Path Runner::QualityModel(const ArmPlan& arm, const std::string& encoder) {
   config.run = plan_.recipe.run;
   Json settings = FieldsToJson(plan_.recipe.foreground);
   settings.erase("component");
-  Make({.name = Format("foreground fit for {}", arm.name), .version = kFitVersion, .settings = Settings(settings, config.run),
+  Make({.name = Format("foreground fit for {}", arm.name),
+        .version = kFitVersion,
+        .settings = Settings(settings, config.run),
         .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}},
-        .outputs = {out}, .owned = {}},
+        .outputs = {out},
+        .owned = {}},
        [&] {
          const FitSummary done = FitForeground(config, progress_);
          return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
@@ -127,10 +138,14 @@ Path Runner::Ratios() {
   config.masks = folder / "masks";
   config.levels = plan_.recipe.views.config.levels;
   config.run = plan_.recipe.run;
-  Make({.name = "foreground score", .version = kScoreVersion, .settings = Settings({{"levels", config.levels}}, config.run),
-        .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)},
+  Make({.name = "foreground score",
+        .version = kScoreVersion,
+        .settings = Settings({{"levels", config.levels}}, config.run),
+        .inputs = {{"data", DataFingerprint(config.images)},
+                   {"encoder", book_.FingerprintOf(config.encoder)},
                    {"model", book_.FingerprintOf(config.model)}},
-        .outputs = {out, config.masks}, .owned = {}},
+        .outputs = {out, config.masks},
+        .owned = {}},
        [&] {
          const ScoreSummary done = Shared(group_, progress_, config);
          return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
@@ -147,9 +162,12 @@ Path Runner::Generator(const std::string& text) {
   config.encoder = Encoder(config.encoder.empty() ? plan_.recipe.foreground.encoder : config.encoder.string());
   config.out = out;
   config.run = plan_.recipe.run;
-  Make({.name = "generator", .version = kGeneratorVersion, .settings = Settings(FieldsToJson(plan_.recipe.generator), config.run),
+  Make({.name = "generator",
+        .version = kGeneratorVersion,
+        .settings = Settings(FieldsToJson(plan_.recipe.generator), config.run),
         .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}},
-        .outputs = {out / "model_index.json"}, .owned = {out}},
+        .outputs = {out / "model_index.json"},
+        .owned = {out}},
        [&] {
          const GeneratorSummary done = TrainGenerator(config, progress_);
          return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
@@ -167,10 +185,15 @@ Path Runner::Views(const ArmPlan& arm) {
   config.generator = Generator(config.generator.string());
   config.out = out;
   config.run = plan_.recipe.run;
-  std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)}, {"generator", book_.FingerprintOf(config.generator)}};
+  std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)},
+                                               {"generator", book_.FingerprintOf(config.generator)}};
   if (!config.ratios.empty()) inputs["ratios"] = book_.FingerprintOf(config.ratios);
-  Make({.name = ViewsStageName(arm), .version = kViewsVersion, .settings = Settings(SettingsOfViews(arm.recipe.views), config.run), .inputs = inputs,
-        .outputs = {out / "manifest.jsonl"}, .owned = {out}},
+  Make({.name = ViewsStageName(arm),
+        .version = kViewsVersion,
+        .settings = Settings(SettingsOfViews(arm.recipe.views), config.run),
+        .inputs = inputs,
+        .outputs = {out / "manifest.jsonl"},
+        .owned = {out}},
        [&] {
          const ViewsSummary done = Shared(group_, progress_, config);
          return StageCounts{"views", done.asked, done.written, done.asked - done.written};
@@ -211,8 +234,12 @@ Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
   }
   std::map<std::string, std::string> inputs;
   const PretrainConfig config = PretrainOf(arm, seed, inputs);
-  Make({.name = name, .version = kPretrainVersion, .settings = Settings(WhatIsComputed(Resolved(config)), config.run), .inputs = inputs,
-        .outputs = {out}, .owned = {}},
+  Make({.name = name,
+        .version = kPretrainVersion,
+        .settings = Settings(WhatIsComputed(Resolved(config)), config.run),
+        .inputs = inputs,
+        .outputs = {out},
+        .owned = {}},
        [&] {
          const PretrainSummary done = Shared(SharesPretraining(arm) ? group_ : Alone(), progress_, config);
          return StageCounts{"images", done.images, done.images - done.skipped, done.skipped};
@@ -222,8 +249,8 @@ Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
   return out;
 }
 
-// Every process needs a part of a step. Where there are too few, process 0 pretrains alone: a batch in other parts would be another
-// result, and the other stages are shared all the same.
+// Every process needs a part of a step. Where there are too few, process 0 pretrains alone: a batch in other parts
+// would be another result, and the other stages are shared all the same.
 bool Runner::SharesPretraining(const ArmPlan& arm) const {
   return group_.size() == 1 || (CanConnectTensors() && group_.size() <= arm.recipe.pretrain.config.accumulate);
 }
@@ -231,7 +258,8 @@ bool Runner::SharesPretraining(const ArmPlan& arm) const {
 void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
   const DataSection& data = plan_.recipe.data;
   if (data.test.empty()) return;  // Go has said so
-  const Path checkpoint = Pretrained(arm, seed), folder = ArmFolder(plan_, arm, seed) / "eval", cache = plan_.folder / "state" / "features";
+  const Path checkpoint = Pretrained(arm, seed), folder = ArmFolder(plan_, arm, seed) / "eval",
+             cache = plan_.folder / "state" / "features";
   const auto make = [&](const std::string& kind, const auto& part, auto&& evaluate) {
     const Path out = folder / Format("{}.json", kind);
     if (!part.enabled) return;
@@ -242,23 +270,30 @@ void Runner::Evaluate(const ArmPlan& arm, uint64_t seed) {
     config.inputs.out = out;
     config.inputs.cache = cache;
     config.inputs.run = WithSeed(plan_.recipe.run, seed);
-    std::map<std::string, std::string> inputs = {{"train", DataFingerprint(data.train)}, {"test", DataFingerprint(data.test)},
+    std::map<std::string, std::string> inputs = {{"train", DataFingerprint(data.train)},
+                                                 {"test", DataFingerprint(data.test)},
                                                  {"checkpoint", book_.FingerprintOf(checkpoint)}};
     if constexpr (requires { config.list; }) {
       if (!config.list.empty()) inputs["list"] = book_.FingerprintOf(config.list);
     }
-    Make({.name = StageName(plan_, Format("eval {}", kind), arm, seed), .version = kEvalVersion,
-          .settings = Settings(FieldsToJson(part), config.inputs.run), .inputs = inputs, .outputs = {out}, .owned = {out}},
+    Make({.name = StageName(plan_, Format("eval {}", kind), arm, seed),
+          .version = kEvalVersion,
+          .settings = Settings(FieldsToJson(part), config.inputs.run),
+          .inputs = inputs,
+          .outputs = {out},
+          .owned = {out}},
          [&] {
            const EvalResult result = evaluate(config);
-           progress_.Say(Format("top-1 {:.2f}% of {} images, {} skipped", result.top1, result.images, SkippedOf(result)));
+           progress_.Say(
+               Format("top-1 {:.2f}% of {} images, {} skipped", result.top1, result.images, SkippedOf(result)));
            return StageCounts{"images", result.images + SkippedOf(result), result.images, SkippedOf(result)};
          });
   };
   make("linear", arm.recipe.eval.linear, [&](const LinearConfig& config) { return EvalLinear(config, progress_); });
   make("knn", arm.recipe.eval.knn, [&](const KnnConfig& config) { return EvalKnn(config, progress_); });
   make("fewshot", arm.recipe.eval.fewshot, [&](const FewshotConfig& config) { return EvalFewshot(config, progress_); });
-  make("finetune", arm.recipe.eval.finetune, [&](const FinetuneConfig& config) { return EvalFinetune(config, progress_); });
+  make("finetune", arm.recipe.eval.finetune,
+       [&](const FinetuneConfig& config) { return EvalFinetune(config, progress_); });
   std::filesystem::remove_all(cache);  // features of one checkpoint are of no use to the next
 }
 
@@ -290,7 +325,8 @@ void Runner::Gallery() {
       config.steps = views.steps;
       config.guidance = views.guidance;
       config.scheduler = views.scheduler;
-      if (config.likeness > 0 && !plan_.recipe.foreground.encoder.empty()) config.encoder = Encoder(plan_.recipe.foreground.encoder);
+      if (config.likeness > 0 && !plan_.recipe.foreground.encoder.empty())
+        config.encoder = Encoder(plan_.recipe.foreground.encoder);
     }
     if (arm.recipe.pretrain.config.quality.enabled && !config.pairs_of) {
       config.pairs_of = PretrainOf(arm, plan_.seeds.front(), inputs);
@@ -306,8 +342,12 @@ void Runner::Gallery() {
   Json settings = FieldsToJson(plan_.recipe.report);
   settings["levels"] = config.levels;
   if (config.pairs_of) settings["pairs_of"] = WhatIsComputed(Resolved(*config.pairs_of));
-  Make({.name = "gallery", .version = kGalleryVersion, .settings = Settings(settings, config.run), .inputs = inputs,
-        .outputs = {out / "gallery.json"}, .owned = {out}},
+  Make({.name = "gallery",
+        .version = kGalleryVersion,
+        .settings = Settings(settings, config.run),
+        .inputs = inputs,
+        .outputs = {out / "gallery.json"},
+        .owned = {out}},
        [&] {
          const GallerySummary done = MakeGallery(config, progress_);
          return StageCounts{"pictures", done.pictures, done.pictures, 0};
@@ -369,8 +409,8 @@ std::vector<Path> Runner::encoders() const {
   return there;
 }
 
-// Scores of other settings, or that nobody asks for any more, would stand on the page beside those of this recipe until they are made
-// again, if ever.
+// Scores of other settings, or that nobody asks for any more, would stand on the page beside those of this recipe until
+// they are made again, if ever.
 void Runner::RemoveOldScores(const ArmPlan& arm, uint64_t seed) {
   const EvalSection& eval = arm.recipe.eval;
   const auto look = [&](const char* kind, const auto& part) {
@@ -379,7 +419,8 @@ void Runner::RemoveOldScores(const ArmPlan& arm, uint64_t seed) {
     if (!part.enabled || plan_.recipe.data.test.empty()) return book_.Forget(name, {out});
     const Json made_from = book_.RequestOf(name);
     const Json wanted = Settings(FieldsToJson(part), WithSeed(plan_.recipe.run, seed));
-    if (made_from.is_object() && made_from.value("settings", Json()).dump() != wanted.dump()) std::filesystem::remove(out);
+    if (made_from.is_object() && made_from.value("settings", Json()).dump() != wanted.dump())
+      std::filesystem::remove(out);
   };
   look("linear", eval.linear);
   look("knn", eval.knn);
@@ -410,8 +451,9 @@ void Runner::Go() {
       progress_.Warn("process 0 will pretrain alone: the headers of gloo were missing when this program was built");
       break;
     }
-    progress_.Warn(Format("process 0 will pretrain alone: `pretrain.accumulate` = {} gives {} processes too few parts of a step",
-                          arm.recipe.pretrain.config.accumulate, group_.size()));
+    progress_.Warn(
+        Format("process 0 will pretrain alone: `pretrain.accumulate` = {} gives {} processes too few parts of a step",
+               arm.recipe.pretrain.config.accumulate, group_.size()));
     break;
   }
   for (const ArmPlan& arm : plan_.arms) {

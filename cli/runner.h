@@ -32,13 +32,13 @@ class Runner {
 
  private:
   // Each makes what it is named after if need be, and says where it is.
-  Path Encoder(const std::string& text);                              // of a recipe's `encoder` key
+  Path Encoder(const std::string& text);  // of a recipe's `encoder` key
   Path ForegroundModel();
   Path QualityModel(const ArmPlan& arm, const std::string& encoder);  // for an encoder of the quality's own
   Path Ratios();
   Path Generator(const std::string& text);
   Path Views(const ArmPlan& arm);
-  Path Pretrained(const ArmPlan& arm, uint64_t seed);                 // the checkpoint
+  Path Pretrained(const ArmPlan& arm, uint64_t seed);  // the checkpoint
   void Evaluate(const ArmPlan& arm, uint64_t seed);
   void Gallery();
   void Report();
@@ -57,11 +57,11 @@ class Runner {
   RunPlan plan_;
   std::vector<std::string> only_;
   StageProgress progress_;
-  Group& group_;                                    // shares the stages that can be shared
+  Group& group_;  // shares the stages that can be shared
   StageBook book_;
-  std::set<std::string> making_;                    // arms whose encoder is being asked for, to find circles
-  std::map<std::string, Path> made_;                // by stage name
-  std::map<std::string, std::string> data_;         // source -> fingerprint
+  std::set<std::string> making_;             // arms whose encoder is being asked for, to find circles
+  std::map<std::string, Path> made_;         // by stage name
+  std::map<std::string, std::string> data_;  // source -> fingerprint
   std::vector<ArmScore> scores_;
   std::string headline_;
 };

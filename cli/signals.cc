@@ -1,8 +1,8 @@
 #include "cli/signals.h"
 
+#include <unistd.h>
 #include <csignal>
 #include <cstring>
-#include <unistd.h>
 
 #include "cli/command.h"
 
@@ -22,7 +22,7 @@ void OnSignal(int signal) {
 }  // namespace
 
 void CatchStopSignals() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = OnSignal;
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);

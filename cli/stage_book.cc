@@ -78,7 +78,8 @@ std::vector<std::string> Differences(const Json& before, const Json& after, cons
   }
   const auto visit = [&](const std::string& key) {
     const auto a = before.find(key), b = after.find(key);
-    for (auto& line : Differences(a == before.end() ? Json() : *a, b == after.end() ? Json() : *b, prefix.empty() ? key : Format("{}.{}", prefix, key))) {
+    for (auto& line : Differences(a == before.end() ? Json() : *a, b == after.end() ? Json() : *b,
+                                  prefix.empty() ? key : Format("{}.{}", prefix, key))) {
       result.push_back(std::move(line));
     }
   };
@@ -118,7 +119,8 @@ void StageBook::RefuseLeftOut(const std::string& name, const char* why) const {
 
 void StageBook::CheckOnly(const std::string& name, const Path& output) const {
   const Json state = ReadState(FileOf(name));
-  if (!JsonBool(state, "finished", false, FileOf(name).string()) || !Exist({output})) RefuseLeftOut(name, "has not been made yet");
+  if (!JsonBool(state, "finished", false, FileOf(name).string()) || !Exist({output}))
+    RefuseLeftOut(name, "has not been made yet");
 }
 
 bool StageBook::Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work) {
@@ -131,10 +133,11 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
   const bool same = JsonString(state, "fingerprint", "", where) == fingerprint;
   if (same && JsonBool(state, "finished", false, where) && Exist(request.outputs)) {
     if (const int64_t failed = JsonInt(state, "failed", 0, where); strict_ && failed > 0) {
-      throw Error({.what = Format("`{}` is there without {} of its {} {}", request.name, failed, JsonInt(state, "asked", 0, where),
-                                  JsonString(state, "unit", "images", where)),
+      throw Error({.what = Format("`{}` is there without {} of its {} {}", request.name, failed,
+                                  JsonInt(state, "asked", 0, where), JsonString(state, "unit", "images", where)),
                    .where = request.outputs.front().string(),
-                   .next = "the list of skipped pictures beside it says why: mend or remove them; without --strict they are left out"});
+                   .next = "the list of skipped pictures beside it says why: mend or remove them; without --strict "
+                           "they are left out"});
     }
     progress.Begin(request.name, 0, "");
     progress.End("unchanged");
@@ -154,10 +157,13 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
   }
 
   const int64_t order = state.contains("order") ? JsonInt(state, "order", 0, where) : order_++;
-  Json noted = {{"stage", request.name}, {"order", order}, {"fingerprint", fingerprint}, {"finished", false}, {"seconds", earlier}, {"request", wanted}};
+  Json noted = {{"stage", request.name}, {"order", order},     {"fingerprint", fingerprint},
+                {"finished", false},     {"seconds", earlier}, {"request", wanted}};
   WriteJson(file, noted);
   const auto began = std::chrono::steady_clock::now();
-  const auto seconds = [&] { return earlier + std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(); };
+  const auto seconds = [&] {
+    return earlier + std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  };
   ResetPeakMemory();
   StageCounts counts;
   try {
@@ -192,8 +198,9 @@ std::string StageBook::FingerprintOfFile(const Path& file) {
   if (code) return FingerprintFile(file);  // throws the Error that says why
   const std::string key = std::filesystem::absolute(file).lexically_normal().string();
   const Json stamp = {static_cast<uint64_t>(size), changed};
-  if (const auto known = known_files_.find(key); known != known_files_.end() && known->is_array() && known->size() == 2 &&
-                                                 (*known)[0] == stamp && (*known)[1].is_string()) {
+  if (const auto known = known_files_.find(key); known != known_files_.end() && known->is_array() &&
+                                                 known->size() == 2 && (*known)[0] == stamp &&
+                                                 (*known)[1].is_string()) {
     return (*known)[1].get<std::string>();
   }
   std::string fingerprint = FingerprintFile(file);
@@ -211,7 +218,8 @@ std::string StageBook::FingerprintOf(const Path& path) {
   }
   std::sort(files.begin(), files.end());
   std::string all;
-  for (const Path& file : files) all += Format("{}\n{}\n", file.lexically_relative(path).generic_string(), FingerprintOfFile(file));
+  for (const Path& file : files)
+    all += Format("{}\n{}\n", file.lexically_relative(path).generic_string(), FingerprintOfFile(file));
   return Fingerprint(all);
 }
 

@@ -1,5 +1,6 @@
-// What a run has done, stage by stage, so that the same command goes on where it was: `state/STAGE.json` holds the request
-// that a stage was made from, and a stage whose request is the same and whose outputs are there is not made again.
+// What a run has done, stage by stage, so that the same command goes on where it was: `state/STAGE.json` holds the
+// request that a stage was made from, and a stage whose request is the same and whose outputs are there is not made
+// again.
 //
 //   StageBook book(run / "state");
 //   book.Make({.name = "views", .version = 1, .settings = ..., .inputs = {{"ratios", FingerprintFile(ratios)}},
@@ -25,25 +26,26 @@ struct StageCounts {
   int64_t asked = 0, made = 0, failed = 0;
 };
 
-// A stage and everything that its outputs depend on. Threads, device and batch of frozen models are no part of it: another
-// machine, or more of it, is no reason to begin again.
+// A stage and everything that its outputs depend on. Threads, device and batch of frozen models are no part of it:
+// another machine, or more of it, is no reason to begin again.
 struct StageRequest {
-  std::string name;                             // "pretrain genview", shown to people
-  int64_t version = 1;                          // of what the stage computes; raised when its results change
+  std::string name;     // "pretrain genview", shown to people
+  int64_t version = 1;  // of what the stage computes; raised when its results change
   Json settings;
-  std::map<std::string, std::string> inputs;    // name -> fingerprint
-  std::vector<Path> outputs;                    // files that are there when the stage is done
-  std::vector<Path> owned;                      // files and folders that are removed before a changed request is made
+  std::map<std::string, std::string> inputs;  // name -> fingerprint
+  std::vector<Path> outputs;                  // files that are there when the stage is done
+  std::vector<Path> owned;                    // files and folders that are removed before a changed request is made
 };
 
 class StageBook {
  public:
-  // Locks the run, the folder above: a second process is refused with an Error that says so. `only`: the stages that may be made (empty:
-  // all), by the first word of their names. `strict`: a stage that is there without all that was asked for is refused, too.
+  // Locks the run, the folder above: a second process is refused with an Error that says so. `only`: the stages that
+  // may be made (empty: all), by the first word of their names. `strict`: a stage that is there without all that was
+  // asked for is refused, too.
   StageBook(Path folder, std::vector<std::string> only, bool strict = false);
 
-  // Calls `work` unless the stage is done. Work that was cut short with the same request is called again and goes on from
-  // its own files; with another request its `owned` files are removed first. Returns true when something was made.
+  // Calls `work` unless the stage is done. Work that was cut short with the same request is called again and goes on
+  // from its own files; with another request its `owned` files are removed first. Returns true when something was made.
   bool Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work);
 
   // Throws the Error that Make would, where a stage that `only` leaves out has never been made.

@@ -12,8 +12,12 @@ class StageBookTest : public testing::Test {
     std::filesystem::remove_all(run_);
   }
   StageRequest Request(int64_t epochs) const {
-    return {.name = "views constant", .version = 1, .settings = {{"views", {{"steps", epochs}}}}, .inputs = {{"ratios", "abc"}},
-            .outputs = {run_ / "views/manifest.jsonl"}, .owned = {run_ / "views"}};
+    return {.name = "views constant",
+            .version = 1,
+            .settings = {{"views", {{"steps", epochs}}}},
+            .inputs = {{"ratios", "abc"}},
+            .outputs = {run_ / "views/manifest.jsonl"},
+            .owned = {run_ / "views"}};
   }
   // Makes the stage and returns whether work was done.
   bool Make(const StageRequest& request, const std::vector<std::string>& only = {}, bool strict = false) {
@@ -57,10 +61,12 @@ TEST_F(StageBookTest, MissingOutputsAreMadeAgainWithoutClearing) {
 TEST_F(StageBookTest, InterruptedWorkGoesOn) {
   {
     StageBook book(run_ / "state", {});
-    EXPECT_THROW(book.Make(Request(1), progress_, [&]() -> StageCounts {
-      WriteFile(run_ / "views/half.png", "x");
-      throw Interrupted();
-    }), Interrupted);
+    EXPECT_THROW(book.Make(Request(1), progress_,
+                           [&]() -> StageCounts {
+                             WriteFile(run_ / "views/half.png", "x");
+                             throw Interrupted();
+                           }),
+                 Interrupted);
   }
   EXPECT_EQ(ReadJson(run_ / "state/views-constant.json")["finished"], false);
   EXPECT_TRUE(Make(Request(1)));
@@ -74,7 +80,9 @@ TEST_F(StageBookTest, OnlyLeavesOtherStagesAlone) {
 }
 
 TEST_F(StageBookTest, StagesThatOnlyLeavesOutAreAskedForBeforehand) {
-  const auto check = [&] { StageBook(run_ / "state", {"pretrain"}).CheckOnly("views constant", run_ / "views/manifest.jsonl"); };
+  const auto check = [&] {
+    StageBook(run_ / "state", {"pretrain"}).CheckOnly("views constant", run_ / "views/manifest.jsonl");
+  };
   EXPECT_THROW(check(), Error);
   EXPECT_NO_THROW(StageBook(run_ / "state", {"views"}).CheckOnly("views constant", run_ / "views/manifest.jsonl"));
   Make(Request(1));
@@ -133,8 +141,10 @@ TEST_F(StageBookTest, FolderFingerprintsFollowNamesAndContents) {
 }
 
 TEST(Requests, TheMachineIsNoPartOfThem) {
-  const Json settings = {{"steps", 3}, {"run", {{"seed", 1}, {"threads", 4}, {"device", "cpu"}}}, {"pair", {{"run", {{"batch", 1}}}}}};
-  EXPECT_EQ(WithoutMachine(settings), Json({{"steps", 3}, {"run", {{"seed", 1}}}, {"pair", {{"run", Json::object()}}}}));
+  const Json settings = {
+      {"steps", 3}, {"run", {{"seed", 1}, {"threads", 4}, {"device", "cpu"}}}, {"pair", {{"run", {{"batch", 1}}}}}};
+  EXPECT_EQ(WithoutMachine(settings),
+            Json({{"steps", 3}, {"run", {{"seed", 1}}}, {"pair", {{"run", Json::object()}}}}));
 }
 
 TEST(Requests, DifferencesAreNamed) {

@@ -33,7 +33,9 @@ class Lister {
  private:
   using Inputs = std::vector<StageInput>;
 
-  bool Allowed(std::string_view stage) const { return only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end(); }
+  bool Allowed(std::string_view stage) const {
+    return only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end();
+  }
   bool Begin(const std::string& name) { return seen_.insert(name).second; }
   void Add(const std::string& name, Path output, Inputs inputs) {
     std::erase_if(inputs, [](const StageInput& input) { return input.value.empty(); });
@@ -52,7 +54,8 @@ class Lister {
 
   void Fit() {
     if (!Begin("foreground fit")) return;
-    Inputs inputs = {Train(), ForegroundEncoder(), {"foreground.component", plan_.recipe.foreground.fit.component.string()}};
+    Inputs inputs = {
+        Train(), ForegroundEncoder(), {"foreground.component", plan_.recipe.foreground.fit.component.string()}};
     Add("foreground fit", plan_.folder / "foreground" / "model.safetensors", std::move(inputs));
   }
 
@@ -74,8 +77,9 @@ class Lister {
     if (!text.empty() && text != "train") return {"views.generator", text};
     if (!Begin("generator")) return {};
     const GeneratorConfig& config = plan_.recipe.generator.config;
-    Inputs inputs = {config.images.empty() ? Train() : StageInput{"generator.images", config.images},
-                     config.encoder.empty() ? ForegroundEncoder() : Encoder("generator.encoder", config.encoder.string())};
+    Inputs inputs = {
+        config.images.empty() ? Train() : StageInput{"generator.images", config.images},
+        config.encoder.empty() ? ForegroundEncoder() : Encoder("generator.encoder", config.encoder.string())};
     Add("generator", plan_.folder / "generator" / "model_index.json", std::move(inputs));
     return {};
   }
@@ -116,7 +120,9 @@ class Lister {
     const EvalSection& eval = arm.recipe.eval;
     const auto add = [&](const char* kind, const auto& part, const std::string& list) {
       const Path out = ArmFolder(plan_, arm, seed) / "eval" / Format("{}.json", kind);
-      if (part.enabled) Add(StageName(plan_, Format("eval {}", kind), arm, seed), out, {Train(), {"data.test", plan_.recipe.data.test}, {"eval.finetune.list", list}});
+      if (part.enabled)
+        Add(StageName(plan_, Format("eval {}", kind), arm, seed), out,
+            {Train(), {"data.test", plan_.recipe.data.test}, {"eval.finetune.list", list}});
     };
     add("linear", eval.linear, "");
     add("knn", eval.knn, "");
@@ -155,10 +161,12 @@ void CheckFile(const StageInput& input) {
     throw UsageError({.what = what, .where = Format("recipe, key `{}`", input.key), .next = next});
   };
   if (!std::filesystem::exists(path, code)) {
-    refuse(Format("`{}` is not there", input.value), "check the path; it is looked for from here and beside the recipe");
+    refuse(Format("`{}` is not there", input.value),
+           "check the path; it is looked for from here and beside the recipe");
   }
   if (input.key == "views.generator" && !std::filesystem::exists(path / "model_index.json", code)) {
-    refuse(Format("`{}` is no generator: it has no model_index.json", input.value), "name the folder of a diffusers pipeline, or \"train\"");
+    refuse(Format("`{}` is no generator: it has no model_index.json", input.value),
+           "name the folder of a diffusers pipeline, or \"train\"");
   }
 }
 
@@ -172,7 +180,9 @@ std::string ViewsStageName(const ArmPlan& arm) {
   return arm.views == "views" ? "views" : Format("views {}", arm.views.substr(sizeof("views-") - 1));
 }
 
-std::vector<PlannedStage> StagesOf(const RunPlan& plan, const std::vector<std::string>& only) { return Lister(plan, only).List(); }
+std::vector<PlannedStage> StagesOf(const RunPlan& plan, const std::vector<std::string>& only) {
+  return Lister(plan, only).List();
+}
 
 bool AsksForScores(const RunPlan& plan) {
   return std::any_of(plan.arms.begin(), plan.arms.end(), [](const ArmPlan& arm) {

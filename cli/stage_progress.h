@@ -19,7 +19,9 @@ class StageProgress : public Progress {
   void Say(const std::string& summary);
 
   void Begin(std::string_view stage, int64_t total, std::string_view unit) override;
-  void Update(int64_t done, double wait_share, std::string_view note) override { shown_.Update(done, wait_share, note); }
+  void Update(int64_t done, double wait_share, std::string_view note) override {
+    shown_.Update(done, wait_share, note);
+  }
   void End(std::string_view summary) override { shown_.End(summary); }
   void Warn(std::string_view message) override { shown_.Warn(message); }
   bool Stopped() const override { return shown_.Stopped(); }

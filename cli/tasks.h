@@ -1,5 +1,5 @@
-// The work of a job with several processes: process 0 runs the command and calls the others where a stage can be shared; they
-// wait for its calls until it is done. Stages that cannot be shared are made by process 0 alone.
+// The work of a job with several processes: process 0 runs the command and calls the others where a stage can be
+// shared; they wait for its calls until it is done. Stages that cannot be shared are made by process 0 alone.
 //
 //   const ViewsSummary done = Shared(*args.group, progress, config);     // in process 0
 //   return ServeTasks(group, progress);                                   // in all others: until process 0 is done

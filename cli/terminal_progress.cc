@@ -1,10 +1,10 @@
 #include "cli/terminal_progress.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "cli/print.h"
 #include "cli/signals.h"
@@ -102,7 +102,9 @@ void TerminalProgress::Update(int64_t done, double wait_share, std::string_view 
   done_ = done;
   wait_share_ = wait_share;
   note_ = note;
-  if (level_ >= LogLevel::kInfo && now - shown_ >= (terminal_ ? Clock::duration(kBarEvery) : Clock::duration(kLineEvery))) Show(now);
+  if (level_ >= LogLevel::kInfo &&
+      now - shown_ >= (terminal_ ? Clock::duration(kBarEvery) : Clock::duration(kLineEvery)))
+    Show(now);
 }
 
 void TerminalProgress::End(std::string_view summary) {
@@ -110,7 +112,8 @@ void TerminalProgress::End(std::string_view summary) {
   ClearLocked();
   if (level_ >= LogLevel::kInfo && !summary.empty()) {
     const double seconds = Seconds(Clock::now() - began_);
-    const std::string time = seconds < 0.05 ? "" : Format(" ({})", HumanSeconds(seconds));  // what is there already takes none
+    const std::string time =
+        seconds < 0.05 ? "" : Format(" ({})", HumanSeconds(seconds));  // what is there already takes none
     Print(stream_, "{}: {}{}\n", stage_, summary, time);
   }
   std::fflush(stream_);
@@ -145,8 +148,10 @@ void TerminalProgress::ClearLocked() {
 
 std::string TerminalProgress::Line(Clock::time_point now, bool bar) const {
   const double share = total_ > 0 ? static_cast<double>(done_) / static_cast<double>(total_) : 0;
-  std::string text = total_ > 0 ? Format("{}/{} {}", Grouped(done_), Grouped(total_), unit_) : Format("{} {}", Grouped(done_), unit_);
-  const double mean = first_ >= 0 && now > began_ ? static_cast<double>(done_ - first_) / std::max(1e-3, Seconds(now - began_)) : 0;
+  std::string text =
+      total_ > 0 ? Format("{}/{} {}", Grouped(done_), Grouped(total_), unit_) : Format("{} {}", Grouped(done_), unit_);
+  const double mean =
+      first_ >= 0 && now > began_ ? static_cast<double>(done_ - first_) / std::max(1e-3, Seconds(now - began_)) : 0;
   const double rate = rate_ > 0 ? rate_ : mean;
   if (rate > 0) text += "  " + Rate(rate);
   if (rate > 0 && total_ > done_) text += "  eta " + HumanSeconds(static_cast<double>(total_ - done_) / rate);
@@ -158,7 +163,8 @@ std::string TerminalProgress::Line(Clock::time_point now, bool bar) const {
   const size_t width = TerminalWidth(stream_) - 1;
   const size_t words = stage_.size() + 1 + 6 + text.size() + 1;
   if (total_ > 0 && words + 8 <= width) {
-    return Format("{} {} {:3.0f}%  {}", stage_, Bar(share, std::min<size_t>(width - words, 32), wide_characters_), 100 * share, text);
+    return Format("{} {} {:3.0f}%  {}", stage_, Bar(share, std::min<size_t>(width - words, 32), wide_characters_),
+                  100 * share, text);
   }
   return Format("{} {}", stage_, text).substr(0, width);
 }

@@ -1,4 +1,5 @@
-// genview views: for every picture one or several others that mean the same; what they will cost; whether they are whole.
+// genview views: for every picture one or several others that mean the same; what they will cost; whether they are
+// whole.
 #include <algorithm>
 
 #include "cli/commands.h"
@@ -33,7 +34,8 @@ int RunViews(const Args& args, Progress& progress) {
     return kOk;
   }
   const ViewsSummary done = Shared(*args.group, progress, config.views);
-  Print("{}: {} views of {} asked for ({} images skipped)\n", done.folder.string(), done.written, done.asked, done.skipped);
+  Print("{}: {} views of {} asked for ({} images skipped)\n", done.folder.string(), done.written, done.asked,
+        done.skipped);
   for (const std::string& lost : done.lost) Print("  {}\n", lost);
   return kOk;
 }
@@ -46,7 +48,8 @@ int RunViewsVerify(const Args& args, Progress& progress) {
   const size_t shown = std::min(report.problems.size(), kProblemsShown);
   for (size_t i = 0; i < shown; ++i) Print("{}\n", report.problems[i]);
   if (shown < report.problems.size()) Print("and {} problems more\n", report.problems.size() - shown);
-  Print("{}: {} good views, {} problems, {} views missing", config.folder.string(), report.rows, report.problems.size(), report.missing);
+  Print("{}: {} good views, {} problems, {} views missing", config.folder.string(), report.rows, report.problems.size(),
+        report.missing);
   if (config.repair) Print("; {} made again", report.made);
   Print("\n");
   return config.repair || (report.problems.empty() && report.missing == 0) ? kOk : kFailed;

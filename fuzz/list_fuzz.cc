@@ -11,7 +11,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } catch (const genview::UsageError&) {
     }
     const std::string id = genview::SafeId(line);
-    if (!genview::IsUtf8(id) || id.starts_with('/') || ("/" + id + "/").find("/../") != std::string::npos) __builtin_trap();
+    if (!genview::IsUtf8(id) || id.starts_with('/') || ("/" + id + "/").find("/../") != std::string::npos)
+      __builtin_trap();
     try {
       (void)genview::ParseShapesSpec("shapes:" + line);
     } catch (const genview::UsageError&) {

@@ -1,5 +1,5 @@
-// Tables between stages: a foreground table, an original list and a view manifest, each an Error or rows that mean something; those of
-// a manifest can be written and read again.
+// Tables between stages: a foreground table, an original list and a view manifest, each an Error or rows that mean
+// something; those of a manifest can be written and read again.
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -1,5 +1,6 @@
-// The main function of the unit tests: each process has a folder of its own for what testing::TempDir() is asked for, so that tests
-// may run side by side, in several checkouts, too; and MKL sums in one order for any number of threads, as in the program (cli/main.cc).
+// The main function of the unit tests: each process has a folder of its own for what testing::TempDir() is asked for,
+// so that tests may run side by side, in several checkouts, too; and MKL sums in one order for any number of threads,
+// as in the program (cli/main.cc).
 #include <gtest/gtest.h>
 
 #include <cstdlib>

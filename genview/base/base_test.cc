@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <unistd.h>
+#include <cmath>
 
 #include "genview/base/fields.h"
 #include "genview/base/files.h"
@@ -56,7 +56,8 @@ TEST(Fields, ReadsNestedTables) {
 }
 
 TEST(Fields, UnknownKeyNamesLineAndNearest) {
-  EXPECT_EQ(Complaint("epochs = 1\nepoch = 2\n"), "unknown key `epoch`|r.toml, line 2, key `epoch`|did you mean `epochs`?");
+  EXPECT_EQ(Complaint("epochs = 1\nepoch = 2\n"),
+            "unknown key `epoch`|r.toml, line 2, key `epoch`|did you mean `epochs`?");
   EXPECT_NE(Complaint("[quality]\ngama = 2\n").find("did you mean `gamma`?"), std::string::npos);
 }
 
@@ -80,7 +81,8 @@ TEST(Toml, RoundTrip) {
 
 TEST(Toml, CommentsStandAboveKeysAndTables) {
   const auto document = ParseToml("a = 1\n[t]\nb = 2\n[[arms]]\nname = \"one\"\n", "r");
-  const std::string text = ToToml(document.values, {{"a", "first\nand more"}, {"t", "a table"}, {"t.b", "second"}, {"b", "nothing's"}});
+  const std::string text =
+      ToToml(document.values, {{"a", "first\nand more"}, {"t", "a table"}, {"t.b", "second"}, {"b", "nothing's"}});
   EXPECT_EQ(text, "# first\n# and more\na = 1\n\n[[arms]]\nname = \"one\"\n\n# a table\n[t]\n# second\nb = 2\n");
   EXPECT_EQ(ParseToml(text, "r").values, document.values);
 }
@@ -116,7 +118,9 @@ TEST(Seed, PurposesGiveDifferentStreams) {
 
 TEST(Files, NothingAppearsWithoutCommit) {
   const Path path = testing::TempDir() + "never.txt";
-  { AtomicFile(path).Write("x"); }
+  {
+    AtomicFile(path).Write("x");
+  }
   EXPECT_FALSE(std::filesystem::exists(path));
   WriteFile(path, "whole");
   EXPECT_EQ(ReadFile(path), "whole");

@@ -37,7 +37,8 @@ void ThrowUnknownKey(const std::string& key, const std::vector<std::string>& kno
                     .next = SuggestName(key, known)});
 }
 
-void ThrowOutOfRange(const std::string& value, const std::string& rule, const FieldSource& source, const std::string& key) {
+void ThrowOutOfRange(const std::string& value, const std::string& rule, const FieldSource& source,
+                     const std::string& key) {
   throw UsageError({.what = Format("`{}` is {}, allowed are {}", source.Name(key), value, rule),
                     .where = source.Where(key),
                     .next = Format("choose a value from {}", rule)});
@@ -58,7 +59,8 @@ Json AssignmentToJson(const std::string& name, const std::string& text, const st
       Json list = Json::array();
       for (const auto& part : Split(text, ',')) {
         if (Trim(part).empty()) continue;
-        list.push_back(AssignmentToJson("x", std::string(Trim(part)), type == "list of texts" ? "text" : "number")["x"]);
+        list.push_back(
+            AssignmentToJson("x", std::string(Trim(part)), type == "list of texts" ? "text" : "number")["x"]);
       }
       value = list;
     }

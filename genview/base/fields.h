@@ -27,11 +27,11 @@
 
 namespace genview {
 
-struct Any {};                      // no further rule
-struct Required {};                 // a text or path that must not be empty when the stage begins (see CheckRequired)
-struct Section {};                  // for a nested config
+struct Any {};       // no further rule
+struct Required {};  // a text or path that must not be empty when the stage begins (see CheckRequired)
+struct Section {};   // for a nested config
 template <class T>
-struct Range {                      // low <= value <= high; for a vector: each element
+struct Range {  // low <= value <= high; for a vector: each element
   T low, high;
 };
 
@@ -60,8 +60,8 @@ inline constexpr const char* kCommandLine = "command line";
 
 // Where the values came from, for messages.
 struct FieldSource {
-  std::string file;                                 // "recipe.toml", "command line"
-  std::string prefix;                               // "pretrain.quality", may be empty
+  std::string file;    // "recipe.toml", "command line"
+  std::string prefix;  // "pretrain.quality", may be empty
   const std::map<std::string, int>* lines = nullptr;
 
   std::string Name(const std::string& key) const { return prefix.empty() ? key : prefix + "." + key; }
@@ -71,10 +71,10 @@ struct FieldSource {
 
 // What --help, the documentation and the command line need to know of a field.
 struct FieldInfo {
-  std::string name;           // "quality.gamma"
-  std::string type;           // "number", "whole number", "text", "true|false", "a|b|c", "list of ..."
+  std::string name;  // "quality.gamma"
+  std::string type;  // "number", "whole number", "text", "true|false", "a|b|c", "list of ..."
   Json default_value;
-  std::string rule;           // "1 to 1000", "required" or ""
+  std::string rule;  // "1 to 1000", "required" or ""
   std::string help;
 };
 
@@ -90,7 +90,8 @@ struct IsVector<std::vector<T>> : std::true_type {};
 
 [[noreturn]] void ThrowWrongType(const Json& value, const std::string& wanted, const FieldSource& source,
                                  const std::string& key);
-[[noreturn]] void ThrowUnknownKey(const std::string& key, const std::vector<std::string>& known, const FieldSource& source);
+[[noreturn]] void ThrowUnknownKey(const std::string& key, const std::vector<std::string>& known,
+                                  const FieldSource& source);
 [[noreturn]] void ThrowOutOfRange(const std::string& value, const std::string& rule, const FieldSource& source,
                                   const std::string& key);
 
@@ -118,7 +119,8 @@ T FromJson(const Json& value, const FieldSource& source, const std::string& key)
                         .next = SuggestName(value.get<std::string>(), AllEnumNames<T>())});
     }
   } else if constexpr (std::is_same_v<T, uint64_t>) {
-    if (value.is_number_unsigned() || (value.is_number_integer() && value.get<int64_t>() >= 0)) return value.get<uint64_t>();
+    if (value.is_number_unsigned() || (value.is_number_integer() && value.get<int64_t>() >= 0))
+      return value.get<uint64_t>();
   } else if constexpr (std::is_integral_v<T>) {
     if (value.is_number_integer() && !(value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX)) {
       return value.get<T>();
@@ -222,7 +224,8 @@ void CheckRequired(const Config& config, const FieldSource& source) {
                           .next = Format("give it a value")});
       }
     }
-    if constexpr (fields_detail::HasFields<std::remove_cvref_t<decltype(field)>>) CheckRequired(field, source.Child(name));
+    if constexpr (fields_detail::HasFields<std::remove_cvref_t<decltype(field)>>)
+      CheckRequired(field, source.Child(name));
   });
 }
 

@@ -1,13 +1,13 @@
 #include "genview/base/files.h"
 
-#include <cerrno>
-#include <cstring>
 #include <fcntl.h>
-#include <set>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <cerrno>
+#include <cstring>
+#include <set>
 
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
@@ -41,8 +41,8 @@ void SyncFolder(const Path& folder) {
   ::close(descriptor);
 }
 
-// Opens or makes the file and holds it against all others, on this machine or another, for as long as the descriptor or a copy of it is
-// open. -1 with EWOULDBLOCK where it is held. A file system without locks is taken as it is.
+// Opens or makes the file and holds it against all others, on this machine or another, for as long as the descriptor or
+// a copy of it is open. -1 with EWOULDBLOCK where it is held. A file system without locks is taken as it is.
 int OpenHeld(const Path& path) {
   while (true) {
     const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -52,8 +52,9 @@ int OpenHeld(const Path& path) {
       errno = EWOULDBLOCK;
       return -1;
     }
-    struct stat held {}, there {};
-    if (::fstat(descriptor, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_ino == there.st_ino) return descriptor;
+    struct stat held{}, there{};
+    if (::fstat(descriptor, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_ino == there.st_ino)
+      return descriptor;
     ::close(descriptor);  // renamed or removed before it was held
   }
 }
@@ -198,7 +199,9 @@ GrowingFile::GrowingFile(const Path& path) : path_(path) {
   descriptor_ = OpenHeld(path);
   if (descriptor_ >= 0) return;
   if (errno == EWOULDBLOCK) {
-    throw Error({.what = "another genview is writing this file", .where = path.string(), .next = "wait for it, then give the same command again"});
+    throw Error({.what = "another genview is writing this file",
+                 .where = path.string(),
+                 .next = "wait for it, then give the same command again"});
   }
   Fail("cannot open the file", path, errno);
 }
@@ -208,7 +211,7 @@ GrowingFile::~GrowingFile() {
 }
 
 uint64_t GrowingFile::size() const {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(descriptor_, &info) != 0) Fail("cannot read the size", path_, errno);
   return static_cast<uint64_t>(info.st_size);
 }
@@ -234,7 +237,8 @@ void GrowingFile::Sync() {
 void GrowingFile::MoveTo(const Path& path) {
   if (::fsync(descriptor_) != 0) Fail("cannot write to the disk", path, errno);
   const int descriptor = std::exchange(descriptor_, -1);
-  if (const int code = CloseAndRename(descriptor, path_, path); code != 0) Fail("cannot put the file in its place", path, code);
+  if (const int code = CloseAndRename(descriptor, path_, path); code != 0)
+    Fail("cannot put the file in its place", path, code);
   SyncFolder(path.parent_path());
 }
 
@@ -257,7 +261,7 @@ std::vector<std::string> ReadLines(const Path& path, bool keep_torn) {
 MappedFile::MappedFile(const Path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) Fail("cannot open the file", path, errno);
-  struct stat info {};
+  struct stat info{};
   if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
     const int code = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
     ::close(descriptor);

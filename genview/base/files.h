@@ -39,7 +39,8 @@ void WriteFileUnsynced(const Path& path, std::string_view bytes);
 void SyncFileSystem(const Path& path);  // of this file or folder: everything written so far is on the disk
 std::string ReadFile(const Path& path, uint64_t limit_bytes = uint64_t{1} << 30);  // throws Error
 
-// Removes what a killed process left beside final names in `folder` (files `.NAME.PID.part` that nobody holds); returns how many.
+// Removes what a killed process left beside final names in `folder` (files `.NAME.PID.part` that nobody holds); returns
+// how many.
 int SweepPartFiles(const Path& folder);
 // The same in every folder that holds one of `files`, which need not be there.
 void SweepPartFilesBeside(const std::vector<Path>& files);
@@ -59,8 +60,8 @@ class LineLog {
   int descriptor_ = -1;
 };
 
-// A file that grows over several runs under an aside name, and gets its own name when it is whole. Throws Error where another process
-// has it open.
+// A file that grows over several runs under an aside name, and gets its own name when it is whole. Throws Error where
+// another process has it open.
 class GrowingFile {
  public:
   explicit GrowingFile(const Path& path);  // what is there stays
@@ -69,11 +70,11 @@ class GrowingFile {
   GrowingFile& operator=(const GrowingFile&) = delete;
 
   uint64_t size() const;
-  void Resize(uint64_t size);              // cuts, or adds zeros
+  void Resize(uint64_t size);  // cuts, or adds zeros
   void Append(std::string_view bytes);
   void WriteAt(uint64_t offset, std::string_view bytes);
-  void Sync();                             // to the disk
-  void MoveTo(const Path& path);           // synced and renamed; nothing more can be written
+  void Sync();                    // to the disk
+  void MoveTo(const Path& path);  // synced and renamed; nothing more can be written
 
  private:
   Path path_;

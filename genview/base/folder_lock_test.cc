@@ -42,7 +42,9 @@ TEST(FolderLock, RefusesASecondProcessUntilItIsLetGo) {
 
 TEST(FolderLock, LeavesNothingBehind) {
   const TemporaryFolder place;
-  { const FolderLock lock(place.path()); }
+  {
+    const FolderLock lock(place.path());
+  }
   EXPECT_TRUE(std::filesystem::is_empty(place.path()));
 }
 

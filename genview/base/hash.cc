@@ -21,7 +21,8 @@ std::string FingerprintFile(const std::filesystem::path& file) {
   const MappedFile mapped(file);
   constexpr uint64_t kPiece = uint64_t{16} << 20;  // a multiple of every page size
   if (mapped.size() <= kPiece) return Fingerprint(mapped.text());
-  // Piece by piece, each given back after it has been read: a file of weights is as large as all else that is in memory.
+  // Piece by piece, each given back after it has been read: a file of weights is as large as all else that is in
+  // memory.
   XXH3_state_t* state = XXH3_createState();
   XXH3_128bits_reset(state);
   for (uint64_t begin = 0; begin < mapped.size(); begin += kPiece) {

@@ -109,7 +109,8 @@ std::string JsonString(const Json& object, const char* key, std::string fallback
   });
 }
 
-std::vector<int64_t> JsonInts(const Json& object, const char* key, std::vector<int64_t> fallback, std::string_view where) {
+std::vector<int64_t> JsonInts(const Json& object, const char* key, std::vector<int64_t> fallback,
+                              std::string_view where) {
   return Member(object, key, std::move(fallback), [&](const Json& value) {
     std::vector<int64_t> result;
     if (!value.is_array()) WrongType(key, "a list of whole numbers", where);

@@ -23,7 +23,8 @@ int64_t JsonInt(const Json& object, const char* key, int64_t fallback, std::stri
 double JsonDouble(const Json& object, const char* key, double fallback, std::string_view where);
 bool JsonBool(const Json& object, const char* key, bool fallback, std::string_view where);
 std::string JsonString(const Json& object, const char* key, std::string fallback, std::string_view where);
-std::vector<int64_t> JsonInts(const Json& object, const char* key, std::vector<int64_t> fallback, std::string_view where);
+std::vector<int64_t> JsonInts(const Json& object, const char* key, std::vector<int64_t> fallback,
+                              std::string_view where);
 std::vector<std::string> JsonStrings(const Json& object, const char* key, std::vector<std::string> fallback,
                                      std::string_view where);
 

@@ -50,7 +50,7 @@ class Random {
   bool has_spare_ = false;
 };
 
-void FillNormal(Seed seed, std::span<float> values);             // N(0, 1); value i depends on (seed, i) alone
-std::vector<int64_t> Permutation(Seed seed, int64_t n);          // Fisher-Yates
+void FillNormal(Seed seed, std::span<float> values);     // N(0, 1); value i depends on (seed, i) alone
+std::vector<int64_t> Permutation(Seed seed, int64_t n);  // Fisher-Yates
 
 }  // namespace genview

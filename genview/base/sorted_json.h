@@ -1,4 +1,5 @@
-// JSON whose objects keep their keys sorted, for tables of many thousands: Json looks through all keys for each one it adds.
+// JSON whose objects keep their keys sorted, for tables of many thousands: Json looks through all keys for each one it
+// adds.
 #pragma once
 
 #include "genview/base/json.h"

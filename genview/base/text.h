@@ -11,8 +11,8 @@
 
 namespace genview {
 
-// The formatter itself is compiled once, in text.cc: fmt is used header-only, and inlined into every caller it was half of
-// the time that a file takes to compile.
+// The formatter itself is compiled once, in text.cc: fmt is used header-only, and inlined into every caller it was half
+// of the time that a file takes to compile.
 std::string FormatValues(fmt::string_view format, fmt::format_args values);
 
 template <class... Args>
@@ -35,9 +35,9 @@ bool ParseInt(std::string_view text, int64_t& value);
 bool ParseUint(std::string_view text, uint64_t& value);
 bool ParseDouble(std::string_view text, double& value);  // finite values only
 
-std::string Grouped(int64_t number);          // "2,500"
-std::string HumanBytes(uint64_t bytes);      // "1.4 GB" (powers of 1000)
-std::string HumanSeconds(double seconds);    // "45 s", "3 min 20 s", "2 h 05 min"
+std::string Grouped(int64_t number);       // "2,500"
+std::string HumanBytes(uint64_t bytes);    // "1.4 GB" (powers of 1000)
+std::string HumanSeconds(double seconds);  // "45 s", "3 min 20 s", "2 h 05 min"
 
 // True for well-formed UTF-8 (no surrogates, no overlong forms).
 bool IsUtf8(std::string_view text);

@@ -24,7 +24,8 @@ Json Convert(const toml::node& node, const std::string& name, TomlDocument& docu
   }
   if (const auto* array = node.as_array()) {
     Json list = Json::array();
-    for (size_t i = 0; i < array->size(); ++i) list.push_back(Convert((*array)[i], Format("{}[{}]", name, i), document));
+    for (size_t i = 0; i < array->size(); ++i)
+      list.push_back(Convert((*array)[i], Format("{}[{}]", name, i), document));
     return list;
   }
   if (const auto value = node.value<bool>(); node.is_boolean()) return *value;
@@ -47,7 +48,9 @@ struct TomlPrinter {
   }
 
   void Print(const Json& object, const std::string& prefix) {
-    const auto is_table = [](const Json& v) { return v.is_object() || (v.is_array() && !v.empty() && v[0].is_object()); };
+    const auto is_table = [](const Json& v) {
+      return v.is_object() || (v.is_array() && !v.empty() && v[0].is_object());
+    };
     const auto full = [&](const std::string& key) { return prefix.empty() ? key : prefix + "." + key; };
     for (const auto& [key, value] : object.items()) {
       if (is_table(value) || value.is_null()) continue;

@@ -96,8 +96,8 @@ Box MiddleCrop(int64_t width, int64_t height) {
   return box;
 }
 
-// torchvision's RandomResizedCrop: ten tries of an area share and a log-uniform aspect. `place(width, height)`: where a box of
-// this size goes, {x, y}.
+// torchvision's RandomResizedCrop: ten tries of an area share and a log-uniform aspect. `place(width, height)`: where a
+// box of this size goes, {x, y}.
 template <class Place>
 Box SampleCrop(const AugmentConfig& config, Random& random, int64_t width, int64_t height, Place&& place) {
   const double area = static_cast<double>(width * height);
@@ -128,7 +128,8 @@ double SampleBeta(Random& random, double alpha) {
   }
 }
 
-Box SampleCropInBox(const AugmentConfig& config, Seed seed, int64_t width, int64_t height, double alpha, const Box& box) {
+Box SampleCropInBox(const AugmentConfig& config, Seed seed, int64_t width, int64_t height, double alpha,
+                    const Box& box) {
   Random random(seed);
   const auto along = [&](int64_t from, int64_t extent, int64_t size, int64_t side) {
     const int64_t low = std::clamp<int64_t>(from - size / 2, 0, side - size);
@@ -157,20 +158,21 @@ Box SampleCropWithShare(const AugmentConfig& config, Seed seed, int64_t width, i
   return best;
 }
 
-Box SampleCropByForeground(const AugmentConfig& config, Seed seed, int64_t width, int64_t height, const ForegroundCrop& rule,
-                           const ForegroundArea& area) {
+Box SampleCropByForeground(const AugmentConfig& config, Seed seed, int64_t width, int64_t height,
+                           const ForegroundCrop& rule, const ForegroundArea& area) {
   if (area.empty()) return SampleCropAnywhere(config, seed, width, height);
   switch (rule.draw) {
-    case CropDraw::kAnywhere: break;
-    case CropDraw::kBox: return SampleCropInBox(config, seed, width, height, rule.alpha, area.Around(width, height));
-    case CropDraw::kShare: return SampleCropWithShare(config, seed, width, height, rule.share, area);
+    case CropDraw::kAnywhere:
+      break;
+    case CropDraw::kBox:
+      return SampleCropInBox(config, seed, width, height, rule.alpha, area.Around(width, height));
+    case CropDraw::kShare:
+      return SampleCropWithShare(config, seed, width, height, rule.share, area);
   }
   return SampleCropAnywhere(config, seed, width, height);
 }
 
-double SampleFactor(Random& random, double spread) {
-  return random.Uniform(std::max(0.0, 1 - spread), 1 + spread);
-}
+double SampleFactor(Random& random, double spread) { return random.Uniform(std::max(0.0, 1 - spread), 1 + spread); }
 
 void Jitter(const AugmentConfig& config, const AugmentParams& params, Image& image) {
   for (const int change : params.order) {
@@ -209,8 +211,8 @@ AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t widt
   return SampleRest(config, seed, SampleCropAnywhere(config, seed.With("crop"), width, height));
 }
 
-AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t width, int64_t height, const ForegroundCrop& rule,
-                            const ForegroundArea& area) {
+AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t width, int64_t height,
+                            const ForegroundCrop& rule, const ForegroundArea& area) {
   return SampleRest(config, seed, SampleCropByForeground(config, seed.With("crop"), width, height, rule, area));
 }
 

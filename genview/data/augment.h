@@ -25,13 +25,13 @@ struct EnumNames<CropFilter> {
 };
 
 struct AugmentConfig {
-  int64_t size = 224;                          // of the square view, in pixels
-  double scale_min = 0.2, scale_max = 1.0;     // share of the picture that a crop takes; its aspect is 3/4 to 4/3
+  int64_t size = 224;                       // of the square view, in pixels
+  double scale_min = 0.2, scale_max = 1.0;  // share of the picture that a crop takes; its aspect is 3/4 to 4/3
   CropFilter filter = CropFilter::kBilinear;
-  double jitter_p = 0;                         // probability of the four changes below, in random order
+  double jitter_p = 0;  // probability of the four changes below, in random order
   double brightness = 0, contrast = 0, saturation = 0, hue = 0;
   double gray_p = 0, blur_p = 0;
-  double sigma_min = 0.1, sigma_max = 2.0;     // of the blur, in pixels
+  double sigma_min = 0.1, sigma_max = 2.0;  // of the blur, in pixels
   double solarize_p = 0, flip_p = 0;
 };
 
@@ -55,8 +55,8 @@ void VisitFields(AugmentConfig& c, Visit&& visit) {
   visit("flip-p", c.flip_p, share, "probability of a flip from left to right");
 }
 
-// What the papers use. `view` is 0 or 1, and 2 for swav's small crops; it matters where the views differ. Names: moco-v2, simsiam, simclr, byol,
-// moco-v3, swav, linear (crop and flip, for training a classifier). Throws UsageError.
+// What the papers use. `view` is 0 or 1, and 2 for swav's small crops; it matters where the views differ. Names:
+// moco-v2, simsiam, simclr, byol, moco-v3, swav, linear (crop and flip, for training a classifier). Throws UsageError.
 AugmentConfig AugmentPreset(std::string_view name, int view = 0);
 const std::vector<std::string>& AugmentPresetNames();
 
@@ -67,7 +67,7 @@ struct AugmentParams {
   std::array<int, 4> order{0, 1, 2, 3};  // of brightness, contrast, saturation, hue
   double brightness = 1, contrast = 1, saturation = 1, hue = 0;
   bool gray = false;
-  double sigma = 0;                      // 0: no blur
+  double sigma = 0;  // 0: no blur
   bool solarize = false, flip = false;
 };
 
@@ -78,8 +78,8 @@ AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t widt
 // kBox: the crop's centre lies in the box around the foreground, nearer to its rims the smaller alpha is, as far as the
 // picture's edges allow. kShare: the first of 20 crops that holds the share, or else the one that holds most; one that
 // holds it at once is the crop that would have been drawn anyway. Without any foreground: as ever.
-AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t width, int64_t height, const ForegroundCrop& rule,
-                            const ForegroundArea& area);
+AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t width, int64_t height,
+                            const ForegroundCrop& rule, const ForegroundArea& area);
 
 // Crop and resize, jitter, gray, blur, solarize, flip, in this order. The methods that flip before the colours get the
 // same bytes: none of the changes knows left from right.

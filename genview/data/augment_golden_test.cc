@@ -51,9 +51,8 @@ TEST_F(AugmentGolden, ViewsAreTorchvisionsToTheByte) {
     const Image ours = ApplyAugment(config, params, Stored(golden["source"])), theirs = Stored(golden["out"]);
     ASSERT_EQ(ours.pixels.size(), theirs.pixels.size());
     const auto differ = std::mismatch(ours.pixels.begin(), ours.pixels.end(), theirs.pixels.begin());
-    EXPECT_TRUE(differ.first == ours.pixels.end())
-        << golden << "\nbyte " << differ.first - ours.pixels.begin() << ": " << int{*differ.first} << " instead of "
-        << int{*differ.second};
+    EXPECT_TRUE(differ.first == ours.pixels.end()) << golden << "\nbyte " << differ.first - ours.pixels.begin() << ": "
+                                                   << int{*differ.first} << " instead of " << int{*differ.second};
   }
 }
 

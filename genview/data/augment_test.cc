@@ -11,7 +11,8 @@ namespace {
 
 TEST(SampleAugment, IsAFunctionOfItsArguments) {
   const AugmentConfig config = AugmentPreset("simclr");
-  const auto a = SampleAugment(config, Seed(3).With("x"), 500, 375), b = SampleAugment(config, Seed(3).With("x"), 500, 375);
+  const auto a = SampleAugment(config, Seed(3).With("x"), 500, 375),
+             b = SampleAugment(config, Seed(3).With("x"), 500, 375);
   EXPECT_EQ(a.crop.x, b.crop.x);
   EXPECT_EQ(a.hue, b.hue);
   EXPECT_EQ(a.order, b.order);
@@ -103,7 +104,8 @@ TEST(AugmentPreset, DiffersWhereThePapersDo) {
 
 TEST(AugmentConfig, ReadsItsFields) {
   AugmentConfig config;
-  ReadFields(config, Json{{"size", 96}, {"filter", "bicubic"}, {"scale-min", 0.5}}, {.file = "r", .prefix = "", .lines = nullptr});
+  ReadFields(config, Json{{"size", 96}, {"filter", "bicubic"}, {"scale-min", 0.5}},
+             {.file = "r", .prefix = "", .lines = nullptr});
   EXPECT_EQ(config.size, 96);
   EXPECT_EQ(config.filter, CropFilter::kBicubic);
   EXPECT_EQ(FieldsToJson(config)["scale-min"], 0.5);

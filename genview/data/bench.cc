@@ -43,7 +43,8 @@ class PairStream {
 // The same for single pictures.
 class EncodeStream {
  public:
-  EncodeStream(std::shared_ptr<const ImageSource> source, const LoaderBenchConfig& config, int64_t batch, SkippedLog& skipped)
+  EncodeStream(std::shared_ptr<const ImageSource> source, const LoaderBenchConfig& config, int64_t batch,
+               SkippedLog& skipped)
       : source_(std::move(source)), config_(config), batch_size_(batch), skipped_(skipped) {}
 
   int64_t Take() {
@@ -64,8 +65,9 @@ class EncodeStream {
     }
     Preprocess preprocess;
     preprocess.size = preprocess.resize_shortest = config_.size;
-    loader_ = std::make_unique<EncodeLoader>(source_, std::move(indices), preprocess, batch_size_, config_.threads, skipped_,
-                                             /*strict=*/false);
+    loader_ =
+        std::make_unique<EncodeLoader>(source_, std::move(indices), preprocess, batch_size_, config_.threads, skipped_,
+                                       /*strict=*/false);
   }
 
   std::shared_ptr<const ImageSource> source_;
@@ -79,7 +81,9 @@ class EncodeStream {
 template <class Stream>
 void Measure(Stream& stream, double seconds, LoaderBenchResult& result, Progress& progress) {
   using Clock = std::chrono::steady_clock;
-  const auto since = [](Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); };
+  const auto since = [](Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  };
   stream.Take();
   const auto begin = Clock::now();
   progress.Begin("loader", static_cast<int64_t>(std::ceil(seconds)), "seconds");

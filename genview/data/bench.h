@@ -26,10 +26,10 @@ void VisitFields(LoaderBenchConfig& c, Visit&& visit) {
 
 struct LoaderBenchResult {
   double images_per_second = 0;
-  int64_t images = 0;    // read while the clock ran
+  int64_t images = 0;  // read while the clock ran
   double seconds = 0;
   int64_t threads = 0;
-  int64_t skipped = 0;   // pictures that cannot be read
+  int64_t skipped = 0;  // pictures that cannot be read
 };
 
 // Reads the whole source over and over, and throws the batches away. The clock starts after the first batch.

@@ -8,8 +8,8 @@ namespace {
 TEST(BenchLoader, CountsWhatItReads) {
   Progress progress;
   for (const int64_t views : {1, 2}) {
-    const auto result = BenchLoader({.images = "shapes:count=40,size=16", .size = 16, .views = views, .threads = 2, .seconds = 0.05},
-                                    progress);
+    const auto result = BenchLoader(
+        {.images = "shapes:count=40,size=16", .size = 16, .views = views, .threads = 2, .seconds = 0.05}, progress);
     EXPECT_GT(result.images, 0);
     EXPECT_GE(result.seconds, 0.05);
     EXPECT_EQ(result.threads, 2);

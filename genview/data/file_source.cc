@@ -20,7 +20,7 @@ std::string FileSource::Fingerprint() const {
   std::call_once(fingerprint_once_, [&] {
     std::string all;
     for (int64_t i = 0; i < size(); ++i) {
-      struct ::stat status {};
+      struct ::stat status{};
       const bool there = ::stat(FilePath(i).c_str(), &status) == 0;
       all += Format("{}\t{}\t{}\t{}.{}\n", item(i).id, item(i).label, there ? status.st_size : -1,
                     status.st_mtim.tv_sec, status.st_mtim.tv_nsec);

@@ -1,5 +1,5 @@
-#include <algorithm>
 #include <sys/stat.h>
+#include <algorithm>
 
 #include "genview/base/text.h"
 #include "genview/data/file_source.h"
@@ -61,7 +61,8 @@ class FolderSource : public FileSource {
 
   void PassOver(const std::string& name) {
     ++others_;
-    constexpr std::string_view kOtherFormats[] = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff"};
+    constexpr std::string_view kOtherFormats[] = {".avif", ".bmp", ".gif", ".heic", ".heif",
+                                                  ".jp2",  ".jxl", ".tif", ".tiff"};
     const std::string ending = Lower(Path(name).extension().string());
     if (std::ranges::find(kOtherFormats, ending) != std::end(kOtherFormats)) ++passed_over_[ending];
   }
@@ -69,7 +70,7 @@ class FolderSource : public FileSource {
   // Adds the pictures below folder_ / `inside` ("" or "a/b/") in sorted order.
   void Walk(const std::string& inside) {
     const Path here = folder_ / inside;
-    struct ::stat status {};
+    struct ::stat status{};
     if (::stat(here.c_str(), &status) != 0 || above_.size() > kDeepest) {
       throw Error({.what = above_.size() > kDeepest ? "folders within folders without end" : "cannot open the folder",
                    .where = here.string(),
@@ -103,8 +104,8 @@ class FolderSource : public FileSource {
   }
 
   Path folder_, masks_;
-  std::vector<std::string> names_;                     // as the file system has them; empty when they are the ids
-  std::vector<std::pair<uint64_t, uint64_t>> above_;   // while walking: the folders on the way down
+  std::vector<std::string> names_;                    // as the file system has them; empty when they are the ids
+  std::vector<std::pair<uint64_t, uint64_t>> above_;  // while walking: the folders on the way down
   int64_t others_ = 0;
 };
 

@@ -49,8 +49,10 @@ Box ForegroundArea::Around(int64_t width, int64_t height) const {
     while (sum(last) == total()) --last;
     return std::pair(first, last + 1);
   };
-  const auto [left, right] = range(width_, [&](int64_t x) { return int64_t{sums_[static_cast<size_t>(height_ * (width_ + 1) + x)]}; });
-  const auto [top, bottom] = range(height_, [&](int64_t y) { return int64_t{sums_[static_cast<size_t>(y * (width_ + 1) + width_)]}; });
+  const auto [left, right] =
+      range(width_, [&](int64_t x) { return int64_t{sums_[static_cast<size_t>(height_ * (width_ + 1) + x)]}; });
+  const auto [top, bottom] =
+      range(height_, [&](int64_t y) { return int64_t{sums_[static_cast<size_t>(y * (width_ + 1) + width_)]}; });
   const auto low = [](int64_t place, int64_t side, int64_t places) { return place * side / places; };
   const auto high = [](int64_t place, int64_t side, int64_t places) { return (place * side + places - 1) / places; };
   Box box{low(left, width, width_), low(top, height, height_), 0, 0};

@@ -1,5 +1,5 @@
-// Crops that know where the subject of a picture is: a crop at random may show none of it, and two views that have nothing in
-// common are no pair.
+// Crops that know where the subject of a picture is: a crop at random may show none of it, and two views that have
+// nothing in common are no pair.
 //
 //   const ForegroundArea area(mask);
 //   Box crop = ...; if (area.ShareIn(crop, image.width, image.height) >= 0.5) ...

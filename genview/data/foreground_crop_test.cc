@@ -52,13 +52,16 @@ TEST(ForegroundArea, WithoutForegroundThereIsNothingToKeepTo) {
   EXPECT_EQ(area.Around(50, 40).width, 50);
   const AugmentConfig config = AugmentPreset("simclr");
   for (const CropDraw draw : {CropDraw::kBox, CropDraw::kShare}) {
-    const auto kept = SampleAugment(config, Seed(1), 50, 40, {.draw = draw}, area), plain = SampleAugment(config, Seed(1), 50, 40);
+    const auto kept = SampleAugment(config, Seed(1), 50, 40, {.draw = draw}, area),
+               plain = SampleAugment(config, Seed(1), 50, 40);
     EXPECT_EQ(kept.crop.x, plain.crop.x);
     EXPECT_EQ(kept.crop.width, plain.crop.width);
   }
 }
 
-bool Equal(const Box& a, const Box& b) { return a.x == b.x && a.y == b.y && a.width == b.width && a.height == b.height; }
+bool Equal(const Box& a, const Box& b) {
+  return a.x == b.x && a.y == b.y && a.width == b.width && a.height == b.height;
+}
 
 TEST(ForegroundCrops, HoldTheShareOrWhatComesNearest) {
   const ForegroundArea area(MaskOf(100, 100, {70, 70, 20, 20}));
@@ -66,7 +69,8 @@ TEST(ForegroundCrops, HoldTheShareOrWhatComesNearest) {
   int64_t held = 0, kept = 0, plainly = 0;
   for (uint64_t k = 0; k < 200; ++k) {
     const ForegroundCrop rule{.draw = CropDraw::kShare, .share = 0.5};
-    const auto params = SampleAugment(config, Seed(k), 100, 100, rule, area), plain = SampleAugment(config, Seed(k), 100, 100);
+    const auto params = SampleAugment(config, Seed(k), 100, 100, rule, area),
+               plain = SampleAugment(config, Seed(k), 100, 100);
     const bool good = area.ShareIn(plain.crop, 100, 100) >= 0.5;
     plainly += good;
     held += area.ShareIn(params.crop, 100, 100) >= 0.5;

@@ -27,10 +27,10 @@ std::shared_ptr<const GeneratedViews> GeneratedViews::Open(const Path& folder) {
   return std::shared_ptr<const GeneratedViews>(new GeneratedViews(manifest.parent_path(), std::move(rows)));
 }
 
-GeneratedViews::GeneratedViews(const Path& folder, std::vector<ViewRow> rows) : folder_(folder), rows_(std::move(rows)) {
-  std::sort(rows_.begin(), rows_.end(), [](const ViewRow& a, const ViewRow& b) {
-    return a.id != b.id ? a.id < b.id : a.index < b.index;
-  });
+GeneratedViews::GeneratedViews(const Path& folder, std::vector<ViewRow> rows)
+    : folder_(folder), rows_(std::move(rows)) {
+  std::sort(rows_.begin(), rows_.end(),
+            [](const ViewRow& a, const ViewRow& b) { return a.id != b.id ? a.id < b.id : a.index < b.index; });
   for (size_t i = 0; i < rows_.size(); ++i) {
     Range& range = first_[rows_[i].id];
     if (range.count == 0) range.begin = static_cast<int64_t>(i);
@@ -65,7 +65,8 @@ Outcome<Image> GeneratedViews::Read(const std::string& id, int64_t k) const {
 
 std::string GeneratedViews::Fingerprint() const {
   std::string all;
-  for (const ViewRow& row : rows_) all += ViewRowToJson(row).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  for (const ViewRow& row : rows_)
+    all += ViewRowToJson(row).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   return genview::Fingerprint(all);
 }
 

@@ -28,9 +28,9 @@ class GeneratedViews {
   int64_t RowOf(const std::string& id, int64_t k) const;        // in rows(); k in 0 .. Count(id)-1
   Outcome<Image> Read(const std::string& id, int64_t k) const;  // k in 0 .. Count(id)-1; thread-safe
   Outcome<std::string> ReadBytes(const std::string& id, int64_t k) const;
-  const std::vector<ViewRow>& rows() const { return rows_; }  // by id, then index
+  const std::vector<ViewRow>& rows() const { return rows_; }              // by id, then index
   int64_t images() const { return static_cast<int64_t>(first_.size()); }  // with at least one view
-  std::string Fingerprint() const;  // of the manifest's rows
+  std::string Fingerprint() const;                                        // of the manifest's rows
 
  private:
   GeneratedViews(const Path& folder, std::vector<ViewRow> rows);

@@ -22,7 +22,8 @@ std::optional<ListLine> ParseListLine(std::string_view line, std::string_view wh
     const size_t blank = std::min(line.find(' '), line.size());
     parts = {std::string(line.substr(0, blank)), std::string(Trim(line.substr(blank)))};
   }
-  if (parts.path.empty() || parts.value.find_first_of(tab == std::string_view::npos ? " \t" : "\t") != std::string::npos) {
+  if (parts.path.empty() ||
+      parts.value.find_first_of(tab == std::string_view::npos ? " \t" : "\t") != std::string::npos) {
     throw UsageError({.what = Format("\"{}\" is not a path and a class", SafeId(line.substr(0, 200))),
                       .where = std::string(where),
                       .next = "one path per line, then a tab and its class; paths with blanks need the tab"});
@@ -87,7 +88,8 @@ class ListSource : public FileSource {
   std::string Id(const std::string& path) const {
     const Path clean = Path(path).lexically_normal();
     if (clean.is_absolute()) {
-      const Path inside = clean.lexically_relative(std::filesystem::absolute(folder_.empty() ? "." : folder_).lexically_normal());
+      const Path inside =
+          clean.lexically_relative(std::filesystem::absolute(folder_.empty() ? "." : folder_).lexically_normal());
       if (!inside.empty() && *inside.begin() != "..") return SafeId(inside.string());
     }
     return SafeId(clean.string());

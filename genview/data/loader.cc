@@ -56,12 +56,21 @@ struct EncodeLoader::Work {
 
   Work(std::shared_ptr<const ImageSource> source_in, std::vector<int64_t> indices_in, const Preprocess& preprocess_in,
        int64_t batch, int64_t threads, SkippedLog& skipped_in, bool strict_in)
-      : source(std::move(source_in)), indices(std::move(indices_in)), preprocess(preprocess_in), skipped(skipped_in),
+      : source(std::move(source_in)),
+        indices(std::move(indices_in)),
+        preprocess(preprocess_in),
+        skipped(skipped_in),
         strict(strict_in),
-        batches({.end = static_cast<int64_t>(indices.size()), .batch = batch, .threads = ResolveThreads(threads),
-                 .ahead = AheadFor(BytesOf(batch, preprocess_in.size)), .grain = GrainFor(preprocess_in.size)},
-                [this, batch](int64_t number, int64_t count) { return Make(number * batch, count); },
-                [this](Slots& slots, int64_t slot, int64_t position) { Fill(slots, static_cast<size_t>(slot), position); }) {}
+        batches(
+            {.end = static_cast<int64_t>(indices.size()),
+             .batch = batch,
+             .threads = ResolveThreads(threads),
+             .ahead = AheadFor(BytesOf(batch, preprocess_in.size)),
+             .grain = GrainFor(preprocess_in.size)},
+            [this, batch](int64_t number, int64_t count) { return Make(number * batch, count); },
+            [this](Slots& slots, int64_t slot, int64_t position) {
+              Fill(slots, static_cast<size_t>(slot), position);
+            }) {}
 
   Slots Make(int64_t first, int64_t count) const {
     Slots slots;
@@ -119,9 +128,10 @@ struct EncodeLoader::Work {
 };
 
 EncodeLoader::EncodeLoader(std::shared_ptr<const ImageSource> source, std::vector<int64_t> indices,
-                           const Preprocess& preprocess, int64_t batch, int64_t threads, SkippedLog& skipped, bool strict)
-    : work_(std::make_unique<Work>(std::move(source), std::move(indices), preprocess, std::max<int64_t>(batch, 1), threads,
-                                   skipped, strict)) {}
+                           const Preprocess& preprocess, int64_t batch, int64_t threads, SkippedLog& skipped,
+                           bool strict)
+    : work_(std::make_unique<Work>(std::move(source), std::move(indices), preprocess, std::max<int64_t>(batch, 1),
+                                   threads, skipped, strict)) {}
 
 EncodeLoader::~EncodeLoader() = default;
 
@@ -155,13 +165,16 @@ struct PairLoader::Work {
   struct Slots {
     PairBatch batch;
     int64_t epoch = 0;
-    std::vector<int64_t> wanted;            // indices before any stands in for another
-    std::vector<std::vector<Skip>> skips;   // per slot
+    std::vector<int64_t> wanted;           // indices before any stands in for another
+    std::vector<std::vector<Skip>> skips;  // per slot
   };
 
   Work(std::shared_ptr<const ImageSource> source_in, std::shared_ptr<const GeneratedViews> views_in,
        const PairLoaderConfig& config_in, SkippedLog& skipped_in)
-      : source(std::move(source_in)), views(std::move(views_in)), config(config_in), skipped(skipped_in),
+      : source(std::move(source_in)),
+        views(std::move(views_in)),
+        config(config_in),
+        skipped(skipped_in),
         per_epoch(source->size() / config.batch),
         turns_per_group((config.share.of - config.share.first + config.share.every - 1) / config.share.every),
         turns_per_epoch(per_epoch / config.share.of * turns_per_group) {}
@@ -171,7 +184,8 @@ struct PairLoader::Work {
     Slots slots;
     slots.epoch = turn / turns_per_epoch;
     const int64_t in_epoch = turn % turns_per_epoch;
-    const int64_t batch = in_epoch / turns_per_group * config.share.of + config.share.first + in_epoch % turns_per_group * config.share.every;
+    const int64_t batch = in_epoch / turns_per_group * config.share.of + config.share.first +
+                          in_epoch % turns_per_group * config.share.every;
     const auto begin = Order(slots.epoch).begin() + batch * config.batch;
     slots.wanted.assign(begin, begin + count);
     slots.batch.indices = slots.wanted;
@@ -253,7 +267,9 @@ struct PairLoader::Work {
 
   void Fill(Slots& slots, int64_t slot) const {
     const auto at = static_cast<size_t>(slot);
-    const Seed seed = Seed(config.seed).With("augment").With(static_cast<uint64_t>(slots.epoch))
+    const Seed seed = Seed(config.seed)
+                          .With("augment")
+                          .With(static_cast<uint64_t>(slots.epoch))
                           .With(source->item(slots.wanted[at]).id);
     int64_t& index = slots.batch.indices[at];
     std::vector<Skip>& skips = slots.skips[at];
@@ -265,8 +281,11 @@ struct PairLoader::Work {
       const auto params = keep_to ? SampleAugment(augment, own, from.width, from.height, config.crop, *keep_to)
                                   : SampleAugment(augment, own, from.width, from.height);
       NormaliseChannelsLast(ApplyAugment(augment, params, from), config.mean, config.std, PixelsOf(out, slot));
-      const auto share = [](int64_t pixels, int64_t all) { return static_cast<float>(pixels) / static_cast<float>(all); };
-      return ViewCrop{share(params.crop.x, from.width), share(params.crop.y, from.height), share(params.crop.x + params.crop.width, from.width),
+      const auto share = [](int64_t pixels, int64_t all) {
+        return static_cast<float>(pixels) / static_cast<float>(all);
+      };
+      return ViewCrop{share(params.crop.x, from.width), share(params.crop.y, from.height),
+                      share(params.crop.x + params.crop.width, from.width),
                       share(params.crop.y + params.crop.height, from.height), &from != &image};
     };
 
@@ -285,10 +304,13 @@ struct PairLoader::Work {
     size_t further = 0;
     int64_t v = 2;
     // Small crops are to show parts: they go anywhere.
-    for (int64_t k = 0; k < config.local_crops; ++k) view(config.local, v++, image, nullptr, slots.batch.more[further++]);
+    for (int64_t k = 0; k < config.local_crops; ++k)
+      view(config.local, v++, image, nullptr, slots.batch.more[further++]);
     for (int64_t k = 0; k < config.more_views; ++k, ++v) {
       std::optional<Image> other;
-      const bool wanted = count > 0 && Random(seed.With("generated").With(static_cast<uint64_t>(v))).Chance(config.generated_probability);
+      const bool wanted =
+          count > 0 &&
+          Random(seed.With("generated").With(static_cast<uint64_t>(v))).Chance(config.generated_probability);
       if (wanted) other = ReadGenerated(id, (replacement.drawn + 1 + k) % count, skips);
       view(ViewLike(k), v, other ? *other : image, other ? nullptr : of_image, slots.batch.more[further++]);
     }
@@ -301,7 +323,9 @@ struct PairLoader::Work {
     constexpr int64_t kEndless = int64_t{1} << 62;
     const int64_t second = config.one_view ? 0 : config.view2.size;
     batches = std::make_unique<OrderedBatches<Slots>>(
-        OrderedPlan{.begin = turn * config.batch, .end = kEndless / config.batch * config.batch, .batch = config.batch,
+        OrderedPlan{.begin = turn * config.batch,
+                    .end = kEndless / config.batch * config.batch,
+                    .batch = config.batch,
                     .threads = ResolveThreads(config.threads),
                     .ahead = AheadFor(BytesOf(config.batch, config.view1.size) + BytesOf(config.batch, second) +
                                       config.local_crops * BytesOf(config.batch, config.local.size) +
@@ -315,12 +339,12 @@ struct PairLoader::Work {
   const std::shared_ptr<const GeneratedViews> views;
   const PairLoaderConfig config;
   SkippedLog& skipped;
-  const int64_t per_epoch;        // batches
+  const int64_t per_epoch;                         // batches
   const int64_t turns_per_group, turns_per_epoch;  // turns in each `of` batches, and in an epoch
 
-  std::vector<int64_t> order;     // of order_epoch; touched by Make alone
+  std::vector<int64_t> order;  // of order_epoch; touched by Make alone
   int64_t order_epoch = -1;
-  int64_t next = 0, end = 0;      // the turn that Next gives, and the first after this epoch
+  int64_t next = 0, end = 0;                       // the turn that Next gives, and the first after this epoch
   std::unique_ptr<OrderedBatches<Slots>> batches;  // last: its threads use the others
 };
 
@@ -328,7 +352,8 @@ PairLoader::PairLoader(std::shared_ptr<const ImageSource> source, std::shared_pt
                        const PairLoaderConfig& config, SkippedLog& skipped)
     : work_(std::make_unique<Work>(std::move(source), std::move(views), Checked(config), skipped)) {
   if (work_->turns_per_epoch > 0) return;
-  throw Error({.what = Format("a batch of {} needs more pictures than the {} there are", config.batch * config.share.of, work_->source->size()),
+  throw Error({.what = Format("a batch of {} needs more pictures than the {} there are", config.batch * config.share.of,
+                              work_->source->size()),
                .where = "pretraining images",
                .next = "take a smaller batch or more images"});
 }
@@ -339,7 +364,8 @@ int64_t PairLoader::batches_per_epoch() const { return work_->per_epoch; }
 
 void PairLoader::Start(int64_t epoch, int64_t first_batch) {
   const int64_t of = work_->config.share.of;
-  GENVIEW_CHECK(epoch >= 0 && first_batch >= 0 && first_batch <= work_->per_epoch && first_batch % of == 0, "no such batch");
+  GENVIEW_CHECK(epoch >= 0 && first_batch >= 0 && first_batch <= work_->per_epoch && first_batch % of == 0,
+                "no such batch");
   work_->Start(epoch * work_->turns_per_epoch + first_batch / of * work_->turns_per_group);
   work_->end = (epoch + 1) * work_->turns_per_epoch;
 }
@@ -352,7 +378,8 @@ bool PairLoader::Next(PairBatch& batch) {
   work_->batches->Next(slots);
   for (const auto& skips : slots.skips) Record(skips, work_->skipped);
   batch = std::move(slots.batch);
-  batch.generated = std::count_if(batch.generated_view.begin(), batch.generated_view.end(), [](int64_t k) { return k >= 0; });
+  batch.generated =
+      std::count_if(batch.generated_view.begin(), batch.generated_view.end(), [](int64_t k) { return k >= 0; });
   return true;
 }
 

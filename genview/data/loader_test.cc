@@ -123,7 +123,8 @@ std::vector<std::string> Digests(PairLoader& loader, int64_t epoch, int64_t firs
   for (int64_t e = epoch; e < epoch + epochs; ++e) {
     loader.Start(e, e == epoch ? first : 0);
     for (PairBatch batch; loader.Next(batch);) {
-      digests.push_back(Fingerprint(Format("{}", fmt::join(batch.indices, ",")) + BytesOf(batch.view1) + BytesOf(batch.view2)));
+      digests.push_back(
+          Fingerprint(Format("{}", fmt::join(batch.indices, ",")) + BytesOf(batch.view1) + BytesOf(batch.view2)));
     }
   }
   return digests;
@@ -191,7 +192,8 @@ TEST(PairLoader, ViewsAreTheAugmentedPicture) {
       std::vector<float> expected(3 * 16 * 16);
       Normalise(ApplyAugment(augment, params, *source->Read(index)), kImagenetMean, kImagenetStd, expected);
       const Tensor& view = v == 0 ? batch.view1 : batch.view2;
-      EXPECT_TRUE(at::equal(view[static_cast<int64_t>(slot)].contiguous().flatten(), at::tensor(at::ArrayRef<float>(expected))));
+      EXPECT_TRUE(at::equal(view[static_cast<int64_t>(slot)].contiguous().flatten(),
+                            at::tensor(at::ArrayRef<float>(expected))));
     }
   }
 }
@@ -217,7 +219,8 @@ TEST(PairLoader, SmallCropsAreFurtherViewsAndLeaveTheTwoAsTheyAre) {
     const int64_t index = batch.indices[1];
     const Seed seed = Seed(11).With("augment").With(uint64_t{3}).With(source->item(index).id).With(uint64_t{2 + k});
     std::vector<float> expected(3 * 8 * 8);
-    Normalise(ApplyAugment(config.local, SampleAugment(config.local, seed, 20, 20), *source->Read(index)), kImagenetMean, kImagenetStd, expected);
+    Normalise(ApplyAugment(config.local, SampleAugment(config.local, seed, 20, 20), *source->Read(index)),
+              kImagenetMean, kImagenetStd, expected);
     EXPECT_TRUE(at::equal(batch.more[k][1].contiguous().flatten(), at::tensor(at::ArrayRef<float>(expected))));
   }
 }
@@ -290,7 +293,7 @@ TEST(PairLoader, StrictStopsAtABadPicture) {
   PairLoader loader(source, nullptr, config, skipped);
   loader.Start(0);
   PairBatch batch;
-  EXPECT_THROW(while (loader.Next(batch)) {}, Error);
+  EXPECT_THROW(while (loader.Next(batch)){}, Error);
 }
 
 TEST(PairLoader, BatchLargerThanTheSourceIsRefused) {
@@ -333,9 +336,13 @@ class GeneratedPairs : public ::testing::Test {
       loader.Start(epoch);
       for (PairBatch batch; loader.Next(batch);) {
         counts.reported += batch.generated;
-        EXPECT_EQ(std::count_if(batch.generated_view.begin(), batch.generated_view.end(), [](int64_t k) { return k >= 0; }), batch.generated);
+        EXPECT_EQ(
+            std::count_if(batch.generated_view.begin(), batch.generated_view.end(), [](int64_t k) { return k >= 0; }),
+            batch.generated);
         for (int64_t i = 0; i < 4; ++i) {
-          const auto is_white = [&](const Tensor& view) { return std::abs(view[i][0].min().item<double>() - white) < 1e-4; };
+          const auto is_white = [&](const Tensor& view) {
+            return std::abs(view[i][0].min().item<double>() - white) < 1e-4;
+          };
           counts.first += is_white(batch.view1);
           counts.second += is_white(batch.view2);
         }
@@ -445,7 +452,8 @@ TEST_F(SeveralViews, AreDrawnAnewEachEpochFromThoseThatAreUsed) {
         for (size_t i = 0; i < batch.indices.size(); ++i) seen[batch.indices[i]].insert(batch.generated_view[i]);
       }
     }
-    for (const auto& [picture, views] : seen) EXPECT_EQ(views, used == 2 ? (std::set<int64_t>{0, 1}) : (std::set<int64_t>{0, 1, 2, 3})) << picture;
+    for (const auto& [picture, views] : seen)
+      EXPECT_EQ(views, used == 2 ? (std::set<int64_t>{0, 1}) : (std::set<int64_t>{0, 1, 2, 3})) << picture;
   }
 }
 
@@ -459,7 +467,9 @@ TEST_F(SeveralViews, FurtherViewsShowTheOthers) {
   ASSERT_TRUE(loader.Next(batch) && without.Next(plain));
   EXPECT_TRUE(at::equal(batch.view1, plain.view1) && at::equal(batch.view2, plain.view2));
   ASSERT_EQ(batch.more.size(), 3u);
-  const auto grey = [](int64_t k) { return (50 * static_cast<double>(k + 1) / 255 - kImagenetMean[0]) / kImagenetStd[0]; };
+  const auto grey = [](int64_t k) {
+    return (50 * static_cast<double>(k + 1) / 255 - kImagenetMean[0]) / kImagenetStd[0];
+  };
   for (size_t k = 0; k < 3; ++k) {
     ASSERT_EQ(batch.more[k].sizes(), batch.view1.sizes());
     for (size_t i = 0; i < 8; ++i) {

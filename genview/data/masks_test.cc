@@ -10,7 +10,8 @@ namespace {
 TEST(MaskNames, LoseTheirExtensionUnlessTheyWouldMeet) {
   EXPECT_EQ(MaskNames({"a/x.jpg", "b/x.jpg", "a/x.png", "y.tar.gz"}),
             (std::vector<std::string>{"a/x.png", "b/x.png", "a/x.png.png", "y.tar.png"}));
-  EXPECT_EQ(MaskNames({"a.png.jpg", "a.jpg", "a.png"}), (std::vector<std::string>{"a.png.png", "a.png", "a.png.png.png"}));
+  EXPECT_EQ(MaskNames({"a.png.jpg", "a.jpg", "a.png"}),
+            (std::vector<std::string>{"a.png.png", "a.png", "a.png.png.png"}));
 }
 
 class Masks : public testing::Test {

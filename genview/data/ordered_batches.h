@@ -41,11 +41,15 @@ struct OrderedPlan {
 template <class Batch>
 class OrderedBatches {
  public:
-  using Make = std::function<Batch(int64_t number, int64_t count)>;             // never runs twice at once
+  using Make = std::function<Batch(int64_t number, int64_t count)>;                // never runs twice at once
   using Fill = std::function<void(Batch& batch, int64_t slot, int64_t position)>;  // from several threads at once
 
   OrderedBatches(OrderedPlan plan, Make make, Fill fill)
-      : plan_(plan), make_(std::move(make)), fill_(std::move(fill)), next_(plan.begin), first_(plan.begin / plan.batch) {
+      : plan_(plan),
+        make_(std::move(make)),
+        fill_(std::move(fill)),
+        next_(plan.begin),
+        first_(plan.begin / plan.batch) {
     for (int64_t i = 0; i < plan_.threads; ++i) {
       threads_.emplace_back([this](std::stop_token stop) { Work(stop); });
     }

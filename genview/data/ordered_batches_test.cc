@@ -44,10 +44,11 @@ TEST(OrderedBatches, BeginInTheMiddle) {
 
 TEST(OrderedBatches, NextThrowsWhatTheFirstBadItemThrew) {
   for (const int64_t threads : {0, 1, 4}) {
-    OrderedBatches<int> work({.end = 40, .batch = 10, .threads = threads}, [](int64_t n, int64_t) { return static_cast<int>(n); },
-                             [](int&, int64_t, int64_t position) {
-                               if (position >= 15 && position < 18) throw std::runtime_error(std::to_string(position));
-                             });
+    OrderedBatches<int> work(
+        {.end = 40, .batch = 10, .threads = threads}, [](int64_t n, int64_t) { return static_cast<int>(n); },
+        [](int&, int64_t, int64_t position) {
+          if (position >= 15 && position < 18) throw std::runtime_error(std::to_string(position));
+        });
     int batch = -1;
     EXPECT_TRUE(work.Next(batch));
     try {
@@ -62,12 +63,13 @@ TEST(OrderedBatches, NextThrowsWhatTheFirstBadItemThrew) {
 }
 
 TEST(OrderedBatches, NextThrowsWhatMakingTheBatchThrew) {
-  OrderedBatches<int> work({.end = 4, .batch = 2, .threads = 2},
-                           [](int64_t number, int64_t) -> int {
-                             if (number == 0) throw std::bad_alloc();
-                             return 1;
-                           },
-                           [](int&, int64_t, int64_t) {});
+  OrderedBatches<int> work(
+      {.end = 4, .batch = 2, .threads = 2},
+      [](int64_t number, int64_t) -> int {
+        if (number == 0) throw std::bad_alloc();
+        return 1;
+      },
+      [](int&, int64_t, int64_t) {});
   int batch = 0;
   EXPECT_THROW(work.Next(batch), std::bad_alloc);
   EXPECT_TRUE(work.Next(batch));
@@ -76,8 +78,9 @@ TEST(OrderedBatches, NextThrowsWhatMakingTheBatchThrew) {
 
 TEST(OrderedBatches, NoMoreThanAheadAreBegun) {
   std::atomic<int64_t> begun = 0;
-  OrderedBatches<int> work({.end = 1000, .batch = 10, .threads = 4, .ahead = 2},
-                           [&](int64_t, int64_t) { return static_cast<int>(++begun); }, [](int&, int64_t, int64_t) {});
+  OrderedBatches<int> work(
+      {.end = 1000, .batch = 10, .threads = 4, .ahead = 2}, [&](int64_t, int64_t) { return static_cast<int>(++begun); },
+      [](int&, int64_t, int64_t) {});
   int batch = 0;
   for (int taken = 1; taken <= 5; ++taken) {
     ASSERT_TRUE(work.Next(batch));
@@ -87,16 +90,16 @@ TEST(OrderedBatches, NoMoreThanAheadAreBegun) {
 
 TEST(OrderedBatches, MayBeDroppedAtAnyTime) {
   for (int taken = 0; taken < 4; ++taken) {
-    OrderedBatches<int> work({.end = 1000, .batch = 3, .threads = 5}, [](int64_t, int64_t) { return 0; },
-                             [](int&, int64_t, int64_t) {});
+    OrderedBatches<int> work(
+        {.end = 1000, .batch = 3, .threads = 5}, [](int64_t, int64_t) { return 0; }, [](int&, int64_t, int64_t) {});
     int batch = 0;
     for (int i = 0; i < taken; ++i) work.Next(batch);
   }
 }
 
 TEST(OrderedBatches, WaitShareIsAShare) {
-  OrderedBatches<int> work({.end = 10, .batch = 5, .threads = 1}, [](int64_t, int64_t) { return 0; },
-                           [](int&, int64_t, int64_t) {});
+  OrderedBatches<int> work(
+      {.end = 10, .batch = 5, .threads = 1}, [](int64_t, int64_t) { return 0; }, [](int&, int64_t, int64_t) {});
   int batch = 0;
   while (work.Next(batch)) {
   }

@@ -27,7 +27,9 @@ Target PlanTarget(const PackConfig& config, int64_t images) {
   Target target;
   const std::string out = config.out.string();
   if (!config.out.has_filename()) {
-    throw UsageError({.what = "shards need a name", .where = Format("--out {}", out), .next = Format("say how they are called: {}train", out)});
+    throw UsageError({.what = "shards need a name",
+                      .where = Format("--out {}", out),
+                      .next = Format("say how they are called: {}train", out)});
   }
   std::string stem = out;
   if (out.find('{') != std::string::npos || out.ends_with(".tar")) {
@@ -49,7 +51,10 @@ Target PlanTarget(const PackConfig& config, int64_t images) {
 int64_t FirstOf(int64_t shard, int64_t shards, int64_t images) { return shard * images / shards; }
 
 Json Description(const ImageSource& source, const Target& target) {
-  return {{"format", 1}, {"kind", "shards"}, {"source", source.Fingerprint()}, {"spec", Path(target.spec).filename().string()},
+  return {{"format", 1},
+          {"kind", "shards"},
+          {"source", source.Fingerprint()},
+          {"spec", Path(target.spec).filename().string()},
           {"classes", source.classes()}};
 }
 
@@ -83,7 +88,8 @@ void CheckClassesFit(const ImageSource& source) {
 }
 
 struct PackedFile {
-  std::string name{}, bytes{}, reason{};  // name: in the shard, with an ending that says what it is; reason: why it is skipped
+  std::string name{}, bytes{},
+      reason{};  // name: in the shard, with an ending that says what it is; reason: why it is skipped
 };
 
 PackedFile ReadForShard(const ImageSource& source, int64_t i, bool check) {
@@ -95,7 +101,8 @@ PackedFile ReadForShard(const ImageSource& source, int64_t i, bool check) {
     if (ending.empty()) return {.reason = "not a JPEG, PNG or WebP picture"};
     file.name += ending;
   }
-  if (file.name.substr(file.name.rfind('/') + 1).starts_with('.')) return {.reason = "its name begins with a point: readers of shards pass it over"};
+  if (file.name.substr(file.name.rfind('/') + 1).starts_with('.'))
+    return {.reason = "its name begins with a point: readers of shards pass it over"};
   if (!check) return file;
   const Outcome<Image> image = DecodeImage(file.bytes);
   return image ? file : PackedFile{.reason = image.reason()};
@@ -104,16 +111,21 @@ PackedFile ReadForShard(const ImageSource& source, int64_t i, bool check) {
 void Skip(const SourceItem& item, const std::string& reason, const PackConfig& config, SkippedLog& skipped) {
   skipped.Add(item.id, reason);
   if (!config.strict) return;
-  throw Error({.what = Format("a picture cannot be read: {}", reason), .where = item.path, .next = "mend or remove it; without --strict it is skipped"});
+  throw Error({.what = Format("a picture cannot be read: {}", reason),
+               .where = item.path,
+               .next = "mend or remove it; without --strict it is skipped"});
 }
 
 // The pictures [from, to) as one tar file; returns how many could be read.
 int64_t WriteShard(const ImageSource& source, int64_t from, int64_t to, const PackConfig& config, const Path& path,
-                SkippedLog& skipped) {
+                   SkippedLog& skipped) {
   using Files = std::vector<PackedFile>;
-  OrderedBatches<Files> work({.end = to - from, .batch = 16, .threads = ResolveThreads(config.threads)},
-                             [](int64_t, int64_t count) { return Files(static_cast<size_t>(count)); },
-                             [&](Files& files, int64_t slot, int64_t position) { files[static_cast<size_t>(slot)] = ReadForShard(source, from + position, config.check); });
+  OrderedBatches<Files> work(
+      {.end = to - from, .batch = 16, .threads = ResolveThreads(config.threads)},
+      [](int64_t, int64_t count) { return Files(static_cast<size_t>(count)); },
+      [&](Files& files, int64_t slot, int64_t position) {
+        files[static_cast<size_t>(slot)] = ReadForShard(source, from + position, config.check);
+      });
   AtomicFile out(path);
   const auto write = [&](const std::string& name, const std::string& bytes) {
     out.Write(TarHeader(name, bytes.size()));
@@ -132,7 +144,8 @@ int64_t WriteShard(const ImageSource& source, int64_t from, int64_t to, const Pa
       write(file.name, file.bytes);
       ++written;
       const std::string key = KeyOf(item.id);
-      if (item.label >= 0 && std::exchange(last, key) != key) write(key + ".cls", source.classes()[static_cast<size_t>(item.label)]);
+      if (item.label >= 0 && std::exchange(last, key) != key)
+        write(key + ".cls", source.classes()[static_cast<size_t>(item.label)]);
     }
   }
   out.Write(TarEnd());
@@ -141,7 +154,8 @@ int64_t WriteShard(const ImageSource& source, int64_t from, int64_t to, const Pa
 }
 
 // The same of a shard that an earlier call has written. What is not in it was skipped, and is again.
-int64_t ReadShard(const ImageSource& source, int64_t from, int64_t to, const PackConfig& config, const Path& path, SkippedLog& skipped) {
+int64_t ReadShard(const ImageSource& source, int64_t from, int64_t to, const PackConfig& config, const Path& path,
+                  SkippedLog& skipped) {
   const std::vector<std::string> names = PicturesOfShard(path);
   const std::set<std::string> there(names.begin(), names.end());
   for (int64_t i = from; there.size() < static_cast<size_t>(to - from) && i < to; ++i) {
@@ -176,11 +190,14 @@ PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog&
     const int64_t from = FirstOf(k, shards, source->size()), to = FirstOf(k + 1, shards, source->size());
     std::error_code code;
     const bool there = std::filesystem::exists(file, code);
-    const int64_t pictures = there ? ReadShard(*source, from, to, config, file, skipped) : WriteShard(*source, from, to, config, file, skipped);
+    const int64_t pictures = there ? ReadShard(*source, from, to, config, file, skipped)
+                                   : WriteShard(*source, from, to, config, file, skipped);
     summary.written += there ? 0 : 1;
     summary.images += pictures;
-    index["shards"].push_back({{"file", file.filename().string()}, {"images", pictures},
-                               {"bytes", std::filesystem::file_size(file)}, {"fingerprint", FingerprintFile(file)}});
+    index["shards"].push_back({{"file", file.filename().string()},
+                               {"images", pictures},
+                               {"bytes", std::filesystem::file_size(file)},
+                               {"fingerprint", FingerprintFile(file)}});
     progress.Update(to);
     progress.ThrowIfStopped();
   }

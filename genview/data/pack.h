@@ -31,16 +31,16 @@ void VisitFields(PackConfig& c, Visit&& visit) {
 }
 
 struct PackSummary {
-  int64_t images = 0;        // in the shards
+  int64_t images = 0;               // in the shards
   int64_t shards = 0, written = 0;  // written: by this call; the others were there already
-  std::string spec;          // to be given as IMAGES: the shards with their range in braces
+  std::string spec;                 // to be given as IMAGES: the shards with their range in braces
 };
 
-// The pictures' bytes as they are, under their ids (with an ending by their contents where the id has none of a picture), and the class of
-// each in a .cls file (WebDataset). Beside the shards
-// lies NAME.json: per shard its pictures, bytes and fingerprint. A call that was cut short is taken up by the next.
-// Pictures that cannot be read go to `skipped`, and to skipped.tsv there. Throws Error when other images lie under that name, a shard
-// that is there is damaged, or two pictures would share a class file and have different classes.
+// The pictures' bytes as they are, under their ids (with an ending by their contents where the id has none of a
+// picture), and the class of each in a .cls file (WebDataset). Beside the shards lies NAME.json: per shard its
+// pictures, bytes and fingerprint. A call that was cut short is taken up by the next. Pictures that cannot be read go
+// to `skipped`, and to skipped.tsv there. Throws Error when other images lie under that name, a shard that is there is
+// damaged, or two pictures would share a class file and have different classes.
 PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog& skipped);
 
 }  // namespace genview

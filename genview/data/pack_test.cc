@@ -19,7 +19,8 @@ class PackTest : public ::testing::Test {
   ~PackTest() override { std::filesystem::remove_all(folder_); }
 
   PackSummary Pack(const std::string& images, const std::string& out, int64_t per_shard, int64_t threads = 2) {
-    return PackShards({.images = images, .out = folder_ / out, .per_shard = per_shard, .threads = threads}, progress_, skipped_);
+    return PackShards({.images = images, .out = folder_ / out, .per_shard = per_shard, .threads = threads}, progress_,
+                      skipped_);
   }
 
   static std::string Drawn() { return *OpenSource("shapes:count=1,size=16")->ReadBytes(0); }
@@ -109,7 +110,9 @@ TEST_F(PackTest, DamagedShardIsAnErrorAndSkippedPicturesStaySkipped) {
   EXPECT_EQ(Pack((folder_ / "in").string(), "s", 2).images, 2);
   std::filesystem::remove(folder_ / "s.json");
   SkippedLog again;
-  EXPECT_EQ(PackShards({.images = (folder_ / "in").string(), .out = folder_ / "s", .per_shard = 2}, progress_, again).images, 2);
+  EXPECT_EQ(
+      PackShards({.images = (folder_ / "in").string(), .out = folder_ / "s", .per_shard = 2}, progress_, again).images,
+      2);
   ASSERT_EQ(again.count(), 1);
   EXPECT_EQ(again.rows()[0].first, "b.png");
   WriteFile(folder_ / "s-0000.tar", std::string(700, 'x'));

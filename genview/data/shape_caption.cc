@@ -12,7 +12,8 @@ namespace genview {
 namespace {
 
 constexpr std::array<const char*, kPatternCount> kPatterns{"plain", "striped", "checked", "dotted", "shaded"};
-constexpr std::array<const char*, kHueCount> kHues{"red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"};
+constexpr std::array<const char*, kHueCount> kHues{"red",  "orange", "yellow", "green",
+                                                   "cyan", "blue",   "purple", "pink"};
 
 const char* SizeWord(double foreground) {
   if (foreground < 0.15) return "small";
@@ -47,8 +48,7 @@ std::string Caption(const ShapeWords& words) {
   return Format("a {} {} {} {} on a {} {} {} background, {}", SizeWord(words.foreground),
                 kHues[static_cast<size_t>(words.hue)], kPatterns[static_cast<size_t>(words.pattern)],
                 ShapeClasses()[static_cast<size_t>(words.form)], ValueWord(words.background_value), ground,
-                kPatterns[static_cast<size_t>(words.background_pattern)],
-                PlaceWords(words.offset_x, words.offset_y));
+                kPatterns[static_cast<size_t>(words.background_pattern)], PlaceWords(words.offset_x, words.offset_y));
 }
 
 const std::vector<std::string>& CaptionWords() {

@@ -15,9 +15,9 @@ struct ShapeWords {
   Form form = Form::kDisc;
   Pattern pattern = Pattern::kPlain, background_pattern = Pattern::kPlain;
   int64_t hue = 0;
-  int64_t background_hue = -1;      // -1: grey
-  double background_value = 0;      // [0, 1], brightness of the background
-  double foreground = 0;            // share of the picture
+  int64_t background_hue = -1;        // -1: grey
+  double background_value = 0;        // [0, 1], brightness of the background
+  double foreground = 0;              // share of the picture
   double offset_x = 0, offset_y = 0;  // of the object's centre from the picture's, in picture widths, y downwards
 };
 

@@ -18,12 +18,17 @@ Point OnCircle(double turns) {
   // Taylor series up to x^14: below 1e-12 for |x| <= pi / 4.
   const double cosine =
       1 - x2 / 2 * (1 - x2 / 12 * (1 - x2 / 30 * (1 - x2 / 56 * (1 - x2 / 90 * (1 - x2 / 132 * (1 - x2 / 182))))));
-  const double sine = x * (1 - x2 / 6 * (1 - x2 / 20 * (1 - x2 / 42 * (1 - x2 / 72 * (1 - x2 / 110 * (1 - x2 / 156))))));
+  const double sine =
+      x * (1 - x2 / 6 * (1 - x2 / 20 * (1 - x2 / 42 * (1 - x2 / 72 * (1 - x2 / 110 * (1 - x2 / 156))))));
   switch (quarter) {
-    case 0: return {cosine, sine};
-    case 1: return {-sine, cosine};
-    case 2: return {-cosine, -sine};
-    default: return {sine, -cosine};
+    case 0:
+      return {cosine, sine};
+    case 1:
+      return {-sine, cosine};
+    case 2:
+      return {-cosine, -sine};
+    default:
+      return {sine, -cosine};
   }
 }
 
@@ -68,18 +73,44 @@ Contour Crescent() {
 
 std::vector<Contour> MakeOutline(Form form) {
   switch (form) {
-    case Form::kDisc: return {Circle(0.92)};
-    case Form::kSquare: return {{{-0.82, -0.82}, {0.82, -0.82}, {0.82, 0.82}, {-0.82, 0.82}}};
-    case Form::kTriangle: return {{{0, -0.95}, {0.98, 0.8}, {-0.98, 0.8}}};
-    case Form::kStar: return {Star()};
+    case Form::kDisc:
+      return {Circle(0.92)};
+    case Form::kSquare:
+      return {{{-0.82, -0.82}, {0.82, -0.82}, {0.82, 0.82}, {-0.82, 0.82}}};
+    case Form::kTriangle:
+      return {{{0, -0.95}, {0.98, 0.8}, {-0.98, 0.8}}};
+    case Form::kStar:
+      return {Star()};
     case Form::kCross:
-      return {{{-0.3, -0.95}, {0.3, -0.95}, {0.3, -0.3}, {0.95, -0.3}, {0.95, 0.3}, {0.3, 0.3},
-               {0.3, 0.95}, {-0.3, 0.95}, {-0.3, 0.3}, {-0.95, 0.3}, {-0.95, -0.3}, {-0.3, -0.3}}};
-    case Form::kRing: return {Circle(0.95), Circle(0.5)};
-    case Form::kCrescent: return {Crescent()};
+      return {{{-0.3, -0.95},
+               {0.3, -0.95},
+               {0.3, -0.3},
+               {0.95, -0.3},
+               {0.95, 0.3},
+               {0.3, 0.3},
+               {0.3, 0.95},
+               {-0.3, 0.95},
+               {-0.3, 0.3},
+               {-0.95, 0.3},
+               {-0.95, -0.3},
+               {-0.3, -0.3}}};
+    case Form::kRing:
+      return {Circle(0.95), Circle(0.5)};
+    case Form::kCrescent:
+      return {Crescent()};
     case Form::kBeam:
-      return {{{-0.8, -0.92}, {0.8, -0.92}, {0.8, -0.44}, {0.24, -0.44}, {0.24, 0.44}, {0.8, 0.44},
-               {0.8, 0.92}, {-0.8, 0.92}, {-0.8, 0.44}, {-0.24, 0.44}, {-0.24, -0.44}, {-0.8, -0.44}}};
+      return {{{-0.8, -0.92},
+               {0.8, -0.92},
+               {0.8, -0.44},
+               {0.24, -0.44},
+               {0.24, 0.44},
+               {0.8, 0.44},
+               {0.8, 0.92},
+               {-0.8, 0.92},
+               {-0.8, 0.44},
+               {-0.24, 0.44},
+               {-0.24, -0.44},
+               {-0.8, -0.44}}};
     case Form::kArrow:
       return {{{-1, -0.3}, {0.1, -0.3}, {0.1, -0.78}, {1, 0}, {0.1, 0.78}, {0.1, 0.3}, {-1, 0.3}}};
     case Form::kCorner:

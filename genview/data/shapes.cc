@@ -41,7 +41,7 @@ double DrawHue(Random& random, int64_t name) {
 // A repeating pattern of two colours over the plane.
 struct Texture {
   Pattern pattern = Pattern::kPlain;
-  Point axis;                   // unit vector across the stripes
+  Point axis;  // unit vector across the stripes
   double period = 1, phase_u = 0, phase_v = 0;
 
   // Share of the second colour at p, [0, 1]; edges are `pixel` wide, the size of a pixel in the plane of p.
@@ -118,10 +118,10 @@ class SmoothNoise {
 };
 
 struct Object {
-  Affine pose;            // from the form's plane to pixels
-  double scale = 1;       // half of the form's extent, in half picture widths
-  Point offset;           // of its centre, in picture widths
-  Texture texture;        // in the form's plane: it moves and turns with the object
+  Affine pose;       // from the form's plane to pixels
+  double scale = 1;  // half of the form's extent, in half picture widths
+  Point offset;      // of its centre, in picture widths
+  Texture texture;   // in the form's plane: it moves and turns with the object
   Colour first, second;
   int64_t hue = 0;
 };
@@ -136,8 +136,12 @@ Object DrawObject(Random& random, double size) {
   const double stretch = random.Uniform(0.88, 1.14), shear = random.Uniform(-0.14, 0.14);
   const Point axis = OnCircle(turn);
   const double half = object.scale * size / 2, wide = half * stretch, high = half / stretch;
-  object.pose = {axis.x * wide, (axis.x * shear - axis.y) * high, axis.y * wide, (axis.y * shear + axis.x) * high,
-                 (0.5 + object.offset.x) * size, (0.5 + object.offset.y) * size};
+  object.pose = {axis.x * wide,
+                 (axis.x * shear - axis.y) * high,
+                 axis.y * wide,
+                 (axis.y * shear + axis.x) * high,
+                 (0.5 + object.offset.x) * size,
+                 (0.5 + object.offset.y) * size};
 
   object.hue = random.Below(kHueCount);
   const double hue = DrawHue(random, object.hue);
@@ -154,8 +158,8 @@ Object DrawObject(Random& random, double size) {
 }
 
 struct Ground {
-  Colour base, tint;      // tint: the second colour of the texture, close to the first
-  Texture texture;        // over [-1, 1] x [-1, 1]
+  Colour base, tint;  // tint: the second colour of the texture, close to the first
+  Texture texture;    // over [-1, 1] x [-1, 1]
   int64_t hue = -1;
   double value = 0;
 };
@@ -182,7 +186,8 @@ class Grain {
   Colour Next() {
     const uint32_t a = random_.Next(), b = random_.Next();
     const auto byte = [](uint32_t word, int shift) { return static_cast<float>(word >> shift & 255u); };
-    return {(byte(a, 0) + byte(b, 0)) / 255 - 1, (byte(a, 8) + byte(b, 8)) / 255 - 1, (byte(a, 16) + byte(b, 16)) / 255 - 1};
+    return {(byte(a, 0) + byte(b, 0)) / 255 - 1, (byte(a, 8) + byte(b, 8)) / 255 - 1,
+            (byte(a, 16) + byte(b, 16)) / 255 - 1};
   }
 
  private:
@@ -244,10 +249,14 @@ ShapesPicture DrawShape(const ShapesConfig& config, int64_t index) {
     }
   }
   picture.foreground = static_cast<double>(inside) / static_cast<double>(size * size);
-  picture.caption = Caption({.form = static_cast<Form>(label), .pattern = object.texture.pattern,
-                             .background_pattern = ground.texture.pattern, .hue = object.hue,
-                             .background_hue = ground.hue, .background_value = ground.value,
-                             .foreground = picture.foreground, .offset_x = object.offset.x,
+  picture.caption = Caption({.form = static_cast<Form>(label),
+                             .pattern = object.texture.pattern,
+                             .background_pattern = ground.texture.pattern,
+                             .hue = object.hue,
+                             .background_hue = ground.hue,
+                             .background_value = ground.value,
+                             .foreground = picture.foreground,
+                             .offset_x = object.offset.x,
                              .offset_y = object.offset.y});
   return picture;
 }

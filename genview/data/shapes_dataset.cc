@@ -38,7 +38,8 @@ void CheckBegun(const ShapesConfig& config, const Path& begun) {
 
 }  // namespace
 
-ShapesDatasetSummary MakeShapesDataset(const ShapesConfig& config, const Path& out, Progress& progress, int64_t threads) {
+ShapesDatasetSummary MakeShapesDataset(const ShapesConfig& config, const Path& out, Progress& progress,
+                                       int64_t threads) {
   ShapesDatasetSummary summary{.images = config.count, .written = 0};
   const Path marker = out / "dataset.json", begun = out / ".dataset.begun.json";
   if (IsComplete(config, marker)) return summary;

@@ -14,7 +14,8 @@ class ShapesSource : public ImageSource {
     for (int64_t i = 0; i < config.count; ++i) {
       const int64_t label = ShapeLabel(config, i);
       // The same ids as in the folder that `dataset make` writes.
-      items_.push_back({Format("{}/{:06}.png", classes_[static_cast<size_t>(label)], i), Format("{}#{}", name, i), label});
+      items_.push_back(
+          {Format("{}/{:06}.png", classes_[static_cast<size_t>(label)], i), Format("{}#{}", name, i), label});
     }
   }
 
@@ -42,9 +43,7 @@ Json ParseSourceSettings(const std::string& settings, const std::string& spec, c
     const size_t equals = part.find('=');
     const std::string key = SafeId(Trim(part.substr(0, equals)));
     if (equals == std::string::npos || key.empty()) {
-      throw UsageError({.what = Format("`{}` is not a setting", part),
-                        .where = SafeId(spec),
-                        .next = form});
+      throw UsageError({.what = Format("`{}` is not a setting", part), .where = SafeId(spec), .next = form});
     }
     const std::string text(Trim(part.substr(equals + 1)));
     uint64_t number = 0;
@@ -56,7 +55,8 @@ Json ParseSourceSettings(const std::string& settings, const std::string& spec, c
 ShapesConfig ParseShapesSpec(const std::string& spec) {
   const std::string settings = spec.find(':') == std::string::npos ? "" : spec.substr(spec.find(':') + 1);
   ShapesConfig config;
-  ReadFields(config, ParseSourceSettings(settings, spec, "write shapes:count=4096,size=64,seed=0"), {.file = SafeId(spec), .prefix = "", .lines = nullptr});
+  ReadFields(config, ParseSourceSettings(settings, spec, "write shapes:count=4096,size=64,seed=0"),
+             {.file = SafeId(spec), .prefix = "", .lines = nullptr});
   return config;
 }
 

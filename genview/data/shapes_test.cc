@@ -124,7 +124,8 @@ TEST(Shapes, LookTheSameAtTwiceTheSize) {
       for (int64_t x = 0; x < 32; ++x) {
         for (int64_t k = 0; k < 3; ++k) {
           const int mean = (large.image.at(2 * x, 2 * y)[k] + large.image.at(2 * x + 1, 2 * y)[k] +
-                            large.image.at(2 * x, 2 * y + 1)[k] + large.image.at(2 * x + 1, 2 * y + 1)[k]) / 4;
+                            large.image.at(2 * x, 2 * y + 1)[k] + large.image.at(2 * x + 1, 2 * y + 1)[k]) /
+                           4;
           difference += std::abs(mean - small.image.at(x, y)[k]);
         }
       }
@@ -162,9 +163,7 @@ TEST(Caption, UnknownWordNamesTheNearest) {
   }
 }
 
-TEST(Caption, TooLongIsRefused) {
-  EXPECT_THROW(TokenizeCaption("a a a a a a a a a a a a a a a"), Error);
-}
+TEST(Caption, TooLongIsRefused) { EXPECT_THROW(TokenizeCaption("a a a a a a a a a a a a a a a"), Error); }
 
 }  // namespace
 }  // namespace genview

@@ -1,14 +1,14 @@
 #include "genview/data/source.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <map>
 #include <optional>
 #include <set>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <unordered_map>
 
 #include "genview/base/error.h"
@@ -56,7 +56,7 @@ static Outcome<std::string> ReadRange(const Path& path, uint64_t offset, std::op
   // Non-blocking, so that a pipe with a picture's name does not hold the run up.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return Result::Failed(std::strerror(errno));
-  struct ::stat status {};
+  struct ::stat status{};
   std::string bytes;
   std::string reason;
   const bool known = ::fstat(descriptor, &status) == 0;
@@ -67,7 +67,8 @@ static Outcome<std::string> ReadRange(const Path& path, uint64_t offset, std::op
   else if (offset > all || size.value_or(0) > all - offset) reason = "the file is cut off";
   else bytes.resize(size.value_or(all - offset));
   for (size_t done = 0; reason.empty() && done < bytes.size();) {
-    const ssize_t count = ::pread(descriptor, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    const ssize_t count =
+        ::pread(descriptor, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) reason = std::strerror(errno);
     if (count == 0) bytes.resize(done);  // it has become shorter
@@ -79,7 +80,9 @@ static Outcome<std::string> ReadRange(const Path& path, uint64_t offset, std::op
 }
 
 Outcome<std::string> ReadFileBytes(const Path& path) { return ReadRange(path, 0, std::nullopt); }
-Outcome<std::string> ReadFilePart(const Path& path, uint64_t offset, uint64_t size) { return ReadRange(path, offset, size); }
+Outcome<std::string> ReadFilePart(const Path& path, uint64_t offset, uint64_t size) {
+  return ReadRange(path, offset, size);
+}
 
 ClassIndex IndexClasses(const std::vector<std::string>& class_of_item) {
   std::map<std::string_view, int64_t> labels;
@@ -133,28 +136,32 @@ std::vector<std::string> IdsOf(const ImageSource& source) {
 
 void WarnOfOtherFormats(const ImageSource& source, Progress& progress) {
   std::string list;
-  for (const auto& [ending, count] : source.passed_over()) list += Format("{}{} {}", list.empty() ? "" : ", ", count, ending);
+  for (const auto& [ending, count] : source.passed_over())
+    list += Format("{}{} {}", list.empty() ? "" : ", ", count, ending);
   if (!list.empty()) progress.Warn(Format("pictures of formats that are not read were passed over: {}", list));
 }
 
 void RefuseToOverwrite(const ImageSource& source, const std::vector<Path>& files) {
   std::set<std::pair<dev_t, ino_t>> there;
-  struct ::stat status {};
+  struct ::stat status{};
   for (const Path& file : files) {
     if (::stat(file.c_str(), &status) == 0) there.emplace(status.st_dev, status.st_ino);
   }
   for (int64_t i = 0; !there.empty() && i < source.size(); ++i) {
     const Path picture = source.item(i).path;
     if (::stat(picture.c_str(), &status) != 0 || !there.contains({status.st_dev, status.st_ino})) continue;
-    throw UsageError({.what = "one of the pictures themselves would be overwritten", .where = picture.string(), .next = "give a folder that holds none of them"});
+    throw UsageError({.what = "one of the pictures themselves would be overwritten",
+                      .where = picture.string(),
+                      .next = "give a folder that holds none of them"});
   }
 }
 
 std::shared_ptr<const ImageSource> OpenSource(const std::string& spec) {
   if (spec.empty()) {
-    throw UsageError({.what = "no images are named",
-                      .where = "images",
-                      .next = "name a folder, a list file, tar shards (name-{0000..0127}.tar) or shapes:count=4096,size=64"});
+    throw UsageError(
+        {.what = "no images are named",
+         .where = "images",
+         .next = "name a folder, a list file, tar shards (name-{0000..0127}.tar) or shapes:count=4096,size=64"});
   }
   if (spec.starts_with("shapes:") || spec == "shapes") return OpenShapes(spec);
   if (spec.starts_with(kSubset)) return OpenSubset(spec);
@@ -236,7 +243,9 @@ class RoundsSource : public ImageSource {
   Outcome<Image> Read(int64_t i) const override { return inner_->Read(i % inner_->size()); }
   Outcome<std::string> ReadBytes(int64_t i) const override { return inner_->ReadBytes(i % inner_->size()); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return inner_->ReadMask(i % inner_->size()); }
-  std::string Fingerprint() const override { return genview::Fingerprint(Format("{} {}", inner_->Fingerprint(), rounds_)); }
+  std::string Fingerprint() const override {
+    return genview::Fingerprint(Format("{} {}", inner_->Fingerprint(), rounds_));
+  }
 
  private:
   std::shared_ptr<const ImageSource> inner_;

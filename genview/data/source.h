@@ -80,8 +80,8 @@ size_t SubsetSourceStart(std::string_view spec);
 std::shared_ptr<const ImageSource> ConcatSources(std::shared_ptr<const ImageSource> first,
                                                  std::shared_ptr<const ImageSource> second);
 
-// All of `source`, `rounds` times over, one round after the other: for sets of which one part is to count for more. From the
-// second round on ids are "round-2/ID", so that each copy is augmented in its own way.
+// All of `source`, `rounds` times over, one round after the other: for sets of which one part is to count for more.
+// From the second round on ids are "round-2/ID", so that each copy is augmented in its own way.
 std::shared_ptr<const ImageSource> RepeatSource(std::shared_ptr<const ImageSource> source, int64_t rounds);
 
 }  // namespace genview

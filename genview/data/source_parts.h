@@ -16,8 +16,8 @@ namespace genview {
 
 bool IsPictureName(std::string_view name);  // .jpg .jpeg .png .webp, in any case
 
-// A path from outside as an id: without a root, "." and empty parts; ".." becomes "__". Control characters become %XX, and
-// so does every byte beyond ASCII of a name that is not UTF-8. What is left stays inside any folder.
+// A path from outside as an id: without a root, "." and empty parts; ".." becomes "__". Control characters become %XX,
+// and so does every byte beyond ASCII of a name that is not UTF-8. What is left stays inside any folder.
 std::string SafeId(std::string_view path);
 
 // The whole file, or why not. Does not wait on pipes and does not read more than 1 GB.

@@ -167,7 +167,8 @@ TEST_F(SourceTest, FingerprintFollowsFiles) {
   EXPECT_NE(more, before);
   std::filesystem::remove(folder_ / "b.png");
   EXPECT_EQ(OpenSource(folder_.string())->Fingerprint(), before);
-  std::filesystem::last_write_time(folder_ / "a.png", std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  std::filesystem::last_write_time(folder_ / "a.png",
+                                   std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
   EXPECT_NE(OpenSource(folder_.string())->Fingerprint(), before);
 }
 
@@ -190,7 +191,11 @@ TEST_F(SourceTest, PicturesOfOtherFormatsAreCounted) {
 
 TEST_F(SourceTest, ListMayBeginWithAByteOrderMark) {
   PutPng("a.png");
-  EXPECT_EQ(Ids(*OpenSource(Put("list.txt", "\xef\xbb\xbf" "a.png dog\n").string())), Strings{"a.png"});
+  EXPECT_EQ(Ids(*OpenSource(Put("list.txt",
+                                "\xef\xbb\xbf"
+                                "a.png dog\n")
+                                .string())),
+            Strings{"a.png"});
 }
 
 TEST_F(SourceTest, ItsOwnPicturesAreNotOverwritten) {
@@ -338,8 +343,8 @@ TEST(ExpandBraces, KeepsLeadingZeros) {
 }
 
 TEST(ExpandBraces, BadRangesAreErrors) {
-  for (const char* spec : {"a-{3..1}.tar", "a-{x..y}.tar", "a-{1}.tar", "a-{1..2.tar", "a-}1..2{.tar", "a-{1..2}{3..4}.tar",
-                           "a-{0..99999999999}.tar", "a-{1...3}.tar", "a-{{1..2}}.tar"}) {
+  for (const char* spec : {"a-{3..1}.tar", "a-{x..y}.tar", "a-{1}.tar", "a-{1..2.tar", "a-}1..2{.tar",
+                           "a-{1..2}{3..4}.tar", "a-{0..99999999999}.tar", "a-{1...3}.tar", "a-{{1..2}}.tar"}) {
     EXPECT_THROW(ExpandBraces(spec), UsageError) << spec;
   }
 }
@@ -494,7 +499,8 @@ TEST_F(SourceTest, ASubsetIsDrawnFromEveryClassInProportion) {
   const int shade = std::stoi(ids.back().substr(2, 2));
   EXPECT_EQ(some->Read(14)->pixels[0], 100 + shade);
   const auto fewer = OpenSource("subset:seed=0,count=6," + of);
-  for (int64_t i = 0; i < fewer->size(); ++i) EXPECT_TRUE(std::find(ids.begin(), ids.end(), fewer->item(i).id) != ids.end());
+  for (int64_t i = 0; i < fewer->size(); ++i)
+    EXPECT_TRUE(std::find(ids.begin(), ids.end(), fewer->item(i).id) != ids.end());
   EXPECT_NE(some->Fingerprint(), fewer->Fingerprint());
   EXPECT_NE(some->Fingerprint(), OpenSource("subset:count=15,seed=1," + of)->Fingerprint());
   EXPECT_EQ(OpenSource("subset:count=3,of=shapes:count=9,size=8,seed=2")->size(), 3);

@@ -22,8 +22,8 @@ void VisitFields(SubsetConfig& c, Visit&& visit) {
   visit("seed", c.seed, Any{}, "of the draw");
 }
 
-// Every class is put into a drawn order; the pictures that come earliest in theirs are taken, so that a class with twice
-// the pictures gives twice as many. What is drawn for 100 is among what is drawn for 200.
+// Every class is put into a drawn order; the pictures that come earliest in theirs are taken, so that a class with
+// twice the pictures gives twice as many. What is drawn for 100 is among what is drawn for 200.
 std::vector<int64_t> Draw(const ImageSource& all, const SubsetConfig& config) {
   std::map<int64_t, std::vector<std::pair<uint64_t, int64_t>>> drawn;  // class -> (key, index)
   for (int64_t i = 0; i < all.size(); ++i) {
@@ -46,7 +46,8 @@ std::vector<int64_t> Draw(const ImageSource& all, const SubsetConfig& config) {
 
 class SubsetSource : public ImageSource {
  public:
-  SubsetSource(std::shared_ptr<const ImageSource> all, const SubsetConfig& config, const std::string& spec) : all_(std::move(all)), config_(config) {
+  SubsetSource(std::shared_ptr<const ImageSource> all, const SubsetConfig& config, const std::string& spec)
+      : all_(std::move(all)), config_(config) {
     if (config.count > all_->size()) {
       throw UsageError({.what = Format("{} pictures are asked of a source that has {}", config.count, all_->size()),
                         .where = spec,
@@ -77,18 +78,22 @@ class SubsetSource : public ImageSource {
 
 size_t SubsetSourceStart(std::string_view spec) {
   const size_t of = spec.find(kOf);
-  const bool is = spec.starts_with(kSubset) && of != std::string_view::npos && (spec[of - 1] == ',' || spec[of - 1] == ':');
+  const bool is =
+      spec.starts_with(kSubset) && of != std::string_view::npos && (spec[of - 1] == ',' || spec[of - 1] == ':');
   return is ? of + kOf.size() : std::string_view::npos;
 }
 
 std::shared_ptr<const ImageSource> OpenSubset(const std::string& spec) {
   const size_t start = SubsetSourceStart(spec);
   constexpr const char* kForm = "write subset:count=5000,seed=0,of=IMAGES";
-  if (start == std::string::npos) throw UsageError({.what = "the subset does not say of which pictures", .where = SafeId(spec), .next = kForm});
+  if (start == std::string::npos)
+    throw UsageError({.what = "the subset does not say of which pictures", .where = SafeId(spec), .next = kForm});
   SubsetConfig config;
   const std::string settings = spec.substr(kSubset.size(), start - kOf.size() - kSubset.size());
-  ReadFields(config, ParseSourceSettings(settings, spec, kForm), {.file = SafeId(spec), .prefix = "", .lines = nullptr});
-  if (config.count == 0) throw UsageError({.what = "the subset does not say how many pictures", .where = SafeId(spec), .next = kForm});
+  ReadFields(config, ParseSourceSettings(settings, spec, kForm),
+             {.file = SafeId(spec), .prefix = "", .lines = nullptr});
+  if (config.count == 0)
+    throw UsageError({.what = "the subset does not say how many pictures", .where = SafeId(spec), .next = kForm});
   return std::make_shared<SubsetSource>(OpenSource(spec.substr(start)), config, SafeId(spec));
 }
 

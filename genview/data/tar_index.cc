@@ -23,7 +23,7 @@ class Indexer {
 
   std::vector<TarMember> Run() {
     std::vector<TarMember> members;
-    std::string long_name;       // from a record before the header it belongs to
+    std::string long_name;  // from a record before the header it belongs to
     uint64_t long_size = 0;
     bool has_long_size = false;
     while (Block* header = NextHeader()) {

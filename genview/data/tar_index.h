@@ -1,4 +1,5 @@
-// The table of contents of a plain tar file (ustar, pax and GNU long names), so that every member can be read on its own.
+// The table of contents of a plain tar file (ustar, pax and GNU long names), so that every member can be read on its
+// own.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 namespace genview {
 
 struct TarMember {
-  std::string name;                // as written
-  uint64_t offset = 0, size = 0;   // of its bytes; within the file
+  std::string name;               // as written
+  uint64_t offset = 0, size = 0;  // of its bytes; within the file
 };
 
 // Copies up to `size` bytes from `offset` on and returns how many there were.

@@ -1,9 +1,9 @@
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -45,11 +45,12 @@ class Shard {
  public:
   Shard(std::string path, bool keep_open) : path_(std::move(path)), keep_open_(keep_open) {
     descriptor_ = Open();
-    struct ::stat status {};
+    struct ::stat status{};
     if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
       const std::string reason = descriptor_ < 0 ? std::strerror(errno) : "not a file";
       if (descriptor_ >= 0) ::close(descriptor_);
-      throw Error({.what = Format("cannot open the shard: {}", reason), .where = path_,
+      throw Error({.what = Format("cannot open the shard: {}", reason),
+                   .where = path_,
                    .next = "check the range in braces and that you may read the files"});
     }
     size_ = static_cast<uint64_t>(status.st_size);
@@ -60,7 +61,8 @@ class Shard {
   Shard& operator=(const Shard&) = delete;
 
   std::vector<TarMember> Index() const {
-    return IndexTar([this](uint64_t at, char* out, size_t size) { return ReadAtOf(descriptor_, at, out, size); }, size_, path_);
+    return IndexTar([this](uint64_t at, char* out, size_t size) { return ReadAtOf(descriptor_, at, out, size); }, size_,
+                    path_);
   }
   void Indexed() {
     if (!keep_open_) Close();
@@ -212,7 +214,8 @@ class TarSource : public ImageSource {
   static std::string ReadClass(const Shard& shard, const TarMember& member) {
     constexpr uint64_t kLongest = 1024;
     const auto bytes = shard.Read(member.offset, std::min(member.size, kLongest + 1));
-    if (!bytes || bytes->size() > kLongest || Trim(*bytes).empty() || Trim(*bytes).find('\n') != std::string_view::npos) {
+    if (!bytes || bytes->size() > kLongest || Trim(*bytes).empty() ||
+        Trim(*bytes).find('\n') != std::string_view::npos) {
       throw Error({.what = Format("{} holds no class name", SafeId(member.name)),
                    .where = shard.path(),
                    .next = "a .cls file holds one class name or number"});
@@ -242,7 +245,8 @@ class TarSource : public ImageSource {
 
 std::vector<std::string> PicturesOfShard(const Path& shard) {
   std::vector<std::string> names;
-  for (TarMember& member : PicturesAmong(Shard(shard.string(), /*keep_open=*/true).Index())) names.push_back(std::move(member.name));
+  for (TarMember& member : PicturesAmong(Shard(shard.string(), /*keep_open=*/true).Index()))
+    names.push_back(std::move(member.name));
   return names;
 }
 

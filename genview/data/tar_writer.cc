@@ -19,7 +19,9 @@ std::string Header(std::string_view name, uint64_t size, char type) {
   put(136, Format("{:011o}", 0));
   put(148, "        ");
   block[156] = type;
-  put(257, std::string_view("ustar\0" "00", 8));
+  put(257, std::string_view("ustar\0"
+                            "00",
+                            8));
   uint64_t sum = 0;
   for (const char c : block) sum += static_cast<uint8_t>(c);
   put(148, Format("{:06o}", sum) + std::string("\0 ", 2));

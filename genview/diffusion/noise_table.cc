@@ -23,7 +23,8 @@ NoiseTableConfig ParseNoiseTable(ConfigReader& reader) {
   return c;
 }
 
-// beta_i = min(1 - f((i+1)/T) / f(i/T), 0.999), f(t) = cos^2((t + 0.008) / 1.008 * pi / 2)   (Nichol and Dhariwal, 2021)
+// beta_i = min(1 - f((i+1)/T) / f(i/T), 0.999), f(t) = cos^2((t + 0.008) / 1.008 * pi / 2)   (Nichol and Dhariwal,
+// 2021)
 static Tensor CosineBetas(int64_t steps) {
   const auto f = [](double t) {
     const double c = std::cos((t + 0.008) / 1.008 * std::numbers::pi / 2);
@@ -31,7 +32,8 @@ static Tensor CosineBetas(int64_t steps) {
   };
   Tensor betas = at::empty({steps}, at::kFloat);
   for (int64_t i = 0; i < steps; ++i) {
-    const double from = static_cast<double>(i) / static_cast<double>(steps), to = static_cast<double>(i + 1) / static_cast<double>(steps);
+    const double from = static_cast<double>(i) / static_cast<double>(steps),
+                 to = static_cast<double>(i + 1) / static_cast<double>(steps);
     betas.data_ptr<float>()[i] = static_cast<float>(std::min(1 - f(to) / f(from), 0.999));
   }
   return betas;
@@ -51,7 +53,8 @@ Tensor NoiseTable(const NoiseTableConfig& c) {
   Tensor betas;
   if (!c.trained_betas.empty()) {
     betas = at::empty({c.train_steps}, at::kFloat);
-    std::transform(c.trained_betas.begin(), c.trained_betas.end(), betas.data_ptr<float>(), [](double b) { return static_cast<float>(b); });
+    std::transform(c.trained_betas.begin(), c.trained_betas.end(), betas.data_ptr<float>(),
+                   [](double b) { return static_cast<float>(b); });
   } else if (c.schedule == "squaredcos_cap_v2") {
     betas = CosineBetas(c.train_steps);
   } else if (c.schedule == "scaled_linear") {

@@ -17,9 +17,9 @@ namespace genview {
 struct NoiseTableConfig {
   int64_t train_steps = 1000;
   double beta_start = 0.0001, beta_end = 0.02;
-  std::string schedule = "linear";     // linear, scaled_linear (linear in the root), squaredcos_cap_v2
-  std::vector<double> trained_betas;   // in place of a schedule
-  bool zero_terminal_snr = false;      // rescaled so that nothing of the picture is left at the last time
+  std::string schedule = "linear";    // linear, scaled_linear (linear in the root), squaredcos_cap_v2
+  std::vector<double> trained_betas;  // in place of a schedule
+  bool zero_terminal_snr = false;     // rescaled so that nothing of the picture is left at the last time
 };
 
 NoiseTableConfig ParseNoiseTable(ConfigReader& reader);

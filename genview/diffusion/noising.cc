@@ -20,7 +20,8 @@ Tensor EmbeddingNoiser::Noised(const Tensor& embeddings, const Tensor& levels, c
 
 Tensor EmbeddingNoiser::ClassVectors(const Tensor& embeddings, const Tensor& levels, const Tensor& noise) const {
   const Tensor noised = Noised(embeddings, levels, noise);
-  const Tensor level = SinusoidEmbedding(levels.to(embeddings.device()), embeddings.size(1), /*cos_first=*/true, /*shift=*/0);
+  const Tensor level =
+      SinusoidEmbedding(levels.to(embeddings.device()), embeddings.size(1), /*cos_first=*/true, /*shift=*/0);
   return at::cat({noised, level.to(noised.scalar_type())}, 1);
 }
 
@@ -44,17 +45,24 @@ EmbeddingNoiser ReadEmbeddingNoiser(const Path& pipeline, int64_t width) {
   noiser.std = take.Take("std", {1, width});
   take.Finish();
   if (!noiser.std.gt(0).all().item<bool>()) {
-    throw Error({.what = "a standard deviation of the image embeddings is not positive", .where = folder.string(), .next = "fetch the folder again"});
+    throw Error({.what = "a standard deviation of the image embeddings is not positive",
+                 .where = folder.string(),
+                 .next = "fetch the folder again"});
   }
   return noiser;
 }
 
 void WriteEmbeddingNoiser(const EmbeddingNoiser& noiser, const Path& pipeline) {
   const Path folder = pipeline / "image_normalizer";
-  WriteSafetensors(folder / "diffusion_pytorch_model.safetensors", {{"mean", noiser.mean}, {"std", noiser.std}}, {{"format", "pt"}});
-  WriteJson(folder / "config.json", {{"_class_name", "StableUnCLIPImageNormalizer"}, {"_diffusers_version", "0.21.4"}, {"embedding_dim", noiser.mean.size(1)}});
-  WriteJson(pipeline / "image_noising_scheduler" / "scheduler_config.json",
-            {{"_class_name", "DDPMScheduler"}, {"_diffusers_version", "0.21.4"}, {"num_train_timesteps", noiser.levels()}, {"beta_schedule", "squaredcos_cap_v2"}});
+  WriteSafetensors(folder / "diffusion_pytorch_model.safetensors", {{"mean", noiser.mean}, {"std", noiser.std}},
+                   {{"format", "pt"}});
+  WriteJson(folder / "config.json", {{"_class_name", "StableUnCLIPImageNormalizer"},
+                                     {"_diffusers_version", "0.21.4"},
+                                     {"embedding_dim", noiser.mean.size(1)}});
+  WriteJson(pipeline / "image_noising_scheduler" / "scheduler_config.json", {{"_class_name", "DDPMScheduler"},
+                                                                             {"_diffusers_version", "0.21.4"},
+                                                                             {"num_train_timesteps", noiser.levels()},
+                                                                             {"beta_schedule", "squaredcos_cap_v2"}});
 }
 
 }  // namespace genview

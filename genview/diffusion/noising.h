@@ -10,8 +10,8 @@
 namespace genview {
 
 struct EmbeddingNoiser {
-  Tensor mean, std;   // [1,D] of the embeddings the generator was trained with
-  Tensor alpha_bar;   // [T] by noise level
+  Tensor mean, std;  // [1,D] of the embeddings the generator was trained with
+  Tensor alpha_bar;  // [T] by noise level
 
   int64_t levels() const { return alpha_bar.size(0); }
   // e' = ((sqrt(a) (e - mean) / std + sqrt(1 - a) noise) std + mean). embeddings, noise: [N,D]; levels: [N], each in
@@ -25,6 +25,7 @@ struct EmbeddingNoiser {
 EmbeddingNoiser MakeEmbeddingNoiser(int64_t width);
 // image_normalizer/ and image_noising_scheduler/ of a pipeline folder.
 EmbeddingNoiser ReadEmbeddingNoiser(const Path& pipeline, int64_t width);
-void WriteEmbeddingNoiser(const EmbeddingNoiser& noiser, const Path& pipeline);  // the cosine table alone can be written
+void WriteEmbeddingNoiser(const EmbeddingNoiser& noiser,
+                          const Path& pipeline);  // the cosine table alone can be written
 
 }  // namespace genview

@@ -23,7 +23,8 @@ TEST(EmbeddingNoiser, ClassVectorsEqualDiffusers) {
 
 TEST(EmbeddingNoiser, PublishedTable) {
   const Tensor a = MakeEmbeddingNoiser(2).alpha_bar;
-  const std::vector<std::pair<int64_t, double>> kept{{0, .999979}, {1, .999956}, {100, .985685}, {200, .947504}, {400, .803734}, {999, .000049}};
+  const std::vector<std::pair<int64_t, double>> kept{{0, .999979},   {1, .999956},   {100, .985685},
+                                                     {200, .947504}, {400, .803734}, {999, .000049}};
   for (const auto& [level, root] : kept) EXPECT_NEAR(a[level].sqrt().item<double>(), root, 2e-6);
   EXPECT_NEAR((1 - a[0]).sqrt().item<double>(), .006427, 2e-6);
 }

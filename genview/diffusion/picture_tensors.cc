@@ -5,7 +5,8 @@
 namespace genview {
 
 static void Fill(const Preprocess& rules, const Image& picture, Tensor pixels) {
-  Normalise(ApplyGeometry(rules, picture), rules.mean, rules.std, {pixels.data_ptr<float>(), static_cast<size_t>(pixels.numel())});
+  Normalise(ApplyGeometry(rules, picture), rules.mean, rules.std,
+            {pixels.data_ptr<float>(), static_cast<size_t>(pixels.numel())});
 }
 
 Tensor PixelsForEncoder(const Preprocess& rules, const Image& picture) {

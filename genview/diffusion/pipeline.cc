@@ -18,15 +18,18 @@ namespace {
 
 constexpr const char* kPipelineClass = "StableUnCLIPImg2ImgPipeline";
 constexpr const char* kClipClass = "CLIPVisionModelWithProjection";
-constexpr const char* kCheckpointClass = "GenViewEncoder";  // image_encoder/encoder.safetensors, a checkpoint of this program
+constexpr const char* kCheckpointClass =
+    "GenViewEncoder";  // image_encoder/encoder.safetensors, a checkpoint of this program
 
 // model_index.json: component -> [library, class]. Class names that can be read here.
-void CheckComponent(const Json& index, const char* name, const std::vector<std::string>& classes, const std::string& where) {
+void CheckComponent(const Json& index, const char* name, const std::vector<std::string>& classes,
+                    const std::string& where) {
   const auto found = index.find(name);
   const bool named = found != index.end() && found->is_array() && found->size() == 2 && (*found)[1].is_string();
   const std::string found_class = named ? (*found)[1].get<std::string>() : "nothing";
   if (std::find(classes.begin(), classes.end(), found_class) == classes.end()) {
-    throw Error({.what = Format("component `{}` of the pipeline is {}; supported: {}", name, found_class, fmt::join(classes, ", ")),
+    throw Error({.what = Format("component `{}` of the pipeline is {}; supported: {}", name, found_class,
+                                fmt::join(classes, ", ")),
                  .where = where,
                  .next = "give the folder of a Stable unCLIP image-to-image pipeline"});
   }
@@ -57,10 +60,12 @@ void CheckFit(const UnetConfig& unet, const VaeConfig& vae, int64_t width, int64
     throw Error({.what = what, .where = folder.string(), .next = "check that all components come from one pipeline"});
   };
   if (unet.class_width != 2 * width) {
-    fail(Format("the image encoder gives embeddings of {}, so the UNet's class vector must have {}, not {}", width, 2 * width, unet.class_width));
+    fail(Format("the image encoder gives embeddings of {}, so the UNet's class vector must have {}, not {}", width,
+                2 * width, unet.class_width));
   }
   if (unet.in_channels != vae.latent_channels || unet.out_channels != vae.latent_channels) {
-    fail(Format("the UNet has {} channels in and {} out, the autoencoder's latents {}", unet.in_channels, unet.out_channels, vae.latent_channels));
+    fail(Format("the UNet has {} channels in and {} out, the autoencoder's latents {}", unet.in_channels,
+                unet.out_channels, vae.latent_channels));
   }
   if (vae.out_channels != 3) fail(Format("the autoencoder makes pictures of {} channels", vae.out_channels));
   if (!unet.HasCrossAttention()) return;
@@ -80,17 +85,21 @@ std::string FingerprintOf(const Path& folder) {
       continue;
     }
     files.push_back(folder / part / "config.json");
-    for (const Path& file : FolderWeightFiles(folder / part, {"diffusion_pytorch_model", "model"})) files.push_back(file);
+    for (const Path& file : FolderWeightFiles(folder / part, {"diffusion_pytorch_model", "model"}))
+      files.push_back(file);
   }
-  for (const char* part : {"feature_extractor/preprocessor_config.json", "image_noising_scheduler/scheduler_config.json", "scheduler/scheduler_config.json"}) {
+  for (const char* part : {"feature_extractor/preprocessor_config.json",
+                           "image_noising_scheduler/scheduler_config.json", "scheduler/scheduler_config.json"}) {
     if (std::filesystem::exists(folder / part)) files.push_back(folder / part);
   }
-  for (const char* file : {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+  for (const char* file :
+       {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
     if (std::filesystem::exists(folder / "tokenizer" / file)) files.push_back(folder / "tokenizer" / file);
   }
   std::sort(files.begin(), files.end());
   std::string text;
-  for (const Path& file : files) text += Format("{} {}\n", file.lexically_relative(folder).string(), FingerprintFile(file));
+  for (const Path& file : files)
+    text += Format("{} {}\n", file.lexically_relative(folder).string(), FingerprintFile(file));
   return Fingerprint(text);
 }
 
@@ -105,11 +114,14 @@ int64_t GroupOf(const Tensor& latents, bool one_by_one) {
   return one_by_one ? 1 : RowsAtOnce(latents.sizes().slice(1).vec(), latents.size(0));
 }
 
-// What `work` makes of the rows of every group, one below the other. A GPU takes all as one group, unless a group is one row.
+// What `work` makes of the rows of every group, one below the other. A GPU takes all as one group, unless a group is
+// one row.
 template <class Work>
 Tensor InGroups(int64_t rows, int64_t group, at::Device device, Work&& work) {
   std::vector<Tensor> parts(static_cast<size_t>(GroupCount(rows, group)));
-  const auto one = [&](int64_t first, int64_t last, int64_t index) { parts[static_cast<size_t>(index)] = work(first, last, index); };
+  const auto one = [&](int64_t first, int64_t last, int64_t index) {
+    parts[static_cast<size_t>(index)] = work(first, last, index);
+  };
   if (group == 1 && !device.is_cpu()) {
     for (int64_t row = 0; row < rows; ++row) one(row, row + 1, row);
   } else {
@@ -126,19 +138,30 @@ void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
 }
 
 void WriteClipTower(ClipVision& tower, const Preprocess& p, const Path& folder, at::ScalarType dtype) {
-  WriteSafetensors(folder / "image_encoder" / "model.safetensors", ClipTensors(tower, ClipLayout::kHuggingFace, dtype), {{"format", "pt"}});
+  WriteSafetensors(folder / "image_encoder" / "model.safetensors", ClipTensors(tower, ClipLayout::kHuggingFace, dtype),
+                   {{"format", "pt"}});
   WriteJson(folder / "image_encoder" / "config.json", ClipConfigToHuggingFace(tower.config));
-  Json rules{{"image_processor_type", "CLIPImageProcessor"}, {"feature_extractor_type", "CLIPFeatureExtractor"},
-             {"do_resize", true}, {"do_center_crop", !p.squash}, {"do_rescale", true}, {"do_normalize", true}, {"do_convert_rgb", true},
-             {"rescale_factor", 1.0 / 255}, {"resample", p.filter == Filter::kBicubic ? 3 : 2},
-             {"image_mean", p.mean}, {"image_std", p.std}, {"crop_size", {{"height", p.size}, {"width", p.size}}}};
+  Json rules{{"image_processor_type", "CLIPImageProcessor"},
+             {"feature_extractor_type", "CLIPFeatureExtractor"},
+             {"do_resize", true},
+             {"do_center_crop", !p.squash},
+             {"do_rescale", true},
+             {"do_normalize", true},
+             {"do_convert_rgb", true},
+             {"rescale_factor", 1.0 / 255},
+             {"resample", p.filter == Filter::kBicubic ? 3 : 2},
+             {"image_mean", p.mean},
+             {"image_std", p.std},
+             {"crop_size", {{"height", p.size}, {"width", p.size}}}};
   rules["size"] = p.squash ? Json{{"height", p.size}, {"width", p.size}} : Json{{"shortest_edge", p.resize_shortest}};
   WriteJson(folder / "feature_extractor" / "preprocessor_config.json", rules);
 }
 
 }  // namespace
 
-bool UnclipPipeline::HasTiles(const std::vector<int64_t>& shape) const { return std::max(shape[1], shape[2]) > VaeTileSide(vae_config_); }
+bool UnclipPipeline::HasTiles(const std::vector<int64_t>& shape) const {
+  return std::max(shape[1], shape[2]) > VaeTileSide(vae_config_);
+}
 
 // A few pictures at a time: at 768 px the last layers hold 1.8 GB of activations for each.
 int64_t UnclipPipeline::PicturesAtOnce(const std::vector<int64_t>& shape, bool tiles) const {
@@ -150,8 +173,10 @@ int64_t UnclipPipeline::PicturesAtOnce(const std::vector<int64_t>& shape, bool t
 uint64_t UnclipPipeline::DecodeBytes(const std::vector<int64_t>& shape, int64_t rows) const {
   const int64_t group = device_.is_cpu() ? RowsAtOnce(shape, rows) : rows, groups = GroupCount(rows, group);
   const int64_t at_once = groups >= at::get_num_threads() && device_.is_cpu() ? at::get_num_threads() : 1;
-  const auto pictures = static_cast<uint64_t>(at_once * std::min({rows, group, PicturesAtOnce(shape, /*tiles=*/false)}));
-  return pictures * DecodeVaeBytes(vae_config_, shape[1], shape[2]) * at::elementSize(compute_) / at::elementSize(at::kFloat);
+  const auto pictures =
+      static_cast<uint64_t>(at_once * std::min({rows, group, PicturesAtOnce(shape, /*tiles=*/false)}));
+  return pictures * DecodeVaeBytes(vae_config_, shape[1], shape[2]) * at::elementSize(compute_) /
+         at::elementSize(at::kFloat);
 }
 
 template <class T>
@@ -185,13 +210,17 @@ bool KeepsAll(Residency residency, at::Device device, double bytes) {
 
 }  // namespace
 
-std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, at::Device device, at::ScalarType compute, Residency residency) {
+std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, at::Device device,
+                                                           at::ScalarType compute, Residency residency) {
   std::error_code code;
   if (std::filesystem::is_regular_file(folder, code)) {
-    throw Error({.what = "a generator is a folder, and this is a file: a checkpoint of one file does not say what it is made of",
-                 .where = folder.string(),
-                 .next = "name the folder that holds model_index.json; diffusers writes one with StableUnCLIPImg2ImgPipeline.from_single_file(FILE)"
-                         ".save_pretrained(FOLDER)"});
+    throw Error(
+        {.what =
+             "a generator is a folder, and this is a file: a checkpoint of one file does not say what it is made of",
+         .where = folder.string(),
+         .next = "name the folder that holds model_index.json; diffusers writes one with "
+                 "StableUnCLIPImg2ImgPipeline.from_single_file(FILE)"
+                 ".save_pretrained(FOLDER)"});
   }
   const std::string where = (folder / "model_index.json").string();
   const Json index = ReadPythonJson(folder / "model_index.json");
@@ -213,8 +242,10 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, a
     ClipText tower = ReadClipTextFolder(folder / "text_encoder", Reads::kNames);
     ClipTokenizer tokenizer = ClipTokenizer::Open(folder / "tokenizer");
     if (tokenizer.highest_id() >= tower.config.vocabulary) {
-      throw Error({.what = Format("the tokenizer gives tokens up to {}, the text encoder has {}", tokenizer.highest_id(), tower.config.vocabulary),
-                   .where = Format("{} and {}", (folder / "tokenizer").string(), (folder / "text_encoder" / "config.json").string()),
+      throw Error({.what = Format("the tokenizer gives tokens up to {}, the text encoder has {}",
+                                  tokenizer.highest_id(), tower.config.vocabulary),
+                   .where = Format("{} and {}", (folder / "tokenizer").string(),
+                                   (folder / "text_encoder" / "config.json").string()),
                    .next = "check that all components come from one pipeline"});
     }
     text_width = tower.config.width;
@@ -222,15 +253,19 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, a
     p->text_.reset(new Text{std::move(tokenizer), tower.config.positions, {}, {}});
   }
   p->scheduler_json_ = ReadPythonJson(folder / "scheduler" / "scheduler_config.json");
-  p->scheduler_ = ParseSchedulerConfig(p->scheduler_json_, "", (folder / "scheduler" / "scheduler_config.json").string());
-  p->keep_all_ = KeepsAll(residency, device, static_cast<double>(parameters) * static_cast<double>(at::elementSize(compute)));
+  p->scheduler_ =
+      ParseSchedulerConfig(p->scheduler_json_, "", (folder / "scheduler" / "scheduler_config.json").string());
+  p->keep_all_ =
+      KeepsAll(residency, device, static_cast<double>(parameters) * static_cast<double>(at::elementSize(compute)));
 
   const auto placed = [device, compute](auto network) {
     Place(ListWeights(network), device, compute);
     return std::make_shared<const decltype(network)>(std::move(network));
   };
   p->encoder_.read = [folder, device, compute] { return Encoder::Open(folder / "image_encoder", device, compute); };
-  p->text_tower_.read = [folder, placed] { return placed(ReadClipTextFolder(folder / "text_encoder", Reads::kAsStored)); };
+  p->text_tower_.read = [folder, placed] {
+    return placed(ReadClipTextFolder(folder / "text_encoder", Reads::kAsStored));
+  };
   p->unet_.read = [folder, placed] { return placed(ReadUnetFolder(folder / "unet", Reads::kAsStored)); };
   p->vae_.read = [folder, placed] { return placed(ReadVaeFolder(folder / "vae", Reads::kAsStored)); };
   if (p->keep_all_) {
@@ -240,7 +275,8 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, a
   } else {  // the autoencoder is needed last, after hours perhaps: what is wrong with it must show now
     ReadVaeFolder(folder / "vae", Reads::kChecked);
   }
-  const auto encoder = p->keep_all_ ? p->Need(p->encoder_) : Encoder::Open(folder / "image_encoder", device, compute, Reads::kNames);
+  const auto encoder =
+      p->keep_all_ ? p->Need(p->encoder_) : Encoder::Open(folder / "image_encoder", device, compute, Reads::kNames);
   p->preprocess_ = encoder->preprocess();
   p->embedding_width_ = encoder->embedding_width();
   CheckFit(p->unet_config_, p->vae_config_, p->embedding_width_, text_width, folder);
@@ -263,12 +299,14 @@ UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace)
   ExpectShape(r.embeddings, {-1, embedding_width()}, "embeddings");
   ExpectShape(r.embedding_noise, {n, embedding_width()}, "embedding noise");
   ExpectShape(r.latents, {n, unet_config_.in_channels, -1, -1}, "latents");
-  GENVIEW_CHECK(static_cast<int64_t>(r.levels.size()) == n && static_cast<int64_t>(r.guidance.size()) == n, "one level and one scale per image");
+  GENVIEW_CHECK(static_cast<int64_t>(r.levels.size()) == n && static_cast<int64_t>(r.guidance.size()) == n,
+                "one level and one scale per image");
   GENVIEW_CHECK(r.prompts.empty() || static_cast<int64_t>(r.prompts.size()) == n, "one prompt per image, or none");
   for (const int64_t level : r.levels) GENVIEW_CHECK(level >= 0 && level < levels(), "a noise level is out of range");
 
   Conditions all;
-  all.labels = noiser_.ClassVectors(r.embeddings.to(device_, at::kFloat), at::tensor(r.levels), r.embedding_noise.to(device_, at::kFloat));
+  all.labels = noiser_.ClassVectors(r.embeddings.to(device_, at::kFloat), at::tensor(r.levels),
+                                    r.embedding_noise.to(device_, at::kFloat));
   all.guidance = at::tensor(r.guidance, at::kFloat).to(device_).view({n, 1, 1, 1});
   all.guided = std::any_of(r.guidance.begin(), r.guidance.end(), [](double g) { return g > 1; });
   const std::vector<std::string> none(static_cast<size_t>(n));
@@ -279,17 +317,21 @@ UnclipViews UnclipPipeline::Generate(const UnclipRequest& r, UnclipTrace* trace)
   const Tensor latents = [&] {
     const auto unet = Need(unet_);
     return InGroups(n, group, device_, [&](int64_t first, int64_t last, int64_t index) {
-      return Denoise(*unet, r, all.Rows(first, last), r.latents.slice(0, first, last), trace != nullptr ? &first_of[static_cast<size_t>(index)] : nullptr);
+      return Denoise(*unet, r, all.Rows(first, last), r.latents.slice(0, first, last),
+                     trace != nullptr ? &first_of[static_cast<size_t>(index)] : nullptr);
     });
   }();
-  const Tensor decoded = Decode(latents, r.tiles, r.one_by_one);                               // [N,3,H,W]
-  const Tensor finite = at::isfinite(latents).flatten(1).all(1).logical_and(at::isfinite(decoded).flatten(1).all(1)).cpu();
+  const Tensor decoded = Decode(latents, r.tiles, r.one_by_one);  // [N,3,H,W]
+  const Tensor finite =
+      at::isfinite(latents).flatten(1).all(1).logical_and(at::isfinite(decoded).flatten(1).all(1)).cpu();
   const Tensor unit = (at::nan_to_num(decoded) * 0.5 + 0.5).clamp(0, 1);
   // Halves to even, as numpy rounds.
   UnclipViews views{(unit * 255).round().to(at::kByte).permute({0, 2, 3, 1}).contiguous().cpu(), {}};
   const Tensor brightest = views.pictures.flatten(1).amax(1);
   for (int64_t i = 0; i < n; ++i) {
-    views.faults.push_back(!finite[i].item<bool>() ? "not a number" : brightest[i].item<uint8_t>() == 0 ? "all black" : "");
+    views.faults.push_back(!finite[i].item<bool>()             ? "not a number"
+                           : brightest[i].item<uint8_t>() == 0 ? "all black"
+                                                               : "");
   }
   if (trace != nullptr) {
     trace->class_labels = all.labels.cpu();
@@ -329,12 +371,14 @@ UnclipPipeline::Conditions UnclipPipeline::Conditions::Rows(int64_t first, int64
   return {rows(labels), rows(guidance), rows(prompt), rows(unprompted), guided};
 }
 
-Tensor UnclipPipeline::Denoise(const Unet& unet, const UnclipRequest& r, const Conditions& c, const Tensor& latents, Tensor* first_output) const {
+Tensor UnclipPipeline::Denoise(const Unet& unet, const UnclipRequest& r, const Conditions& c, const Tensor& latents,
+                               Tensor* first_output) const {
   const auto twice = [&](const Tensor& t) { return c.guided ? at::cat({t, t}) : t; };
   // Unconditional rows first; their class vector is zero, level embedding and all.
   const Tensor classes = c.guided ? at::cat({at::zeros_like(c.labels), c.labels}) : c.labels;
   const Tensor prompt = c.guided && c.prompt.defined() ? at::cat({c.unprompted, c.prompt}) : c.prompt;
-  const auto scheduler = MakeScheduler(r.scheduler.empty() ? scheduler_ : ParseSchedulerConfig(scheduler_json_, r.scheduler, "scheduler"), r.steps);
+  const auto scheduler = MakeScheduler(
+      r.scheduler.empty() ? scheduler_ : ParseSchedulerConfig(scheduler_json_, r.scheduler, "scheduler"), r.steps);
 
   Tensor x = latents.to(device_, at::kFloat) * (r.latents_as_given ? 1.0 : scheduler->initial_sigma());
   for (size_t call = 0; call < scheduler->times().size(); ++call) {
@@ -370,10 +414,14 @@ void UnclipPipeline::ReadUnet() const { Need(unet_); }
 Tensor UnclipPipeline::CallUnet(const Tensor& latents, bool guided) const {
   const auto unet = Need(unet_);
   const int64_t rows = latents.size(0) * (guided ? 2 : 1);
-  const auto noise = [&](const char* purpose, at::IntArrayRef shape) { return NormalTensor(Seed(0).With(purpose), shape).to(device_); };
+  const auto noise = [&](const char* purpose, at::IntArrayRef shape) {
+    return NormalTensor(Seed(0).With(purpose), shape).to(device_);
+  };
   const Tensor x = guided ? at::cat({latents, latents}).to(device_) : latents.to(device_);
-  const Tensor classes = noise("classes", {rows, unet_config_.class_width}), times = at::full({rows}, 500.0, x.options());
-  const Tensor prompt = text_ != nullptr ? noise("prompt", {rows, text_->positions, unet_config_.cross_attention_dim.front()}) : Tensor();
+  const Tensor classes = noise("classes", {rows, unet_config_.class_width}),
+               times = at::full({rows}, 500.0, x.options());
+  const Tensor prompt =
+      text_ != nullptr ? noise("prompt", {rows, text_->positions, unet_config_.cross_attention_dim.front()}) : Tensor();
   const int64_t group = GroupOf(latents, /*one_by_one=*/false) * (guided ? 2 : 1);
   return InGroups(rows, group, device_, [&](int64_t first, int64_t last, int64_t) {
     const auto of = [&](const Tensor& t) { return t.defined() ? t.slice(0, first, last) : t; };
@@ -394,13 +442,19 @@ void WriteUnclipFolder(const UnclipParts& parts, const Path& folder, at::ScalarT
   const auto diffusers = [](const std::string& name) { return Json::array({"diffusers", name}); };
   const Json none = Json::array({nullptr, nullptr});
   const bool clip = parts.image_encoder != nullptr;
-  WriteJson(folder / "model_index.json",  // last: a folder without it is not a pipeline
-            {{"_class_name", kPipelineClass}, {"_diffusers_version", "0.21.4"},
-             {"feature_extractor", clip ? Json::array({"transformers", "CLIPImageProcessor"}) : none},
-             {"image_encoder", clip ? Json::array({"transformers", kClipClass}) : Json::array({"genview", kCheckpointClass})},
-             {"image_normalizer", Json::array({"stable_diffusion", "StableUnCLIPImageNormalizer"})},
-             {"image_noising_scheduler", diffusers("DDPMScheduler")}, {"scheduler", diffusers(SchedulerName(parts.scheduler.kind))},
-             {"text_encoder", none}, {"tokenizer", none}, {"unet", diffusers("UNet2DConditionModel")}, {"vae", diffusers("AutoencoderKL")}});
+  WriteJson(
+      folder / "model_index.json",  // last: a folder without it is not a pipeline
+      {{"_class_name", kPipelineClass},
+       {"_diffusers_version", "0.21.4"},
+       {"feature_extractor", clip ? Json::array({"transformers", "CLIPImageProcessor"}) : none},
+       {"image_encoder", clip ? Json::array({"transformers", kClipClass}) : Json::array({"genview", kCheckpointClass})},
+       {"image_normalizer", Json::array({"stable_diffusion", "StableUnCLIPImageNormalizer"})},
+       {"image_noising_scheduler", diffusers("DDPMScheduler")},
+       {"scheduler", diffusers(SchedulerName(parts.scheduler.kind))},
+       {"text_encoder", none},
+       {"tokenizer", none},
+       {"unet", diffusers("UNet2DConditionModel")},
+       {"vae", diffusers("AutoencoderKL")}});
 }
 
 }  // namespace genview

@@ -29,26 +29,26 @@ namespace genview {
 
 // Everything is per image: a row of a batch is what it would be alone, to rounding, and with `one_by_one` to the byte.
 struct UnclipRequest {
-  Tensor embeddings;               // [N,D] of EncodeImages
-  std::vector<int64_t> levels;     // N noise levels, 0 .. levels()-1; 0 is little noise, not none
-  std::vector<double> guidance;    // N scales; 1 or less: without guidance
-  Tensor embedding_noise;          // [N,D] N(0, 1)
-  Tensor latents;                  // [N,4,h,w] N(0, 1); h and w give the size of the picture
-  bool latents_as_given = false;   // true: not multiplied by the scheduler's initial sigma, as diffusers' `latents=`
+  Tensor embeddings;              // [N,D] of EncodeImages
+  std::vector<int64_t> levels;    // N noise levels, 0 .. levels()-1; 0 is little noise, not none
+  std::vector<double> guidance;   // N scales; 1 or less: without guidance
+  Tensor embedding_noise;         // [N,D] N(0, 1)
+  Tensor latents;                 // [N,4,h,w] N(0, 1); h and w give the size of the picture
+  bool latents_as_given = false;  // true: not multiplied by the scheduler's initial sigma, as diffusers' `latents=`
   int64_t steps = 20;
-  std::string scheduler;           // a class name of diffusers; empty: the folder's own
+  std::string scheduler;  // a class name of diffusers; empty: the folder's own
   // For pipelines with a text encoder: N texts, or none for all empty, and one that guidance leads away from.
   std::vector<std::string> prompts;
   std::string negative_prompt;
-  bool tiles = false;              // decoded by DecodeVaeInTiles
-  bool one_by_one = false;         // no two rows in one product
+  bool tiles = false;       // decoded by DecodeVaeInTiles
+  bool one_by_one = false;  // no two rows in one product
 };
 
-struct UnclipTrace {      // what lies between, for comparisons; fp32
-  Tensor class_labels;    // [N,2D] noised embeddings and level embeddings
-  Tensor prompt_embeds;   // [N,T,C] of the prompt; undefined without text encoder
-  Tensor unet_first;      // the network's first output: [N,4,h,w], with guidance [2N,4,h,w], unconditional rows first
-  Tensor latents;         // [N,4,h,w] final
+struct UnclipTrace {     // what lies between, for comparisons; fp32
+  Tensor class_labels;   // [N,2D] noised embeddings and level embeddings
+  Tensor prompt_embeds;  // [N,T,C] of the prompt; undefined without text encoder
+  Tensor unet_first;     // the network's first output: [N,4,h,w], with guidance [2N,4,h,w], unconditional rows first
+  Tensor latents;        // [N,4,h,w] final
 };
 
 struct UnclipViews {
@@ -58,40 +58,44 @@ struct UnclipViews {
 
 class UnclipPipeline {
  public:
-  // Weights are moved to `device` and kept in `compute`. Throws Error that names the component and what is wrong with it;
-  // with kOne contents of UNet and text tower are read, and NaN found in them, when they are first needed.
-  static std::shared_ptr<const UnclipPipeline> Open(const Path& folder, at::Device device = at::kCPU, at::ScalarType compute = at::kFloat,
+  // Weights are moved to `device` and kept in `compute`. Throws Error that names the component and what is wrong with
+  // it; with kOne contents of UNet and text tower are read, and NaN found in them, when they are first needed.
+  static std::shared_ptr<const UnclipPipeline> Open(const Path& folder, at::Device device = at::kCPU,
+                                                    at::ScalarType compute = at::kFloat,
                                                     Residency residency = Residency::kAuto);
 
   const Preprocess& preprocess() const { return preprocess_; }
-  int64_t embedding_width() const { return embedding_width_; }                // D
-  int64_t levels() const { return noiser_.levels(); }                         // noise levels there are
-  int64_t picture_scale() const { return vae_config_.scale(); }               // pixels per latent pixel
+  int64_t embedding_width() const { return embedding_width_; }                        // D
+  int64_t levels() const { return noiser_.levels(); }                                 // noise levels there are
+  int64_t picture_scale() const { return vae_config_.scale(); }                       // pixels per latent pixel
   int64_t native_size() const { return unet_config_.sample_size * picture_scale(); }  // pixels
-  std::vector<int64_t> latent_shape() const { return {unet_config_.in_channels, unet_config_.sample_size, unet_config_.sample_size}; }
-  // Whether a picture of these latents is more than one tile, and what decoding `rows` of them whole takes, about, beside weights.
+  std::vector<int64_t> latent_shape() const {
+    return {unet_config_.in_channels, unet_config_.sample_size, unet_config_.sample_size};
+  }
+  // Whether a picture of these latents is more than one tile, and what decoding `rows` of them whole takes, about,
+  // beside weights.
   bool HasTiles(const std::vector<int64_t>& latent_shape) const;
   uint64_t DecodeBytes(const std::vector<int64_t>& latent_shape, int64_t rows) const;
   bool keeps_all() const { return keep_all_; }
   std::string scheduler_name() const { return SchedulerName(scheduler_.kind); }
   bool has_text() const { return text_ != nullptr; }
-  const std::string& fingerprint() const { return fingerprint_.get(); }       // of all configs and weights
+  const std::string& fingerprint() const { return fingerprint_.get(); }  // of all configs and weights
   at::Device device() const { return device_; }
 
   // pixels: [N,3,S,S] of preprocess(). -> [N,D] fp32
   Tensor EncodeImages(const Tensor& pixels, bool one_by_one = false) const;
   // The caller holds an InferenceMode. Throws UsageError for an unknown scheduler or impossible steps.
   UnclipViews Generate(const UnclipRequest& request, UnclipTrace* trace = nullptr) const;
-  // Parts of Generate, to be measured alone. The UNet is in memory; one call of the UNet on random conditions, N rows (2N with guidance), as
-  // Generate makes it; latents [N,4,h,w] to pictures [N,3,H,W], about [-1, 1].
+  // Parts of Generate, to be measured alone. The UNet is in memory; one call of the UNet on random conditions, N rows
+  // (2N with guidance), as Generate makes it; latents [N,4,h,w] to pictures [N,3,H,W], about [-1, 1].
   void ReadUnet() const;
   Tensor CallUnet(const Tensor& latents, bool guided) const;
   Tensor Decode(const Tensor& latents, bool tiles, bool one_by_one = false) const;
 
  private:
   UnclipPipeline() = default;
-  Tensor EncodePrompts(const std::vector<std::string>& prompts) const;        // [N,T,C], undefined without text encoder
-  Tensor EncodePrompt(const std::string& prompt) const;                       // [T,C], each text once
+  Tensor EncodePrompts(const std::vector<std::string>& prompts) const;  // [N,T,C], undefined without text encoder
+  Tensor EncodePrompt(const std::string& prompt) const;                 // [T,C], each text once
   struct Conditions {
     Tensor labels;              // [N,2D]
     Tensor guidance;            // [N,1,1,1]
@@ -99,7 +103,8 @@ class UnclipPipeline {
     bool guided = false;        // at least one row is
     Conditions Rows(int64_t first, int64_t last) const;
   };
-  Tensor Denoise(const Unet& unet, const UnclipRequest& request, const Conditions& conditions, const Tensor& latents, Tensor* first_output) const;
+  Tensor Denoise(const Unet& unet, const UnclipRequest& request, const Conditions& conditions, const Tensor& latents,
+                 Tensor* first_output) const;
   int64_t PicturesAtOnce(const std::vector<int64_t>& latent_shape, bool tiles) const;  // that one thread decodes
 
   // A network of the folder, read when it is first needed.
@@ -127,7 +132,7 @@ class UnclipPipeline {
   };
   std::unique_ptr<const Text> text_;  // null without
   EmbeddingNoiser noiser_;
-  Json scheduler_json_;          // for another class with the folder's values
+  Json scheduler_json_;  // for another class with the folder's values
   SchedulerConfig scheduler_;
   UnetConfig unet_config_;
   VaeConfig vae_config_;
@@ -145,7 +150,7 @@ class UnclipPipeline {
 struct UnclipParts {
   ClipVision* image_encoder;  // null: `checkpoint`
   Path checkpoint;
-  Preprocess preprocess;      // of image_encoder; a checkpoint knows its own
+  Preprocess preprocess;  // of image_encoder; a checkpoint knows its own
   EmbeddingNoiser noiser;
   SchedulerConfig scheduler;
   Unet& unet;

@@ -20,7 +20,8 @@ void ExpectClose(const Tensor& got, const Tensor& wanted, double tolerance, cons
   const Tensor difference = (got.to(at::kDouble) - wanted.to(at::kDouble)).abs().flatten();
   const int64_t at = difference.argmax().item<int64_t>();
   EXPECT_LE(difference[at].item<double>(), tolerance * wanted.abs().max().to(at::kDouble).item<double>())
-      << name << ": element " << at << " is " << got.flatten()[at].item<double>() << ", wanted " << wanted.flatten()[at].item<double>();
+      << name << ": element " << at << " is " << got.flatten()[at].item<double>() << ", wanted "
+      << wanted.flatten()[at].item<double>();
 }
 
 struct Case {
@@ -29,13 +30,24 @@ struct Case {
   double guidance;
   const char* scheduler;
 };
-constexpr Case kCases[] = {{"a", 20, 10, ""}, {"b", 4, 1, ""}, {"c", 6, 3, "DPMSolverMultistepScheduler"}, {"d", 5, 3, "EulerDiscreteScheduler"}};
+constexpr Case kCases[] = {{"a", 20, 10, ""},
+                           {"b", 4, 1, ""},
+                           {"c", 6, 3, "DPMSolverMultistepScheduler"},
+                           {"d", 5, 3, "EulerDiscreteScheduler"}};
 
 UnclipRequest RequestOf(const WeightMap& io, const Case& one, const Tensor& embeddings) {
   const Tensor levels = io.At("levels");
   const auto n = static_cast<size_t>(levels.size(0));
-  UnclipRequest request{.embeddings = embeddings, .levels = {}, .guidance = std::vector<double>(n, one.guidance),
-                        .embedding_noise = io.At("embedding_noise"), .latents = io.At("latents_in"), .latents_as_given = true, .steps = one.steps, .scheduler = one.scheduler, .prompts = {}, .negative_prompt = ""};
+  UnclipRequest request{.embeddings = embeddings,
+                        .levels = {},
+                        .guidance = std::vector<double>(n, one.guidance),
+                        .embedding_noise = io.At("embedding_noise"),
+                        .latents = io.At("latents_in"),
+                        .latents_as_given = true,
+                        .steps = one.steps,
+                        .scheduler = one.scheduler,
+                        .prompts = {},
+                        .negative_prompt = ""};
   for (size_t i = 0; i < n; ++i) request.levels.push_back(levels[static_cast<int64_t>(i)].item<int64_t>());
   return request;
 }
@@ -58,7 +70,8 @@ TEST_P(PipelineGolden, ThreeLevelsInOneBatchEqualDiffusers) {
     ASSERT_TRUE(picture) << picture.reason();
     const Image seen = ApplyGeometry(pipeline->preprocess(), *picture);
     pixels.push_back(at::empty({3, seen.height, seen.width}));
-    Normalise(seen, pipeline->preprocess().mean, pipeline->preprocess().std, {pixels.back().data_ptr<float>(), static_cast<size_t>(pixels.back().numel())});
+    Normalise(seen, pipeline->preprocess().mean, pipeline->preprocess().std,
+              {pixels.back().data_ptr<float>(), static_cast<size_t>(pixels.back().numel())});
   }
   const Tensor batch = at::stack(pixels);
   ExpectClose(batch, io_.At("pixel_values"), 1e-6, "pixel_values");
@@ -100,7 +113,8 @@ TEST_P(PipelineGolden, ARowDoesNotDependOnItsNeighbours) {
 // Several rounds, so that every network is let go and read again.
 TEST_P(PipelineGolden, ANetworkAtATimeGivesTheSame) {
   const c10::InferenceMode guard;
-  const auto all = UnclipPipeline::Open(folder_, at::kCPU, at::kFloat, Residency::kAll), one = UnclipPipeline::Open(folder_, at::kCPU, at::kFloat, Residency::kOne);
+  const auto all = UnclipPipeline::Open(folder_, at::kCPU, at::kFloat, Residency::kAll),
+             one = UnclipPipeline::Open(folder_, at::kCPU, at::kFloat, Residency::kOne);
   EXPECT_TRUE(all->keeps_all());
   EXPECT_FALSE(one->keeps_all());
   EXPECT_TRUE(UnclipPipeline::Open(folder_)->keeps_all());  // as small as these are
@@ -120,7 +134,8 @@ TEST_P(PipelineGolden, PartsAreWhatGenerateDoes) {
   UnclipTrace trace;
   const UnclipViews views = pipeline->Generate(RequestOf(io_, kCases[1], io_.At("image_embeds")), &trace);
   const Tensor decoded = pipeline->Decode(trace.latents, /*tiles=*/false);
-  EXPECT_TRUE(at::equal(((decoded * 0.5 + 0.5).clamp(0, 1) * 255).round().to(at::kByte).permute({0, 2, 3, 1}), views.pictures));
+  EXPECT_TRUE(
+      at::equal(((decoded * 0.5 + 0.5).clamp(0, 1) * 255).round().to(at::kByte).permute({0, 2, 3, 1}), views.pictures));
   EXPECT_EQ(pipeline->CallUnet(trace.latents, /*guided=*/true).size(0), 6);
   EXPECT_EQ(pipeline->CallUnet(trace.latents, /*guided=*/false).sizes(), trace.latents.sizes());
 }
@@ -144,7 +159,8 @@ TEST_P(PipelineGolden, PicturesLargerThanATileCanBeMadeInTiles) {
   EXPECT_TRUE(at::equal(single.pictures, pipeline->Generate(request).pictures));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PipelineGolden, testing::Values("pipeline_pndm", "pipeline_ddim", "pipeline_text"), [](const auto& each) { return std::string(each.param); });
+INSTANTIATE_TEST_SUITE_P(All, PipelineGolden, testing::Values("pipeline_pndm", "pipeline_ddim", "pipeline_text"),
+                         [](const auto& each) { return std::string(each.param); });
 
 TEST(UnclipPipeline, ABrokenPictureIsMarkedAndItsNeighboursAreNot) {
   const c10::InferenceMode guard;
@@ -166,7 +182,14 @@ TEST(UnclipPipeline, WrittenFolderOpensAndGivesTheSame) {
   WeightReader reader(weights);
   LoadClipVision(tower, reader, ClipLayout::kHuggingFace);
   const auto original = UnclipPipeline::Open(source);
-  WriteUnclipFolder({&tower, {}, original->preprocess(), ReadEmbeddingNoiser(source, 6), ReadSchedulerConfig(source / "scheduler/scheduler_config.json", ""), unet, vae}, folder);
+  WriteUnclipFolder({&tower,
+                     {},
+                     original->preprocess(),
+                     ReadEmbeddingNoiser(source, 6),
+                     ReadSchedulerConfig(source / "scheduler/scheduler_config.json", ""),
+                     unet,
+                     vae},
+                    folder);
   const auto again = UnclipPipeline::Open(folder);
   EXPECT_NE(again->fingerprint(), original->fingerprint());  // fp32 weights instead of fp16
   EXPECT_EQ(again->preprocess().ToJson(), original->preprocess().ToJson());
@@ -195,7 +218,8 @@ std::string FailureWith(const char* file, const char* key, const Json& value) {
   return failure;
 }
 
-// With one network at a time: what would show last, after all steps, is said at once; the others' contents before the steps.
+// With one network at a time: what would show last, after all steps, is said at once; the others' contents before the
+// steps.
 TEST(UnclipPipeline, NumbersThatAreNoneAreSaidBeforeLongWork) {
   const c10::InferenceMode guard;
   const WeightMap io = ReadSafetensors(kGolden / "pipeline_pndm/io.safetensors");
@@ -221,10 +245,14 @@ TEST(UnclipPipeline, NumbersThatAreNoneAreSaidBeforeLongWork) {
 }
 
 TEST(UnclipPipeline, FoldersThatDoNotFitAreRefusedInWords) {
-  EXPECT_NE(FailureWith("model_index.json", "_class_name", "StableDiffusionPipeline").find("StableDiffusionPipeline"), std::string::npos);
-  EXPECT_NE(FailureWith("model_index.json", "unet", Json::array({"diffusers", "UNet2DModel"})).find("`unet`"), std::string::npos);
-  EXPECT_NE(FailureWith("unet/config.json", "projection_class_embeddings_input_dim", 16).find("class_embedding"), std::string::npos);
-  EXPECT_NE(FailureWith("scheduler/scheduler_config.json", "_class_name", "DDPMScheduler").find("DDPMScheduler"), std::string::npos);
+  EXPECT_NE(FailureWith("model_index.json", "_class_name", "StableDiffusionPipeline").find("StableDiffusionPipeline"),
+            std::string::npos);
+  EXPECT_NE(FailureWith("model_index.json", "unet", Json::array({"diffusers", "UNet2DModel"})).find("`unet`"),
+            std::string::npos);
+  EXPECT_NE(FailureWith("unet/config.json", "projection_class_embeddings_input_dim", 16).find("class_embedding"),
+            std::string::npos);
+  EXPECT_NE(FailureWith("scheduler/scheduler_config.json", "_class_name", "DDPMScheduler").find("DDPMScheduler"),
+            std::string::npos);
   try {
     (void)UnclipPipeline::Open(kGolden / "pipeline_pndm/io.safetensors", at::kCPU, at::kFloat);
     ADD_FAILURE() << "a file was taken for a folder";

@@ -28,6 +28,8 @@ std::string WithoutPythonNumbers(std::string_view text) {
   return result;
 }
 
-Json ReadPythonJson(const Path& path) { return ParseJson(WithoutPythonNumbers(ReadFile(path, uint64_t{1} << 24)), path.string()); }
+Json ReadPythonJson(const Path& path) {
+  return ParseJson(WithoutPythonNumbers(ReadFile(path, uint64_t{1} << 24)), path.string());
+}
 
 }  // namespace genview

@@ -5,13 +5,14 @@
 
 namespace genview {
 
-// All of them, or the one that is at work, so that the peak is that of the largest and not the sum. kAuto: all where they
-// are small, or where a GPU has room.
+// All of them, or the one that is at work, so that the peak is that of the largest and not the sum. kAuto: all where
+// they are small, or where a GPU has room.
 enum class Residency { kAuto, kAll, kOne };
 
 template <>
 struct EnumNames<Residency> {
-  static constexpr std::pair<Residency, const char*> kNames[] = {{Residency::kAuto, "auto"}, {Residency::kAll, "all"}, {Residency::kOne, "one"}};
+  static constexpr std::pair<Residency, const char*> kNames[] = {
+      {Residency::kAuto, "auto"}, {Residency::kAll, "all"}, {Residency::kOne, "one"}};
 };
 
 }  // namespace genview

@@ -12,17 +12,19 @@
 namespace genview {
 namespace {
 
-constexpr std::array<std::pair<SchedulerKind, const char*>, 4> kKinds{{{SchedulerKind::kPndm, "PNDM"},
-                                                                       {SchedulerKind::kDdim, "DDIM"},
-                                                                       {SchedulerKind::kDpmSolverMultistep, "DPMSolverMultistep"},
-                                                                       {SchedulerKind::kEulerDiscrete, "EulerDiscrete"}}};
+constexpr std::array<std::pair<SchedulerKind, const char*>, 4> kKinds{
+    {{SchedulerKind::kPndm, "PNDM"},
+     {SchedulerKind::kDdim, "DDIM"},
+     {SchedulerKind::kDpmSolverMultistep, "DPMSolverMultistep"},
+     {SchedulerKind::kEulerDiscrete, "EulerDiscrete"}}};
 
 Prediction ParsePrediction(ConfigReader& reader, SchedulerKind kind) {
   const std::string name = reader.String("prediction_type", "epsilon");
   if (name == "epsilon") return Prediction::kEpsilon;
   if (name == "v_prediction") return Prediction::kV;
   if (name == "sample" && kind != SchedulerKind::kPndm) return Prediction::kSample;
-  reader.Fail("prediction_type", kind == SchedulerKind::kPndm ? "epsilon, v_prediction" : "epsilon, v_prediction, sample");
+  reader.Fail("prediction_type",
+              kind == SchedulerKind::kPndm ? "epsilon, v_prediction" : "epsilon, v_prediction, sample");
 }
 
 }  // namespace
@@ -55,7 +57,8 @@ SchedulerConfig ParseSchedulerConfig(const Json& json, const std::string& kind, 
   if (c.kind == SchedulerKind::kPndm) c.noise.zero_terminal_snr = false;  // PNDM does not know it
   c.prediction = ParsePrediction(reader, c.kind);
   c.spacing = reader.String("timestep_spacing", by_sigma ? "linspace" : "leading");
-  if (c.spacing != "leading" && c.spacing != "linspace" && c.spacing != "trailing") reader.Fail("timestep_spacing", "leading, linspace, trailing");
+  if (c.spacing != "leading" && c.spacing != "linspace" && c.spacing != "trailing")
+    reader.Fail("timestep_spacing", "leading, linspace, trailing");
   c.steps_offset = reader.Int("steps_offset", 0, 0, 1000);
   c.set_alpha_to_one = reader.Bool("set_alpha_to_one", c.kind == SchedulerKind::kDdim);
   if (c.kind == SchedulerKind::kDdim) {
@@ -69,7 +72,8 @@ SchedulerConfig ParseSchedulerConfig(const Json& json, const std::string& kind, 
     if (last != "zero" && last != "sigma_min") reader.Fail("final_sigmas_type", "zero, sigma_min");
     c.final_sigma_zero = last == "zero";
     c.karras_sigmas = reader.Bool("use_karras_sigmas", false);
-    for (const char* key : {"use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas"}) reader.Allow(key, {false, nullptr});
+    for (const char* key : {"use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas"})
+      reader.Allow(key, {false, nullptr});
   }
   if (c.kind == SchedulerKind::kDpmSolverMultistep) {
     c.solver_order = reader.Int("solver_order", 2, 1, 2);
@@ -105,7 +109,9 @@ Json SchedulerConfigToJson(const SchedulerConfig& c) {
   json["beta_end"] = c.noise.beta_end;
   json["beta_schedule"] = c.noise.schedule;
   json["trained_betas"] = c.noise.trained_betas.empty() ? Json(nullptr) : Json(c.noise.trained_betas);
-  json["prediction_type"] = c.prediction == Prediction::kV ? "v_prediction" : c.prediction == Prediction::kSample ? "sample" : "epsilon";
+  json["prediction_type"] = c.prediction == Prediction::kV        ? "v_prediction"
+                            : c.prediction == Prediction::kSample ? "sample"
+                                                                  : "epsilon";
   json["timestep_spacing"] = c.spacing;
   json["steps_offset"] = c.steps_offset;
   json["set_alpha_to_one"] = c.set_alpha_to_one;
@@ -135,7 +141,8 @@ double Round(double x) { return std::nearbyint(x); }
 std::vector<double> LinSpace(double first, double last, int64_t count) {
   std::vector<double> values(static_cast<size_t>(count), first);
   for (int64_t i = 1; i < count; ++i) {
-    values[static_cast<size_t>(i)] = i + 1 == count ? last : first + static_cast<double>(i) * ((last - first) / static_cast<double>(count - 1));
+    values[static_cast<size_t>(i)] =
+        i + 1 == count ? last : first + static_cast<double>(i) * ((last - first) / static_cast<double>(count - 1));
   }
   return values;
 }
@@ -153,7 +160,9 @@ std::vector<double> SpacedTimes(const SchedulerConfig& c, int64_t steps, int64_t
     for (int64_t i = 0; i < count; ++i) times.push_back(static_cast<double>(i * ratio));
   } else {
     const double ratio = static_cast<double>(c.noise.train_steps) / static_cast<double>(steps);
-    for (double t = static_cast<double>(range); t > 1e-9; t = static_cast<double>(range) - static_cast<double>(times.size()) * ratio) times.push_back(Round(t) - 1);
+    for (double t = static_cast<double>(range); t > 1e-9;
+         t = static_cast<double>(range) - static_cast<double>(times.size()) * ratio)
+      times.push_back(Round(t) - 1);
     return times;
   }
   if (extra) times.erase(times.begin());
@@ -220,7 +229,9 @@ class Pndm : public Scheduler {
       return;
     }
     if (steps < 4) {
-      throw UsageError({.what = "PNDM with Runge-Kutta steps needs 4 steps or more", .where = "--steps", .next = "ask for more steps, or --scheduler DDIM"});
+      throw UsageError({.what = "PNDM with Runge-Kutta steps needs 4 steps or more",
+                        .where = "--steps",
+                        .next = "ask for more steps, or --scheduler DDIM"});
     }
     // Three groups of four calls; each goes one step down through the half way, which is asked twice.
     const double half = static_cast<double>(stride_ / 2);
@@ -333,7 +344,8 @@ Sigmas SpacedSigmas(const SchedulerConfig& c, int64_t steps, bool extra) {
   s.times = SpacedTimes(c, steps, range, extra, extra);
   for (const double t : s.times) s.sigmas.push_back(Interpolate(table, t));
   if (c.karras_sigmas) {
-    s.sigmas = extra ? KarrasSigmas(table.back(), table.front(), steps) : KarrasSigmas(s.sigmas.front(), s.sigmas.back(), steps);
+    s.sigmas = extra ? KarrasSigmas(table.back(), table.front(), steps)
+                     : KarrasSigmas(s.sigmas.front(), s.sigmas.back(), steps);
     s.times.clear();
     for (const double sigma : s.sigmas) s.times.push_back(TimeOf(sigma, table));
     if (extra) {
@@ -358,8 +370,9 @@ class DpmSolver : public Scheduler {
     const size_t i = call_++;
     const Tensor picture = PictureOf(c_.prediction, output, x, Alpha(i) * Alpha(i));
     const bool last = i + 1 == times_.size();
-    const bool first_order = c_.solver_order == 1 || !before_.defined() ||
-                             (last && (c_.euler_at_final || c_.final_sigma_zero || (c_.lower_order_final && times_.size() < 15)));
+    const bool first_order =
+        c_.solver_order == 1 || !before_.defined() ||
+        (last && (c_.euler_at_final || c_.final_sigma_zero || (c_.lower_order_final && times_.size() < 15)));
     const double h = Lambda(i + 1) - Lambda(i);  // infinite where the last sigma is 0
     const double pull = Alpha(i + 1) * std::expm1(-h);
     Tensor next = Sigma(i + 1) / Sigma(i) * x - pull * picture;
@@ -381,7 +394,8 @@ class DpmSolver : public Scheduler {
   Tensor before_;  // the picture of the call before
 };
 
-// Karras et al., 2022, algorithm 2 without its second-order correction and without added noise. x is not scaled by alpha.
+// Karras et al., 2022, algorithm 2 without its second-order correction and without added noise. x is not scaled by
+// alpha.
 class Euler : public Scheduler {
  public:
   Euler(const SchedulerConfig& c, int64_t steps) : c_(c) {
@@ -402,7 +416,8 @@ class Euler : public Scheduler {
     ++call_;
     Tensor picture = output;
     if (c_.prediction == Prediction::kEpsilon) picture = x - sigma * output;
-    if (c_.prediction == Prediction::kV) picture = x / (sigma * sigma + 1) - output * (sigma / std::sqrt(sigma * sigma + 1));
+    if (c_.prediction == Prediction::kV)
+      picture = x / (sigma * sigma + 1) - output * (sigma / std::sqrt(sigma * sigma + 1));
     return x + (x - picture) * ((next - sigma) / sigma);
   }
 
@@ -416,17 +431,29 @@ class Euler : public Scheduler {
 std::unique_ptr<Scheduler> MakeScheduler(const SchedulerConfig& c, int64_t steps) {
   std::unique_ptr<Scheduler> scheduler;
   if (steps < 1 || steps >= c.noise.train_steps) {
-    throw UsageError({.what = Format("{} steps are asked for", steps), .where = "--steps", .next = Format("ask for 1 to {}", c.noise.train_steps - 1)});
+    throw UsageError({.what = Format("{} steps are asked for", steps),
+                      .where = "--steps",
+                      .next = Format("ask for 1 to {}", c.noise.train_steps - 1)});
   }
   switch (c.kind) {
-    case SchedulerKind::kPndm: scheduler = std::make_unique<Pndm>(c, steps); break;
-    case SchedulerKind::kDdim: scheduler = std::make_unique<Ddim>(c, steps); break;
-    case SchedulerKind::kDpmSolverMultistep: scheduler = std::make_unique<DpmSolver>(c, steps); break;
-    case SchedulerKind::kEulerDiscrete: scheduler = std::make_unique<Euler>(c, steps); break;
+    case SchedulerKind::kPndm:
+      scheduler = std::make_unique<Pndm>(c, steps);
+      break;
+    case SchedulerKind::kDdim:
+      scheduler = std::make_unique<Ddim>(c, steps);
+      break;
+    case SchedulerKind::kDpmSolverMultistep:
+      scheduler = std::make_unique<DpmSolver>(c, steps);
+      break;
+    case SchedulerKind::kEulerDiscrete:
+      scheduler = std::make_unique<Euler>(c, steps);
+      break;
   }
   for (const double t : scheduler->times()) {
     if (!(t >= 0 && t < static_cast<double>(c.noise.train_steps))) {
-      throw UsageError({.what = Format("{} steps would ask for time {} of {}", steps, t, c.noise.train_steps), .where = "--steps", .next = "ask for fewer steps"});
+      throw UsageError({.what = Format("{} steps would ask for time {} of {}", steps, t, c.noise.train_steps),
+                        .where = "--steps",
+                        .next = "ask for fewer steps"});
     }
   }
   return scheduler;

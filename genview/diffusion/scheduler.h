@@ -23,26 +23,27 @@ struct SchedulerConfig {
   SchedulerKind kind = SchedulerKind::kPndm;
   NoiseTableConfig noise;
   Prediction prediction = Prediction::kEpsilon;
-  std::string spacing = "leading";   // of the times: leading, linspace, trailing
-  int64_t steps_offset = 0;          // added to the times of `leading`
-  bool set_alpha_to_one = false;     // PNDM, DDIM: alpha_bar before time 0 is 1, otherwise that of time 0
-  bool clip_sample = false;          // DDIM
+  std::string spacing = "leading";  // of the times: leading, linspace, trailing
+  int64_t steps_offset = 0;         // added to the times of `leading`
+  bool set_alpha_to_one = false;    // PNDM, DDIM: alpha_bar before time 0 is 1, otherwise that of time 0
+  bool clip_sample = false;         // DDIM
   double clip_range = 1;
-  bool skip_prk_steps = false;       // PNDM: begin with linear multistep, without Runge-Kutta
-  int64_t solver_order = 2;          // DPM-Solver: 1, 2
-  bool heun = false;                 // DPM-Solver: second order by Heun's rule, otherwise midpoint
+  bool skip_prk_steps = false;  // PNDM: begin with linear multistep, without Runge-Kutta
+  int64_t solver_order = 2;     // DPM-Solver: 1, 2
+  bool heun = false;            // DPM-Solver: second order by Heun's rule, otherwise midpoint
   bool lower_order_final = true, euler_at_final = false;
-  bool final_sigma_zero = true;      // DPM-Solver, Euler: otherwise the smallest of training
+  bool final_sigma_zero = true;  // DPM-Solver, Euler: otherwise the smallest of training
   bool karras_sigmas = false;
-  double lambda_min = -1e300;        // DPM-Solver: cut of ln(alpha/sigma)
+  double lambda_min = -1e300;  // DPM-Solver: cut of ln(alpha/sigma)
 };
 
-// A class name of diffusers, with or without `Scheduler`; throws UsageError naming the known ones. `where`: for the message.
+// A class name of diffusers, with or without `Scheduler`; throws UsageError naming the known ones. `where`: for the
+// message.
 SchedulerKind ParseSchedulerKind(const std::string& name, const std::string& where);
 std::string SchedulerName(SchedulerKind kind);  // "PNDMScheduler"
 
-// `kind` empty: the class that the file names. Otherwise that class with the file's values, as diffusers' from_config does:
-// what the file leaves out gets the default of the class that is asked for.
+// `kind` empty: the class that the file names. Otherwise that class with the file's values, as diffusers' from_config
+// does: what the file leaves out gets the default of the class that is asked for.
 SchedulerConfig ParseSchedulerConfig(const Json& json, const std::string& kind, const std::string& where);
 SchedulerConfig ReadSchedulerConfig(const Path& file, const std::string& kind);
 Json SchedulerConfigToJson(const SchedulerConfig& config);

@@ -28,10 +28,12 @@ std::vector<Tensor> Path20(Scheduler& scheduler, Tensor x) {
 
 TEST(Scheduler, TimesAndPathsEqualDiffusers) {
   for (const Json& one : ReadJson(kGolden / "schedulers.json")) {
-    const std::string kind = one.at("kind"), name = Format("{} {} {}", kind, one.at("steps").get<int>(), one.at("config").dump());
+    const std::string kind = one.at("kind"),
+                      name = Format("{} {} {}", kind, one.at("steps").get<int>(), one.at("config").dump());
     const auto scheduler = MakeScheduler(ParseSchedulerConfig(one.at("config"), kind, "golden"), one.at("steps"));
     ASSERT_EQ(scheduler->times().size(), one.at("times").size()) << name;
-    for (size_t i = 0; i < scheduler->times().size(); ++i) EXPECT_NEAR(scheduler->times()[i], one.at("times")[i].get<double>(), 1e-3) << name;
+    for (size_t i = 0; i < scheduler->times().size(); ++i)
+      EXPECT_NEAR(scheduler->times()[i], one.at("times")[i].get<double>(), 1e-3) << name;
     EXPECT_NEAR(scheduler->initial_sigma(), one.at("initial_sigma").get<double>(), 1e-5) << name;
     const auto path = Path20(*scheduler, at::tensor({1.0, -0.5, 0.25}, at::kDouble));
     for (size_t i = 0; i < path.size(); ++i) {
@@ -44,18 +46,22 @@ TEST(Scheduler, TimesAndPathsEqualDiffusers) {
 }
 
 SchedulerConfig Unclip(const std::string& kind, const char* more = "{}") {
-  Json json = Json::parse(R"({"_class_name":"PNDMScheduler","beta_start":0.00085,"beta_end":0.012,"beta_schedule":"scaled_linear",
+  Json json = Json::parse(
+      R"({"_class_name":"PNDMScheduler","beta_start":0.00085,"beta_end":0.012,"beta_schedule":"scaled_linear",
       "prediction_type":"v_prediction","steps_offset":1,"set_alpha_to_one":false,"clip_sample":false,"skip_prk_steps":true})");
   json.update(Json::parse(more));
   return ParseSchedulerConfig(json, kind, "test");
 }
 
 TEST(Scheduler, PublishedTimesOf20Steps) {
-  const std::vector<double> pndm{951, 901, 901, 851, 801, 751, 701, 651, 601, 551, 501, 451, 401, 351, 301, 251, 201, 151, 101, 51, 1};
+  const std::vector<double> pndm{951, 901, 901, 851, 801, 751, 701, 651, 601, 551, 501,
+                                 451, 401, 351, 301, 251, 201, 151, 101, 51,  1};
   EXPECT_EQ(MakeScheduler(Unclip(""), 20)->times(), pndm);
-  const std::vector<double> dpm{999, 949, 899, 849, 799, 749, 699, 649, 599, 549, 500, 450, 400, 350, 300, 250, 200, 150, 100, 50};
+  const std::vector<double> dpm{999, 949, 899, 849, 799, 749, 699, 649, 599, 549,
+                                500, 450, 400, 350, 300, 250, 200, 150, 100, 50};
   EXPECT_EQ(MakeScheduler(Unclip("DPMSolverMultistep"), 20)->times(), dpm);
-  const std::vector<double> ddim{999, 946, 894, 841, 789, 736, 684, 631, 578, 526, 473, 421, 368, 315, 263, 210, 158, 105, 53, 0};
+  const std::vector<double> ddim{999, 946, 894, 841, 789, 736, 684, 631, 578, 526,
+                                 473, 421, 368, 315, 263, 210, 158, 105, 53,  0};
   EXPECT_EQ(MakeScheduler(Unclip("DDIMScheduler", R"({"timestep_spacing":"linspace"})"), 20)->times(), ddim);
 }
 
@@ -113,7 +119,8 @@ TEST(Scheduler, EveryStepCountWorks) {
   for (const char* spacing : {"leading", "linspace", "trailing"}) {
     for (const char* kind : {"PNDM", "DDIM", "DPMSolverMultistep", "EulerDiscrete"}) {
       for (int64_t steps = 1; steps < 1000; steps += steps < 60 ? 1 : 97) {
-        const auto scheduler = MakeScheduler(Unclip(kind, Format(R"({{"timestep_spacing":"{}"}})", spacing).c_str()), steps);
+        const auto scheduler =
+            MakeScheduler(Unclip(kind, Format(R"({{"timestep_spacing":"{}"}})", spacing).c_str()), steps);
         const Tensor x = Path20(*scheduler, at::ones({1}, at::kDouble)).back();
         EXPECT_TRUE(std::isfinite(x[0].item<double>())) << kind << " " << spacing << " " << steps;
       }

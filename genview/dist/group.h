@@ -4,8 +4,8 @@
 //   const std::vector<std::string> counts = group.Gather(mine);     // in process 0: of all, by rank
 //   const std::string next = group.Broadcast(what_0_says);          // in all: what process 0 said
 //
-// All processes make the same calls in the same order. Where another process fails, dies or falls silent, every call that
-// waits, and Check, throws PeerFailed: nobody waits for ever.
+// All processes make the same calls in the same order. Where another process fails, dies or falls silent, every call
+// that waits, and Check, throws PeerFailed: nobody waits for ever.
 #pragma once
 
 #include <cstdint>
@@ -40,10 +40,13 @@ class Group {
   virtual int64_t rank() const { return 0; }  // process 0 writes results
   virtual int64_t size() const { return 1; }
   virtual std::string Broadcast(std::string text) { return text; }
-  virtual std::vector<std::string> Gather(std::string text) { return {std::move(text)}; }  // elsewhere than in process 0: empty
-  virtual void Check() {}                              // cheap; to be called about once a batch
-  virtual void Fail(int /*code*/, const ErrorText&) {}  // tells the others that this process cannot go on; does not throw
-  virtual void Leave() {}                              // this process is done; process 0 waits a little for the others
+  virtual std::vector<std::string> Gather(std::string text) {
+    return {std::move(text)};
+  }  // elsewhere than in process 0: empty
+  virtual void Check() {}  // cheap; to be called about once a batch
+  virtual void Fail(int /*code*/, const ErrorText&) {
+  }  // tells the others that this process cannot go on; does not throw
+  virtual void Leave() {}  // this process is done; process 0 waits a little for the others
   // Beside the calls: a text under a name, and the text that any process has left under it, which is waited for.
   virtual void Post(const std::string& /*name*/, const std::string& /*text*/) {}
   virtual std::string Find(const std::string& /*name*/) { return ""; }
@@ -59,14 +62,14 @@ Group& Alone();
 
 struct GroupPlace {
   int64_t rank = 0, size = 1;
-  Path folder;                 // that all processes see; theirs alone, made and removed by the group
-  double join_seconds = 300;   // that a process waits for the others to start
-  double silence_seconds = 60; // without a sign of life, after which a process counts as dead
+  Path folder;                  // that all processes see; theirs alone, made and removed by the group
+  double join_seconds = 300;    // that a process waits for the others to start
+  double silence_seconds = 60;  // without a sign of life, after which a process counts as dead
 };
 
-// Processes meet in a folder beside the result, which they share anyway: no port, no address, no library of a cluster. What an
-// earlier job has left there does not matter: a process counts only while it gives signs of life. `progress` is asked while
-// waiting whether to stop. Throws Error when not all come in time.
+// Processes meet in a folder beside the result, which they share anyway: no port, no address, no library of a cluster.
+// What an earlier job has left there does not matter: a process counts only while it gives signs of life. `progress` is
+// asked while waiting whether to stop. Throws Error when not all come in time.
 std::unique_ptr<Group> JoinGroup(const GroupPlace& place, const Progress& progress);
 
 // [begin, end) of `total` things in units of `unit`, as even as can be: unit boundaries are those of one process.

@@ -48,7 +48,8 @@ TEST_F(SharedFolder, WhatIsSaidAndToldArrives) {
     return 0;
   };
   for (int again = 0; again < 2; ++again) {
-    const pid_t one = Fork([&] { return work(1); }), two = Fork([&] { return work(2); }), zero = Fork([&] { return work(0); });
+    const pid_t one = Fork([&] { return work(1); }), two = Fork([&] { return work(2); }),
+                zero = Fork([&] { return work(0); });
     for (const pid_t child : {zero, one, two}) EXPECT_EQ(CodeOf(child), 0);
     EXPECT_FALSE(fs::exists(folder_));
   }
@@ -87,7 +88,8 @@ TEST_F(SharedFolder, AKilledProcessEndsTheGroup) {
     group->Barrier();
     return 0;
   };
-  const pid_t zero = Fork([&] { return wait(0); }), one = Fork([&] { return wait(1); }), two = Fork([&] { return wait(2); });
+  const pid_t zero = Fork([&] { return wait(0); }), one = Fork([&] { return wait(1); }),
+              two = Fork([&] { return wait(2); });
   EXPECT_EQ(CodeOf(zero), 40);
   EXPECT_EQ(CodeOf(one), 40);
   EXPECT_EQ(CodeOf(two), 128 + SIGKILL);

@@ -9,9 +9,9 @@
 //     failed.R    why process R could not go on
 //     left.R      process R is done
 //     post.NAME   what a process has left under a name
+#include <unistd.h>
 #include <cerrno>
 #include <csignal>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -33,8 +33,8 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kBeat = std::chrono::milliseconds(500);
-constexpr double kFarewellSeconds = 10;    // that process 0 waits for the others at the end
-constexpr int64_t kForgottenHours = 24;    // after which the folder of a killed job is removed by the next one
+constexpr double kFarewellSeconds = 10;  // that process 0 waits for the others at the end
+constexpr int64_t kForgottenHours = 24;  // after which the folder of a killed job is removed by the next one
 
 double SecondsSince(Clock::time_point time) { return std::chrono::duration<double>(Clock::now() - time).count(); }
 
@@ -64,7 +64,8 @@ std::string PlaceName() {
   char host[256] = {};
   ::gethostname(host, sizeof(host) - 1);
   std::error_code code;
-  return Format("{} {} {}", host, Trim(TextOf("/proc/sys/kernel/random/boot_id")), fs::read_symlink("/proc/self/ns/pid", code).string());
+  return Format("{} {} {}", host, Trim(TextOf("/proc/sys/kernel/random/boot_id")),
+                fs::read_symlink("/proc/self/ns/pid", code).string());
 }
 
 // A process that has ended, and one that its parent has not asked about since.
@@ -72,7 +73,8 @@ bool HasEnded(int64_t process) {
   if (::kill(static_cast<pid_t>(process), 0) != 0 && errno == ESRCH) return true;
   const std::string status = TextOf(Format("/proc/{}/stat", process));
   const size_t name_end = status.rfind(')');
-  return name_end != std::string::npos && name_end + 2 < status.size() && (status[name_end + 2] == 'Z' || status[name_end + 2] == 'X');
+  return name_end != std::string::npos && name_end + 2 < status.size() &&
+         (status[name_end + 2] == 'Z' || status[name_end + 2] == 'X');
 }
 
 std::string OwnNumber() {
@@ -114,7 +116,7 @@ class SharedFolderGroup : public Group {
   void StopBeating();
   void MeetAsFirst();
   void MeetAsOther();
-  bool IsReady(int64_t r);                // process 0: has shown itself and its life
+  bool IsReady(int64_t r);  // process 0: has shown itself and its life
   void NotePeer(int64_t r);
   void CheckPeers();
   std::string WaitFor(const Path& file);
@@ -138,7 +140,8 @@ class SharedFolderGroup : public Group {
 
 template <class Done>
 void SharedFolderGroup::WaitUntil(Done&& done) const {
-  for (auto pause = std::chrono::milliseconds(2); !done(); pause = std::min(pause * 2, std::chrono::milliseconds(100))) {
+  for (auto pause = std::chrono::milliseconds(2); !done();
+       pause = std::min(pause * 2, std::chrono::milliseconds(100))) {
     progress_.ThrowIfStopped();
     std::this_thread::sleep_for(pause);
   }
@@ -149,7 +152,8 @@ SharedFolderGroup::SharedFolderGroup(const GroupPlace& place, const Progress& pr
   std::error_code code;
   fs::create_directories(place_.folder, code);
   if (code) {
-    throw Error({.what = Format("processes cannot meet: {}", code.message()), .where = place_.folder.string(),
+    throw Error({.what = Format("processes cannot meet: {}", code.message()),
+                 .where = place_.folder.string(),
                  .next = "write the result into a folder that all processes may write to"});
   }
   const Json hello = {{"number", number_}, {"place", place_name_}, {"process", ::getpid()}};
@@ -220,7 +224,8 @@ void SharedFolderGroup::MeetAsFirst() {
       if (!here[i]) absent = r;
     }
     if (absent >= 0 && SecondsSince(start) > place_.join_seconds) {
-      throw Error({.what = Format("process {} of {} has not come", absent, size()), .where = place_.folder.string(),
+      throw Error({.what = Format("process {} of {} has not come", absent, size()),
+                   .where = place_.folder.string(),
                    .next = "start all processes of a job at once, with the same command and working directory"});
     }
     return absent < 0;
@@ -249,7 +254,8 @@ void SharedFolderGroup::MeetAsOther() {
       return true;
     }
     if (SecondsSince(start) > place_.join_seconds) {
-      throw Error({.what = Format("process 0 of {} has not come", size()), .where = place_.folder.string(),
+      throw Error({.what = Format("process 0 of {} has not come", size()),
+                   .where = place_.folder.string(),
                    .next = "start all processes of a job at once, with the same command and working directory"});
     }
     return false;
@@ -266,7 +272,9 @@ void SharedFolderGroup::CheckPeers() {
     const Json failure = JsonOf(Message("failed", r));
     if (failure.empty()) continue;
     throw PeerFailed(r, failure.value("code", 1), /*without_a_word=*/false,
-                     {.what = failure.value("what", "it failed"), .where = Format("{}: {}", name(r), failure.value("where", "")), .next = failure.value("next", "")});
+                     {.what = failure.value("what", "it failed"),
+                      .where = Format("{}: {}", name(r), failure.value("where", "")),
+                      .next = failure.value("next", "")});
   }
   for (int64_t r = 0; r < size(); ++r) {
     Peer& peer = peers_[static_cast<size_t>(r)];
@@ -280,11 +288,12 @@ void SharedFolderGroup::CheckPeers() {
     const bool silent = SecondsSince(peer.changed) > place_.silence_seconds;
     // Its last words may have come after they were looked for above.
     if ((!gone && !silent) || !JsonOf(Message("failed", r)).empty() || fs::exists(Message("left", r), code)) continue;
-    throw PeerFailed(r, 1, /*without_a_word=*/true,
-                     {.what = gone ? Format("{} has ended without a word; it was killed, or ran out of memory", name(r))
-                                   : Format("{} has given no sign of life for {:.0f} s", name(r), place_.silence_seconds),
-                      .where = place_.folder.string(),
-                      .next = "look for its own messages, then start the same command again: it goes on from what is there"});
+    throw PeerFailed(
+        r, 1, /*without_a_word=*/true,
+        {.what = gone ? Format("{} has ended without a word; it was killed, or ran out of memory", name(r))
+                      : Format("{} has given no sign of life for {:.0f} s", name(r), place_.silence_seconds),
+         .where = place_.folder.string(),
+         .next = "look for its own messages, then start the same command again: it goes on from what is there"});
   }
 }
 
@@ -347,7 +356,9 @@ void SharedFolderGroup::Leave() {
 void SharedFolderGroup::AwaitFarewell(double seconds) {
   const auto start = Clock::now();
   std::error_code code;
-  const auto is_done = [&](int64_t r) { return fs::exists(Message("left", r), code) || fs::exists(Message("failed", r), code); };
+  const auto is_done = [&](int64_t r) {
+    return fs::exists(Message("left", r), code) || fs::exists(Message("failed", r), code);
+  };
   for (int64_t r = 1; r < size(); ++r) {
     while (!is_done(r) && SecondsSince(start) < seconds) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
@@ -361,9 +372,12 @@ void SweepForgotten(const Path& folder) {
   if (stem.empty()) return;
   const Path parent = folder.has_parent_path() ? folder.parent_path() : Path(".");
   for (const auto& entry : fs::directory_iterator(parent, code)) {
-    if (!entry.is_directory(code) || entry.path().filename() == name || !entry.path().filename().string().starts_with(stem)) continue;
+    if (!entry.is_directory(code) || entry.path().filename() == name ||
+        !entry.path().filename().string().starts_with(stem))
+      continue;
     const auto time = fs::last_write_time(entry.path(), code);
-    if (!code && fs::file_time_type::clock::now() - time > std::chrono::hours(kForgottenHours)) fs::remove_all(entry.path(), code);
+    if (!code && fs::file_time_type::clock::now() - time > std::chrono::hours(kForgottenHours))
+      fs::remove_all(entry.path(), code);
   }
 }
 

@@ -16,7 +16,8 @@ std::vector<std::string> GatherTexts(TensorGroup& group, const std::string& mine
   std::copy(mine.begin(), mine.end(), static_cast<char*>(bytes.data_ptr()));
   const Tensor all = group.Gather(bytes);
   std::vector<std::string> texts;
-  for (int64_t r = 0; r < group.size(); ++r) texts.emplace_back(static_cast<const char*>(all[r].const_data_ptr()), length_of(r));
+  for (int64_t r = 0; r < group.size(); ++r)
+    texts.emplace_back(static_cast<const char*>(all[r].const_data_ptr()), length_of(r));
   return texts;
 }
 

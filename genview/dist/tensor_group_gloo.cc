@@ -32,7 +32,9 @@ class WordStore final : public c10d::Store {
   WordStore(Group& group, std::string prefix) : group_(group), prefix_(std::move(prefix)) {}
 
   c10::intrusive_ptr<Store> clone() override { return c10::make_intrusive<WordStore>(group_, prefix_); }
-  void set(const std::string& key, const std::vector<uint8_t>& value) override { group_.Post(prefix_ + key, {value.begin(), value.end()}); }
+  void set(const std::string& key, const std::vector<uint8_t>& value) override {
+    group_.Post(prefix_ + key, {value.begin(), value.end()});
+  }
   std::vector<uint8_t> get(const std::string& key) override {
     const std::string text = group_.Find(prefix_ + key);
     return {text.begin(), text.end()};
@@ -107,10 +109,12 @@ GlooTensors::GlooTensors(Group& group) : group_(group) {
   const std::string number = group.Broadcast(Format("tensors {} ", Clock::now().time_since_epoch().count()));
   const QuietLog quiet;
   try {
-    auto options = group.on_one_machine() ? Gloo::Options::create(kConnectLimit) : Gloo::Options::create_default(kConnectLimit);
+    auto options =
+        group.on_one_machine() ? Gloo::Options::create(kConnectLimit) : Gloo::Options::create_default(kConnectLimit);
     if (options->devices.empty()) options->devices.push_back(Gloo::createDeviceForHostname("127.0.0.1"));
     options->threads = static_cast<int>(options->devices.size());
-    gloo_ = c10::make_intrusive<Gloo>(c10::make_intrusive<WordStore>(group, number), static_cast<int>(rank()), static_cast<int>(size()), options);
+    gloo_ = c10::make_intrusive<Gloo>(c10::make_intrusive<WordStore>(group, number), static_cast<int>(rank()),
+                                      static_cast<int>(size()), options);
     gloo_->setTimeout(kWorkLimit);
   } catch (const Error&) {
     throw;
@@ -162,11 +166,15 @@ void GlooTensors::GiveUp(std::string reason) {
   broken_ = true;
   // Who has gone says why, or is missed.
   const auto limit = gloo_ ? kLostLimit : kRefusedLimit;
-  for (const auto start = Clock::now(); Clock::now() - start < limit; std::this_thread::sleep_for(std::chrono::milliseconds(50))) group_.Check();
-  if (const size_t place = reason.find("] "); reason.starts_with('[') && place != std::string::npos) reason.erase(0, place + 2);  // where in gloo
+  for (const auto start = Clock::now(); Clock::now() - start < limit;
+       std::this_thread::sleep_for(std::chrono::milliseconds(50)))
+    group_.Check();
+  if (const size_t place = reason.find("] "); reason.starts_with('[') && place != std::string::npos)
+    reason.erase(0, place + 2);  // where in gloo
   throw Error({.what = Format("the processes do not reach each other: {}", reason.substr(0, reason.find('\n'))),
                .where = Format("process {} of {}", rank(), size()),
-               .next = "set GLOO_SOCKET_IFNAME to the network interface that joins the machines (`ip addr` lists them), for example eth0"});
+               .next = "set GLOO_SOCKET_IFNAME to the network interface that joins the machines (`ip addr` lists "
+                       "them), for example eth0"});
 }
 
 }  // namespace

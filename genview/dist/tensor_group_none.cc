@@ -9,7 +9,8 @@ bool CanConnectTensors() { return false; }
 std::unique_ptr<TensorGroup> ConnectTensors(Group& group) {
   if (group.size() == 1) return std::make_unique<TensorGroup>();
   throw Error({.what = "this build of genview does not share pretraining between processes",
-               .where = Format("process {} of {}; the headers of gloo were missing when it was built", group.rank(), group.size()),
+               .where = Format("process {} of {}; the headers of gloo were missing when it was built", group.rank(),
+                               group.size()),
                .next = "start one process, or install libgloo-dev where there is a package of it and build again"});
 }
 

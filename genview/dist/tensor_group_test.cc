@@ -15,7 +15,9 @@ class Tensors : public SharedFolder {
   }
 };
 
-Tensor RowsOf(int64_t rank, int64_t size) { return at::arange(size * 5, at::kFloat).view({size, 5}) + static_cast<double>(100 * rank); }
+Tensor RowsOf(int64_t rank, int64_t size) {
+  return at::arange(size * 5, at::kFloat).view({size, 5}) + static_cast<double>(100 * rank);
+}
 
 TEST(AloneWithTensors, GivesBackWhatItIsGiven) {
   const Tensor x = at::arange(6).view({1, 6});
@@ -58,7 +60,8 @@ TEST_F(Tensors, AKilledProcessEndsTheOthers) {
       if (call == 5) return 0;
     }
   };
-  const pid_t zero = Fork([&] { return work(0); }), one = Fork([&] { return work(1); }), two = Fork([&] { return work(2); });
+  const pid_t zero = Fork([&] { return work(0); }), one = Fork([&] { return work(1); }),
+              two = Fork([&] { return work(2); });
   EXPECT_EQ(CodeOf(zero), 40);
   EXPECT_EQ(CodeOf(one), 128 + SIGKILL);
   EXPECT_EQ(CodeOf(two), 40);

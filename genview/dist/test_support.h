@@ -13,7 +13,8 @@ namespace genview {
 class SharedFolder : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = Path(testing::TempDir()) / (std::string("genview-group-") + testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ = Path(testing::TempDir()) /
+              (std::string("genview-group-") + testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::remove_all(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }

@@ -31,19 +31,25 @@ BenchFeaturesResult BenchFeatures(const BenchFeaturesConfig& config, Progress& p
   constexpr int64_t kMost = int64_t{1} << 22;  // pictures of one way round
   const int64_t rounds = config.seconds > 0 ? kMost / batch_size + 1 : config.rounds + 2;
   SkippedLog skipped;
-  EncodeLoader loader(source, Around(source->size(), rounds * batch_size), encoder->preprocess(), batch_size, config.run.threads, skipped, config.run.strict);
-  BenchFeaturesResult result{.figures = {.images = batch_size, .device = device.str(), .precision = PrecisionName(compute)}};
+  EncodeLoader loader(source, Around(source->size(), rounds * batch_size), encoder->preprocess(), batch_size,
+                      config.run.threads, skipped, config.run.strict);
+  BenchFeaturesResult result{
+      .figures = {.images = batch_size, .device = device.str(), .precision = PrecisionName(compute)}};
   int64_t images = 0;
   const auto step = [&] {
     EncodeBatch batch;
-    if (!loader.Next(batch)) throw Error({.what = "there are no more pictures to measure with", .where = config.images, .next = "measure for a shorter time"});
+    if (!loader.Next(batch))
+      throw Error({.what = "there are no more pictures to measure with",
+                   .where = config.images,
+                   .next = "measure for a shorter time"});
     (void)encoder->Encode(batch.pixels, config.tokens).embeddings.sum().item();  // waits for the device
     images += batch.pixels.size(0);
   };
   progress.Begin("bench features", config.seconds > 0 ? 0 : config.rounds, "batches");
   step();
   images = 0;
-  result.figures.gflop_per_step = CountFlops(step) / 1e9 * static_cast<double>(batch_size) / static_cast<double>(std::max<int64_t>(images, 1));
+  result.figures.gflop_per_step =
+      CountFlops(step) / 1e9 * static_cast<double>(batch_size) / static_cast<double>(std::max<int64_t>(images, 1));
   images = 0;
   result.figures.times = MeasureTimes({.rounds = config.rounds, .seconds = config.seconds}, progress, step);
   progress.End();

@@ -20,7 +20,8 @@ Tensor RandomLabels(Seed seed, int64_t rows, int64_t classes) {
 }
 
 template <class Config>
-BenchFigures Measure(const char* name, const Config& config, int64_t images, Progress& progress, const std::function<void()>& work) {
+BenchFigures Measure(const char* name, const Config& config, int64_t images, Progress& progress,
+                     const std::function<void()>& work) {
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const BenchRounds rounds{.rounds = config.rounds, .seconds = config.seconds};
   BenchFigures figures{.images = images, .device = "cpu", .precision = PrecisionName(at::kFloat)};

@@ -33,7 +33,7 @@ void VisitFields(BenchLinearConfig& c, Visit&& visit) {
 }
 
 struct BenchKnnConfig {
-  int64_t images = 50000;   // rows of the bank
+  int64_t images = 50000;  // rows of the bank
   int64_t queries = 10000;
   int64_t width = 512;
   int64_t classes = 10;

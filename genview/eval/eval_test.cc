@@ -31,8 +31,10 @@ class EvalTest : public testing::Test {
     net->Init(Seed(0));
     Preprocess preprocess;
     preprocess.size = preprocess.resize_shortest = 8;
-    const Json meta = {{"format", 1}, {"kind", "pretrain"}, {"backbone", FieldsToJson(backbone)}, {"preprocess", preprocess.ToJson()}};
-    WriteSafetensors(folder_ / "encoder.safetensors", NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+    const Json meta = {
+        {"format", 1}, {"kind", "pretrain"}, {"backbone", FieldsToJson(backbone)}, {"preprocess", preprocess.ToJson()}};
+    WriteSafetensors(folder_ / "encoder.safetensors", NamedTensors(net->Weights(), "encoder."),
+                     {{"genview", meta.dump()}});
     Pictures("train", 8);
     Pictures("test", 4);
   }
@@ -45,7 +47,8 @@ class EvalTest : public testing::Test {
       for (int64_t i = 0; i < per_class; ++i) {
         Image image(8, 8);
         Random random(Seed(9).With(name).With(label).With(static_cast<uint64_t>(i)));
-        for (size_t p = 0; p < image.pixels.size(); ++p) image.pixels[p] = static_cast<uint8_t>(colour[p % 3] + random.Below(30));
+        for (size_t p = 0; p < image.pixels.size(); ++p)
+          image.pixels[p] = static_cast<uint8_t>(colour[p % 3] + random.Below(30));
         WriteFile(folder_ / name / label / Format("{}.png", i), EncodePng(image));
       }
     }
@@ -178,7 +181,8 @@ TEST_F(EvalTest, BadPicturesAreCountedNamedAndRefusedUnderStrict) {
   EXPECT_TRUE(first.warnings[1].starts_with("1 of 12 test pictures could not be read, the first is red/0.png: "));
   EXPECT_EQ(SkippedOf(EvalKnn(config, again)), 3);
   EXPECT_EQ(again.begun, 0);
-  EXPECT_EQ(again.warnings, std::vector<std::string>{Format("3 pictures could not be read, see {}", (folder_ / "skipped.tsv").string())});
+  EXPECT_EQ(again.warnings, std::vector<std::string>{
+                                Format("3 pictures could not be read, see {}", (folder_ / "skipped.tsv").string())});
 
   config.inputs.run.strict = true;
   EXPECT_THROW(EvalKnn(config, silent_), Error);  // the result is there
@@ -227,7 +231,8 @@ TEST_F(EvalTest, ClassesMustBeKnown) {
 }
 
 TEST_F(EvalTest, ClassesAreCheckedBeforeAnythingIsTrained) {
-  const std::string train = (folder_ / "train").string(), test = (folder_ / "test").string(), flat = (folder_ / "test/red").string();
+  const std::string train = (folder_ / "train").string(), test = (folder_ / "test").string(),
+                    flat = (folder_ / "test/red").string();
   EXPECT_NO_THROW(CheckClasses(train, test));
   EXPECT_THROW(CheckClasses(train, flat), Error);
   EXPECT_THROW(CheckClasses(flat, test), Error);
@@ -298,9 +303,12 @@ TEST_F(EvalTest, FewshotCountsThePicturesThatCouldBeRead) {
 }
 
 TEST(ScoresByMeans, AreCosinesWithTheMeansOfUnitRows) {
-  const Tensor rows = at::tensor({10.0, 0.0, 0.0, 1.0, 0.0, 3.0}).view({3, 2}), labels = at::tensor({0, 0, 1}, at::kLong);
+  const Tensor rows = at::tensor({10.0, 0.0, 0.0, 1.0, 0.0, 3.0}).view({3, 2}),
+               labels = at::tensor({0, 0, 1}, at::kLong);
   const Tensor scores = ScoresByMeans(rows, labels, at::tensor({2.0, 2.0, 0.0, 5.0}).view({2, 2}), 3);
-  EXPECT_TRUE(at::allclose(scores, at::tensor({1.0, std::sqrt(0.5), 0.0, std::sqrt(0.5), 1.0, 0.0}).view({2, 3}).to(scores.scalar_type()), 1e-6, 1e-7));
+  EXPECT_TRUE(at::allclose(
+      scores, at::tensor({1.0, std::sqrt(0.5), 0.0, std::sqrt(0.5), 1.0, 0.0}).view({2, 3}).to(scores.scalar_type()),
+      1e-6, 1e-7));
 }
 
 }  // namespace

@@ -19,14 +19,16 @@ namespace {
 using Source = std::shared_ptr<const ImageSource>;
 
 // For each class of `source`, its place among `names`.
-std::vector<int64_t> PlacesAmong(const ImageSource& source, const std::vector<std::string>& names, const std::string& where) {
+std::vector<int64_t> PlacesAmong(const ImageSource& source, const std::vector<std::string>& names,
+                                 const std::string& where) {
   std::vector<int64_t> places;
   for (const std::string& name : source.classes()) {
     const auto found = std::find(names.begin(), names.end(), name);
     if (found == names.end()) {
-      throw Error({.what = Format("the class \"{}\" is not among the training pictures' {} classes", name, names.size()),
-                   .where = where,
-                   .next = SuggestName(name, names)});
+      throw Error(
+          {.what = Format("the class \"{}\" is not among the training pictures' {} classes", name, names.size()),
+           .where = where,
+           .next = SuggestName(name, names)});
     }
     places.push_back(found - names.begin());
   }
@@ -54,7 +56,8 @@ void RefuseOneClass(const ImageSource& train, const std::string& where) {
 }
 
 // Per class the first pictures of a random order, at least one; ascending.
-std::vector<int64_t> ShareOfEachClass(const Source& source, const std::vector<int64_t>& indices, double fraction, Seed seed) {
+std::vector<int64_t> ShareOfEachClass(const Source& source, const std::vector<int64_t>& indices, double fraction,
+                                      Seed seed) {
   if (fraction >= 1) return indices;
   std::map<int64_t, std::vector<int64_t>> of_class;
   for (const int64_t i : indices) of_class[source->item(i).label].push_back(i);
@@ -75,10 +78,11 @@ struct Request {
   std::string what;             // "train", "test"
 };
 
-FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOptions& run, SkippedLog& skipped, Progress& progress) {
+FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOptions& run, SkippedLog& skipped,
+                   Progress& progress) {
   const c10::InferenceMode guard;
-  EncodeLoader loader(request.source, request.indices, encoder.preprocess(), run.batch > 0 ? run.batch : 128, run.threads, skipped,
-                      run.strict);
+  EncodeLoader loader(request.source, request.indices, encoder.preprocess(), run.batch > 0 ? run.batch : 128,
+                      run.threads, skipped, run.strict);
   const auto total = static_cast<int64_t>(request.indices.size());
   progress.Begin(Format("features of the {} pictures", request.what), total, "images");
   // One block for all rows: two copies of a large table would not fit.
@@ -90,7 +94,8 @@ FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOpti
     const auto done = static_cast<int64_t>(labels.size());
     const Tensor rows = encoder.Encode(batch.pixels.to(encoder.device()), /*tokens=*/false).embeddings.cpu();
     features.narrow(0, done, rows.size(0)).copy_(rows);
-    for (const int64_t i : batch.indices) labels.push_back(request.places[static_cast<size_t>(request.source->item(i).label)]);
+    for (const int64_t i : batch.indices)
+      labels.push_back(request.places[static_cast<size_t>(request.source->item(i).label)]);
     indices.insert(indices.end(), batch.indices.begin(), batch.indices.end());
     progress.Update(static_cast<int64_t>(labels.size()), loader.WaitShare());
   }
@@ -103,8 +108,8 @@ FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOpti
   return {features.narrow(0, 0, static_cast<int64_t>(labels.size())), at::tensor(labels, at::kLong), indices};
 }
 
-// Rows that the cache has of an earlier evaluation, and the pictures that it could not read; nothing for a file of a version that did
-// not keep these.
+// Rows that the cache has of an earlier evaluation, and the pictures that it could not read; nothing for a file of a
+// version that did not keep these.
 std::optional<FeatureRows> ReadCached(const Path& file, SkippedLog& skipped) {
   if (!std::filesystem::exists(file)) return std::nullopt;
   const WeightMap kept = ReadSafetensors(file);
@@ -123,13 +128,16 @@ FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const Run
   const Path file = cache / Format("features-{}.safetensors", Fingerprint(key));
   SkippedLog skipped;
   std::optional<FeatureRows> rows = cache.empty() ? std::nullopt : ReadCached(file, skipped);
-  if (rows && run.strict && skipped.count() > 0) rows.reset();  // the pictures are read again, and the first bad one ends it
+  if (rows && run.strict && skipped.count() > 0)
+    rows.reset();  // the pictures are read again, and the first bad one ends it
   if (!rows) {
     skipped = SkippedLog();
     rows = Encode(request, encoder, run, skipped, progress);
     if (!cache.empty()) {
-      WriteSafetensors(file, {{"features", rows->features}, {"labels", rows->labels}, {"indices", at::tensor(rows->indices, at::kLong)}},
-                       {{"skipped", SkippedToText(skipped)}});
+      WriteSafetensors(
+          file,
+          {{"features", rows->features}, {"labels", rows->labels}, {"indices", at::tensor(rows->indices, at::kLong)}},
+          {{"skipped", SkippedToText(skipped)}});
     }
   }
   evaluation.LeaveOut(skipped, static_cast<int64_t>(request.indices.size()), request.what, progress);
@@ -162,8 +170,9 @@ Evaluation::Evaluation(std::string kind, const EvalInputs& inputs, const Json& s
   opened_->test = OpenSource(inputs.test);
   opened_->encoder = Encoder::Open(inputs.checkpoint, device, compute);
   opened_->precision = PrecisionName(compute);
-  request_ = Fingerprint(Format("{} {} {} {} {} {} {} {}", kind_, settings.dump(), inputs.fraction, inputs.run.seed, opened_->precision,
-                                opened_->encoder->fingerprint(), opened_->train->Fingerprint(), opened_->test->Fingerprint()));
+  request_ = Fingerprint(Format("{} {} {} {} {} {} {} {}", kind_, settings.dump(), inputs.fraction, inputs.run.seed,
+                                opened_->precision, opened_->encoder->fingerprint(), opened_->train->Fingerprint(),
+                                opened_->test->Fingerprint()));
 }
 
 Evaluation::~Evaluation() = default;
@@ -171,10 +180,12 @@ Evaluation::~Evaluation() = default;
 bool Evaluation::Known(EvalResult& result, Progress& progress) const {
   if (inputs_.out.empty() || !std::filesystem::exists(inputs_.out)) return false;
   const Json json = ReadJson(inputs_.out);
-  if (!json.is_object() || !json.contains("settings") || JsonString(json["settings"], "request", "", inputs_.out.string()) != request_) {
+  if (!json.is_object() || !json.contains("settings") ||
+      JsonString(json["settings"], "request", "", inputs_.out.string()) != request_) {
     return false;
   }
-  if (inputs_.run.strict && !json["settings"].contains("skipped")) return false;  // of a version that did not count them
+  if (inputs_.run.strict && !json["settings"].contains("skipped"))
+    return false;  // of a version that did not count them
   result = EvalResultFromJson(json, inputs_.out.string());
   const int64_t skipped = SkippedOf(result);
   if (inputs_.run.strict) RefuseSkipped(skipped, "this score", SkippedFile());
@@ -189,9 +200,9 @@ void Evaluation::LeaveOut(const SkippedLog& skipped, int64_t of, const std::stri
     left_out_.insert(Format("{}\n{}", what == "test" ? inputs_.test : inputs_.train, id));
   }
   if (rows.empty()) return;
-  progress.Warn(Format("{} of {} {} pictures could not be read, the first is {}: {}", rows.size(), of, what, rows[0].first, rows[0].second));
+  progress.Warn(Format("{} of {} {} pictures could not be read, the first is {}: {}", rows.size(), of, what,
+                       rows[0].first, rows[0].second));
 }
-
 
 int64_t Evaluation::classes() const { return static_cast<int64_t>(opened_->train->classes().size()); }
 
@@ -200,10 +211,13 @@ std::shared_ptr<const ImageSource> Evaluation::test_source() const { return open
 
 std::vector<int64_t> Evaluation::TrainIndices() const {
   RefuseOneClass(*opened_->train, inputs_.train);
-  return ShareOfEachClass(opened_->train, Labelled(opened_->train, inputs_.train), inputs_.fraction, Seed(inputs_.run.seed).With("fraction"));
+  return ShareOfEachClass(opened_->train, Labelled(opened_->train, inputs_.train), inputs_.fraction,
+                          Seed(inputs_.run.seed).With("fraction"));
 }
 std::vector<int64_t> Evaluation::TestIndices() const { return Labelled(opened_->test, inputs_.test); }
-std::vector<int64_t> Evaluation::TestPlaces() const { return PlacesAmong(*opened_->test, opened_->train->classes(), inputs_.test); }
+std::vector<int64_t> Evaluation::TestPlaces() const {
+  return PlacesAmong(*opened_->test, opened_->train->classes(), inputs_.test);
+}
 
 FeatureRows Evaluation::Train(Progress& progress) {
   Request request{.source = opened_->train, .indices = TrainIndices(), .places = {}, .what = "training"};
@@ -214,22 +228,25 @@ FeatureRows Evaluation::Train(Progress& progress) {
 }
 
 FeatureRows Evaluation::Train(Progress& progress, const std::vector<int64_t>& indices) {
-  const Request request{.source = opened_->train, .indices = indices, .places = PlacesAmong(*opened_->train, opened_->train->classes(), inputs_.train),
+  const Request request{.source = opened_->train,
+                        .indices = indices,
+                        .places = PlacesAmong(*opened_->train, opened_->train->classes(), inputs_.train),
                         .what = "training"};
   return EncodeOnce(request, *opened_->encoder, inputs_.run, /*cache=*/{}, /*key=*/"", *this, progress);
 }
 
 FeatureRows Evaluation::Test(Progress& progress) {
   Request request{.source = opened_->test, .indices = TestIndices(), .places = TestPlaces(), .what = "test"};
-  const std::string key = Format("{} {} {} {}", opened_->encoder->fingerprint(), opened_->test->Fingerprint(), opened_->precision,
-                                 fmt::join(opened_->train->classes(), "/"));
+  const std::string key = Format("{} {} {} {}", opened_->encoder->fingerprint(), opened_->test->Fingerprint(),
+                                 opened_->precision, fmt::join(opened_->train->classes(), "/"));
   return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, *this, progress);
 }
 
 EvalResult Evaluation::Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const {
   const auto percent = [&](int64_t hits) { return 100.0 * static_cast<double>(hits) / static_cast<double>(images); };
   const auto [low, high] = WilsonInterval(top1_hits, images);
-  return Finish({.mean = percent(top1_hits), .low = 100 * low, .high = 100 * high}, percent(top5_hits), images, std::move(settings));
+  return Finish({.mean = percent(top1_hits), .low = 100 * low, .high = 100 * high}, percent(top5_hits), images,
+                std::move(settings));
 }
 
 EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t images, Json settings) const {

@@ -37,14 +37,15 @@ void VisitInputs(EvalInputs& c, Visit&& visit) {
 }
 
 struct FeatureRows {
-  Tensor features;  // [N,D] fp32 on the CPU
-  Tensor labels;    // [N] int64, index into the training pictures' classes
+  Tensor features;               // [N,D] fp32 on the CPU
+  Tensor labels;                 // [N] int64, index into the training pictures' classes
   std::vector<int64_t> indices;  // [N] of the pictures in their source
 };
 
 int64_t SkippedOf(const EvalResult& result);  // training and test pictures that could not be read
 
-// Throws Error where pictures of `train` and `test` cannot give a score: no classes, one alone, or some that only `test` has.
+// Throws Error where pictures of `train` and `test` cannot give a score: no classes, one alone, or some that only
+// `test` has.
 void CheckClasses(const std::string& train, const std::string& test);
 
 // Opens the inputs at once and encodes on demand.
@@ -54,8 +55,8 @@ class Evaluation {
   Evaluation(std::string kind, const EvalInputs& inputs, const Json& settings);
   ~Evaluation();
 
-  // The result of an earlier call with the same inputs and settings, if `out` holds it. Warns of the pictures that are missing from it,
-  // and under `run.strict` throws Error.
+  // The result of an earlier call with the same inputs and settings, if `out` holds it. Warns of the pictures that are
+  // missing from it, and under `run.strict` throws Error.
   bool Known(EvalResult& result, Progress& progress) const;
 
   FeatureRows Train(Progress& progress);  // `fraction` of each class, at least one picture
@@ -67,13 +68,15 @@ class Evaluation {
   std::shared_ptr<const ImageSource> train_source() const, test_source() const;
   std::vector<int64_t> TrainIndices() const;  // with labels, `fraction` of each class
   std::vector<int64_t> TestIndices() const;   // with labels
-  std::vector<int64_t> TestPlaces() const;    // for each class of the test pictures its place among the training pictures'
-  // Pictures that could not be read, of so many "training" or "test" pictures: warns, counts them, and keeps them for skipped.tsv. Train
-  // and Test do so of their own.
+  std::vector<int64_t> TestPlaces()
+      const;  // for each class of the test pictures its place among the training pictures'
+  // Pictures that could not be read, of so many "training" or "test" pictures: warns, counts them, and keeps them for
+  // skipped.tsv. Train and Test do so of their own.
   void LeaveOut(const SkippedLog& skipped, int64_t of, const std::string& what, Progress& progress);
   Seed seed() const { return Seed(inputs_.run.seed).With(kind_); }
 
-  // Fills in what every result has, writes `out`, skipped.tsv beside it, and returns the result. hits: of the test pictures.
+  // Fills in what every result has, writes `out`, skipped.tsv beside it, and returns the result. hits: of the test
+  // pictures.
   EvalResult Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const;
   // The same of scores that are means over several trials.
   EvalResult Finish(const MeanInterval& top1, double top5, int64_t images, Json settings) const;

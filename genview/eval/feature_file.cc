@@ -18,7 +18,8 @@ Path Beside(const Path& path, const std::string& ending) {
 Path JournalOf(const Path& path) { return Beside(path, "journal"); }
 Path PartOf(const Path& path, size_t column) { return Beside(path, Format("column{}", column)); }
 
-std::string HeaderText(const std::vector<FeatureColumn>& columns, int64_t rows, const std::map<std::string, std::string>& metadata) {
+std::string HeaderText(const std::vector<FeatureColumn>& columns, int64_t rows,
+                       const std::map<std::string, std::string>& metadata) {
   std::vector<SafetensorsEntry> entries;
   uint64_t offset = 0;
   for (const FeatureColumn& column : columns) {
@@ -41,13 +42,16 @@ int64_t FeatureColumn::row_bytes() const {
 struct FeatureFile::Parts {
   std::vector<std::unique_ptr<GrowingFile>> columns;
   std::optional<LineLog> journal;
-  size_t saved = 0;                             // rows that the journal speaks of
-  std::map<std::string, std::string> skipped;   // bad pictures that it speaks of
+  size_t saved = 0;                            // rows that the journal speaks of
+  std::map<std::string, std::string> skipped;  // bad pictures that it speaks of
 };
 
 FeatureFile::FeatureFile(Path path, std::string request, std::vector<FeatureColumn> columns, int64_t rows_at_most,
                          const std::map<std::string, std::string>& largest, SkippedLog& skipped)
-    : path_(std::move(path)), request_(std::move(request)), columns_(std::move(columns)), parts_(std::make_unique<Parts>()) {
+    : path_(std::move(path)),
+      request_(std::move(request)),
+      columns_(std::move(columns)),
+      parts_(std::make_unique<Parts>()) {
   const std::string header = HeaderText(columns_, rows_at_most, largest);
   if (header.size() > kMaxHeader) {
     throw Error({.what = Format("the names of {} pictures are too long for one file", rows_at_most),
@@ -55,7 +59,8 @@ FeatureFile::FeatureFile(Path path, std::string request, std::vector<FeatureColu
                  .next = "give the pictures in several lists, one file each"});
   }
   room_ = 8 + (header.size() + 7) / 8 * 8;
-  for (size_t i = 0; i < columns_.size(); ++i) parts_->columns.push_back(std::make_unique<GrowingFile>(PartOf(path_, i)));
+  for (size_t i = 0; i < columns_.size(); ++i)
+    parts_->columns.push_back(std::make_unique<GrowingFile>(PartOf(path_, i)));
   if (!Read()) {
     indices_.clear();
     next_ = 0;
@@ -85,7 +90,8 @@ bool FeatureFile::Read() {
       const Json line = ParseJson(lines[i], where);
       indices_.resize(line.at("keep").get<size_t>());  // rows before it that were not made again
       for (const Json& index : line.at("indices")) indices_.push_back(index.get<int64_t>());
-      for (const Json& pair : line.at("skipped")) parts_->skipped[pair.at(0).get<std::string>()] = pair.at(1).get<std::string>();
+      for (const Json& pair : line.at("skipped"))
+        parts_->skipped[pair.at(0).get<std::string>()] = pair.at(1).get<std::string>();
       next_ = line.at("next").get<int64_t>();
     }
   } catch (const Error&) {
@@ -172,7 +178,8 @@ Path FeatureFile::PartOfShare(const Path& path, int64_t begin, int64_t end) {
 void FeatureFile::RemoveShares(const Path& path) {
   std::error_code code;
   const Path folder = path.has_parent_path() ? path.parent_path() : Path(".");
-  const std::string beginning = Format("..{}.share.", path.filename().string());  // journals and columns lie beside a share's name
+  const std::string beginning =
+      Format("..{}.share.", path.filename().string());  // journals and columns lie beside a share's name
   for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
     if (entry.path().filename().string().starts_with(beginning)) std::filesystem::remove(entry.path(), code);
   }

@@ -23,8 +23,8 @@ struct FeatureColumn {
 
 class FeatureFile {
  public:
-  // `largest`: the metadata with every picture in it, which bounds the header. What an earlier run of the same request left
-  // is taken over, with its bad pictures added to `skipped`; that of another request is thrown away.
+  // `largest`: the metadata with every picture in it, which bounds the header. What an earlier run of the same request
+  // left is taken over, with its bad pictures added to `skipped`; that of another request is thrown away.
   FeatureFile(Path path, std::string request, std::vector<FeatureColumn> columns, int64_t rows_at_most,
               const std::map<std::string, std::string>& largest, SkippedLog& skipped);
   ~FeatureFile();
@@ -35,8 +35,8 @@ class FeatureFile {
 
   void Append(size_t column, const Tensor& rows);  // [n, row_shape...]
   void EndBatch(const std::vector<int64_t>& indices, int64_t next);
-  void Save(const SkippedLog& skipped);            // to the disk
-  void Take(const FeatureFile& part);              // its rows after those that are here; the part stays
+  void Save(const SkippedLog& skipped);  // to the disk
+  void Take(const FeatureFile& part);    // its rows after those that are here; the part stays
   void Finish(const std::map<std::string, std::string>& metadata);  // puts the file under its name
   static void RemoveParts(const Path& path);
   // Aside name of the rows [begin, end), which one process of several makes, and the removal of all such files.

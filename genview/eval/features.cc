@@ -27,9 +27,10 @@ std::vector<int64_t> Indices(int64_t begin, int64_t end) {
 
 constexpr size_t kMostNames = 80'000'000;  // bytes; a header ends at 100 million
 
-// Ids, paths and labels of these pictures, as the file's metadata has them. Where ids and paths together are too long for a
-// header (a million pictures and more) the paths are left out.
-std::map<std::string, std::string> Describe(const ImageSource& source, const std::vector<int64_t>& indices, Json genview) {
+// Ids, paths and labels of these pictures, as the file's metadata has them. Where ids and paths together are too long
+// for a header (a million pictures and more) the paths are left out.
+std::map<std::string, std::string> Describe(const ImageSource& source, const std::vector<int64_t>& indices,
+                                            Json genview) {
   Json ids = Json::array(), paths = Json::array(), labels = Json::array();
   size_t names = 0;
   for (const int64_t index : indices) {
@@ -72,7 +73,7 @@ class Extraction {
   Json origin_;          // where the rows come from, for the metadata
   std::string request_;  // fingerprint of what is asked for
   std::vector<FeatureColumn> columns_;
-  int64_t batch_ = 0, first_ = 0;      // the first picture that is still to be done
+  int64_t batch_ = 0, first_ = 0;  // the first picture that is still to be done
   SkippedLog skipped_;
   std::optional<FeatureFile> file_;    // of process 0
   std::unique_ptr<FeatureFile> part_;  // of this process's share, where there are several
@@ -85,13 +86,19 @@ Extraction::Extraction(const FeaturesConfig& config, Progress& progress, Group& 
   const at::Device device = ChooseDevice(config.run.device);
   const at::ScalarType compute = ChooseCompute(config.run.precision, device);
   encoder_ = Encoder::Open(config.encoder, device, compute);
-  origin_ = {{"format", 1}, {"kind", "features"}, {"encoder", encoder_->fingerprint()}, {"encoder_name", encoder_->name()},
-             {"preprocess", encoder_->preprocess().ToJson()}, {"source", config.images}, {"precision", PrecisionName(compute)}};
+  origin_ = {{"format", 1},
+             {"kind", "features"},
+             {"encoder", encoder_->fingerprint()},
+             {"encoder_name", encoder_->name()},
+             {"preprocess", encoder_->preprocess().ToJson()},
+             {"source", config.images},
+             {"precision", PrecisionName(compute)}};
   const Json asked = {{"origin", origin_}, {"images", source_->Fingerprint()}, {"tokens", config.tokens}};
   request_ = Fingerprint(asked.dump());
   origin_["request"] = request_;
   columns_ = {{"embeddings", {encoder_->embedding_width()}}};
-  if (config.tokens) columns_.insert(columns_.begin(), {"tokens", {encoder_->grid() * encoder_->grid(), encoder_->token_width()}});
+  if (config.tokens)
+    columns_.insert(columns_.begin(), {"tokens", {encoder_->grid() * encoder_->grid(), encoder_->token_width()}});
   summary_.embedding_width = encoder_->embedding_width();
 }
 
@@ -122,8 +129,8 @@ bool Extraction::Plan() {
 }
 
 std::unique_ptr<FeatureFile> Extraction::OpenShare(const Share& share, SkippedLog& skipped) const {
-  return std::make_unique<FeatureFile>(FeatureFile::PartOfShare(config_.out, share.begin, share.end), request_, columns_, total_,
-                                       std::map<std::string, std::string>{}, skipped);
+  return std::make_unique<FeatureFile>(FeatureFile::PartOfShare(config_.out, share.begin, share.end), request_,
+                                       columns_, total_, std::map<std::string, std::string>{}, skipped);
 }
 
 // A share has a file of its own until all are whole. Alone, the share is the file.
@@ -136,7 +143,8 @@ void Extraction::EncodeShare() {
   const int64_t shown = part_ ? share.begin : 0;  // where the bar begins
   progress_.Begin("features", share.end - shown, "images");
   const c10::InferenceMode inference;
-  EncodeLoader loader(source_, Indices(begin, std::max(begin, share.end)), encoder_->preprocess(), batch_, config_.run.threads, skipped_, config_.run.strict);
+  EncodeLoader loader(source_, Indices(begin, std::max(begin, share.end)), encoder_->preprocess(), batch_,
+                      config_.run.threads, skipped_, config_.run.strict);
   int64_t unsaved = 0;
   for (EncodeBatch batch; loader.Next(batch);) {
     const Encoder::Output out = encoder_->Encode(batch.pixels, config_.tokens);
@@ -165,7 +173,8 @@ void Extraction::Merge() {
   summary_.images = static_cast<int64_t>(file_->indices().size());
   summary_.skipped = skipped_.count();
   skipped_.WriteShared(SkippedFile(), IdsOf(*source_));
-  if (config_.run.strict) RefuseSkipped(summary_.skipped, "these features", SkippedFile());  // what an earlier call left out
+  if (config_.run.strict)
+    RefuseSkipped(summary_.skipped, "these features", SkippedFile());  // what an earlier call left out
   file_->Finish(Describe(*source_, file_->indices(), origin_));
   progress_.End(Format("{} images, {} skipped", summary_.images, summary_.skipped));
 }

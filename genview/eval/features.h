@@ -2,9 +2,9 @@
 //
 //   FeaturesSummary done = ExtractFeatures({.images = "photos/", .encoder = "models/ViT-B-32", .out = "f.safetensors"}, progress);
 //
-// The file holds `embeddings` [N,D] and, if asked for, `tokens` [N,T,C], fp32; its metadata hold `ids` and `paths` (JSON
-// lists in row order), where the source has classes also `labels` and `classes`, and under `genview` where they come from.
-// Rows go to the disk as they are made. Killed at any point, the same call goes on.
+// The file holds `embeddings` [N,D] and, if asked for, `tokens` [N,T,C], fp32; its metadata hold `ids` and `paths`
+// (JSON lists in row order), where the source has classes also `labels` and `classes`, and under `genview` where they
+// come from. Rows go to the disk as they are made. Killed at any point, the same call goes on.
 #pragma once
 
 #include <string>
@@ -39,8 +39,9 @@ struct FeaturesSummary {
   bool up_to_date = false;  // nothing was to be done
 };
 
-// Writes `out`, and skipped.tsv beside it when there were bad pictures. The processes of a group share the pictures and end
-// with the bytes of one; only process 0 knows the sums. Under `run.strict` throws Error, too, when an earlier call left pictures out.
+// Writes `out`, and skipped.tsv beside it when there were bad pictures. The processes of a group share the pictures and
+// end with the bytes of one; only process 0 knows the sums. Under `run.strict` throws Error, too, when an earlier call
+// left pictures out.
 FeaturesSummary ExtractFeatures(const FeaturesConfig& config, Progress& progress, Group& group = Alone());
 
 }  // namespace genview

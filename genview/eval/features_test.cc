@@ -28,9 +28,11 @@ class Counting : public Progress {
 FeaturesConfig Config(const std::string& name) {
   const Path folder = Path(testing::TempDir()) / ("features_" + name);
   fs::remove_all(folder);
-  const auto net = MakeBackbone(Json{{"type", "resnet18"}, {"width", 1.0 / 64}, {"small_stem", true}, {"image_size", 16}});
+  const auto net =
+      MakeBackbone(Json{{"type", "resnet18"}, {"width", 1.0 / 64}, {"small_stem", true}, {"image_size", 16}});
   net->Init(Seed(2));
-  const Json meta = {{"backbone", FieldsToJson(net->config())}, {"preprocess", Preprocess{.size = 16, .resize_shortest = 16}.ToJson()}};
+  const Json meta = {{"backbone", FieldsToJson(net->config())},
+                     {"preprocess", Preprocess{.size = 16, .resize_shortest = 16}.ToJson()}};
   WriteSafetensors(folder / "e.safetensors", NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
   FeaturesConfig c;
   c.images = "shapes:count=22,size=16,seed=3";
@@ -57,7 +59,8 @@ TEST(ExtractFeatures, WritesWhatTheEncoderGives) {
   const WeightMap file = ReadSafetensors(config.out);
   EXPECT_EQ(file.tensors().size(), 2u);
   EXPECT_EQ(file.At("tokens").sizes(), (at::IntArrayRef{22, 4, 8}));
-  EXPECT_TRUE(at::allclose(file.At("tokens").mean(1), file.At("embeddings"), 1e-4, 1e-5));  // a ResNet pools its last map
+  EXPECT_TRUE(
+      at::allclose(file.At("tokens").mean(1), file.At("embeddings"), 1e-4, 1e-5));  // a ResNet pools its last map
   const Json ids = ParseJson(file.Metadata("ids"), "ids"), paths = ParseJson(file.Metadata("paths"), "paths");
   const Json labels = ParseJson(file.Metadata("labels"), "labels");
   const auto source = OpenSource(config.images);
@@ -71,7 +74,8 @@ TEST(ExtractFeatures, WritesWhatTheEncoderGives) {
   const Preprocess& p = encoder->preprocess();
   for (const int64_t i : {0, 21}) {
     Tensor pixels = at::empty({1, 3, p.size, p.size});
-    Normalise(ApplyGeometry(p, *source->Read(i)), p.mean, p.std, {pixels.data_ptr<float>(), static_cast<size_t>(pixels.numel())});
+    Normalise(ApplyGeometry(p, *source->Read(i)), p.mean, p.std,
+              {pixels.data_ptr<float>(), static_cast<size_t>(pixels.numel())});
     EXPECT_TRUE(at::allclose(encoder->Encode(pixels, false).embeddings[0], file.At("embeddings")[i], 1e-4, 1e-5));
   }
   EXPECT_EQ(FilesIn(config.out.parent_path()), 2u);  // the encoder and the result

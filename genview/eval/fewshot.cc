@@ -76,7 +76,8 @@ void WriteDraws(const Path& out, const ImageSource& source, const std::vector<On
 
 Tensor ScoresByMeans(const Tensor& rows, const Tensor& labels, const Tensor& queries, int64_t classes) {
   const auto unit = [](const Tensor& x) { return x / x.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12); };
-  // The sum points where the mean does. A class without a picture has a sum of 0 and is as near as what stands square to it.
+  // The sum points where the mean does. A class without a picture has a sum of 0 and is as near as what stands square
+  // to it.
   const Tensor sums = at::zeros({classes, rows.size(1)}, rows.options()).index_add(0, labels, unit(rows));
   return at::matmul(unit(queries), unit(sums).t());
 }
@@ -106,18 +107,20 @@ EvalResult EvalFewshot(const FewshotConfig& config, Progress& progress) {
       progress.ThrowIfStopped();
       const Tensor rows = RowsOf(draw, shots, row_of);
       fewest = std::min(fewest, rows.size(0));
-      const Tensor scores = ScoresByMeans(train.features.index_select(0, rows), train.labels.index_select(0, rows), test.features,
-                                          evaluation.classes());
+      const Tensor scores = ScoresByMeans(train.features.index_select(0, rows), train.labels.index_select(0, rows),
+                                          test.features, evaluation.classes());
       const Hits hits = CountHits(scores, test.labels);
       firsts.push_back(100.0 * static_cast<double>(hits.top1) / static_cast<double>(hits.total));
       fives.push_back(100.0 * static_cast<double>(hits.top5) / static_cast<double>(hits.total));
     }
     top1 = MeanWithInterval(firsts);
     top5 = MeanWithInterval(fives);
-    settings["top1_by_shots"][Format("{}", shots)] = {{"mean", top1.mean}, {"low", top1.low}, {"high", top1.high}, {"draws", firsts}};
+    settings["top1_by_shots"][Format("{}", shots)] = {
+        {"mean", top1.mean}, {"low", top1.low}, {"high", top1.high}, {"draws", firsts}};
     settings["train_images"] = fewest;  // of a draw; all have as many unless pictures could not be read
   }
-  settings["protocol"] = "nearest class mean by cosine, frozen features of the centre crop; mean over draws, 95% interval of the mean";
+  settings["protocol"] =
+      "nearest class mean by cosine, frozen features of the centre crop; mean over draws, 95% interval of the mean";
   if (!config.inputs.out.empty()) WriteDraws(config.inputs.out, *evaluation.train_source(), draws);
   return evaluation.Finish(top1, top5.mean, test.labels.size(0), std::move(settings));
 }

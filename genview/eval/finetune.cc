@@ -132,15 +132,14 @@ class Network {
   at::ScalarType compute_;
 };
 
-Hits TestNetwork(const Network& network, Evaluation& evaluation, const Preprocess& preprocess,
-                 const RunOptions& run, Progress& progress) {
+Hits TestNetwork(const Network& network, Evaluation& evaluation, const Preprocess& preprocess, const RunOptions& run,
+                 Progress& progress) {
   const c10::InferenceMode guard;
   const auto source = evaluation.test_source();
   const std::vector<int64_t> places = evaluation.TestPlaces();
   SkippedLog skipped;
   const std::vector<int64_t> indices = evaluation.TestIndices();
-  EncodeLoader loader(source, indices, preprocess, run.batch > 0 ? run.batch : 128, run.threads,
-                      skipped, run.strict);
+  EncodeLoader loader(source, indices, preprocess, run.batch > 0 ? run.batch : 128, run.threads, skipped, run.strict);
   Hits all;
   for (EncodeBatch batch; loader.Next(batch);) {
     progress.ThrowIfStopped();

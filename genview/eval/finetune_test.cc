@@ -46,7 +46,7 @@ class FinetuneTest : public testing::Test {
     config_.inputs.out = folder_ / "finetune.json";
     config_.inputs.run.precision = Precision::kFp32;
     config_.epochs = 30;  // enough for the running statistics to follow
-    config_.batch = 8;   // all of a fraction of 0.4: norms see both classes
+    config_.batch = 8;    // all of a fraction of 0.4: norms see both classes
     config_.lr = 0.01;
     config_.head_lr = 0.1;
   }
@@ -146,7 +146,10 @@ TEST_F(FinetuneTest, DropPathIsForAVit) {
   backbone.patch_size = 4;
   auto net = MakeBackbone(backbone);
   net->Init(Seed(0));
-  const Json meta = {{"format", 1}, {"kind", "pretrain"}, {"backbone", FieldsToJson(backbone)}, {"preprocess", Preprocess{.size = 8, .resize_shortest = 8}.ToJson()}};
+  const Json meta = {{"format", 1},
+                     {"kind", "pretrain"},
+                     {"backbone", FieldsToJson(backbone)},
+                     {"preprocess", Preprocess{.size = 8, .resize_shortest = 8}.ToJson()}};
   WriteSafetensors(folder_ / "vit.safetensors", NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
   config_.inputs.checkpoint = folder_ / "vit.safetensors";
   config_.epochs = 2;

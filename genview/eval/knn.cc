@@ -15,11 +15,13 @@ EvalResult EvalKnn(const KnnConfig& config, Progress& progress) {
   for (const int64_t k : {1, 5, 10, 20, 100, 200}) {
     if (k <= train.labels.size(0)) ks.push_back(k);
   }
-  const std::vector<Tensor> votes = KnnVotes(train.features, train.labels, test.features, evaluation.classes(), ks, config.temperature);
+  const std::vector<Tensor> votes =
+      KnnVotes(train.features, train.labels, test.features, evaluation.classes(), ks, config.temperature);
   const auto count = [&](size_t i) { return CountHits(votes[i], test.labels, /*voted_only=*/true); };
   const Hits hits = count(0);
   for (size_t i = 1; i < ks.size(); ++i) {
-    settings["top1_by_k"][Format("{}", ks[i])] = 100.0 * static_cast<double>(count(i).top1) / static_cast<double>(hits.total);
+    settings["top1_by_k"][Format("{}", ks[i])] =
+        100.0 * static_cast<double>(count(i).top1) / static_cast<double>(hits.total);
   }
   settings["train_images"] = train.labels.size(0);
   return evaluation.Finish(hits.top1, hits.top5, hits.total, std::move(settings));

@@ -23,8 +23,8 @@ float LogOfSum(float a, float b) {
 
 }  // namespace
 
-std::vector<Tensor> KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, const std::vector<int64_t>& ks,
-                             double temperature) {
+std::vector<Tensor> KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes,
+                             const std::vector<int64_t>& ks, double temperature) {
   ExpectShape(bank, {-1, -1}, "bank");
   ExpectShape(labels, {bank.size(0)}, "labels");
   ExpectShape(queries, {-1, bank.size(1)}, "queries");
@@ -50,7 +50,8 @@ std::vector<Tensor> KnnVotes(const Tensor& bank, const Tensor& labels, const Ten
   return votes;
 }
 
-Tensor KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, int64_t k, double temperature) {
+Tensor KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, int64_t k,
+                double temperature) {
   return KnnVotes(bank, labels, queries, classes, std::vector<int64_t>{k}, temperature)[0];
 }
 

@@ -12,13 +12,15 @@
 
 namespace genview {
 
-// bank [M,D] with labels [M] (int64, 0 to classes-1), queries [N,D]: rows of any length, compared by cosine. -> [N,classes], the
-// logarithms of the votes, where the nearest row's is 1 (small temperatures would leave the range of numbers); of no vote -infinity.
-// k larger than M is M; of equally near rows the first counts. Memory stays bounded: products are made in blocks.
-Tensor KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, int64_t k, double temperature);
+// bank [M,D] with labels [M] (int64, 0 to classes-1), queries [N,D]: rows of any length, compared by cosine. ->
+// [N,classes], the logarithms of the votes, where the nearest row's is 1 (small temperatures would leave the range of
+// numbers); of no vote -infinity. k larger than M is M; of equally near rows the first counts. Memory stays bounded:
+// products are made in blocks.
+Tensor KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, int64_t k,
+                double temperature);
 // The same for each of `ks`, for the price of the largest.
-std::vector<Tensor> KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes, const std::vector<int64_t>& ks,
-                             double temperature);
+std::vector<Tensor> KnnVotes(const Tensor& bank, const Tensor& labels, const Tensor& queries, int64_t classes,
+                             const std::vector<int64_t>& ks, double temperature);
 
 struct Hits {
   int64_t top1 = 0, top5 = 0, total = 0;

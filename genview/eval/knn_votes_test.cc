@@ -19,7 +19,8 @@ TEST(KnnVotes, FollowLightly) {
 }
 
 TEST(KnnVotes, FollowTheFormula) {
-  const Tensor bank = at::tensor({3.0f, 0.0f, 0.0f, 2.0f, 1.0f, 1.0f}).view({3, 2}), labels = at::tensor({1, 0, 2}, at::kLong);
+  const Tensor bank = at::tensor({3.0f, 0.0f, 0.0f, 2.0f, 1.0f, 1.0f}).view({3, 2}),
+               labels = at::tensor({1, 0, 2}, at::kLong);
   const Tensor votes = KnnVotes(bank, labels, at::tensor({5.0f, 0.0f}).view({1, 2}), 4, 2, 0.5);
   EXPECT_EQ(votes[0][1].item<double>(), 0);
   EXPECT_NEAR(votes[0][2].item<double>(), std::sqrt(2) - 2, 1e-5);
@@ -30,12 +31,16 @@ TEST(KnnVotes, FollowTheFormula) {
 TEST(KnnVotes, KeepTheOrderAtSmallTemperatures) {
   // Cosines 1, 0.99, 0.95 and 0.5 with the query, of the classes 3, 2, 1 and 0.
   std::vector<float> rows;
-  for (const double cosine : {1.0, 0.99, 0.95, 0.5}) rows.insert(rows.end(), {static_cast<float>(cosine), static_cast<float>(std::sqrt(1 - cosine * cosine))});
-  const Tensor bank = at::tensor(rows).view({4, 2}), labels = at::tensor({3, 2, 1, 0}, at::kLong), query = at::tensor({1.0f, 0.0f}).view({1, 2});
+  for (const double cosine : {1.0, 0.99, 0.95, 0.5})
+    rows.insert(rows.end(), {static_cast<float>(cosine), static_cast<float>(std::sqrt(1 - cosine * cosine))});
+  const Tensor bank = at::tensor(rows).view({4, 2}), labels = at::tensor({3, 2, 1, 0}, at::kLong),
+               query = at::tensor({1.0f, 0.0f}).view({1, 2});
   for (const double temperature : {1e-3, 0.01, 0.07, 100.0}) {
     const Tensor votes = KnnVotes(bank, labels, query, 5, 4, temperature);
-    EXPECT_TRUE(at::equal(votes.argsort(1, /*descending=*/true)[0], at::tensor({3, 2, 1, 0, 4}, at::kLong))) << temperature;
-    EXPECT_EQ(CountHits(votes, at::tensor({0}, at::kLong), /*voted_only=*/true).top5, 1) << temperature;  // far away, but it has voted
+    EXPECT_TRUE(at::equal(votes.argsort(1, /*descending=*/true)[0], at::tensor({3, 2, 1, 0, 4}, at::kLong)))
+        << temperature;
+    EXPECT_EQ(CountHits(votes, at::tensor({0}, at::kLong), /*voted_only=*/true).top5, 1)
+        << temperature;  // far away, but it has voted
     EXPECT_EQ(CountHits(votes, at::tensor({4}, at::kLong), /*voted_only=*/true).top5, 0) << temperature;
   }
 }
@@ -46,7 +51,8 @@ TEST(KnnVotes, SeveralNumbersOfNeighboursGiveWhatEachGives) {
   const std::vector<int64_t> ks{7, 1, 200, 7};
   const std::vector<Tensor> votes = KnnVotes(bank, labels, queries, 5, ks, 0.1);
   ASSERT_EQ(votes.size(), ks.size());
-  for (size_t i = 0; i < ks.size(); ++i) EXPECT_TRUE(at::equal(votes[i], KnnVotes(bank, labels, queries, 5, ks[i], 0.1))) << ks[i];
+  for (size_t i = 0; i < ks.size(); ++i)
+    EXPECT_TRUE(at::equal(votes[i], KnnVotes(bank, labels, queries, 5, ks[i], 0.1))) << ks[i];
   EXPECT_FALSE(at::equal(votes[0], votes[1]));
 }
 

@@ -44,7 +44,9 @@ EvalResult EvalLinear(const LinearConfig& config, Progress& progress) {
   Json settings = FieldsToJson(config);
   for (const char* input : {"train", "test", "checkpoint", "out", "cache", "fraction", "run"}) settings.erase(input);
   if (config.lrs.empty()) {
-    throw UsageError({.what = "no learning rate is given", .where = "eval.linear.lrs", .next = "give at least one, for example 0.1"});
+    throw UsageError({.what = "no learning rate is given",
+                      .where = "eval.linear.lrs",
+                      .next = "give at least one, for example 0.1"});
   }
   Evaluation evaluation("linear", config.inputs, settings);
   EvalResult result;
@@ -66,8 +68,10 @@ EvalResult EvalLinear(const LinearConfig& config, Progress& progress) {
   progress.Begin("linear classifiers", 2, "trainings");
   if (probe.rates.size() > 1 && rows >= 2) {
     const Tensor order = at::tensor(Permutation(evaluation.seed().With("holdout"), rows), at::kLong);
-    const int64_t held = std::clamp<int64_t>(static_cast<int64_t>(config.holdout * static_cast<double>(rows)), 1, rows - 1);
-    const std::vector<Tested> tested = Test(fit(Take(train, order.narrow(0, held, rows - held))), Take(train, order.narrow(0, 0, held)));
+    const int64_t held =
+        std::clamp<int64_t>(static_cast<int64_t>(config.holdout * static_cast<double>(rows)), 1, rows - 1);
+    const std::vector<Tested> tested =
+        Test(fit(Take(train, order.narrow(0, held, rows - held))), Take(train, order.narrow(0, 0, held)));
     size_t best = 0;
     for (size_t r = 0; r < tested.size(); ++r) {
       settings["holdout_top1"].push_back(100.0 * static_cast<double>(tested[r].hits.top1) / static_cast<double>(held));

@@ -31,7 +31,8 @@ void VisitFields(LinearConfig& c, Visit&& visit) {
   visit("momentum", c.momentum, Range<double>{0, 0.9999}, "of SGD");
   visit("weight_decay", c.weight_decay, Range<double>{0, 10}, "pull of the weights towards 0");
   visit("standardise", c.standardise, Any{}, "bring each feature to mean 0 and deviation 1 first");
-  visit("holdout", c.holdout, Range<double>{0.01, 0.5}, "share of the training pictures that the learning rate is chosen on");
+  visit("holdout", c.holdout, Range<double>{0.01, 0.5},
+        "share of the training pictures that the learning rate is chosen on");
 }
 
 EvalResult EvalLinear(const LinearConfig& config, Progress& progress);

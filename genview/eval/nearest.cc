@@ -30,7 +30,9 @@ Tensor UnitLength(const Tensor& x) {
 // In bf16, with an even number of columns.
 Tensor InPairs(const Tensor& rows) { return at::constant_pad_nd(rows.to(at::kBFloat16), {0, rows.size(1) % 2}); }
 // Length of what each row lacks in bf16.
-Tensor LostIn(const Tensor& half, const Tensor& rows) { return (rows - half.narrow(1, 0, rows.size(1)).to(at::kFloat)).norm(2, {1}); }
+Tensor LostIn(const Tensor& half, const Tensor& rows) {
+  return (rows - half.narrow(1, 0, rows.size(1)).to(at::kFloat)).norm(2, {1});
+}
 
 // A cosine and its place in one number: of two, the larger is the nearer, and of equally near ones the first.
 uint64_t Packed(float similarity, int64_t place) {
@@ -40,7 +42,8 @@ uint64_t Packed(float similarity, int64_t place) {
 }
 Neighbour Unpacked(uint64_t packed) {
   const auto ordered = static_cast<uint32_t>(packed >> 32);
-  return {std::bit_cast<float>((ordered & 0x80000000U) != 0 ? ordered & 0x7FFFFFFFU : ~ordered), 0xFFFFFFFF - static_cast<int64_t>(packed & 0xFFFFFFFFU)};
+  return {std::bit_cast<float>((ordered & 0x80000000U) != 0 ? ordered & 0x7FFFFFFFU : ~ordered),
+          0xFFFFFFFF - static_cast<int64_t>(packed & 0xFFFFFFFFU)};
 }
 
 // Sums of 16 lanes whatever the register, so that all machines give the same number.
@@ -81,8 +84,8 @@ GENVIEW_CLONES int64_t PlacesAbove(const float* values, const float* bars, int64
 
 }  // namespace
 
-// What may be among the k nearest of a query whose cosines come in pieces: all that are little less than the k-th so far, which itself
-// may be off as much. Few are, so a piece costs little more than one look at each.
+// What may be among the k nearest of a query whose cosines come in pieces: all that are little less than the k-th so
+// far, which itself may be off as much. Few are, so a piece costs little more than one look at each.
 class NearestRows::Kept {
  public:
   Kept(int64_t k, float slack) : k_(static_cast<size_t>(k)), slack_(slack), full_(3 * k_) {}
@@ -136,7 +139,8 @@ NearestRows::NearestRows(const Tensor& bank, int64_t k, bool half) : k_(k), rows
   lost_ = LostIn(half_rows_, rows_).nan_to_num(0).max().item<float>();
 }
 
-// Queries [n,D] as columns of a product, [D,columns] in fp32 or with pairs of rows together in bf16; those behind n are 0.
+// Queries [n,D] as columns of a product, [D,columns] in fp32 or with pairs of rows together in bf16; those behind n are
+// 0.
 static Tensor AsColumns(const Tensor& queries, int64_t columns, bool half) {
   const Tensor padded = at::constant_pad_nd(queries, {0, 0, 0, columns - queries.size(0)});
   if (half) return padded.view({columns, -1, 2}).transpose(0, 1).contiguous();
@@ -145,8 +149,10 @@ static Tensor AsColumns(const Tensor& queries, int64_t columns, bool half) {
 
 // False when so much would be kept that the look was of no use.
 bool NearestRows::Look(const Tensor& queries, bool half, std::vector<Kept>& kept) const {
-  const int64_t n = queries.size(0), columns = (n + kChunk - 1) / kChunk * kChunk, width = queries.size(1), rows = rows_.size(0);
-  const auto most = static_cast<size_t>(n) * (static_cast<size_t>(kMostKept * static_cast<double>(rows)) + 8 * static_cast<size_t>(k_));
+  const int64_t n = queries.size(0), columns = (n + kChunk - 1) / kChunk * kChunk, width = queries.size(1),
+                rows = rows_.size(0);
+  const auto most = static_cast<size_t>(n) *
+                    (static_cast<size_t>(kMostKept * static_cast<double>(rows)) + 8 * static_cast<size_t>(k_));
   const Tensor right = AsColumns(queries, columns, half), similar = at::empty({kBankBlock, columns});
   std::vector<float> bars(static_cast<size_t>(columns), std::numeric_limits<float>::infinity());
   for (size_t i = 0; i < kept.size(); ++i) bars[i] = kept[i].bar();
@@ -156,8 +162,9 @@ bool NearestRows::Look(const Tensor& queries, bool half, std::vector<Kept>& kept
   for (int64_t begin = 0; begin < rows && useful; begin += kBankBlock) {
     const int64_t count = std::min(kBankBlock, rows - begin);
     if (half) {
-      blas::brgemm(count, columns, width, width, columns, columns, /*add_C=*/false, half_rows_.const_data_ptr<at::BFloat16>() + begin * width,
-                   right.const_data_ptr<at::BFloat16>(), values);
+      blas::brgemm(count, columns, width, width, columns, columns, /*add_C=*/false,
+                   half_rows_.const_data_ptr<at::BFloat16>() + begin * width, right.const_data_ptr<at::BFloat16>(),
+                   values);
     } else {
       Tensor out = similar.narrow(0, 0, count);
       at::mm_out(out, rows_.narrow(0, begin, count), right);
@@ -192,8 +199,8 @@ std::vector<std::vector<Neighbour>> NearestRows::Find(const Tensor& queries) con
     if (half_rows_.defined()) {
       const Tensor half = InPairs(block), lost = LostIn(half, block);
       for (size_t i = 0; i < n; ++i) {
-        // A cosine is off by what either side lacks (Cauchy and Schwarz) and by its sums. Twice, since the k-th may be too high and
-        // another too low.
+        // A cosine is off by what either side lacks (Cauchy and Schwarz) and by its sums. Twice, since the k-th may be
+        // too high and another too low.
         const float error = 1.01F * (lost.const_data_ptr<float>()[i] + lost_) + static_cast<float>(width) * 1.2e-7F;
         kept.emplace_back(k_, 2 * error);
       }

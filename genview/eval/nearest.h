@@ -3,8 +3,9 @@
 //   NearestRows search(bank, /*k=*/200, ReadCpuFeatures().native_bf16);     // [M,D]
 //   std::vector<std::vector<Neighbour>> found = search.Find(queries);       // [n,D]: the k nearest of each, nearest first
 //
-// Where bf16 is native a product in bf16 comes first. How far its cosines can be from the true ones is known, so whatever might be
-// among the k nearest is kept, and the cosines of those few are computed in fp32: the same neighbours in a fraction of the time.
+// Where bf16 is native a product in bf16 comes first. How far its cosines can be from the true ones is known, so
+// whatever might be among the k nearest is kept, and the cosines of those few are computed in fp32: the same neighbours
+// in a fraction of the time.
 #pragma once
 
 #include <vector>
@@ -20,7 +21,8 @@ struct Neighbour {
 
 class NearestRows {
  public:
-  // bank: [M,D], M below 2^32, rows of any length. k: at most M. half: whether to look in bf16 first, where the machine can.
+  // bank: [M,D], M below 2^32, rows of any length. k: at most M. half: whether to look in bf16 first, where the machine
+  // can.
   NearestRows(const Tensor& bank, int64_t k, bool half);
   // For each query k neighbours, of equally near ones the first; fewer where cosines are not numbers.
   std::vector<std::vector<Neighbour>> Find(const Tensor& queries) const;

@@ -16,8 +16,12 @@ static Tensor Enter(const Probe& probe, const Tensor& features) {
 }
 
 // All classifiers side by side, [R,D,C] <-> [D,R*C]: one product of the features with all of them, not one with each.
-static Tensor SideBySide(const Tensor& weight) { return weight.permute({1, 0, 2}).reshape({weight.size(1), weight.size(0) * weight.size(2)}); }
-static Tensor OneByOne(const Tensor& weight, int64_t rates) { return weight.view({weight.size(0), rates, -1}).permute({1, 0, 2}).contiguous(); }
+static Tensor SideBySide(const Tensor& weight) {
+  return weight.permute({1, 0, 2}).reshape({weight.size(1), weight.size(0) * weight.size(2)});
+}
+static Tensor OneByOne(const Tensor& weight, int64_t rates) {
+  return weight.view({weight.size(0), rates, -1}).permute({1, 0, 2}).contiguous();
+}
 
 Probe MakeProbe(const Tensor& features, int64_t classes, const ProbeConfig& config, Seed seed) {
   ExpectShape(features, {-1, -1}, "features");
@@ -31,7 +35,8 @@ Probe MakeProbe(const Tensor& features, int64_t classes, const ProbeConfig& conf
     const Tensor x = features.to(at::kFloat);
     probe.mean = x.mean(at::IntArrayRef{0});
     const Tensor deviation = at::std(x, at::IntArrayRef{0}, /*unbiased=*/false);
-    // Of a feature that is constant here nothing is learnt: a weight as it was drawn must not meet other values elsewhere.
+    // Of a feature that is constant here nothing is learnt: a weight as it was drawn must not meet other values
+    // elsewhere.
     probe.scale = at::where(deviation > 1e-6, 1 / deviation, at::zeros_like(deviation));
   }
   return probe;

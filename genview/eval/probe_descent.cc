@@ -23,26 +23,30 @@ GENVIEW_CLONES void Standardise(const float* x, int64_t count, const float* mean
 }
 // Two rows of a right factor, side by side as products in bf16 take them.
 GENVIEW_CLONES void Pair(const Bf16* first, const Bf16* second, int64_t count, uint32_t* out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<uint32_t>(first[i].bits) | static_cast<uint32_t>(second[i].bits) << 16;
+  for (int64_t i = 0; i < count; ++i)
+    out[i] = static_cast<uint32_t>(first[i].bits) | static_cast<uint32_t>(second[i].bits) << 16;
 }
-GENVIEW_CLONES void Move(float* weight, float* velocity, const float* slope, int64_t count, float momentum, float decay, float rate) {
+GENVIEW_CLONES void Move(float* weight, float* velocity, const float* slope, int64_t count, float momentum, float decay,
+                         float rate) {
   for (int64_t i = 0; i < count; ++i) {
     velocity[i] = velocity[i] * momentum + slope[i] + decay * weight[i];
     weight[i] -= rate * velocity[i];
   }
 }
 
-// How products are made of fp32 factors: of themselves, or of their upper and lower halves in bf16. Parts i and j are multiplied
-// where i + j < kParts. A right factor [k,n] lies as [k/kPair,n,kPair].
+// How products are made of fp32 factors: of themselves, or of their upper and lower halves in bf16. Parts i and j are
+// multiplied where i + j < kParts. A right factor [k,n] lies as [k/kPair,n,kPair].
 struct Whole {
   using Value = float;
   static constexpr int64_t kParts = 1, kPair = 1;
   static void Split(const float* x, int64_t count, float* parts, int64_t) { std::copy(x, x + count, parts); }
-  // b + count values of each of the `rows` (a multiple of kPair) that are b_row apart, as a right factor; `buffer` may hold it.
+  // b + count values of each of the `rows` (a multiple of kPair) that are b_row apart, as a right factor; `buffer` may
+  // hold it.
   static const float* Right(const float* b, int64_t, int64_t, int64_t, std::vector<float>&) { return b; }
   static int64_t RightRow(int64_t b_row, int64_t) { return b_row; }
   // c [m,n] = a [m,k] b [k,n], or += with `add`.
-  static void Multiply(const float* a, int64_t a_row, const float* b, int64_t b_row, float* c, int64_t m, int64_t n, int64_t k, bool add) {
+  static void Multiply(const float* a, int64_t a_row, const float* b, int64_t b_row, float* c, int64_t m, int64_t n,
+                       int64_t k, bool add) {
     const auto view = [](const float* data, int64_t rows, int64_t columns, int64_t row) {
       return at::from_blob(const_cast<float*>(data), {rows, columns}, {row, 1}, at::TensorOptions().dtype(at::kFloat));
     };
@@ -55,16 +59,21 @@ struct Whole {
 struct Halves {
   using Value = Bf16;
   static constexpr int64_t kParts = 2, kPair = 2;
-  static void Split(const float* x, int64_t count, Bf16* parts, int64_t apart) { SplitValues(x, count, parts, parts + apart); }
+  static void Split(const float* x, int64_t count, Bf16* parts, int64_t apart) {
+    SplitValues(x, count, parts, parts + apart);
+  }
   static const Bf16* Right(const Bf16* b, int64_t b_row, int64_t rows, int64_t count, std::vector<Bf16>& buffer) {
     buffer.resize(static_cast<size_t>(rows * count));
-    for (int64_t r = 0; r < rows; r += 2) Pair(b + r * b_row, b + (r + 1) * b_row, count, reinterpret_cast<uint32_t*>(buffer.data() + r * count));
+    for (int64_t r = 0; r < rows; r += 2)
+      Pair(b + r * b_row, b + (r + 1) * b_row, count, reinterpret_cast<uint32_t*>(buffer.data() + r * count));
     return buffer.data();
   }
   static int64_t RightRow(int64_t, int64_t count) { return count; }
-  static void Multiply(const Bf16* a, int64_t a_row, const Bf16* b, int64_t b_row, float* c, int64_t m, int64_t n, int64_t k, bool add) {
+  static void Multiply(const Bf16* a, int64_t a_row, const Bf16* b, int64_t b_row, float* c, int64_t m, int64_t n,
+                       int64_t k, bool add) {
     static_assert(sizeof(Bf16) == sizeof(at::BFloat16));
-    at::native::cpublas::brgemm(m, n, k, a_row, b_row, n, add, reinterpret_cast<const at::BFloat16*>(a), reinterpret_cast<const at::BFloat16*>(b), c);
+    at::native::cpublas::brgemm(m, n, k, a_row, b_row, n, add, reinterpret_cast<const at::BFloat16*>(a),
+                                reinterpret_cast<const at::BFloat16*>(b), c);
   }
   static void Release() { at::native::cpublas::brgemm_release(); }
 };
@@ -92,16 +101,19 @@ class Descent final : public ProbeDescent {
         velocity_(weight_.size()),
         bias_(plan.bias.const_data_ptr<float>(), plan.bias.const_data_ptr<float>() + used_),
         bias_velocity_(bias_.size()) {
-    const Tensor x = plan.features.to(at::kFloat).contiguous(), mean = plan.mean.contiguous(), scale = plan.scale.contiguous();
+    const Tensor x = plan.features.to(at::kFloat).contiguous(), mean = plan.mean.contiguous(),
+                 scale = plan.scale.contiguous();
     at::parallel_for(0, x.size(0), 64, [&](int64_t low, int64_t high) {
       std::vector<float> row(static_cast<size_t>(depth_), 0.0F);  // what fills a pair stays 0
       for (int64_t r = low; r < high; ++r) {
-        Standardise(x.const_data_ptr<float>() + r * features_, features_, mean.const_data_ptr<float>(), scale.const_data_ptr<float>(), row.data());
+        Standardise(x.const_data_ptr<float>() + r * features_, features_, mean.const_data_ptr<float>(),
+                    scale.const_data_ptr<float>(), row.data());
         Form::Split(row.data(), depth_, MutableDataOf<Value>(rows_) + r * kParts * depth_, depth_);
       }
     });
     const Tensor start = plan.weight.t().contiguous();
-    for (int64_t c = 0; c < used_; ++c) std::copy_n(start.const_data_ptr<float>() + c * features_, features_, weight_.data() + c * depth_);
+    for (int64_t c = 0; c < used_; ++c)
+      std::copy_n(start.const_data_ptr<float>() + c * features_, features_, weight_.data() + c * depth_);
     std::vector<Value> parts(static_cast<size_t>(kParts * kFeatures));
     for (int64_t f = 0; f < depth_; f += kFeatures) Publish(f, std::min(kFeatures, depth_ - f), parts);
     plan_.features = plan_.weight = Tensor();
@@ -109,12 +121,14 @@ class Descent final : public ProbeDescent {
 
   void Step(const int64_t* places, int64_t count, const float* rates) override {
     at::parallel_for(0, (count + kRows - 1) / kRows, 1, [&](int64_t low, int64_t high) {
-      for (int64_t block = low; block < high; ++block) SweepRows(places, block * kRows, std::min(kRows, count - block * kRows), count);
+      for (int64_t block = low; block < high; ++block)
+        SweepRows(places, block * kRows, std::min(kRows, count - block * kRows), count);
       Form::Release();
     });
     if (count % kPair != 0) ClearBehind(count);
     at::parallel_for(0, (depth_ + kFeatures - 1) / kFeatures, 1, [&](int64_t low, int64_t high) {
-      for (int64_t block = low; block < high; ++block) SweepFeatures(block * kFeatures, std::min(kFeatures, depth_ - block * kFeatures), count, rates);
+      for (int64_t block = low; block < high; ++block)
+        SweepFeatures(block * kFeatures, std::min(kFeatures, depth_ - block * kFeatures), count, rates);
       Form::Release();
     });
     std::vector<float> slope(bias_.size(), 0.0F);
@@ -122,14 +136,18 @@ class Descent final : public ProbeDescent {
       const float* row = slope32_.data() + r * columns_;
       for (size_t c = 0; c < slope.size(); ++c) slope[c] += row[c];
     }
-    for (size_t c = 0; c < bias_.size(); ++c) Move(&bias_[c], &bias_velocity_[c], &slope[c], 1, momentum(), decay(), rates[c]);
+    for (size_t c = 0; c < bias_.size(); ++c)
+      Move(&bias_[c], &bias_velocity_[c], &slope[c], 1, momentum(), decay(), rates[c]);
   }
 
   Tensor weight() const override {
-    return at::from_blob(const_cast<float*>(weight_.data()), {features_, used_}, {1, depth_}, at::TensorOptions().dtype(at::kFloat))
+    return at::from_blob(const_cast<float*>(weight_.data()), {features_, used_}, {1, depth_},
+                         at::TensorOptions().dtype(at::kFloat))
         .clone(at::MemoryFormat::Contiguous);
   }
-  Tensor bias() const override { return at::from_blob(const_cast<float*>(bias_.data()), {used_}, at::TensorOptions().dtype(at::kFloat)).clone(); }
+  Tensor bias() const override {
+    return at::from_blob(const_cast<float*>(bias_.data()), {used_}, at::TensorOptions().dtype(at::kFloat)).clone();
+  }
 
  private:
   // Rows that are a power of two apart would all compete for the same lines of the cache.
@@ -142,11 +160,13 @@ class Descent final : public ProbeDescent {
     const int64_t stride = BatchRow(depth_), row = kParts * depth_;
     const Value* all = DataOf<Value>(rows_);
     Value* rows = batch_.data() + first * stride;
-    for (int64_t r = 0; r < count; ++r) std::memcpy(rows + r * stride, all + places[first + r] * row, static_cast<size_t>(row) * sizeof(Value));
+    for (int64_t r = 0; r < count; ++r)
+      std::memcpy(rows + r * stride, all + places[first + r] * row, static_cast<size_t>(row) * sizeof(Value));
     float* scores = slope32_.data() + first * columns_;
     for (int64_t i = 0; i < kParts; ++i) {
       for (int64_t j = 0; i + j < kParts; ++j) {
-        Form::Multiply(rows + i * depth_, stride, right_.data() + j * depth_ * columns_, columns_, scores, count, columns_, depth_, i + j > 0);
+        Form::Multiply(rows + i * depth_, stride, right_.data() + j * depth_ * columns_, columns_, scores, count,
+                       columns_, depth_, i + j > 0);
       }
     }
     const int64_t width = kParts * columns_;
@@ -168,8 +188,9 @@ class Descent final : public ProbeDescent {
       float *own = row + begin, *end = own + plan_.classes, sum = 0;
       for (int64_t c = 0; c < plan_.classes; ++c) own[c] += bias_[static_cast<size_t>(begin + c)];
       const float most = *std::max_element(own, end);
-      for (float* score = own; score < end; ++score) sum += *score = std::exp(*score - most);
-      for (int64_t c = 0; c < plan_.classes; ++c) own[c] = (own[c] / sum - (c == label ? 1.0F : 0.0F)) / static_cast<float>(batch);
+      for (float* score = own; score < end; ++score) sum += * score = std::exp(*score - most);
+      for (int64_t c = 0; c < plan_.classes; ++c)
+        own[c] = (own[c] / sum - (c == label ? 1.0F : 0.0F)) / static_cast<float>(batch);
     }
   }
 
@@ -187,7 +208,8 @@ class Descent final : public ProbeDescent {
     for (int64_t j = 0; j < kParts; ++j) {
       const Value* right = Form::Right(batch_.data() + j * depth_ + first, stride, rows, count, buffer);
       for (int64_t i = 0; i + j < kParts; ++i) {
-        Form::Multiply(slope_.data() + i * columns_ * most_, most_, right, Form::RightRow(stride, count), slope.data(), columns_, count, rows, i + j > 0);
+        Form::Multiply(slope_.data() + i * columns_ * most_, most_, right, Form::RightRow(stride, count), slope.data(),
+                       columns_, count, rows, i + j > 0);
       }
     }
     for (int64_t c = 0; c < used_; ++c) {
@@ -212,16 +234,17 @@ class Descent final : public ProbeDescent {
   }
 
   DescentPlan plan_;  // without what has been taken over
-  const int64_t features_, depth_, used_, columns_, most_;  // depth_, columns_, most_: features, R*C and rows of a batch, filled up
+  const int64_t features_, depth_, used_, columns_,
+      most_;  // depth_, columns_, most_: features, R*C and rows of a batch, filled up
   const Tensor labels_;
-  const KeptMemory kept_;                            // large pages for rows_
-  const Tensor rows_;                                // [M,parts,depth_]
-  std::vector<Value> batch_;                         // [most_,parts,depth_], rows BatchRow apart
-  std::vector<Value> right_;                         // [parts,depth_,columns_]: the weights, as a right factor
-  std::vector<Value> slope_;                         // [parts,columns_,most_]
-  std::vector<float> slope32_;                       // [most_,columns_]
-  std::vector<float> weight_, velocity_;             // [used_,depth_]
-  std::vector<float> bias_, bias_velocity_;          // [used_]
+  const KeptMemory kept_;                    // large pages for rows_
+  const Tensor rows_;                        // [M,parts,depth_]
+  std::vector<Value> batch_;                 // [most_,parts,depth_], rows BatchRow apart
+  std::vector<Value> right_;                 // [parts,depth_,columns_]: the weights, as a right factor
+  std::vector<Value> slope_;                 // [parts,columns_,most_]
+  std::vector<float> slope32_;               // [most_,columns_]
+  std::vector<float> weight_, velocity_;     // [used_,depth_]
+  std::vector<float> bias_, bias_velocity_;  // [used_]
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Stochastic gradient descent of linear classifiers that lie side by side, on rows that all of them see: two sweeps over a
-// batch, one that makes the slopes of its rows and one that moves the weights of each feature. What a sweep reads is read once and
-// stays in the cache.
+// Stochastic gradient descent of linear classifiers that lie side by side, on rows that all of them see: two sweeps
+// over a batch, one that makes the slopes of its rows and one that moves the weights of each feature. What a sweep
+// reads is read once and stays in the cache.
 //
 //   DescentPlan plan{.features = features, .mean = mean, .scale = scale, .labels = labels, ...};
 //   auto descent = MakeProbeDescent(plan, /*split=*/false);
@@ -37,7 +37,8 @@ class ProbeDescent {
   virtual Tensor bias() const = 0;    // [R*C]
 };
 
-// split: products of bf16 halves in place of fp32, exact to 16 bits; for processors with AMX, where they are several times faster.
+// split: products of bf16 halves in place of fp32, exact to 16 bits; for processors with AMX, where they are several
+// times faster.
 std::unique_ptr<ProbeDescent> MakeProbeDescent(const DescentPlan& plan, bool split);
 
 }  // namespace genview

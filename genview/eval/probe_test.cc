@@ -43,7 +43,8 @@ TEST(Probe, SeparatesWhatCanBeSeparated) {
 
 TEST(Probe, OneRateAloneOrAmongOthersIsTheSame) {
   const Tensor labels = at::arange(50, at::kLong).remainder(3), features = NormalTensor(Seed(1), {50, 5});
-  const ProbeConfig both{.rates = {0.01, 0.5}, .epochs = 4, .batch = 16}, alone{.rates = {0.5}, .epochs = 4, .batch = 16};
+  const ProbeConfig both{.rates = {0.01, 0.5}, .epochs = 4, .batch = 16},
+      alone{.rates = {0.5}, .epochs = 4, .batch = 16};
   Probe a = MakeProbe(features, 3, both, Seed(0)), b = MakeProbe(features, 3, alone, Seed(0));
   TrainProbe(a, features, labels, both, Seed(0));
   TrainProbe(b, features, labels, alone, Seed(0));

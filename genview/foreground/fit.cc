@@ -40,8 +40,8 @@ struct Sample {
 void ForEachBatch(Sample& sample, const RunOptions& run, int64_t done, Progress& progress,
                   const std::function<void(const Tensor&)>& use) {
   const c10::InferenceMode inference;
-  EncodeLoader loader(sample.source, sample.indices, sample.encoder->preprocess(), EncodeBatchSize(*sample.encoder, run.batch),
-                      run.threads, sample.skipped, run.strict);
+  EncodeLoader loader(sample.source, sample.indices, sample.encoder->preprocess(),
+                      EncodeBatchSize(*sample.encoder, run.batch), run.threads, sample.skipped, run.strict);
   for (EncodeBatch batch; loader.Next(batch);) {
     use(sample.encoder->Encode(batch.pixels, /*tokens=*/true).tokens);
     done += static_cast<int64_t>(batch.indices.size());
@@ -83,7 +83,8 @@ std::pair<ForegroundModel, Tensor> FitComponent(Sample& sample, const FitConfig&
 // A component from elsewhere: its sign is chosen by the same rule as that of our own.
 std::pair<ForegroundModel, Tensor> UseComponent(Sample& sample, const FitConfig& config, Progress& progress) {
   ForegroundModel model = ReadForegroundModel(config.component);
-  CheckModelFits(model, config.component, sample.encoder->token_width(), sample.encoder->fingerprint(), sample.encoder->name());
+  CheckModelFits(model, config.component, sample.encoder->token_width(), sample.encoder->fingerprint(),
+                 sample.encoder->name());
   progress.Begin("foreground fit", sample.size(), "images");
   Tensor scores = ScoresOf(sample, model.component, config.run, 0, progress);
   if (scores.numel() < 2) return {model, scores};
@@ -100,8 +101,12 @@ std::pair<ForegroundModel, Tensor> UseComponent(Sample& sample, const FitConfig&
 }
 
 FitSummary Summarise(const ForegroundModel& model, int64_t skipped, bool up_to_date) {
-  return {.images = model.images, .skipped = skipped, .threshold = model.threshold.value_or(0), .margin = model.margin,
-          .variance_share = model.variance_share, .up_to_date = up_to_date};
+  return {.images = model.images,
+          .skipped = skipped,
+          .threshold = model.threshold.value_or(0),
+          .margin = model.margin,
+          .variance_share = model.variance_share,
+          .up_to_date = up_to_date};
 }
 
 }  // namespace
@@ -127,7 +132,8 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
     if (there.request == fingerprint) return Summarise(there, sample.size() - there.images, /*up_to_date=*/true);
   }
 
-  auto [model, scores] = config.component.empty() ? FitComponent(sample, config, progress) : UseComponent(sample, config, progress);
+  auto [model, scores] =
+      config.component.empty() ? FitComponent(sample, config, progress) : UseComponent(sample, config, progress);
   const c10::InferenceMode inference;
   model.threshold = config.mode == ThresholdMode::kQuantile ? ThresholdByShare(scores, config.share)
                                                             : ThresholdByHistogram(scores, config.share);
@@ -139,15 +145,17 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
   model.encoder_name = sample.encoder->name();
   model.request = fingerprint;
   if (model.margin < kSureMargin) {
-    progress.Warn(Format("the centre of the pictures scores only {:.2f} standard deviations above their border: foreground and "
-                         "background may be exchanged; look at a few masks (`genview foreground score --masks DIR`)",
-                         model.margin));
+    progress.Warn(
+        Format("the centre of the pictures scores only {:.2f} standard deviations above their border: foreground and "
+               "background may be exchanged; look at a few masks (`genview foreground score --masks DIR`)",
+               model.margin));
   }
   std::vector<std::string> drawn;
   for (const int64_t i : sample.indices) drawn.push_back(sample.source->item(i).id);
   sample.skipped.WriteShared(config.skipped.empty() ? config.out.parent_path() / "skipped.tsv" : config.skipped, drawn);
   WriteForegroundModel(config.out, model);
-  progress.End(Format("{} images, {} skipped; tokens are foreground above {:.4g} along the component", model.images, sample.skipped.count(), *model.threshold));
+  progress.End(Format("{} images, {} skipped; tokens are foreground above {:.4g} along the component", model.images,
+                      sample.skipped.count(), *model.threshold));
   return Summarise(model, sample.skipped.count(), /*up_to_date=*/false);
 }
 

@@ -2,8 +2,8 @@
 //
 //   FitSummary done = FitForeground({.images = "photos/", .encoder = "models/ViT-H-14", .out = "FG.safetensors"}, progress);
 //
-// Tokens are summed up as they come. Those of a small sample are kept in memory; for a larger one the sample is encoded a
-// second time once the component is known. No token is written to disk.
+// Tokens are summed up as they come. Those of a small sample are kept in memory; for a larger one the sample is encoded
+// a second time once the component is known. No token is written to disk.
 #pragma once
 
 #include <string>
@@ -34,9 +34,12 @@ void VisitFields(FitConfig& c, Visit&& visit) {
   visit("out", c.out, Required{}, "foreground model to write (.safetensors)");
   visit("sample", c.sample, Range<int64_t>{1, int64_t{1} << 40}, "pictures to fit on, drawn without replacement");
   visit("share", c.share, Range<double>{0.001, 0.999}, "share of the tokens that count as foreground");
-  visit("mode", c.mode, Any{}, "quantile: exactly that share; histogram: the original code's rule (it used share 0.35)");
-  visit("component", c.component, Any{}, "a component to keep (.safetensors, or the original's .npy): only sign and threshold are fitted");
-  visit("memory_mb", c.memory_mb, Range<int64_t>{0, int64_t{1} << 30}, "tokens kept in memory; a larger sample is encoded twice");
+  visit("mode", c.mode, Any{},
+        "quantile: exactly that share; histogram: the original code's rule (it used share 0.35)");
+  visit("component", c.component, Any{},
+        "a component to keep (.safetensors, or the original's .npy): only sign and threshold are fitted");
+  visit("memory_mb", c.memory_mb, Range<int64_t>{0, int64_t{1} << 30},
+        "tokens kept in memory; a larger sample is encoded twice");
   visit("run", c.run, Section{}, "");
 }
 

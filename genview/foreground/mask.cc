@@ -5,8 +5,9 @@
 namespace genview {
 namespace {
 
-// The token of each pixel along one side, -1 outside the crop. `resized`: the side after resizing, `offset`: where the crop
-// of `size` begins in it. A pixel's centre is followed through the resize; whole numbers only, so that all machines agree.
+// The token of each pixel along one side, -1 outside the crop. `resized`: the side after resizing, `offset`: where the
+// crop of `size` begins in it. A pixel's centre is followed through the resize; whole numbers only, so that all
+// machines agree.
 std::vector<int64_t> TokenOfPixel(int64_t side, int64_t resized, int64_t offset, int64_t size, int64_t grid) {
   std::vector<int64_t> tokens(static_cast<size_t>(side), -1);
   for (int64_t i = 0; i < side; ++i) {

@@ -36,9 +36,10 @@ ForegroundModel FromNpy(const Path& path) {
 
 double ForegroundModel::Threshold(const Path& where) const {
   if (threshold) return *threshold;
-  throw Error({.what = "the file has a component but no threshold",
-               .where = where.string(),
-               .next = Format("`genview foreground fit --component {} ...` finds one for your images", where.string())});
+  throw Error(
+      {.what = "the file has a component but no threshold",
+       .where = where.string(),
+       .next = Format("`genview foreground fit --component {} ...` finds one for your images", where.string())});
 }
 
 ForegroundModel ReadForegroundModel(const Path& path) {
@@ -47,7 +48,9 @@ ForegroundModel ReadForegroundModel(const Path& path) {
   const std::string where = path.string(), text = file.Metadata("genview");
   const Json meta = text.empty() ? Json::object() : ParseJson(text, where);
   if (JsonString(meta, "kind", "", where) != "foreground") {
-    throw Error({.what = "the file is not a foreground model", .where = where, .next = "name a file of `genview foreground fit`"});
+    throw Error({.what = "the file is not a foreground model",
+                 .where = where,
+                 .next = "name a file of `genview foreground fit`"});
   }
   ForegroundModel model;
   model.component = file.At("component").to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
@@ -56,12 +59,14 @@ ForegroundModel ReadForegroundModel(const Path& path) {
   if (file.Has("threshold")) {
     const Tensor& threshold = file.At("threshold");
     if (threshold.numel() != 1 || !at::isfinite(threshold).all().item<bool>()) {
-      throw Error({.what = "the threshold is not one finite number", .where = where, .next = "fit the foreground model again"});
+      throw Error(
+          {.what = "the threshold is not one finite number", .where = where, .next = "fit the foreground model again"});
     }
     model.threshold = threshold.to(at::kDouble).item<double>();
   }
   model.share = JsonDouble(meta, "share", model.share, where);
-  model.mode = JsonString(meta, "mode", "quantile", where) == "histogram" ? ThresholdMode::kHistogram : ThresholdMode::kQuantile;
+  model.mode =
+      JsonString(meta, "mode", "quantile", where) == "histogram" ? ThresholdMode::kHistogram : ThresholdMode::kQuantile;
   model.margin = JsonDouble(meta, "sign_margin", 0, where);
   model.variance_share = JsonDouble(meta, "variance_share", 0, where);
   model.images = JsonInt(meta, "images", 0, where);
@@ -91,11 +96,11 @@ void WriteForegroundModel(const Path& path, const ForegroundModel& model) {
   WriteSafetensors(path, tensors, {{"genview", meta.dump()}});
 }
 
-void CheckModelFits(const ForegroundModel& model, const Path& where, int64_t token_width, const std::string& encoder_fingerprint,
-                    const std::string& encoder_name) {
+void CheckModelFits(const ForegroundModel& model, const Path& where, int64_t token_width,
+                    const std::string& encoder_fingerprint, const std::string& encoder_name) {
   if (model.width() != token_width) {
-    throw Error({.what = Format("the foreground model has {} channels, the encoder ({}) gives {}", model.width(), encoder_name,
-                                token_width),
+    throw Error({.what = Format("the foreground model has {} channels, the encoder ({}) gives {}", model.width(),
+                                encoder_name, token_width),
                  .where = where.string(),
                  .next = "use the encoder it was fitted with, or run `genview foreground fit` with this one"});
   }

@@ -20,9 +20,18 @@ std::string Complaint(const Path& path) {
 }
 
 TEST(ForegroundModel, ReadsWhatItWrites) {
-  ForegroundModel m{.component = NormalTensor(Seed(1), {6}), .mean = NormalTensor(Seed(2), {6}), .threshold = 0.1234567890123,
-                    .share = 0.3, .mode = ThresholdMode::kHistogram, .margin = 1.5, .variance_share = 0.25, .images = 7,
-                    .tokens = 112, .encoder = "abc", .encoder_name = "a ViT", .request = "r"};
+  ForegroundModel m{.component = NormalTensor(Seed(1), {6}),
+                    .mean = NormalTensor(Seed(2), {6}),
+                    .threshold = 0.1234567890123,
+                    .share = 0.3,
+                    .mode = ThresholdMode::kHistogram,
+                    .margin = 1.5,
+                    .variance_share = 0.25,
+                    .images = 7,
+                    .tokens = 112,
+                    .encoder = "abc",
+                    .encoder_name = "a ViT",
+                    .request = "r"};
   WriteForegroundModel(File("a.safetensors"), m);
   const ForegroundModel r = ReadForegroundModel(File("a.safetensors"));
   EXPECT_TRUE(at::equal(r.component, m.component));
@@ -55,11 +64,13 @@ TEST(ForegroundModel, ForeignAndDamagedFilesAreErrors) {
   };
   const char* const kind = R"({"kind": "foreground"})";
   EXPECT_EQ(write({{"component", at::ones({3})}}, kind), "");
-  EXPECT_NE(write({{"component", at::ones({3})}}, R"({"kind": "pretrain"})").find("not a foreground model"), std::string::npos);
+  EXPECT_NE(write({{"component", at::ones({3})}}, R"({"kind": "pretrain"})").find("not a foreground model"),
+            std::string::npos);
   EXPECT_NE(write({{"component", at::zeros({3})}}, kind).find("not one vector"), std::string::npos);
   EXPECT_NE(write({{"component", at::ones({3, 2})}}, kind).find("not one vector"), std::string::npos);
   EXPECT_NE(write({{"component", at::full({3}, NAN)}}, kind).find("not one vector"), std::string::npos);
-  EXPECT_NE(write({{"component", at::ones({3})}, {"threshold", at::ones({2})}}, kind).find("threshold"), std::string::npos);
+  EXPECT_NE(write({{"component", at::ones({3})}, {"threshold", at::ones({2})}}, kind).find("threshold"),
+            std::string::npos);
   EXPECT_NE(write({{"other", at::ones({3})}}, kind).find("component"), std::string::npos);
 }
 

@@ -50,24 +50,30 @@ TEST(QualityWeights, GivesTheWorkedValues) {
 }
 
 TEST(QualityWeights, PairsBelowTheFloorLeaveTheirShareToTheOthers) {
-  const PairSimilarity s{at::tensor({.9, .8, .3, .5}).to(at::kFloat), at::tensor({.2, .7, .6, .5}).to(at::kFloat)};  // q: .7, .1, -.3, 0
+  const PairSimilarity s{at::tensor({.9, .8, .3, .5}).to(at::kFloat),
+                         at::tensor({.2, .7, .6, .5}).to(at::kFloat)};  // q: .7, .1, -.3, 0
   EXPECT_TRUE(at::equal(QualityWeights(s, 1, kNoFloor), QualityWeights(s, 1)));
   EXPECT_TRUE(at::allclose(QualityWeights(s, 1, -0.4), QualityWeights(s, 1)));
   const Tensor some = QualityWeights(s, 1, 0.05);
   const double high = std::exp(0.7), low = std::exp(0.1);
-  EXPECT_TRUE(at::allclose(some, at::tensor({4 * high / (high + low), 4 * low / (high + low), 0.0, 0.0}).to(at::kFloat)));
+  EXPECT_TRUE(
+      at::allclose(some, at::tensor({4 * high / (high + low), 4 * low / (high + low), 0.0, 0.0}).to(at::kFloat)));
   EXPECT_NEAR(some.mean().item<double>(), 1, 1e-6);
   EXPECT_TRUE(at::equal(QualityWeights(s, 0, 0.05), at::tensor({2.0, 2.0, 0.0, 0.0}).to(at::kFloat)));  // a floor alone
   EXPECT_TRUE(at::equal(QualityWeights(s, 1, 1.5), at::zeros({4})));
 }
 
 TEST(QualityWeights, OfAKindAreSharedAmongItAlone) {
-  const PairSimilarity s{at::tensor({.9, .8, .3, .5, .2}).to(at::kFloat), at::tensor({.2, .7, .6, .5, .1}).to(at::kFloat)};  // q: .7, .1, -.3, 0, .1
+  const PairSimilarity s{at::tensor({.9, .8, .3, .5, .2}).to(at::kFloat),
+                         at::tensor({.2, .7, .6, .5, .1}).to(at::kFloat)};  // q: .7, .1, -.3, 0, .1
   const Tensor kind = at::tensor({1, 0, 1, 0, 0}) > 0;
   const Tensor weights = QualityWeightsByKind(s, kind, 2);
   const double a = std::exp(1.4), b = std::exp(-0.6), c = std::exp(0.2), d = 1;
-  const auto expected = [](std::initializer_list<double> values) { return at::tensor(at::ArrayRef<double>(values), at::kDouble).to(at::kFloat); };
-  EXPECT_TRUE(at::allclose(weights, expected({2 * a / (a + b), 3 * c / (c + d + c), 2 * b / (a + b), 3 * d / (c + d + c), 3 * c / (c + d + c)})));
+  const auto expected = [](std::initializer_list<double> values) {
+    return at::tensor(at::ArrayRef<double>(values), at::kDouble).to(at::kFloat);
+  };
+  EXPECT_TRUE(at::allclose(weights, expected({2 * a / (a + b), 3 * c / (c + d + c), 2 * b / (a + b),
+                                              3 * d / (c + d + c), 3 * c / (c + d + c)})));
   // A floor takes from a kind what it leaves to the rest of that kind; nothing goes over to the other.
   EXPECT_TRUE(at::allclose(QualityWeightsByKind(s, kind, 0, 0.05), expected({2, 1.5, 0, 0, 1.5})));
   EXPECT_TRUE(at::allclose(QualityWeightsByKind(s, kind, 0, 0.5), expected({2, 0, 0, 0, 0})));
@@ -79,7 +85,8 @@ TEST(QualityWeights, OfAKindAreSharedAmongItAlone) {
 // The same again as loops over three pairs.
 TEST(PairQuality, AgreesWithPlainLoops) {
   constexpr int64_t kPairs = 3, kTokens = 5, kWidth = 4;
-  const Tensor t[2] = {NormalTensor(Seed(1), {kPairs, kTokens, kWidth}), NormalTensor(Seed(2), {kPairs, kTokens, kWidth})};
+  const Tensor t[2] = {NormalTensor(Seed(1), {kPairs, kTokens, kWidth}),
+                       NormalTensor(Seed(2), {kPairs, kTokens, kWidth})};
   const Tensor v = NormalTensor(Seed(3), {kWidth});
   const double gamma = 1.5;
   std::vector<double> e;
@@ -115,7 +122,8 @@ TEST(PairQuality, AgreesWithPlainLoops) {
     e.push_back(std::exp(gamma * (cosine[0] - cosine[1])));
   }
   const Tensor weights = PairQuality(t[0], t[1], v, gamma);
-  for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(weights[static_cast<int64_t>(i)].item<double>(), 3 * e[i] / (e[0] + e[1] + e[2]), 1e-5);
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_NEAR(weights[static_cast<int64_t>(i)].item<double>(), 3 * e[i] / (e[0] + e[1] + e[2]), 1e-5);
 }
 
 TEST(PairQuality, HasNoGradientAndIgnoresAutocast) {
@@ -135,8 +143,10 @@ TEST(CellCover, IsTheShareOfEachCellThatABoxShows) {
 }
 
 TEST(CompareCrops, OfWholePicturesIsComparePairs) {
-  const Tensor t1 = NormalTensor(Seed(1), {3, 9, 4}), t2 = NormalTensor(Seed(2), {3, 9, 4}), v = NormalTensor(Seed(3), {4});
-  const PairSimilarity whole = ComparePairs(t1, t2, v), crops = CompareCrops(t1, at::ones({3, 9}), t2, at::ones({3, 9}), v);
+  const Tensor t1 = NormalTensor(Seed(1), {3, 9, 4}), t2 = NormalTensor(Seed(2), {3, 9, 4}),
+               v = NormalTensor(Seed(3), {4});
+  const PairSimilarity whole = ComparePairs(t1, t2, v),
+                       crops = CompareCrops(t1, at::ones({3, 9}), t2, at::ones({3, 9}), v);
   EXPECT_TRUE(at::equal(whole.foreground, crops.foreground));
   EXPECT_TRUE(at::equal(whole.background, crops.background));
 }

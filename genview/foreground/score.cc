@@ -62,11 +62,13 @@ std::vector<ScoredImage> Scorer::Score(const EncodeBatch& batch) const {
       row.tokens = std::accumulate(map.begin(), map.end(), int64_t{0});
       const Outcome<GrayImage> truth = source->ReadMask(row.index);
       if (masks.empty() && !truth) continue;
-      const GrayImage mask = MaskOfPicture(map, encoder->grid(), encoder->preprocess(), batch.widths[slot], batch.heights[slot]);
+      const GrayImage mask =
+          MaskOfPicture(map, encoder->grid(), encoder->preprocess(), batch.widths[slot], batch.heights[slot]);
       if (!masks.empty()) WriteFileUnsynced(config.masks / masks[static_cast<size_t>(row.index)], EncodePng(mask));
       if (!truth || truth->width != mask.width || truth->height != mask.height) continue;
       row.overlap = MaskOverlap(mask, *truth);
-      const auto on = std::count_if(truth->pixels.begin(), truth->pixels.end(), [](uint8_t value) { return value != 0; });
+      const auto on =
+          std::count_if(truth->pixels.begin(), truth->pixels.end(), [](uint8_t value) { return value != 0; });
       row.truth = static_cast<double>(on) / static_cast<double>(std::max<size_t>(1, truth->pixels.size()));
     }
   });
@@ -75,8 +77,12 @@ std::vector<ScoredImage> Scorer::Score(const EncodeBatch& batch) const {
 
 // What the rows depend on; another answer means that rows already there are of no use.
 std::string RequestOf(const ScoreConfig& config, const Scorer& scorer) {
-  const Json request = {{"format", 2}, {"model", FingerprintFile(config.model)}, {"encoder", scorer.encoder->fingerprint()},
-                        {"images", scorer.source->Fingerprint()}, {"source", config.images}, {"levels", config.levels}};
+  const Json request = {{"format", 2},
+                        {"model", FingerprintFile(config.model)},
+                        {"encoder", scorer.encoder->fingerprint()},
+                        {"images", scorer.source->Fingerprint()},
+                        {"source", config.images},
+                        {"levels", config.levels}};
   return Fingerprint(request.dump());
 }
 
@@ -99,7 +105,8 @@ std::vector<ForegroundRow> RowsOf(const Scorer& scorer, const std::vector<Scored
   for (const ScoredImage& image : images) {
     const SourceItem& item = scorer.source->item(image.index);
     const double ratio = static_cast<double>(image.tokens) / places;
-    rows.push_back({.id = item.id, .path = item.path, .ratio = ratio, .noise_level = NoiseLevelFor(ratio, scorer.config.levels)});
+    rows.push_back(
+        {.id = item.id, .path = item.path, .ratio = ratio, .noise_level = NoiseLevelFor(ratio, scorer.config.levels)});
   }
   return rows;
 }
@@ -131,7 +138,9 @@ ScoreSummary Summarise(const std::vector<ForegroundRow>& rows, const std::vector
 Json SummaryToJson(const ScoreSummary& summary, const ScoreConfig& config, const Scorer& scorer) {
   Json levels = Json::object();
   for (const auto& [level, count] : summary.per_level) levels[std::to_string(level)] = count;
-  Json json = {{"images", summary.images}, {"skipped", summary.skipped}, {"mean_foreground_ratio", summary.mean_ratio},
+  Json json = {{"images", summary.images},
+               {"skipped", summary.skipped},
+               {"mean_foreground_ratio", summary.mean_ratio},
                {"images_per_level", levels}};
   if (summary.truth_overlap) json["images_with_truth"] = summary.with_truth;
   if (summary.truth_overlap) json["mean_overlap_with_truth"] = *summary.truth_overlap;
@@ -154,15 +163,18 @@ ScoreSummary SummaryFromJson(const Json& json, const std::string& where) {
   }
   summary.with_truth = JsonInt(json, "images_with_truth", 0, where);
   if (json.contains("spearman_with_truth")) summary.truth_spearman = JsonDouble(json, "spearman_with_truth", 0, where);
-  if (json.contains("mean_overlap_with_truth")) summary.truth_overlap = JsonDouble(json, "mean_overlap_with_truth", 0, where);
+  if (json.contains("mean_overlap_with_truth"))
+    summary.truth_overlap = JsonDouble(json, "mean_overlap_with_truth", 0, where);
   return summary;
 }
 
 Scorer OpenScorer(const ScoreConfig& config) {
   const at::Device device = ChooseDevice(config.run.device);
-  Scorer scorer(config, OpenSource(config.images), Encoder::Open(config.encoder, device, ChooseCompute(config.run.precision, device)));
+  Scorer scorer(config, OpenSource(config.images),
+                Encoder::Open(config.encoder, device, ChooseCompute(config.run.precision, device)));
   const ForegroundModel model = ReadForegroundModel(config.model);
-  CheckModelFits(model, config.model, scorer.encoder->token_width(), scorer.encoder->fingerprint(), scorer.encoder->name());
+  CheckModelFits(model, config.model, scorer.encoder->token_width(), scorer.encoder->fingerprint(),
+                 scorer.encoder->name());
   scorer.component = model.component.to(device);
   scorer.threshold = model.Threshold(config.model);
   if (config.masks.empty()) return scorer;
@@ -175,15 +187,20 @@ Scorer OpenScorer(const ScoreConfig& config) {
 class ScoreJob {
  public:
   ScoreJob(const ScoreConfig& config, Progress& progress, Group& group)
-      : config_(config), progress_(progress), group_(group), scorer_(OpenScorer(config)), request_(RequestOf(config, scorer_)),
-        files_(config.out, request_), total_(scorer_.source->size()) {
+      : config_(config),
+        progress_(progress),
+        group_(group),
+        scorer_(OpenScorer(config)),
+        request_(RequestOf(config, scorer_)),
+        files_(config.out, request_),
+        total_(scorer_.source->size()) {
     if (group.rank() == 0) WarnOfOtherFormats(*scorer_.source, progress);
   }
 
-  bool Plan();                // false: all is there already
-  ScoreSummary Finished();    // of what is there; in process 0
+  bool Plan();              // false: all is there already
+  ScoreSummary Finished();  // of what is there; in process 0
   void ScoreShare();
-  ScoreSummary Finish();      // process 0 writes the table of all shares; the summary is empty in the others
+  ScoreSummary Finish();  // process 0 writes the table of all shares; the summary is empty in the others
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -204,7 +221,7 @@ class ScoreJob {
   int64_t batch_ = 0, first_ = 0;        // the first picture that is left
   std::optional<ScoreJournal> journal_;  // of process 0; alone, it is that of its share, too
   SkippedLog skipped_;
-  std::vector<ScoredImage> images_;      // of the share
+  std::vector<ScoredImage> images_;  // of the share
 };
 
 // Process 0 says what is to be done: its machine may have another natural batch than the others'.
@@ -253,7 +270,8 @@ void ScoreJob::ScoreShare() {
   progress_.Begin("foreground score", share.end - shown, "images");
 
   const c10::InferenceMode inference;
-  EncodeLoader loader(scorer_.source, indices, scorer_.encoder->preprocess(), batch_, config_.run.threads, skipped_, config_.run.strict);
+  EncodeLoader loader(scorer_.source, indices, scorer_.encoder->preprocess(), batch_, config_.run.threads, skipped_,
+                      config_.run.strict);
   std::vector<ScoredImage> unsaved;
   // A line of the journal vouches for masks, so they go to the disk first.
   const auto save = [&] {
@@ -308,7 +326,8 @@ ScoreSummary ScoreJob::Finish() {
   skipped_.WriteShared(config_.out.parent_path() / "skipped.tsv", IdsOf(*scorer_.source));
   if (!config_.lists.empty()) WriteOriginalLists(config_.lists, rows, config_.levels);
   files_.Finish(SummaryToJson(summary, config_, scorer_));
-  progress_.End(Format("{} images, {} skipped; {:.0f}% foreground on average", summary.images, summary.skipped, 100 * summary.mean_ratio));
+  progress_.End(Format("{} images, {} skipped; {:.0f}% foreground on average", summary.images, summary.skipped,
+                       100 * summary.mean_ratio));
   return summary;
 }
 

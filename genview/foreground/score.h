@@ -3,8 +3,8 @@
 //   ScoreSummary done = ScoreForeground({.images = "photos/", .model = "FG.safetensors", .encoder = "models/ViT-H-14",
 //                                        .out = "ratios.tsv", .masks = "masks/"}, progress);
 //
-// Killed at any point, the same call goes on after the last whole batch. Once `out` is there and fits what is asked for,
-// nothing is done again.
+// Killed at any point, the same call goes on after the last whole batch. Once `out` is there and fits what is asked
+// for, nothing is done again.
 #pragma once
 
 #include <map>
@@ -45,20 +45,21 @@ void VisitFields(ScoreConfig& c, Visit&& visit) {
 struct ScoreSummary {
   int64_t images = 0, skipped = 0;
   double mean_ratio = 0;
-  std::map<int64_t, int64_t> per_level;   // images of each noise level
+  std::map<int64_t, int64_t> per_level;  // images of each noise level
   // Against the source's own masks, where it has any:
   int64_t with_truth = 0;
-  std::optional<double> truth_overlap;    // mean intersection over union
-  std::optional<double> truth_spearman;   // rank correlation of the ratio with the true share; from three images on
-  bool up_to_date = false;                // nothing was to be done
+  std::optional<double> truth_overlap;   // mean intersection over union
+  std::optional<double> truth_spearman;  // rank correlation of the ratio with the true share; from three images on
+  bool up_to_date = false;               // nothing was to be done
 };
 
-// Writes `out`, a summary of the same name with the ending .json, skipped.tsv beside it when there were bad pictures, and
-// masks and lists if asked for. The processes of a group share the pictures and end with the bytes of one; only process 0
-// knows the sums.
+// Writes `out`, a summary of the same name with the ending .json, skipped.tsv beside it when there were bad pictures,
+// and masks and lists if asked for. The processes of a group share the pictures and end with the bytes of one; only
+// process 0 knows the sums.
 ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress, Group& group = Alone());
 
-// Spearman's rank correlation, equal values sharing their mean rank; 0 where one side has one value alone. Sizes are equal.
+// Spearman's rank correlation, equal values sharing their mean rank; 0 where one side has one value alone. Sizes are
+// equal.
 double Spearman(const std::vector<double>& a, const std::vector<double>& b);
 
 }  // namespace genview

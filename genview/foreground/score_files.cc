@@ -82,9 +82,13 @@ void ScoreJournal::Append(const std::vector<ScoredImage>& images, int64_t next, 
 ScoreFiles::ScoreFiles(const Path& table, std::string request) : table_(table), request_(std::move(request)) {}
 
 Path ScoreFiles::summary_path() const { return Path(table_).replace_extension(".json"); }
-Path ScoreFiles::journal_path() const { return table_.parent_path() / Format(".{}.journal", table_.filename().string()); }
+Path ScoreFiles::journal_path() const {
+  return table_.parent_path() / Format(".{}.journal", table_.filename().string());
+}
 
-Path ScoreFiles::journal_path(int64_t begin, int64_t end) const { return Path(Format("{}.share.{}-{}", journal_path().string(), begin, end)); }
+Path ScoreFiles::journal_path(int64_t begin, int64_t end) const {
+  return Path(Format("{}.share.{}-{}", journal_path().string(), begin, end));
+}
 
 std::optional<Json> ScoreFiles::Finished() const {
   std::error_code code;
@@ -103,11 +107,13 @@ void ScoreFiles::Finish(Json summary) const {
   std::error_code code;
   const Path folder = table_.has_parent_path() ? table_.parent_path() : Path(".");
   for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {  // the journal and its shares
-    if (entry.path().filename().string().starts_with(journal_path().filename().string())) std::filesystem::remove(entry.path(), code);
+    if (entry.path().filename().string().starts_with(journal_path().filename().string()))
+      std::filesystem::remove(entry.path(), code);
   }
 }
 
-void WriteOriginalLists(const Path& folder, const std::vector<ForegroundRow>& rows, const std::vector<int64_t>& levels) {
+void WriteOriginalLists(const Path& folder, const std::vector<ForegroundRow>& rows,
+                        const std::vector<int64_t>& levels) {
   const auto line = [](const std::string& path, const std::string& value) {
     const char* separator = path.find(' ') == std::string::npos ? " " : "\t";
     return path + separator + value + "\n";

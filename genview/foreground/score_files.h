@@ -1,5 +1,5 @@
-// The files of `foreground score` beside its table: the journal it goes on from, the summary that says that the table is
-// whole, and the lists of the original tools.
+// The files of `foreground score` beside its table: the journal it goes on from, the summary that says that the table
+// is whole, and the lists of the original tools.
 #pragma once
 
 #include <optional>
@@ -45,8 +45,8 @@ class ScoreFiles {
  public:
   ScoreFiles(const Path& table, std::string request);
 
-  std::optional<Json> Finished() const;    // the summary, when the table is whole and of this request
-  void Finish(Json summary) const;         // after the table; removes the journal
+  std::optional<Json> Finished() const;  // the summary, when the table is whole and of this request
+  void Finish(Json summary) const;       // after the table; removes the journal
   Path summary_path() const;
   Path journal_path() const;
   Path journal_path(int64_t begin, int64_t end) const;  // of the share that one process of several has
@@ -56,8 +56,8 @@ class ScoreFiles {
   std::string request_;
 };
 
-// fg_ratios.txt with lines `<path> <ratio>`, and for every level fg_ratios_<level>.txt with `<path> <level>`. A path with
-// blanks is followed by a tab instead of the blank.
+// fg_ratios.txt with lines `<path> <ratio>`, and for every level fg_ratios_<level>.txt with `<path> <level>`. A path
+// with blanks is followed by a tab instead of the blank.
 void WriteOriginalLists(const Path& folder, const std::vector<ForegroundRow>& rows, const std::vector<int64_t>& levels);
 
 }  // namespace genview

@@ -37,9 +37,12 @@ struct Workplace {
   explicit Workplace(const std::string& name) : folder(Path(testing::TempDir()) / ("score_" + name)) {
     fs::remove_all(folder);
     encoder = folder / "encoder.safetensors";
-    const auto net = MakeBackbone(Json{{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 1}, {"patch_size", 8}, {"image_size", 32}});
+    const auto net = MakeBackbone(
+        Json{{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 1}, {"patch_size", 8}, {"image_size", 32}});
     net->Init(Seed(2));
-    const Json meta = {{"format", 1}, {"kind", "pretrain"}, {"backbone", FieldsToJson(net->config())},
+    const Json meta = {{"format", 1},
+                       {"kind", "pretrain"},
+                       {"backbone", FieldsToJson(net->config())},
                        {"preprocess", Preprocess{.size = 32, .resize_shortest = 32}.ToJson()}};
     WriteSafetensors(encoder, NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
   }
@@ -220,7 +223,8 @@ TEST(ScoreForeground, SweepsWhatAKilledCallLeftAmongTheMasks) {
   ScoreConfig config = place.Score();
   config.masks = place.folder / "masks";
   const std::string first = OpenSource(place.images)->item(0).id;
-  const Path left = (config.masks / first).parent_path() / ".000000.png.999999999.part";  // of a process that is no more
+  const Path left =
+      (config.masks / first).parent_path() / ".000000.png.999999999.part";  // of a process that is no more
   WriteFile(left, "torn");
   ScoreForeground(config, quiet);
   EXPECT_FALSE(fs::exists(left));
@@ -251,7 +255,8 @@ TEST(ScoreForeground, AnotherEncoderIsRefused) {
   FitForeground(place.Fit(), quiet);
   const Workplace other("refused_other");
   ScoreConfig config = place.Score();
-  const auto net = MakeBackbone(Json{{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 2}, {"patch_size", 8}, {"image_size", 32}});
+  const auto net =
+      MakeBackbone(Json{{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 2}, {"patch_size", 8}, {"image_size", 32}});
   net->Init(Seed(3));
   WriteSafetensors(other.folder / "e.safetensors", NamedTensors(net->Weights(), "encoder."),
                    {{"genview", Json{{"backbone", FieldsToJson(net->config())}}.dump()}});
@@ -281,7 +286,8 @@ TEST(ScoreForeground, BadPicturesAreLeftOutAndNamed) {
 
 TEST(ScoreFiles, ListsAreThoseOfTheOriginalTools) {
   const Path folder = Path(testing::TempDir()) / "original_lists";
-  WriteOriginalLists(folder, {{"a", "x/a.jpg", 0.40625, 200}, {"b", "x/b c.jpg", 1, 400}, {"d", "x/d.jpg", 0, 0}}, {0, 200, 400});
+  WriteOriginalLists(folder, {{"a", "x/a.jpg", 0.40625, 200}, {"b", "x/b c.jpg", 1, 400}, {"d", "x/d.jpg", 0, 0}},
+                     {0, 200, 400});
   EXPECT_EQ(ReadFile(folder / "fg_ratios.txt"), "x/a.jpg 0.40625\nx/b c.jpg\t1.0\nx/d.jpg 0.0\n");
   EXPECT_EQ(ReadFile(folder / "fg_ratios_200.txt"), "x/a.jpg 200\n");
   EXPECT_EQ(ReadFile(folder / "fg_ratios_400.txt"), "x/b c.jpg\t400\n");

@@ -9,8 +9,8 @@
 
 namespace genview {
 
-// Mean and covariance of all tokens, and the mean token of each place, in one pass and in float64. Batches are merged as
-// Chan, Golub and LeVeque do ("Updating formulae and a pairwise algorithm", 1979), so no large sums cancel.
+// Mean and covariance of all tokens, and the mean token of each place, in one pass and in float64. Batches are merged
+// as Chan, Golub and LeVeque do ("Updating formulae and a pairwise algorithm", 1979), so no large sums cancel.
 class TokenStatistics {
  public:
   TokenStatistics(int64_t grid, int64_t width);
@@ -20,9 +20,9 @@ class TokenStatistics {
   int64_t width() const { return width_; }
   int64_t images() const { return images_; }
   int64_t rows() const { return images_ * grid_ * grid_; }
-  Tensor mean() const;        // [C]
-  Tensor covariance() const;  // [C,C], divided by rows - 1
-  Tensor place_means() const; // [T,C]
+  Tensor mean() const;         // [C]
+  Tensor covariance() const;   // [C,C], divided by rows - 1
+  Tensor place_means() const;  // [T,C]
 
  private:
   int64_t grid_, width_, images_ = 0;
@@ -30,13 +30,13 @@ class TokenStatistics {
 };
 
 struct PrincipalComponent {
-  Tensor component;          // [C] fp32, length 1
-  Tensor mean;               // [C] fp32
-  double variance_share = 0; // of all variance, [0, 1]
-  double margin = 0;         // mean score of the centre minus that of the border, in standard deviations of a score; >= 0
+  Tensor component;           // [C] fp32, length 1
+  Tensor mean;                // [C] fp32
+  double variance_share = 0;  // of all variance, [0, 1]
+  double margin = 0;  // mean score of the centre minus that of the border, in standard deviations of a score; >= 0
 };
-// Sign: the middle half of the grid scores higher on average than the outermost ring (pictures show their object there).
-// A small margin says that the sign is a guess. Throws Error for fewer than 2 rows.
+// Sign: the middle half of the grid scores higher on average than the outermost ring (pictures show their object
+// there). A small margin says that the sign is a guess. Throws Error for fewer than 2 rows.
 PrincipalComponent FirstComponent(const TokenStatistics& statistics);
 
 // Mean score of the centre minus mean score of the border, in the unit of the scores. 0 for grids below 3.

@@ -15,7 +15,9 @@ Tensor Pictures(int64_t n, int64_t grid, const Tensor& inside, const Tensor& dir
 
 Tensor CentreOf(int64_t grid) {
   const Tensor offset = (at::arange(grid, at::kFloat) - static_cast<double>(grid - 1) / 2).abs();
-  return at::outer(offset <= static_cast<double>(grid) / 4, offset <= static_cast<double>(grid) / 4).to(at::kFloat).flatten();
+  return at::outer(offset <= static_cast<double>(grid) / 4, offset <= static_cast<double>(grid) / 4)
+      .to(at::kFloat)
+      .flatten();
 }
 
 TEST(TokenStatistics, BatchesMergeToTheWhole) {
@@ -58,7 +60,8 @@ TEST(FirstComponent, SignFollowsTheCentre) {
   }
 }
 
-// The object fills the border: the sign follows the rule all the same, and a centre without object scores lower elsewhere.
+// The object fills the border: the sign follows the rule all the same, and a centre without object scores lower
+// elsewhere.
 TEST(FirstComponent, TheEmptyCentreBecomesTheForeground) {
   const Tensor direction = NormalTensor(Seed(2), {8});
   TokenStatistics statistics(8, 8);

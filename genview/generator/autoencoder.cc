@@ -16,13 +16,15 @@ double ScalingFactor(const Vae& vae, const AutoencoderRun& run) {
   const c10::InferenceMode inference;
   const ComputeScope scope(run.device, run.compute);
   std::vector<Tensor> latents;
-  for (int64_t i = 0; i < 16; ++i) latents.push_back(EncodeVae(vae, run.pictures.Batch(i * 64, 64).to(run.device)).mean.to(at::kFloat));
+  for (int64_t i = 0; i < 16; ++i)
+    latents.push_back(EncodeVae(vae, run.pictures.Batch(i * 64, 64).to(run.device)).mean.to(at::kFloat));
   return 1 / std::max(at::cat(latents).std().item<double>(), 1e-6);
 }
 
 }  // namespace
 
-Tensor AutoencoderLoss(const Vae& vae, const AutoencoderConfig& config, const Tensor& pixels, const Tensor& noise, Json* row) {
+Tensor AutoencoderLoss(const Vae& vae, const AutoencoderConfig& config, const Tensor& pixels, const Tensor& noise,
+                       Json* row) {
   const VaeMoments m = EncodeVae(vae, pixels);
   const Tensor mean = m.mean.to(at::kFloat), logvar = m.logvar.to(at::kFloat);
   const Tensor made = DecodeVae(vae, mean + (logvar * 0.5).exp() * noise).to(at::kFloat);
@@ -40,8 +42,12 @@ Tensor AutoencoderLoss(const Vae& vae, const AutoencoderConfig& config, const Te
 
 Vae TrainAutoencoder(const AutoencoderConfig& config, const AutoencoderRun& run, Progress& progress) {
   const TrainingOptions& o = config.training;
-  Vae vae = MakeVae({.latent_channels = config.latent_channels, .channels = config.channels, .layers_per_block = config.layers,
-                     .groups = config.groups, .sample_size = run.size, .mid_attention = false});
+  Vae vae = MakeVae({.latent_channels = config.latent_channels,
+                     .channels = config.channels,
+                     .layers_per_block = config.layers,
+                     .groups = config.groups,
+                     .sample_size = run.size,
+                     .mid_attention = false});
   if (run.size % vae.config.scale() != 0) {
     throw UsageError({.what = Format("a size of {} px is not a multiple of {}", run.size, vae.config.scale()),
                       .where = "size",
@@ -55,16 +61,24 @@ Vae TrainAutoencoder(const AutoencoderConfig& config, const AutoencoderRun& run,
   Replicas<Vae> replicas(vae, o.shards);
   const int64_t side = run.size / vae.config.scale(), count = o.batch / o.shards;
 
-  RunTraining({.folder = run.folder, .name = "autoencoder", .identity = run.identity, .weights = ListWeights(vae),
-               .averaged = ListWeights(averaged), .replicas = replicas.Lists(), .options = o,
-               .loss = [&](int64_t step, int64_t shard, Json& row) {
-                 const int64_t first = step * o.batch + shard * count;
-                 const Tensor pixels = run.pictures.Batch(first, count).to(run.device);
-                 const Tensor noise = NormalTensor(run.seed.With("latent noise").With(static_cast<uint64_t>(first)),
-                                                   {count, config.latent_channels, side, side}).to(run.device);
-                 const ComputeScope scope(run.device, run.compute);
-                 return AutoencoderLoss(replicas[shard], config, pixels, noise, shard == 0 && (step + 1) % o.log_every == 0 ? &row : nullptr);
-               },
+  RunTraining({.folder = run.folder,
+               .name = "autoencoder",
+               .identity = run.identity,
+               .weights = ListWeights(vae),
+               .averaged = ListWeights(averaged),
+               .replicas = replicas.Lists(),
+               .options = o,
+               .loss =
+                   [&](int64_t step, int64_t shard, Json& row) {
+                     const int64_t first = step * o.batch + shard * count;
+                     const Tensor pixels = run.pictures.Batch(first, count).to(run.device);
+                     const Tensor noise = NormalTensor(run.seed.With("latent noise").With(static_cast<uint64_t>(first)),
+                                                       {count, config.latent_channels, side, side})
+                                              .to(run.device);
+                     const ComputeScope scope(run.device, run.compute);
+                     return AutoencoderLoss(replicas[shard], config, pixels, noise,
+                                            shard == 0 && (step + 1) % o.log_every == 0 ? &row : nullptr);
+                   },
                .review = {}},
               progress);
   averaged.config.scaling_factor = ScalingFactor(averaged, run);

@@ -8,18 +8,20 @@
 namespace genview {
 
 struct AutoencoderConfig {
-  std::vector<int64_t> channels{32, 64, 64};  // one per resolution; the latent is 2^(n-1) times smaller than the picture
-  int64_t layers = 1;                         // residual blocks per resolution
+  std::vector<int64_t> channels{32, 64,
+                                64};  // one per resolution; the latent is 2^(n-1) times smaller than the picture
+  int64_t layers = 1;                 // residual blocks per resolution
   int64_t latent_channels = 4;
-  int64_t groups = 8;                         // of the norms
-  double kl = 3e-4;                           // weight of the latents' divergence from N(0, 1)
-  double edge = 1;                            // weight of the error of horizontal and vertical differences
+  int64_t groups = 8;  // of the norms
+  double kl = 3e-4;    // weight of the latents' divergence from N(0, 1)
+  double edge = 1;     // weight of the error of horizontal and vertical differences
   TrainingOptions training{.steps = 4000, .batch = 64, .lr = 2e-3, .weight_decay = 1e-4, .average = 0.998};
 };
 
 template <class Visit>
 void VisitFields(AutoencoderConfig& c, Visit&& visit) {
-  visit("channels", c.channels, Range<int64_t>{1, 8192}, "channels per resolution; n of them make latents 2^(n-1) times smaller");
+  visit("channels", c.channels, Range<int64_t>{1, 8192},
+        "channels per resolution; n of them make latents 2^(n-1) times smaller");
   visit("layers", c.layers, Range<int64_t>{1, 16}, "residual blocks per resolution");
   visit("latent_channels", c.latent_channels, Range<int64_t>{1, 64}, "channels of a latent");
   visit("groups", c.groups, Range<int64_t>{1, 1024}, "groups of the norms; must divide all channels");
@@ -30,18 +32,19 @@ void VisitFields(AutoencoderConfig& c, Visit&& visit) {
 
 struct AutoencoderRun {  // borrowed for the call
   const TrainingPictures& pictures;
-  Path folder;           // log and checkpoints
+  Path folder;  // log and checkpoints
   Json identity;
   Seed seed;
   at::Device device;
   at::ScalarType compute;
-  int64_t size;          // px
+  int64_t size;  // px
 };
 
 // Trains (or goes on) and returns the averaged autoencoder, its scaling_factor set to 1 / deviation of the latents.
 Vae TrainAutoencoder(const AutoencoderConfig& config, const AutoencoderRun& run, Progress& progress);
 
 // Mean absolute error plus the weighted terms; the parts go to `row`. noise: [N,L,h,w], N(0, 1).
-Tensor AutoencoderLoss(const Vae& vae, const AutoencoderConfig& config, const Tensor& pixels, const Tensor& noise, Json* row);
+Tensor AutoencoderLoss(const Vae& vae, const AutoencoderConfig& config, const Tensor& pixels, const Tensor& noise,
+                       Json* row);
 
 }  // namespace genview

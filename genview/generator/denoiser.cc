@@ -27,12 +27,14 @@ struct Draws {
   std::vector<float> keep;  // 0: without condition
 };
 
-Draws DrawFor(const DenoiserConfig& config, Seed seed, const std::vector<int64_t>& indices, int64_t first, int64_t train_times, int64_t levels) {
+Draws DrawFor(const DenoiserConfig& config, Seed seed, const std::vector<int64_t>& indices, int64_t first,
+              int64_t train_times, int64_t levels) {
   Draws draws{.indices = indices, .times = {}, .levels = {}, .keep = {}};
   for (size_t i = 0; i < indices.size(); ++i) {
     Random random(seed.With("draws").With(static_cast<uint64_t>(first) + i));
     draws.times.push_back(random.Below(train_times));
-    draws.levels.push_back(random.Chance(config.usual_share) ? random.Below(config.usual_level + 1) : random.Below(levels));
+    draws.levels.push_back(random.Chance(config.usual_share) ? random.Below(config.usual_level + 1)
+                                                             : random.Below(levels));
     draws.keep.push_back(random.Chance(config.drop_condition) ? 0.0f : 1.0f);
   }
   return draws;
@@ -50,7 +52,8 @@ SchedulerConfig DenoiserScheduler() {
   return config;
 }
 
-UnetConfig DenoiserUnet(const DenoiserConfig& config, int64_t latent_channels, int64_t latent_size, int64_t embedding_width) {
+UnetConfig DenoiserUnet(const DenoiserConfig& config, int64_t latent_channels, int64_t latent_size,
+                        int64_t embedding_width) {
   const size_t count = config.channels.size();
   UnetConfig c;
   c.sample_size = latent_size;
@@ -72,8 +75,8 @@ UnetConfig DenoiserUnet(const DenoiserConfig& config, int64_t latent_channels, i
   return c;
 }
 
-Tensor DenoiserLoss(const Unet& unet, const Tensor& alpha_bar, const Tensor& latents, const Tensor& noise, const Tensor& times,
-                    const Tensor& labels) {
+Tensor DenoiserLoss(const Unet& unet, const Tensor& alpha_bar, const Tensor& latents, const Tensor& noise,
+                    const Tensor& times, const Tensor& labels) {
   const Tensor a = alpha_bar.index_select(0, times);
   const Tensor signal = PerRow(a.sqrt()), spread = PerRow((1 - a).sqrt());
   const Tensor target = signal * noise - spread * latents;
@@ -94,19 +97,30 @@ Unet TrainDenoiser(const DenoiserConfig& config, const DenoiserRun& run, Progres
 
   const auto loss = [&](int64_t step, int64_t shard, Json&) {
     const int64_t first = step * o.batch + shard * count;
-    const Draws draws = DrawFor(config, run.seed, order.Indices(first, count), first, alpha_bar.size(0), run.noiser.levels());
-    const Tensor indices = at::tensor(draws.indices, at::kLong), levels = at::tensor(draws.levels, at::kLong).to(run.device);
-    const Tensor times = at::tensor(draws.times, at::kLong).to(run.device), keep = at::tensor(draws.keep).to(run.device);
+    const Draws draws =
+        DrawFor(config, run.seed, order.Indices(first, count), first, alpha_bar.size(0), run.noiser.levels());
+    const Tensor indices = at::tensor(draws.indices, at::kLong),
+                 levels = at::tensor(draws.levels, at::kLong).to(run.device);
+    const Tensor times = at::tensor(draws.times, at::kLong).to(run.device),
+                 keep = at::tensor(draws.keep).to(run.device);
     const Seed own = run.seed.With("noise").With(static_cast<uint64_t>(first));
     const Tensor x = latents.index_select(0, indices).to(run.device);
     const Tensor noise = NormalTensor(own.With("latents"), x.sizes()).to(run.device);
     const Tensor embeddings = run.pictures.embeddings.index_select(0, indices).to(run.device);
-    const Tensor labels = run.noiser.ClassVectors(embeddings, levels, NormalTensor(own.With("embeddings"), {count, width}).to(run.device));
+    const Tensor labels = run.noiser.ClassVectors(embeddings, levels,
+                                                  NormalTensor(own.With("embeddings"), {count, width}).to(run.device));
     const ComputeScope scope(run.device, run.compute);
     return DenoiserLoss(replicas[shard], alpha_bar, x, noise, times, labels * keep.unsqueeze(1));
   };
-  RunTraining({.folder = run.folder, .name = "denoiser", .identity = run.identity, .weights = ListWeights(unet),
-               .averaged = ListWeights(averaged), .replicas = replicas.Lists(), .options = o, .loss = loss, .review = {}},
+  RunTraining({.folder = run.folder,
+               .name = "denoiser",
+               .identity = run.identity,
+               .weights = ListWeights(unet),
+               .averaged = ListWeights(averaged),
+               .replicas = replicas.Lists(),
+               .options = o,
+               .loss = loss,
+               .review = {}},
               progress);
   return averaged;
 }

@@ -28,7 +28,8 @@ void VisitFields(DenoiserConfig& c, Visit&& visit) {
   visit("groups", c.groups, Range<int64_t>{1, 1024}, "groups of the norms; must divide all channels");
   visit("drop_condition", c.drop_condition, Range<double>{0, 1}, "share of pictures trained without condition");
   visit("usual_level", c.usual_level, Range<int64_t>{0, 999}, "largest noise level that views will be made with");
-  visit("usual_share", c.usual_share, Range<double>{0, 1}, "share of the levels drawn up to usual_level, the others over all");
+  visit("usual_share", c.usual_share, Range<double>{0, 1},
+        "share of the levels drawn up to usual_level, the others over all");
   visit("training", c.training, Section{}, "how it is trained");
 }
 
@@ -40,7 +41,7 @@ struct LatentPictures {
 struct DenoiserRun {  // borrowed for the call
   const LatentPictures& pictures;
   const EmbeddingNoiser& noiser;
-  Path folder;        // log and checkpoints
+  Path folder;  // log and checkpoints
   Json identity;
   Seed seed;
   at::Device device;
@@ -50,13 +51,14 @@ struct DenoiserRun {  // borrowed for the call
 // The noise of pictures and the prediction that denoisers of this folder are made for.
 SchedulerConfig DenoiserScheduler();
 
-UnetConfig DenoiserUnet(const DenoiserConfig& config, int64_t latent_channels, int64_t latent_size, int64_t embedding_width);
+UnetConfig DenoiserUnet(const DenoiserConfig& config, int64_t latent_channels, int64_t latent_size,
+                        int64_t embedding_width);
 
 // Trains (or goes on) and returns the averaged network.
 Unet TrainDenoiser(const DenoiserConfig& config, const DenoiserRun& run, Progress& progress);
 
 // Mean squared error of the predicted v = sqrt(a) noise - sqrt(1 - a) x. labels: [N,2D], zeros without condition.
-Tensor DenoiserLoss(const Unet& unet, const Tensor& alpha_bar, const Tensor& latents, const Tensor& noise, const Tensor& times,
-                    const Tensor& labels);
+Tensor DenoiserLoss(const Unet& unet, const Tensor& alpha_bar, const Tensor& latents, const Tensor& noise,
+                    const Tensor& times, const Tensor& labels);
 
 }  // namespace genview

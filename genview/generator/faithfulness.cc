@@ -57,16 +57,22 @@ Judge TrainJudge(const JudgeConfig& config, const Path& folder, const RunOptions
   identity["seed"] = run.seed;
   identity["compute"] = at::toString(compute);
   const ShapesConfig pictures{.count = o.steps * o.batch, .size = config.size, .seed = config.pictures_seed};
-  RunTraining({.folder = folder, .name = "judge", .identity = identity, .weights = ListWeights(judge),
-               .averaged = ListWeights(result), .replicas = replicas.Lists(), .options = o,
-               .loss = [&](int64_t step, int64_t shard, Json& row) {
-                 const ShapesBatch batch = DrawShapesBatch(pictures, step * o.batch, o.batch, kHalf, kHalf);
-                 const ComputeScope scope(device, compute);
-                 const Tensor logits = ForwardJudge(replicas[shard], batch.pixels.to(device), true).to(at::kFloat);
-                 const Tensor labels = batch.labels.to(device);
-                 row["right"] = logits.argmax(1).eq(labels).to(at::kFloat).mean().item<double>();
-                 return at::cross_entropy_loss(logits, labels);
-               },
+  RunTraining({.folder = folder,
+               .name = "judge",
+               .identity = identity,
+               .weights = ListWeights(judge),
+               .averaged = ListWeights(result),
+               .replicas = replicas.Lists(),
+               .options = o,
+               .loss =
+                   [&](int64_t step, int64_t shard, Json& row) {
+                     const ShapesBatch batch = DrawShapesBatch(pictures, step * o.batch, o.batch, kHalf, kHalf);
+                     const ComputeScope scope(device, compute);
+                     const Tensor logits = ForwardJudge(replicas[shard], batch.pixels.to(device), true).to(at::kFloat);
+                     const Tensor labels = batch.labels.to(device);
+                     row["right"] = logits.argmax(1).eq(labels).to(at::kFloat).mean().item<double>();
+                     return at::cross_entropy_loss(logits, labels);
+                   },
                .review = {}},
               progress);
   return result;
@@ -74,7 +80,9 @@ Judge TrainJudge(const JudgeConfig& config, const Path& folder, const RunOptions
 
 namespace {
 
-Tensor Cosines(const Tensor& a, const Tensor& b) { return at::cosine_similarity(a.to(at::kFloat), b.to(at::kFloat), 1, 1e-8); }
+Tensor Cosines(const Tensor& a, const Tensor& b) {
+  return at::cosine_similarity(a.to(at::kFloat), b.to(at::kFloat), 1, 1e-8);
+}
 
 struct Tally {
   int64_t kept = 0, seen = 0;
@@ -97,18 +105,20 @@ Drawn Draw(const ShapesConfig& shapes, int64_t first, int64_t count) {
   return drawn;
 }
 
-std::vector<Image> ViewsAt(const UnclipPipeline& pipeline, const FaithfulnessConfig& config, int64_t level, const Tensor& embeddings, Seed seed) {
+std::vector<Image> ViewsAt(const UnclipPipeline& pipeline, const FaithfulnessConfig& config, int64_t level,
+                           const Tensor& embeddings, Seed seed) {
   const auto shape = pipeline.latent_shape();
   const int64_t count = embeddings.size(0);
-  const auto made = pipeline.Generate({.embeddings = embeddings,
-                                       .levels = std::vector<int64_t>(static_cast<size_t>(count), level),
-                                       .guidance = std::vector<double>(static_cast<size_t>(count), config.guidance),
-                                       .embedding_noise = NormalTensor(seed.With("embedding"), embeddings.sizes()),
-                                       .latents = NormalTensor(seed.With("latents"), {count, shape[0], shape[1], shape[2]}),
-                                       .steps = config.steps,
-                                       .scheduler = config.scheduler,
-                                       .prompts = {},
-                                       .negative_prompt = {}});
+  const auto made =
+      pipeline.Generate({.embeddings = embeddings,
+                         .levels = std::vector<int64_t>(static_cast<size_t>(count), level),
+                         .guidance = std::vector<double>(static_cast<size_t>(count), config.guidance),
+                         .embedding_noise = NormalTensor(seed.With("embedding"), embeddings.sizes()),
+                         .latents = NormalTensor(seed.With("latents"), {count, shape[0], shape[1], shape[2]}),
+                         .steps = config.steps,
+                         .scheduler = config.scheduler,
+                         .prompts = {},
+                         .negative_prompt = {}});
   return PicturesOf(made.pictures);
 }
 
@@ -118,7 +128,8 @@ Faithfulness TableOf(const FaithfulnessConfig& config, const std::vector<Tally>&
     const Tally& t = tallies[k];
     const auto [low, high] = WilsonInterval(t.kept, t.seen);
     const auto seen = static_cast<double>(t.seen);
-    result.rows.push_back({config.levels[k], 100 * static_cast<double>(t.kept) / seen, 100 * low, 100 * high, t.cosine / seen});
+    result.rows.push_back(
+        {config.levels[k], 100 * static_cast<double>(t.kept) / seen, 100 * low, 100 * high, t.cosine / seen});
   }
   return result;
 }
@@ -126,12 +137,19 @@ Faithfulness TableOf(const FaithfulnessConfig& config, const std::vector<Tally>&
 void WriteTable(const FaithfulnessConfig& config, const Faithfulness& table, const std::string& generator) {
   Json rows = Json::array();
   for (const FaithfulnessRow& row : table.rows) {
-    rows.push_back({{"level", row.level}, {"kept_percent", row.kept}, {"low", row.low}, {"high", row.high}, {"cosine", row.cosine}});
+    rows.push_back({{"level", row.level},
+                    {"kept_percent", row.kept},
+                    {"low", row.low},
+                    {"high", row.high},
+                    {"cosine", row.cosine}});
   }
   Json settings = FieldsToJson(config);
   settings.erase("out");
-  WriteJson(config.out / "faithfulness.json", {{"real_percent", table.real}, {"images", config.pictures}, {"rows", rows},
-                                               {"generator", generator}, {"settings", settings}});
+  WriteJson(config.out / "faithfulness.json", {{"real_percent", table.real},
+                                               {"images", config.pictures},
+                                               {"rows", rows},
+                                               {"generator", generator},
+                                               {"settings", settings}});
 }
 
 }  // namespace
@@ -144,7 +162,9 @@ Faithfulness MeasureFaithfulness(const FaithfulnessConfig& config, Progress& pro
   const Seed seed = Seed(config.run.seed).With("faithfulness");
   const ShapesConfig shapes{.count = config.pictures, .size = config.judge.size, .seed = config.pictures_seed};
   const c10::InferenceMode inference;
-  const auto encode = [&](const std::vector<Image>& images) { return pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), images)); };
+  const auto encode = [&](const std::vector<Image>& images) {
+    return pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), images));
+  };
   const auto judged_right = [&](const std::vector<Image>& images, const Tensor& labels) {
     return JudgeClasses(judge, FromImages(images).to(device)).cpu().eq(labels).sum().item<int64_t>();
   };

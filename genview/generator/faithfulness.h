@@ -20,7 +20,7 @@ struct Judge {
 WeightList ListWeights(Judge& judge);
 
 struct JudgeConfig {
-  int64_t size = 32;                    // px
+  int64_t size = 32;  // px
   uint64_t pictures_seed = 3'000'000;
   ResnetConfig backbone{.depth = 18, .width = 0.5};
   TrainingOptions training{.steps = 1500, .shards = 1, .batch = 64, .lr = 2e-3, .weight_decay = 0.01, .average = 0};
@@ -39,12 +39,12 @@ Tensor JudgeClasses(const Judge& judge, const Tensor& pixels);  // [N,3,S,S] in 
 struct FaithfulnessConfig {
   Path generator;
   Path out;
-  int64_t pictures = 500;               // per level
+  int64_t pictures = 500;  // per level
   uint64_t pictures_seed = 4'000'000;
   std::vector<int64_t> levels{0, 100, 200, 300, 400};
   int64_t steps = 20;
   double guidance = 3;
-  std::string scheduler;                // "": the generator's own
+  std::string scheduler;  // "": the generator's own
   JudgeConfig judge;
   RunOptions run;
 };
@@ -64,11 +64,11 @@ void VisitFields(FaithfulnessConfig& c, Visit&& visit) {
 
 struct FaithfulnessRow {
   int64_t level = 0;
-  double kept = 0, low = 0, high = 0;   // percent of views whose class is the image's; 95% interval
-  double cosine = 0;                    // mean between the embeddings of image and view
+  double kept = 0, low = 0, high = 0;  // percent of views whose class is the image's; 95% interval
+  double cosine = 0;                   // mean between the embeddings of image and view
 };
 struct Faithfulness {
-  double real = 0;                      // percent of the images themselves that the classifier names rightly: the ceiling
+  double real = 0;  // percent of the images themselves that the classifier names rightly: the ceiling
   std::vector<FaithfulnessRow> rows;
 };
 

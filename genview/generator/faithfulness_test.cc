@@ -33,7 +33,8 @@ TEST(Judge, LearnsWhatItIsShown) {
   const Judge judge = TrainJudge(config, folder.path(), run, quiet);
   const c10::InferenceMode inference;
   constexpr std::array<double, 3> kHalf{0.5, 0.5, 0.5};
-  const ShapesBatch seen = DrawShapesBatch({.count = 1200, .size = 16, .seed = config.pictures_seed}, 0, 300, kHalf, kHalf);
+  const ShapesBatch seen =
+      DrawShapesBatch({.count = 1200, .size = 16, .seed = config.pictures_seed}, 0, 300, kHalf, kHalf);
   const double right = JudgeClasses(judge, seen.pixels).eq(seen.labels).to(at::kFloat).mean().item<double>();
   EXPECT_GT(right, 0.2);  // one in ten by chance
 }

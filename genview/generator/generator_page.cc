@@ -33,22 +33,24 @@ void WriteSamples(const GeneratorPage& page, const std::vector<Image>& originals
   std::vector<std::vector<Image>> columns{small};
   for (const int64_t level : kLevels) {
     const Seed own = seed.With(static_cast<uint64_t>(level));
-    const auto views = pipeline->Generate({.embeddings = embeddings,
-                                           .levels = std::vector<int64_t>(small.size(), level),
-                                           .guidance = std::vector<double>(small.size(), 3.0),
-                                           .embedding_noise = NormalTensor(own.With("embedding"), embeddings.sizes()),
-                                           .latents = NormalTensor(own.With("latents"), {count, shape[0], shape[1], shape[2]}),
-                                           .steps = 20,
-                                           .scheduler = {},
-                                           .prompts = {},
-                                           .negative_prompt = {}});
+    const auto views =
+        pipeline->Generate({.embeddings = embeddings,
+                            .levels = std::vector<int64_t>(small.size(), level),
+                            .guidance = std::vector<double>(small.size(), 3.0),
+                            .embedding_noise = NormalTensor(own.With("embedding"), embeddings.sizes()),
+                            .latents = NormalTensor(own.With("latents"), {count, shape[0], shape[1], shape[2]}),
+                            .steps = 20,
+                            .scheduler = {},
+                            .prompts = {},
+                            .negative_prompt = {}});
     columns.push_back(PicturesOf(views.pictures));
   }
   std::vector<Image> sheet;
   for (size_t i = 0; i < small.size(); ++i) {
     for (const auto& column : columns) sheet.push_back(column[i]);
   }
-  WriteFile(page.folder / "samples.png", EncodePng(Contact(sheet, static_cast<int64_t>(columns.size()), Enlargement(small[0].width))));
+  WriteFile(page.folder / "samples.png",
+            EncodePng(Contact(sheet, static_cast<int64_t>(columns.size()), Enlargement(small[0].width))));
 }
 
 }  // namespace
@@ -63,15 +65,19 @@ void WriteGeneratorPage(const GeneratorPage& page) {
   WriteReconstructions(page, small);
   WriteSamples(page, originals, small);
   std::string rows;
-  for (const auto& [key, value] : page.summary.items()) rows += Format("<tr><td>{}</td><td>{}</td></tr>\n", key, value.dump());
-  WriteFile(page.folder / "index.html",
-            Format("<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Generator</title>\n"
-                   "<style>body{{font:16px sans-serif;margin:2em}}img{{image-rendering:pixelated}}td{{padding:0 1em 0 0}}</style>\n"
-                   "<h1>Generator</h1>\n<table>\n{}</table>\n"
-                   "<h2>Views</h2>\n<p>Each row: an image, then a view of it at noise levels 0, 100, 200, 300, 400.</p>\n"
-                   "<img src=\"samples.png\" alt=\"images and views\">\n"
-                   "<h2>Reconstructions</h2>\n<p>Pairs: an image, and what the autoencoder gives back.</p>\n"
-                   "<img src=\"reconstructions.png\" alt=\"images and reconstructions\">\n</html>\n", rows));
+  for (const auto& [key, value] : page.summary.items())
+    rows += Format("<tr><td>{}</td><td>{}</td></tr>\n", key, value.dump());
+  WriteFile(
+      page.folder / "index.html",
+      Format("<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Generator</title>\n"
+             "<style>body{{font:16px sans-serif;margin:2em}}img{{image-rendering:pixelated}}td{{padding:0 1em 0 "
+             "0}}</style>\n"
+             "<h1>Generator</h1>\n<table>\n{}</table>\n"
+             "<h2>Views</h2>\n<p>Each row: an image, then a view of it at noise levels 0, 100, 200, 300, 400.</p>\n"
+             "<img src=\"samples.png\" alt=\"images and views\">\n"
+             "<h2>Reconstructions</h2>\n<p>Pairs: an image, and what the autoencoder gives back.</p>\n"
+             "<img src=\"reconstructions.png\" alt=\"images and reconstructions\">\n</html>\n",
+             rows));
 }
 
 }  // namespace genview

@@ -20,11 +20,15 @@ ImageTower OpenImageTower(const Path& folder_or_file, at::Device device) {
   const TowerFiles files = ReadTowerFiles(place);
   const auto* config = std::get_if<ClipVisionConfig>(&files.config);
   if (config == nullptr) {
-    throw Error({.what = "a generator's folder has no place for a ConvNeXt tower",
-                 .where = files.where,
-                 .next = "name a folder with a CLIP ViT in open_clip or Hugging Face layout, or a checkpoint of this program"});
+    throw Error(
+        {.what = "a generator's folder has no place for a ConvNeXt tower",
+         .where = files.where,
+         .next = "name a folder with a CLIP ViT in open_clip or Hugging Face layout, or a checkpoint of this program"});
   }
-  return {.vision = LoadClipTower(files, *config, Reads::kAll), .checkpoint = {}, .backbone = {}, .preprocess = files.preprocess};
+  return {.vision = LoadClipTower(files, *config, Reads::kAll),
+          .checkpoint = {},
+          .backbone = {},
+          .preprocess = files.preprocess};
 }
 
 std::string FingerprintOf(const ImageTower& tower) {
@@ -45,8 +49,10 @@ void MoveTower(ImageTower& tower, at::Device device) {
 Tensor Embed(const ImageTower& tower, const std::vector<Image>& images, at::Device device, at::ScalarType compute) {
   const c10::InferenceMode inference;
   const ComputeScope scope(device, compute);
-  if (!tower.vision) return tower.backbone->Encode(EncoderPixels(tower.preprocess, images), /*tokens=*/false).embeddings.cpu();
-  return ForwardClipVision(*tower.vision, EncoderPixels(tower.preprocess, images).to(device)).embedding.to(at::kCPU, at::kFloat);
+  if (!tower.vision)
+    return tower.backbone->Encode(EncoderPixels(tower.preprocess, images), /*tokens=*/false).embeddings.cpu();
+  return ForwardClipVision(*tower.vision, EncoderPixels(tower.preprocess, images).to(device))
+      .embedding.to(at::kCPU, at::kFloat);
 }
 
 }  // namespace genview

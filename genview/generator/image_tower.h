@@ -1,5 +1,5 @@
-// The frozen encoder whose embeddings a generator is conditioned on: a CLIP image tower, or a checkpoint of this program.
-// The generator's folder carries a copy of it.
+// The frozen encoder whose embeddings a generator is conditioned on: a CLIP image tower, or a checkpoint of this
+// program. The generator's folder carries a copy of it.
 //
 //   ImageTower tower = OpenImageTower("models/demo/tower");          // what Encoder::Open understands, save ConvNeXt
 //   Tensor embeddings = Embed(tower, images, device, compute);       // [N,D]
@@ -13,9 +13,9 @@
 namespace genview {
 
 struct ImageTower {
-  std::optional<ClipVision> vision;          // a CLIP tower, with its weights at hand
-  Path checkpoint;                           // or a checkpoint,
-  std::shared_ptr<const Encoder> backbone;   // and what is in it
+  std::optional<ClipVision> vision;         // a CLIP tower, with its weights at hand
+  Path checkpoint;                          // or a checkpoint,
+  std::shared_ptr<const Encoder> backbone;  // and what is in it
   Preprocess preprocess;
 };
 
@@ -23,6 +23,7 @@ struct ImageTower {
 ImageTower OpenImageTower(const Path& folder_or_file, at::Device device = at::kCPU);
 std::string FingerprintOf(const ImageTower& tower);  // of its weights
 void MoveTower(ImageTower& tower, at::Device device);
-Tensor Embed(const ImageTower& tower, const std::vector<Image>& images, at::Device device, at::ScalarType compute);  // [N,D] fp32, CPU
+Tensor Embed(const ImageTower& tower, const std::vector<Image>& images, at::Device device,
+             at::ScalarType compute);  // [N,D] fp32, CPU
 
 }  // namespace genview

@@ -28,8 +28,10 @@ TEST(ImageTower, IsWhatAnEncoderOfTheSamePlaceIs) {
   const Path pipeline = folder.path() / "pipeline";
   WriteTinyTower(pipeline / "image_encoder");
   WriteJson(pipeline / "model_index.json", {{"_class_name", "StableUnCLIPImg2ImgPipeline"}});
-  WriteJson(pipeline / "feature_extractor/preprocessor_config.json",
-            {{"size", {{"shortest_edge", 20}}}, {"crop_size", 16}, {"image_mean", {0.5, 0.5, 0.5}}, {"image_std", {0.25, 0.25, 0.25}}});
+  WriteJson(pipeline / "feature_extractor/preprocessor_config.json", {{"size", {{"shortest_edge", 20}}},
+                                                                      {"crop_size", 16},
+                                                                      {"image_mean", {0.5, 0.5, 0.5}},
+                                                                      {"image_std", {0.25, 0.25, 0.25}}});
   ExpectTheSame(pipeline / "image_encoder");
   ExpectTheSame(pipeline);
   // A checkpoint, and a folder that holds one.
@@ -37,7 +39,8 @@ TEST(ImageTower, IsWhatAnEncoderOfTheSamePlaceIs) {
   const auto backbone = MakeBackbone(config);
   backbone->Init(Seed(6));
   const Path checkpoint = folder.path() / "checkpoint/encoder.safetensors";
-  WriteSafetensors(checkpoint, NamedTensors(backbone->Weights(), "encoder."), {{"genview", Json{{"kind", "pretrain"}, {"backbone", config}}.dump()}});
+  WriteSafetensors(checkpoint, NamedTensors(backbone->Weights(), "encoder."),
+                   {{"genview", Json{{"kind", "pretrain"}, {"backbone", config}}.dump()}});
   ExpectTheSame(checkpoint);
   ExpectTheSame(checkpoint.parent_path());
 }
@@ -45,7 +48,13 @@ TEST(ImageTower, IsWhatAnEncoderOfTheSamePlaceIs) {
 TEST(ImageTower, AConfigLargerThanItsWeightsIsAnError) {
   const TemporaryFolder folder;
   WriteTinyTower(folder.path());
-  ClipVisionConfig config{.width = 512, .layers = 4, .heads = 2, .mlp_width = 2048, .patch_size = 8, .image_size = 16, .embedding_width = 8};
+  ClipVisionConfig config{.width = 512,
+                          .layers = 4,
+                          .heads = 2,
+                          .mlp_width = 2048,
+                          .patch_size = 8,
+                          .image_size = 16,
+                          .embedding_width = 8};
   WriteJson(folder.path() / "config.json", ClipConfigToHuggingFace(config));
   try {
     OpenImageTower(folder.path());

@@ -11,9 +11,14 @@ namespace genview {
 constexpr std::array<double, 3> kHalf{0.5, 0.5, 0.5};  // mean and deviation that take [0, 1] to [-1, 1]
 
 TrainingPictures::TrainingPictures(std::shared_ptr<const ImageSource> source, int64_t size, Seed seed, bool strict)
-    : source_(std::move(source)), geometry_{.size = size, .resize_shortest = size}, order_(seed.With("order"), source_->size()), strict_(strict) {
+    : source_(std::move(source)),
+      geometry_{.size = size, .resize_shortest = size},
+      order_(seed.With("order"), source_->size()),
+      strict_(strict) {
   if (source_->size() == 0) {
-    throw Error({.what = "there are no images to learn from", .where = "images", .next = "name a folder, list or shards that hold some"});
+    throw Error({.what = "there are no images to learn from",
+                 .where = "images",
+                 .next = "name a folder, list or shards that hold some"});
   }
 }
 
@@ -45,7 +50,8 @@ Tensor FromImages(const std::vector<Image>& images) {
   const int64_t height = images.at(0).height, width = images[0].width;
   Tensor pixels = at::empty({static_cast<int64_t>(images.size()), 3, height, width});
   const auto floats = static_cast<size_t>(3 * height * width);
-  for (size_t i = 0; i < images.size(); ++i) Normalise(images[i], kHalf, kHalf, {pixels.data_ptr<float>() + i * floats, floats});
+  for (size_t i = 0; i < images.size(); ++i)
+    Normalise(images[i], kHalf, kHalf, {pixels.data_ptr<float>() + i * floats, floats});
   return pixels.contiguous(at::MemoryFormat::ChannelsLast);
 }
 
@@ -56,16 +62,19 @@ Image Contact(const std::vector<Image>& pictures, int64_t columns, int64_t scale
   Image sheet(columns * (side + gap) - gap, rows * (side + gap) - gap);
   std::fill(sheet.pixels.begin(), sheet.pixels.end(), uint8_t{255});
   for (size_t k = 0; k < pictures.size(); ++k) {
-    const int64_t left = static_cast<int64_t>(k) % columns * (side + gap), top = static_cast<int64_t>(k) / columns * (side + gap);
+    const int64_t left = static_cast<int64_t>(k) % columns * (side + gap),
+                  top = static_cast<int64_t>(k) / columns * (side + gap);
     for (int64_t y = 0; y < side; ++y) {
-      for (int64_t x = 0; x < side; ++x) std::copy_n(pictures[k].at(x / scale, y / scale), 3, sheet.at(left + x, top + y));
+      for (int64_t x = 0; x < side; ++x)
+        std::copy_n(pictures[k].at(x / scale, y / scale), 3, sheet.at(left + x, top + y));
     }
   }
   return sheet;
 }
 
 std::vector<Image> ToImages(const Tensor& pixels) {
-  return PicturesOf(((pixels.to(at::kCPU, at::kFloat) / 2 + 0.5).clamp(0, 1) * 255).round().to(at::kByte).permute({0, 2, 3, 1}));
+  return PicturesOf(
+      ((pixels.to(at::kCPU, at::kFloat) / 2 + 0.5).clamp(0, 1) * 255).round().to(at::kByte).permute({0, 2, 3, 1}));
 }
 
 }  // namespace genview

@@ -17,8 +17,8 @@ namespace genview {
 
 class TrainingPictures {
  public:
-  // `size`: pictures are resized to it (shortest side, bicubic) and cropped to the middle square. With `strict` the first
-  // picture that cannot be read ends the run; otherwise the next one of the source takes its place.
+  // `size`: pictures are resized to it (shortest side, bicubic) and cropped to the middle square. With `strict` the
+  // first picture that cannot be read ends the run; otherwise the next one of the source takes its place.
   TrainingPictures(std::shared_ptr<const ImageSource> source, int64_t size, Seed seed, bool strict);
 
   int64_t size() const { return source_->size(); }
@@ -26,9 +26,9 @@ class TrainingPictures {
   SkippedLog& skipped() { return skipped_; }
 
   // Thread-safe.
-  Tensor Batch(int64_t position, int64_t count) const;             // [count,3,S,S] fp32 in [-1, 1], channels-last
+  Tensor Batch(int64_t position, int64_t count) const;  // [count,3,S,S] fp32 in [-1, 1], channels-last
   std::vector<int64_t> Indices(int64_t position, int64_t count) const { return order_.Indices(position, count); }
-  Image Original(int64_t index) const;                             // as the source has it, or the one that takes its place
+  Image Original(int64_t index) const;  // as the source has it, or the one that takes its place
   Image Resized(const Image& image) const { return ApplyGeometry(geometry_, image); }  // and cropped
   Image Picture(int64_t index) const { return Resized(Original(index)); }
 

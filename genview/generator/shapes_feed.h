@@ -12,9 +12,9 @@
 namespace genview {
 
 struct ShapesBatch {
-  Tensor pixels;                      // [N,3,S,S] fp32: (v / 255 - mean) / std
+  Tensor pixels;  // [N,3,S,S] fp32: (v / 255 - mean) / std
   std::vector<std::string> captions;
-  Tensor labels;                      // [N] int64
+  Tensor labels;  // [N] int64
 };
 
 // Pictures first .. first+count-1.

@@ -13,7 +13,8 @@
 namespace genview {
 
 // Relative path -> contents; files whose name begins with one of `left_out` (they hold times) are left out.
-inline std::map<std::string, std::string> FolderBytes(const Path& folder, const std::vector<std::string>& left_out = {}) {
+inline std::map<std::string, std::string> FolderBytes(const Path& folder,
+                                                      const std::vector<std::string>& left_out = {}) {
   std::map<std::string, std::string> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     if (!entry.is_regular_file()) continue;

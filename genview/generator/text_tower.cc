@@ -38,13 +38,13 @@ WeightList ListWeights(TextTower& w) {
 Tensor ForwardTextTower(const TextTower& w, const Tensor& tokens) {
   const TextTowerConfig& c = w.config;
   ExpectShape(tokens, {-1, c.context}, "tokens");
-  Tensor x = at::embedding(w.words, tokens) + w.positions;                        // [N,T,C]
+  Tensor x = at::embedding(w.words, tokens) + w.positions;  // [N,T,C]
   for (const EncoderBlock& block : w.blocks) x = ForwardEncoderBlock(block, {.heads = c.heads}, x);
-  return at::matmul(LayerNorm(w.norm, x.select(1, 0), 1e-5), w.projection);       // [N,D]
+  return at::matmul(LayerNorm(w.norm, x.select(1, 0), 1e-5), w.projection);  // [N,D]
 }
 
 Json TextTowerToOpenClip(const TextTowerConfig& c) {
-  return {{"context_length", c.context}, {"vocab_size", c.vocabulary}, {"width", c.width},      {"heads", c.heads},
+  return {{"context_length", c.context}, {"vocab_size", c.vocabulary}, {"width", c.width},    {"heads", c.heads},
           {"layers", c.layers},          {"no_causal_mask", true},     {"pool_type", "first"}};
 }
 

@@ -9,7 +9,8 @@ namespace genview {
 
 // An untrained tower in Hugging Face layout, in `folder`; returns it.
 inline Path WriteTinyTower(const Path& folder) {
-  ClipVision vision = MakeClipVision({.width = 16, .layers = 1, .heads = 2, .mlp_width = 32, .patch_size = 8, .image_size = 16, .embedding_width = 8});
+  ClipVision vision = MakeClipVision(
+      {.width = 16, .layers = 1, .heads = 2, .mlp_width = 32, .patch_size = 8, .image_size = 16, .embedding_width = 8});
   InitClipVision(vision, Seed(4));
   WriteSafetensors(folder / "model.safetensors", ClipTensors(vision, ClipLayout::kHuggingFace));
   WriteJson(folder / "config.json", ClipConfigToHuggingFace(vision.config));

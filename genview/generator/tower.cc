@@ -33,10 +33,18 @@ WeightList ListWeights(Clip& clip) {
 }
 
 Clip MakeClip(const TowerConfig& c) {
-  return {MakeClipVision({.width = c.width, .layers = c.layers, .heads = c.heads, .mlp_width = 4 * c.width,
-                          .patch_size = c.patch, .image_size = c.size, .embedding_width = c.embedding_width}),
-          MakeTextTower({.width = c.text_width, .layers = c.text_layers, .heads = c.text_heads,
-                         .vocabulary = static_cast<int64_t>(CaptionWords().size()), .context = kCaptionLength,
+  return {MakeClipVision({.width = c.width,
+                          .layers = c.layers,
+                          .heads = c.heads,
+                          .mlp_width = 4 * c.width,
+                          .patch_size = c.patch,
+                          .image_size = c.size,
+                          .embedding_width = c.embedding_width}),
+          MakeTextTower({.width = c.text_width,
+                         .layers = c.text_layers,
+                         .heads = c.text_heads,
+                         .vocabulary = static_cast<int64_t>(CaptionWords().size()),
+                         .context = kCaptionLength,
                          .embedding_width = c.embedding_width}),
           at::empty({})};
 }
@@ -62,7 +70,8 @@ Tensor GridPositions(int64_t grid, int64_t width, double scale) {
 void InitClip(Clip& clip, Seed seed) {
   InitWeights(ListWeights(clip.text), seed.With("text"));
   const int64_t width = clip.text.config.width;
-  clip.text.projection = NormalTensor(seed.With("text projection"), clip.text.projection.sizes()).div_(std::sqrt(width));
+  clip.text.projection =
+      NormalTensor(seed.With("text projection"), clip.text.projection.sizes()).div_(std::sqrt(width));
   InitClipVision(clip.vision, seed.With("vision"));
   const ClipVisionConfig& c = clip.vision.config;
   clip.vision.positions = at::cat({clip.vision.positions.narrow(0, 0, 1), GridPositions(c.grid(), c.width, 0.3)});
@@ -74,10 +83,13 @@ const TowerConfig& Checked(const TowerConfig& c) {
   const auto refuse = [](const std::string& key, const std::string& what, const std::string& next) {
     throw UsageError({.what = what, .where = key, .next = next});
   };
-  if (c.patch > c.size) refuse("patch", Format("patches of {} px in pictures of {} px", c.patch, c.size), "choose smaller patches");
-  if (c.width % c.heads != 0) refuse("heads", Format("{} heads do not divide a width of {}", c.heads, c.width), "choose a divisor of the width");
+  if (c.patch > c.size)
+    refuse("patch", Format("patches of {} px in pictures of {} px", c.patch, c.size), "choose smaller patches");
+  if (c.width % c.heads != 0)
+    refuse("heads", Format("{} heads do not divide a width of {}", c.heads, c.width), "choose a divisor of the width");
   if (c.text_width % c.text_heads != 0) {
-    refuse("text_heads", Format("{} heads do not divide a text width of {}", c.text_heads, c.text_width), "choose a divisor of the text width");
+    refuse("text_heads", Format("{} heads do not divide a text width of {}", c.text_heads, c.text_width),
+           "choose a divisor of the text width");
   }
   CheckShards(c.training, "training");
   return c;
@@ -85,7 +97,8 @@ const TowerConfig& Checked(const TowerConfig& c) {
 
 Tensor TokensOf(const std::vector<std::vector<int64_t>>& rows) {
   Tensor tokens = at::empty({static_cast<int64_t>(rows.size()), kCaptionLength}, at::kLong);
-  for (size_t i = 0; i < rows.size(); ++i) std::copy(rows[i].begin(), rows[i].end(), tokens.data_ptr<int64_t>() + i * kCaptionLength);
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::copy(rows[i].begin(), rows[i].end(), tokens.data_ptr<int64_t>() + i * kCaptionLength);
   return tokens;
 }
 
@@ -97,7 +110,8 @@ Tensor FormSentences() {
 }
 
 // Words other than the form leave with probability 1 - keep, so that no single one of them can carry the caption.
-std::vector<int64_t> DropWords(const std::vector<int64_t>& caption, double keep, const std::vector<int64_t>& forms, Random& random) {
+std::vector<int64_t> DropWords(const std::vector<int64_t>& caption, double keep, const std::vector<int64_t>& forms,
+                               Random& random) {
   constexpr int64_t kPad = 0, kOpen = 1, kClose = 2;
   std::vector<int64_t> kept;
   for (const int64_t word : caption) {
@@ -123,7 +137,7 @@ Tensor Directions(const Tensor& embeddings) {  // unit length, fp32
 // Mean of both directions; captions that are the same words are equally right for each other's pictures.
 Tensor SymmetricInfoNce(const Tensor& logits, const Tensor& tokens) {
   const Tensor same = (tokens.unsqueeze(1) == tokens.unsqueeze(0)).all(-1).to(at::kFloat);  // [N,N]
-  const Tensor target = same / same.sum(1, true);                                          // symmetric up to the sums
+  const Tensor target = same / same.sum(1, true);                                           // symmetric up to the sums
   const Tensor forward = -(target * at::log_softmax(logits, 1)).sum(1).mean();
   const Tensor backward = -(target * at::log_softmax(logits.t(), 1)).sum(1).mean();
   return (forward + backward) / 2;
@@ -132,8 +146,13 @@ Tensor SymmetricInfoNce(const Tensor& logits, const Tensor& tokens) {
 class TowerTraining {
  public:
   explicit TowerTraining(const TowerConfig& config)
-      : config_(Checked(config)), device_(ChooseDevice(config.run.device)), compute_(ChooseCompute(config.run.precision, device_)),
-        clip_(Prepared()), averaged_(Copied(clip_)), replicas_(clip_, config.training.shards), forms_(FormWords()),
+      : config_(Checked(config)),
+        device_(ChooseDevice(config.run.device)),
+        compute_(ChooseCompute(config.run.precision, device_)),
+        clip_(Prepared()),
+        averaged_(Copied(clip_)),
+        replicas_(clip_, config.training.shards),
+        forms_(FormWords()),
         sentences_(FormSentences()) {}
 
   TrainingTask Task() {
@@ -142,8 +161,12 @@ class TowerTraining {
     identity["run"] = {{"seed", config_.run.seed}};
     identity["compute"] = at::toString(compute_);
     identity["training"] = TrainingIdentity(config_.training);
-    return {.folder = config_.out / "training", .name = "tower", .identity = identity,
-            .weights = ListWeights(clip_), .averaged = ListWeights(averaged_), .replicas = replicas_.Lists(),
+    return {.folder = config_.out / "training",
+            .name = "tower",
+            .identity = identity,
+            .weights = ListWeights(clip_),
+            .averaged = ListWeights(averaged_),
+            .replicas = replicas_.Lists(),
             .options = config_.training,
             .loss = [this](int64_t step, int64_t shard, Json& row) { return Loss(step, shard, row); },
             .review = [this](int64_t, Json& row) { row["form_accuracy"] = Score(512).form_accuracy; },
@@ -170,7 +193,8 @@ class TowerTraining {
       const Tensor tokens = TokensOf(rows);
       found += (tokens.index_select(0, nearest) == tokens).all(1).sum().item<double>();
     }
-    return {.form_accuracy = 100 * right / static_cast<double>(pictures), .retrieval = 100 * found / static_cast<double>(pictures)};
+    return {.form_accuracy = 100 * right / static_cast<double>(pictures),
+            .retrieval = 100 * found / static_cast<double>(pictures)};
   }
 
   // Folder from the averaged weights.
@@ -182,17 +206,26 @@ class TowerTraining {
       const c10::InferenceMode inference;
       const ShapesConfig test{.count = kTestPictures, .size = config_.size, .seed = config_.pictures_seed + 1};
       const ShapesBatch batch = DrawShapesBatch(test, 0, 1024, kClipMean, kClipStd);
-      NormaliseEmbeddingScale(averaged_.vision, ForwardClipVision(averaged_.vision, batch.pixels.to(device_)).embedding);
+      NormaliseEmbeddingScale(averaged_.vision,
+                              ForwardClipVision(averaged_.vision, batch.pixels.to(device_)).embedding);
     }
     const ClipVisionConfig& c = averaged_.vision.config;
     Json model = ClipConfigToOpenClip(c);
     model["text_cfg"] = TextTowerToOpenClip(averaged_.text.config);
-    const Json preprocess = {{"size", c.image_size}, {"mode", "RGB"}, {"mean", kClipMean}, {"std", kClipStd},
-                             {"interpolation", "bicubic"}, {"resize_mode", "shortest"}, {"fill_color", 0}};
-    WriteSafetensors(config_.out / "open_clip_model.safetensors", NamedTensors(ListWeights(averaged_), "", at::kHalf), {{"format", "pt"}});
+    const Json preprocess = {{"size", c.image_size},
+                             {"mode", "RGB"},
+                             {"mean", kClipMean},
+                             {"std", kClipStd},
+                             {"interpolation", "bicubic"},
+                             {"resize_mode", "shortest"},
+                             {"fill_color", 0}};
+    WriteSafetensors(config_.out / "open_clip_model.safetensors", NamedTensors(ListWeights(averaged_), "", at::kHalf),
+                     {{"format", "pt"}});
     WriteJson(config_.out / "open_clip_config.json", {{"model_cfg", model}, {"preprocess_cfg", preprocess}});
-    WriteJson(config_.out / "tower.json", {{"steps", summary.steps}, {"pictures", summary.pictures},
-                                           {"form_accuracy", summary.form_accuracy}, {"retrieval_256", summary.retrieval},
+    WriteJson(config_.out / "tower.json", {{"steps", summary.steps},
+                                           {"pictures", summary.pictures},
+                                           {"form_accuracy", summary.form_accuracy},
+                                           {"retrieval_256", summary.retrieval},
                                            {"config", Task().identity}});
     return summary;
   }
@@ -218,7 +251,8 @@ class TowerTraining {
     std::vector<std::vector<int64_t>> rows;
     for (int64_t i = 0; i < count; ++i) {
       Random random(Seed(config_.run.seed).With("words").With(static_cast<uint64_t>(first + i)));
-      rows.push_back(DropWords(TokenizeCaption(batch.captions[static_cast<size_t>(i)]), config_.keep_word, forms_, random));
+      rows.push_back(
+          DropWords(TokenizeCaption(batch.captions[static_cast<size_t>(i)]), config_.keep_word, forms_, random));
     }
     const Tensor tokens = TokensOf(rows).to(device_), labels = batch.labels.to(device_);
     const Clip& w = replicas_[shard];

@@ -40,7 +40,8 @@ TEST(Tower, WrittenFolderIsOpenClipLayoutAndOpens) {
   const Json config = ReadJson(folder.path() / "open_clip_config.json");
   EXPECT_EQ(config["model_cfg"]["text_cfg"]["pool_type"], "first");
   const WeightMap weights = ReadSafetensors(folder.path() / "open_clip_model.safetensors");
-  EXPECT_EQ(weights.At("token_embedding.weight").sizes(), at::IntArrayRef({static_cast<int64_t>(CaptionWords().size()), 16}));
+  EXPECT_EQ(weights.At("token_embedding.weight").sizes(),
+            at::IntArrayRef({static_cast<int64_t>(CaptionWords().size()), 16}));
   EXPECT_EQ(weights.At("visual.conv1.weight").scalar_type(), at::kHalf);
   EXPECT_TRUE(weights.Has("logit_scale"));
 }

@@ -21,21 +21,27 @@ constexpr int64_t kGroup = 128;  // images encoded together; part of what the ca
 }
 
 void CheckChannels(const std::vector<int64_t>& channels, int64_t groups, const std::string& section) {
-  if (channels.empty() || channels.size() > 8) Refuse(section + ".channels", Format("there are {} resolutions", channels.size()), "give 1 to 8 numbers of channels");
+  if (channels.empty() || channels.size() > 8)
+    Refuse(section + ".channels", Format("there are {} resolutions", channels.size()),
+           "give 1 to 8 numbers of channels");
   for (const int64_t width : channels) {
-    if (width % groups != 0) Refuse(section + ".groups", Format("{} groups do not divide {} channels", groups, width), "choose a divisor of all channels");
+    if (width % groups != 0)
+      Refuse(section + ".groups", Format("{} groups do not divide {} channels", groups, width),
+             "choose a divisor of all channels");
   }
 }
 
 // What cannot be built is said before anything is trained, under the key that a recipe has for it.
 const GeneratorConfig& Checked(const GeneratorConfig& c) {
-  if (c.precision != "fp16" && c.precision != "fp32") Refuse("precision", Format("`precision` is \"{}\"", c.precision), "use \"fp16\" or \"fp32\"");
+  if (c.precision != "fp16" && c.precision != "fp32")
+    Refuse("precision", Format("`precision` is \"{}\"", c.precision), "use \"fp16\" or \"fp32\"");
   CheckChannels(c.autoencoder.channels, c.autoencoder.groups, "autoencoder");
   CheckChannels(c.denoiser.channels, c.denoiser.groups, "denoiser");
   const std::vector<int64_t>& widths = c.denoiser.channels;
   for (size_t i = widths.size() > 1 ? 1 : 0; i < widths.size(); ++i) {  // the first of several does not attend
     if (widths[i] % c.denoiser.head_width == 0) continue;
-    Refuse("denoiser.head_width", Format("heads of {} channels do not divide {} channels", c.denoiser.head_width, widths[i]),
+    Refuse("denoiser.head_width",
+           Format("heads of {} channels do not divide {} channels", c.denoiser.head_width, widths[i]),
            widths.size() > 1 ? "choose a divisor of all channels but the first" : "choose a divisor of the channels");
   }
   CheckShards(c.autoencoder.training, "autoencoder.training");
@@ -46,30 +52,44 @@ const GeneratorConfig& Checked(const GeneratorConfig& c) {
 class GeneratorTraining {
  public:
   GeneratorTraining(const GeneratorConfig& config, Progress& progress)
-      : config_(Checked(config)), progress_(progress), device_(ChooseDevice(config.run.device)),
-        compute_(ChooseCompute(config.run.precision, device_)), seed_(Seed(config.run.seed).With("generator")),
+      : config_(Checked(config)),
+        progress_(progress),
+        device_(ChooseDevice(config.run.device)),
+        compute_(ChooseCompute(config.run.precision, device_)),
+        seed_(Seed(config.run.seed).With("generator")),
         tower_(OpenImageTower(config.encoder, device_)),
         pictures_(OpenSource(config.images), config.size, seed_, config.run.strict) {}
 
   GeneratorSummary Run() {
-    Vae vae = TrainAutoencoder(config_.autoencoder, {pictures_, Training() / "autoencoder", Identity(false), seed_, device_, compute_, config_.size}, progress_);
+    Vae vae = TrainAutoencoder(
+        config_.autoencoder,
+        {pictures_, Training() / "autoencoder", Identity(false), seed_, device_, compute_, config_.size}, progress_);
     const LatentPictures cached = Cached(vae);
     EmbeddingNoiser noiser = MakeEmbeddingNoiser(cached.embeddings.size(1));
     noiser.mean = cached.embeddings.mean(0, true);
     noiser.std = cached.embeddings.std(0, /*unbiased=*/true, /*keepdim=*/true).clamp_min(1e-6);
     MoveNoiser(noiser);
     const DenoiserRun run{cached, noiser, Training() / "denoiser", Identity(true), seed_, device_, compute_};
-    GeneratorSummary summary{.images = cached.latents.size(0), .skipped = pictures_.skipped().count(),
+    GeneratorSummary summary{.images = cached.latents.size(0),
+                             .skipped = pictures_.skipped().count(),
                              .autoencoder_steps = config_.autoencoder.training.last_step(),
-                             .denoiser_steps = config_.denoiser.training.last_step(), .scaling_factor = vae.config.scaling_factor};
+                             .denoiser_steps = config_.denoiser.training.last_step(),
+                             .scaling_factor = vae.config.scaling_factor};
     Unet unet = TrainDenoiser(config_.denoiser, run, progress_);
-    WriteUnclipFolder({tower_.vision ? &*tower_.vision : nullptr, tower_.checkpoint, tower_.preprocess, noiser, DenoiserScheduler(), unet, vae}, config_.out,
-                      config_.precision == "fp16" ? at::kHalf : at::kFloat);
+    WriteUnclipFolder({tower_.vision ? &*tower_.vision : nullptr, tower_.checkpoint, tower_.preprocess, noiser,
+                       DenoiserScheduler(), unet, vae},
+                      config_.out, config_.precision == "fp16" ? at::kHalf : at::kFloat);
     pictures_.skipped().Write(config_.out / "skipped.tsv");
-    WriteGeneratorPage({.folder = config_.out, .pictures = pictures_, .summary = Json{{"images", summary.images},
-                        {"skipped", summary.skipped}, {"autoencoder_steps", summary.autoencoder_steps},
-                        {"denoiser_steps", summary.denoiser_steps}, {"scaling_factor", summary.scaling_factor}},
-                        .seed = config_.run.seed, .device = device_, .compute = compute_});
+    WriteGeneratorPage({.folder = config_.out,
+                        .pictures = pictures_,
+                        .summary = Json{{"images", summary.images},
+                                        {"skipped", summary.skipped},
+                                        {"autoencoder_steps", summary.autoencoder_steps},
+                                        {"denoiser_steps", summary.denoiser_steps},
+                                        {"scaling_factor", summary.scaling_factor}},
+                        .seed = config_.run.seed,
+                        .device = device_,
+                        .compute = compute_});
     return summary;
   }
 
@@ -89,8 +109,11 @@ class GeneratorTraining {
       json["training"] = TrainingIdentity(config.training);
       return json;
     };
-    Json identity = {{"images", pictures_.source().Fingerprint()}, {"size", config_.size}, {"seed", config_.run.seed},
-                     {"compute", at::toString(compute_)}, {"autoencoder", settings(config_.autoencoder)}};
+    Json identity = {{"images", pictures_.source().Fingerprint()},
+                     {"size", config_.size},
+                     {"seed", config_.run.seed},
+                     {"compute", at::toString(compute_)},
+                     {"autoencoder", settings(config_.autoencoder)}};
     if (denoiser) {
       identity["autoencoder_steps"] = config_.autoencoder.training.last_step();
       identity["encoder"] = FingerprintOf(tower_);
@@ -109,7 +132,8 @@ class GeneratorTraining {
     if (std::filesystem::exists(file)) {
       const WeightMap stored = ReadSafetensors(file);
       if (stored.Metadata("identity") == wanted) {
-        return {stored.At("latents").to(at::kFloat), stored.At("embeddings").clone()};  // of memory that goes with the map
+        return {stored.At("latents").to(at::kFloat),
+                stored.At("embeddings").clone()};  // of memory that goes with the map
       }
     }
     const c10::InferenceMode inference;
@@ -125,7 +149,10 @@ class GeneratorTraining {
         small.push_back(pictures_.Resized(originals.back()));
       }
       const ComputeScope scope(device_, compute_);
-      latents.push_back(EncodeVae(vae, FromImages(small).to(device_)).mean.to(at::kCPU, at::kFloat).mul_(vae.config.scaling_factor).to(at::kHalf));
+      latents.push_back(EncodeVae(vae, FromImages(small).to(device_))
+                            .mean.to(at::kCPU, at::kFloat)
+                            .mul_(vae.config.scaling_factor)
+                            .to(at::kHalf));
       embeddings.push_back(Embed(tower_, originals, device_, compute_));
       progress_.Update(first + static_cast<int64_t>(small.size()));
     }

@@ -18,9 +18,9 @@ struct GeneratorConfig {
   std::string images;
   Path encoder;
   Path out;
-  int64_t size = 32;              // px
-  int64_t cache = 100'000;        // images that the denoiser learns from, at most
-  std::string precision = "fp16"; // of the written weights
+  int64_t size = 32;               // px
+  int64_t cache = 100'000;         // images that the denoiser learns from, at most
+  std::string precision = "fp16";  // of the written weights
   AutoencoderConfig autoencoder;
   DenoiserConfig denoiser;
   RunOptions run;
@@ -29,10 +29,12 @@ struct GeneratorConfig {
 template <class Visit>
 void VisitFields(GeneratorConfig& c, Visit&& visit) {
   visit("images", c.images, Required{}, "images to learn from: folder, list, shards or shapes:...");
-  visit("encoder", c.encoder, Required{}, "CLIP image tower (a folder) or checkpoint whose embeddings are the condition");
+  visit("encoder", c.encoder, Required{},
+        "CLIP image tower (a folder) or checkpoint whose embeddings are the condition");
   visit("out", c.out, Required{}, "pipeline folder to write");
   visit("size", c.size, Range<int64_t>{8, 1024}, "width and height of generated pictures, in pixels");
-  visit("cache", c.cache, Range<int64_t>{1, 100'000'000}, "images whose latents and embeddings are kept for the denoiser, at most");
+  visit("cache", c.cache, Range<int64_t>{1, 100'000'000},
+        "images whose latents and embeddings are kept for the denoiser, at most");
   visit("precision", c.precision, Any{}, "of the written weights: fp16 or fp32");
   visit("autoencoder", c.autoencoder, Section{}, "between pictures and latents");
   visit("denoiser", c.denoiser, Section{}, "from noise and an embedding to latents");

@@ -24,9 +24,10 @@ TEST(TrainGenerator, WritesAPipelineThatOpensAndGenerates) {
   EXPECT_EQ(summary.images, 12);
   EXPECT_EQ(summary.skipped, 0);
   EXPECT_GT(summary.scaling_factor, 0);
-  for (const char* file : {"model_index.json", "samples.png", "reconstructions.png", "index.html", "unet/config.json", "vae/config.json",
-                           "scheduler/scheduler_config.json", "image_noising_scheduler/scheduler_config.json",
-                           "feature_extractor/preprocessor_config.json", "training/denoiser/log.jsonl"}) {
+  for (const char* file :
+       {"model_index.json", "samples.png", "reconstructions.png", "index.html", "unet/config.json", "vae/config.json",
+        "scheduler/scheduler_config.json", "image_noising_scheduler/scheduler_config.json",
+        "feature_extractor/preprocessor_config.json", "training/denoiser/log.jsonl"}) {
     EXPECT_TRUE(std::filesystem::exists(out.path() / file)) << file;
   }
   const c10::InferenceMode inference;
@@ -57,7 +58,8 @@ TEST(TrainGenerator, ACheckpointServesAsTheEncoder) {
   const auto backbone = MakeBackbone(config);
   backbone->Init(Seed(6));
   std::vector<std::pair<std::string, Tensor>> tensors;
-  for (const auto& [name, tensor] : NamedTensors(backbone->Weights())) tensors.emplace_back("encoder." + name, tensor.contiguous());
+  for (const auto& [name, tensor] : NamedTensors(backbone->Weights()))
+    tensors.emplace_back("encoder." + name, tensor.contiguous());
   const Path file = folder.path() / "mine.safetensors";
   WriteSafetensors(file, tensors, {{"genview", Json{{"kind", "pretrain"}, {"backbone", config}}.dump()}});
   Progress quiet;
@@ -178,7 +180,8 @@ TEST(AutoencoderLoss, PartsAreWhatTheyAreCalled) {
   AutoencoderConfig config;
   config.channels = {8, 8};
   config.groups = 4;
-  Vae vae = MakeVae({.channels = config.channels, .layers_per_block = 1, .groups = 4, .sample_size = 8, .mid_attention = false});
+  Vae vae = MakeVae(
+      {.channels = config.channels, .layers_per_block = 1, .groups = 4, .sample_size = 8, .mid_attention = false});
   InitWeights(ListWeights(vae), Seed(1));
   const Tensor pixels = UniformTensor(Seed(2), {2, 3, 8, 8}, -1, 1), noise = NormalTensor(Seed(3), {2, 4, 4, 4});
   Json row;
@@ -193,7 +196,9 @@ TEST(AutoencoderLoss, PartsAreWhatTheyAreCalled) {
   }
   EXPECT_NEAR(row["error"].get<double>(), (made - pixels).abs().mean().item<double>(), 1e-5);
   EXPECT_NEAR(row["divergence"].get<double>(), divergence, 1e-5);
-  EXPECT_NEAR(loss, row["error"].get<double>() + config.edge / 2 * row["edge_error"].get<double>() + config.kl * divergence, 1e-5);
+  EXPECT_NEAR(loss,
+              row["error"].get<double>() + config.edge / 2 * row["edge_error"].get<double>() + config.kl * divergence,
+              1e-5);
 }
 
 TEST(DenoiserLoss, IsZeroForTheTrueAnswerAndOneForZeroPrediction) {
@@ -213,7 +218,8 @@ TEST(DenoiserLoss, IsZeroForTheTrueAnswerAndOneForZeroPrediction) {
   // Where there is next to no noise, v is the noise: a network that knows it has no loss.
   const Tensor a = alpha_bar[0];
   const Tensor target = a.sqrt() * noise - (1 - a).sqrt() * latents;
-  const double loss = DenoiserLoss(unet, alpha_bar, latents, noise, at::zeros({64}, at::kLong), at::zeros({64, 12})).item<double>();
+  const double loss =
+      DenoiserLoss(unet, alpha_bar, latents, noise, at::zeros({64}, at::kLong), at::zeros({64, 12})).item<double>();
   EXPECT_NEAR(loss, target.square().mean().item<double>(), 1e-4);
 }
 

@@ -141,9 +141,11 @@ void CheckShards(const TrainingOptions& options, const std::string& section) {
 std::shared_ptr<const std::vector<int64_t>> EndlessOrder::Epoch(int64_t epoch) const {
   const std::lock_guard lock(mutex_);
   auto& order = epochs_[epoch];
-  if (!order) order = std::make_shared<const std::vector<int64_t>>(Permutation(seed_.With(static_cast<uint64_t>(epoch)), size_));
+  if (!order)
+    order = std::make_shared<const std::vector<int64_t>>(Permutation(seed_.With(static_cast<uint64_t>(epoch)), size_));
   const auto result = order;
-  while (epochs_.size() > 2) epochs_.erase(epochs_.begin()->first == epoch ? std::prev(epochs_.end()) : epochs_.begin());
+  while (epochs_.size() > 2)
+    epochs_.erase(epochs_.begin()->first == epoch ? std::prev(epochs_.end()) : epochs_.begin());
   return result;
 }
 
@@ -176,13 +178,16 @@ void RunTraining(const TrainingTask& task, Progress& progress) {
   if (LoadFinished(task)) return;
   const FolderLock lock(task.folder);
   const TrainingOptions& o = task.options;
-  const Schedule schedule{.kind = ScheduleKind::kCosine, .lr = o.lr, .final_lr = o.final_lr, .warmup_steps = o.warmup,
+  const Schedule schedule{.kind = ScheduleKind::kCosine,
+                          .lr = o.lr,
+                          .final_lr = o.final_lr,
+                          .warmup_steps = o.warmup,
                           .total_steps = o.steps};
   for (const WeightList& replica : task.replicas) SetRequiresGrad(replica, true);
-  auto optimizer = MakeAdamW(task.weights, {.beta2 = o.beta2, .weight_decay = o.weight_decay},
-                             {NoDecayForBiasAndNorms(),
-                              {.matches = [](const WeightRef& ref) { return ref.role == WeightRole::kEmbedding; },
-                               .weight_decay = 0}});
+  auto optimizer = MakeAdamW(
+      task.weights, {.beta2 = o.beta2, .weight_decay = o.weight_decay},
+      {NoDecayForBiasAndNorms(),
+       {.matches = [](const WeightRef& ref) { return ref.role == WeightRole::kEmbedding; }, .weight_decay = 0}});
   const SingleThreaded single;
   int64_t step = Resume(task, *optimizer, progress);
   SweepPartFiles(CheckpointFolder(task.folder));
@@ -213,8 +218,8 @@ void RunTraining(const TrainingTask& task, Progress& progress) {
     const bool stop = progress.Stopped();
     if (step % o.save_every == 0 || last || stop) {
       log.Sync();
-      SaveCheckpoint(CheckpointFolder(task.folder), step, State(task, *optimizer), {{"format", 1}, {"kind", task.name}, {"identity", task.identity}},
-                     last ? 1 : 2);
+      SaveCheckpoint(CheckpointFolder(task.folder), step, State(task, *optimizer),
+                     {{"format", 1}, {"kind", task.name}, {"identity", task.identity}}, last ? 1 : 2);
     }
     if (stop && !last) throw Interrupted();
   }

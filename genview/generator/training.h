@@ -1,5 +1,6 @@
 // The loop that every network of this folder is trained by: AdamW, warm-up and cosine, an exponential average of the
-// weights, checkpoints and a log. A run that was killed goes on from its newest checkpoint and ends with the same bytes.
+// weights, checkpoints and a log. A run that was killed goes on from its newest checkpoint and ends with the same
+// bytes.
 //
 // Each step's batch is dealt to a fixed number of shards, each computed by one thread on its own replica of the weights
 // (the same memory, other gradients), and the gradients are averaged in the order of the shards: the result does not
@@ -28,15 +29,15 @@ namespace genview {
 
 struct TrainingOptions {
   int64_t steps = 10000;
-  int64_t stop_after = 0;        // steps; 0: all of them. The schedule is that of `steps` all the same
+  int64_t stop_after = 0;  // steps; 0: all of them. The schedule is that of `steps` all the same
   int64_t shards = 2;
-  int64_t batch = 128;           // over all shards
+  int64_t batch = 128;  // over all shards
   double lr = 1e-3, final_lr = 1e-5;
-  int64_t warmup = 200;          // steps
+  int64_t warmup = 200;  // steps
   double weight_decay = 0.01;
   double beta2 = 0.99;
-  double clip = 1;               // of the gradients' common norm
-  double average = 0.999;        // momentum of the weights' average; 0: the last weights are the result
+  double clip = 1;                           // of the gradients' common norm
+  double average = 0.999;                    // momentum of the weights' average; 0: the last weights are the result
   int64_t save_every = 500, log_every = 50;  // steps
 
   int64_t last_step() const { return stop_after > 0 && stop_after < steps ? stop_after : steps; }
@@ -45,9 +46,11 @@ struct TrainingOptions {
 template <class Visit>
 void VisitFields(TrainingOptions& o, Visit&& visit) {
   visit("steps", o.steps, Range<int64_t>{1, 100'000'000}, "optimiser steps");
-  visit("stop_after", o.stop_after, Range<int64_t>{0, 100'000'000}, "end after so many steps of the longer schedule; 0 = at its end");
+  visit("stop_after", o.stop_after, Range<int64_t>{0, 100'000'000},
+        "end after so many steps of the longer schedule; 0 = at its end");
   visit("batch", o.batch, Range<int64_t>{1, 1 << 20}, "pictures in a step");
-  visit("shards", o.shards, Range<int64_t>{1, 256}, "equal parts of a batch, one thread each; part of what the result depends on");
+  visit("shards", o.shards, Range<int64_t>{1, 256},
+        "equal parts of a batch, one thread each; part of what the result depends on");
   visit("lr", o.lr, Range<double>{0, 10}, "learning rate after the warm-up");
   visit("final_lr", o.final_lr, Range<double>{0, 10}, "learning rate that the cosine ends with");
   visit("warmup", o.warmup, Range<int64_t>{0, 100'000'000}, "steps of linear warm-up");
@@ -74,23 +77,25 @@ class EndlessOrder {
   Seed seed_;
   int64_t size_;
   mutable std::mutex mutex_;
-  mutable std::map<int64_t, std::shared_ptr<const std::vector<int64_t>>> epochs_;  // the newest two: shards cross the border apart
+  mutable std::map<int64_t, std::shared_ptr<const std::vector<int64_t>>>
+      epochs_;  // the newest two: shards cross the border apart
 };
 
 struct TrainingTask {
-  Path folder;                 // checkpoints/, log.jsonl and TensorBoard events
-  std::string name;            // for people
-  Json identity;               // what the result depends on; a run of another identity is not gone on with
-  WeightList weights;          // set to their initial values; trained in place
-  WeightList averaged;         // of a second model of the same shape: receives the result
+  Path folder;                       // checkpoints/, log.jsonl and TensorBoard events
+  std::string name;                  // for people
+  Json identity;                     // what the result depends on; a run of another identity is not gone on with
+  WeightList weights;                // set to their initial values; trained in place
+  WeightList averaged;               // of a second model of the same shape: receives the result
   std::vector<WeightList> replicas;  // one per shard, sharing memory with `weights`
   TrainingOptions options;
   // Mean loss of one shard of one step, with gradient for the replica. A pure function of weights, step and shard. The
   // first shard may add numbers to the row of the log.
   std::function<Tensor(int64_t step, int64_t shard, Json& row)> loss;
-  // Called now and then and at the end with the averaged weights in place, for pictures and scores in the log. May be empty.
+  // Called now and then and at the end with the averaged weights in place, for pictures and scores in the log. May be
+  // empty.
   std::function<void(int64_t step, Json& row)> review;
-  int64_t review_every = 0;    // steps; 0: never
+  int64_t review_every = 0;  // steps; 0: never
 };
 
 // Copies of a model that share its memory but have gradients of their own.

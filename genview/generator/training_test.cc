@@ -34,17 +34,24 @@ struct ToyRun {
     Replicas<Toy> replicas(toy, options.shards);
     const Tensor truth = NormalTensor(Seed(2), {4, 2});
     const int64_t count = options.batch / options.shards;
-    RunTraining({.folder = folder, .name = "toy", .identity = identity, .weights = ListWeights(toy),
-                 .averaged = ListWeights(averaged), .replicas = replicas.Lists(), .options = options,
-                 .loss = [&](int64_t step, int64_t shard, Json& row) {
-                   std::vector<Tensor> rows;
-                   for (int64_t i = 0; i < count; ++i) {
-                     rows.push_back(NormalTensor(Seed(3).With(static_cast<uint64_t>(step * options.batch + shard * count + i)), {4}));
-                   }
-                   const Tensor x = at::stack(rows);
-                   row["first_input"] = x[0][0].item<double>();
-                   return (Linear(replicas[shard].fc, x) - at::matmul(x, truth)).square().mean();
-                 },
+    RunTraining({.folder = folder,
+                 .name = "toy",
+                 .identity = identity,
+                 .weights = ListWeights(toy),
+                 .averaged = ListWeights(averaged),
+                 .replicas = replicas.Lists(),
+                 .options = options,
+                 .loss =
+                     [&](int64_t step, int64_t shard, Json& row) {
+                       std::vector<Tensor> rows;
+                       for (int64_t i = 0; i < count; ++i) {
+                         rows.push_back(NormalTensor(
+                             Seed(3).With(static_cast<uint64_t>(step * options.batch + shard * count + i)), {4}));
+                       }
+                       const Tensor x = at::stack(rows);
+                       row["first_input"] = x[0][0].item<double>();
+                       return (Linear(replicas[shard].fc, x) - at::matmul(x, truth)).square().mean();
+                     },
                  .review = {}},
                 progress);
   }
@@ -56,7 +63,8 @@ struct ToyRun {
 };
 
 TrainingOptions Small() {
-  return {.steps = 12, .shards = 2, .batch = 8, .lr = 0.05, .warmup = 2, .average = 0.5, .save_every = 3, .log_every = 2};
+  return {
+      .steps = 12, .shards = 2, .batch = 8, .lr = 0.05, .warmup = 2, .average = 0.5, .save_every = 3, .log_every = 2};
 }
 
 TEST(RunTraining, LearnsAndGivesTheAveragedWeights) {
@@ -140,8 +148,13 @@ TEST(RunTraining, AnErrorInAShardReachesTheCaller) {
   ToyRun run(folder.path(), Small());
   Replicas<Toy> replicas(run.toy, 2);
   Progress quiet;
-  EXPECT_THROW(RunTraining({.folder = folder.path(), .name = "toy", .identity = {}, .weights = ListWeights(run.toy),
-                            .averaged = ListWeights(run.averaged), .replicas = replicas.Lists(), .options = Small(),
+  EXPECT_THROW(RunTraining({.folder = folder.path(),
+                            .name = "toy",
+                            .identity = {},
+                            .weights = ListWeights(run.toy),
+                            .averaged = ListWeights(run.averaged),
+                            .replicas = replicas.Lists(),
+                            .options = Small(),
                             .loss = [](int64_t, int64_t shard, Json&) -> Tensor {
                               if (shard == 1) throw Error({.what = "no picture", .where = "here", .next = "none"});
                               return at::zeros({}).set_requires_grad(true);
@@ -167,9 +180,11 @@ TEST(EndlessOrder, IsTheSameFromAnyThread) {
   const EndlessOrder order(Seed(5), 10);
   std::vector<std::vector<int64_t>> got(4);
   std::vector<std::thread> threads;
-  for (size_t i = 0; i < got.size(); ++i) threads.emplace_back([&, i] { got[i] = order.Indices(static_cast<int64_t>(i) * 25, 25); });
+  for (size_t i = 0; i < got.size(); ++i)
+    threads.emplace_back([&, i] { got[i] = order.Indices(static_cast<int64_t>(i) * 25, 25); });
   for (std::thread& thread : threads) thread.join();
-  for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], EndlessOrder(Seed(5), 10).Indices(static_cast<int64_t>(i) * 25, 25));
+  for (size_t i = 0; i < got.size(); ++i)
+    EXPECT_EQ(got[i], EndlessOrder(Seed(5), 10).Indices(static_cast<int64_t>(i) * 25, 25));
 }
 
 }  // namespace

@@ -92,10 +92,11 @@ std::string Chunk(const std::string& name, const std::string& data) {
 // An animation of one frame, a still picture at a place on a canvas of 40 x 30.
 std::string Animated(const Image& frame, uint64_t left, uint64_t top) {
   const std::string still = EncodeWebp(frame, 95).substr(12);  // without "RIFF" size "WEBP"
-  const std::string place = Number(left / 2, 3) + Number(top / 2, 3) + Number(static_cast<uint64_t>(frame.width) - 1, 3) +
+  const std::string place = Number(left / 2, 3) + Number(top / 2, 3) +
+                            Number(static_cast<uint64_t>(frame.width) - 1, 3) +
                             Number(static_cast<uint64_t>(frame.height) - 1, 3) + Number(100, 3) + Number(0, 1);
-  const std::string chunks = "WEBP" + Chunk("VP8X", Number(2, 4) + Number(39, 3) + Number(29, 3)) + Chunk("ANIM", std::string(6, '\0')) +
-                             Chunk("ANMF", place + still);
+  const std::string chunks = "WEBP" + Chunk("VP8X", Number(2, 4) + Number(39, 3) + Number(29, 3)) +
+                             Chunk("ANIM", std::string(6, '\0')) + Chunk("ANMF", place + still);
   return "RIFF" + Number(chunks.size(), 4) + chunks;
 }
 

@@ -90,7 +90,9 @@ Geometry GeometryOf(const Preprocess& p, int64_t width, int64_t height) {
     width = p.resize_shortest * width / shortest;
     height = p.resize_shortest * height / shortest;
   }
-  return {width, height, {CropOffset(width, p.size, p.floor_crop), CropOffset(height, p.size, p.floor_crop), p.size, p.size}};
+  return {width,
+          height,
+          {CropOffset(width, p.size, p.floor_crop), CropOffset(height, p.size, p.floor_crop), p.size, p.size}};
 }
 
 Image ApplyGeometry(const Preprocess& p, const Image& image) {

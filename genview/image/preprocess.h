@@ -28,7 +28,8 @@ struct Preprocess {
   static Preprocess FromJson(const Json& json, std::string_view where);
 };
 
-// What happens to a picture of width x height: resized to this size, then cut to `crop` (which may reach over the edge).
+// What happens to a picture of width x height: resized to this size, then cut to `crop` (which may reach over the
+// edge).
 struct Geometry {
   int64_t width = 0, height = 0;
   Box crop;

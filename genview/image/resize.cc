@@ -177,7 +177,9 @@ Image Resize(const Image& image, int64_t width, int64_t height, Filter filter) {
 Image Shrink(const Image& image, int64_t longest_side) {
   const int64_t longest = std::max(image.width, image.height);
   if (longest <= longest_side) return image;
-  const auto scaled = [&](int64_t extent) { return std::max<int64_t>(1, (extent * longest_side + longest / 2) / longest); };
+  const auto scaled = [&](int64_t extent) {
+    return std::max<int64_t>(1, (extent * longest_side + longest / 2) / longest);
+  };
   return Resize(image, scaled(image.width), scaled(image.height), Filter::kBicubic);
 }
 

@@ -17,7 +17,8 @@ uint64_t LittleEndian(std::string_view bytes) {
   return value;
 }
 
-// The first chunk of this name of an extended file ("RIFF" size "WEBP", then chunks of name, size, data and a pad byte).
+// The first chunk of this name of an extended file ("RIFF" size "WEBP", then chunks of name, size, data and a pad
+// byte).
 std::string_view FindChunk(std::string_view bytes, std::string_view name) {
   uint64_t at = 12;
   while (at + 8 <= bytes.size()) {
@@ -68,12 +69,15 @@ bool DecodeFirstFrame(std::string_view bytes, Image& canvas) {
   const auto top = static_cast<int64_t>(2 * LittleEndian(frame.substr(3, 3)));
   const std::string_view still = frame.substr(kHeader);
   WebPBitstreamFeatures features;
-  if (WebPGetFeatures(reinterpret_cast<const uint8_t*>(still.data()), still.size(), &features) != VP8_STATUS_OK) return false;
-  if (features.has_animation || left + features.width > canvas.width || top + features.height > canvas.height) return false;
+  if (WebPGetFeatures(reinterpret_cast<const uint8_t*>(still.data()), still.size(), &features) != VP8_STATUS_OK)
+    return false;
+  if (features.has_animation || left + features.width > canvas.width || top + features.height > canvas.height)
+    return false;
   Image picture;
   if (!DecodeStill(still, features, picture)) return false;
   canvas.pixels.assign(static_cast<size_t>(canvas.width * canvas.height * 3), 255);
-  for (int64_t y = 0; y < picture.height; ++y) std::copy_n(picture.at(0, y), picture.width * 3, canvas.at(left, top + y));
+  for (int64_t y = 0; y < picture.height; ++y)
+    std::copy_n(picture.at(0, y), picture.width * 3, canvas.at(left, top + y));
   return true;
 }
 
@@ -91,7 +95,8 @@ Outcome<Decoded> DecodeWebp(std::string_view bytes, int64_t max_pixels) {
   Decoded result;
   result.image.width = features.width;
   result.image.height = features.height;
-  const bool whole = features.has_animation ? DecodeFirstFrame(bytes, result.image) : DecodeStill(bytes, features, result.image);
+  const bool whole =
+      features.has_animation ? DecodeFirstFrame(bytes, result.image) : DecodeStill(bytes, features, result.image);
   if (!whole) return Outcome<Decoded>::Failed("damaged WebP (its data are cut off or wrong)");
   result.orientation = ReadOrientation(bytes);
   return result;

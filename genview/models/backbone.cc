@@ -11,7 +11,10 @@ class ResnetBackbone : public Backbone {
  public:
   ResnetBackbone(const BackboneConfig& c, int64_t depth)
       : Backbone(c),
-        net_(MakeResnet({.depth = depth, .width = c.width, .small_stem = c.small_stem, .zero_init_residual = c.zero_init_residual})) {}
+        net_(MakeResnet({.depth = depth,
+                         .width = c.width,
+                         .small_stem = c.small_stem,
+                         .zero_init_residual = c.zero_init_residual})) {}
 
   BackboneOutput Forward(const Tensor& pixels, bool training) const override {
     const ResnetOutput out = ForwardResnet(net_, pixels, training);
@@ -67,7 +70,8 @@ class VitBackbone : public Backbone {
 };
 
 const std::map<std::string, int64_t> kResnets = {{"resnet18", 18}, {"resnet34", 34}, {"resnet50", 50}};
-const std::map<std::string, VitType> kVits = {{"vit-tiny", {192, 12, 3}}, {"vit-small", {384, 12, 6}}, {"vit-base", {768, 12, 12}}};
+const std::map<std::string, VitType> kVits = {
+    {"vit-tiny", {192, 12, 3}}, {"vit-small", {384, 12, 6}}, {"vit-base", {768, 12, 12}}};
 
 }  // namespace
 
@@ -81,7 +85,9 @@ std::vector<std::string> BackboneNames() {
 void CheckBackboneName(const std::string& name, std::string_view where) {
   const std::vector<std::string> names = BackboneNames();
   if (std::find(names.begin(), names.end(), name) != names.end()) return;
-  throw UsageError({.what = Format("there is no backbone \"{}\"", name), .where = std::string(where), .next = SuggestName(name, names)});
+  throw UsageError({.what = Format("there is no backbone \"{}\"", name),
+                    .where = std::string(where),
+                    .next = SuggestName(name, names)});
 }
 
 std::unique_ptr<Backbone> MakeBackbone(const BackboneConfig& config) {

@@ -21,12 +21,12 @@ struct BackboneConfig {
   double width = 1;               // factor on the type's channel counts
   bool small_stem = false;        // ResNet: for pictures of 32 to 96 px
   bool zero_init_residual = false;
-  int64_t patch_size = 16;        // ViT
-  int64_t layers = 0;             // ViT; 0: the type's
-  int64_t heads = 0;              // ViT; 0: the type's
+  int64_t patch_size = 16;  // ViT
+  int64_t layers = 0;       // ViT; 0: the type's
+  int64_t heads = 0;        // ViT; 0: the type's
   VitPositions positions = VitPositions::kLearned;
-  bool frozen_patch = false;      // ViT
-  double drop_path = 0;           // ViT, in training: see DropPath; no part of what a checkpoint says of its encoder
+  bool frozen_patch = false;  // ViT
+  double drop_path = 0;       // ViT, in training: see DropPath; no part of what a checkpoint says of its encoder
 };
 
 template <class Visit>
@@ -56,15 +56,15 @@ class Backbone {
   virtual ~Backbone() = default;
   // pixels [N,3,S,S]. Training: batch norms use the batch and update their running statistics, and drop path is on.
   virtual BackboneOutput Forward(const Tensor& pixels, bool training) const = 0;
-  virtual WeightList Weights() = 0;                     // torchvision's or timm's names; valid as long as the backbone
+  virtual WeightList Weights() = 0;  // torchvision's or timm's names; valid as long as the backbone
   virtual void Init(Seed seed) = 0;
-  virtual int64_t width() const = 0;                    // D
-  virtual int64_t grid(int64_t image_size) const = 0;   // T = grid * grid
+  virtual int64_t width() const = 0;                   // D
+  virtual int64_t grid(int64_t image_size) const = 0;  // T = grid * grid
   const BackboneConfig& config() const { return config_; }
   // Sets the rate of drop path; false for a network that has none.
   virtual bool UseDropPath(double /*rate*/) { return false; }
-  // What drop path draws in the training passes to come: each of them the next. A trainer calls it with a seed of the step, so
-  // that a resumed run draws the same.
+  // What drop path draws in the training passes to come: each of them the next. A trainer calls it with a seed of the
+  // step, so that a resumed run draws the same.
   void Reseed(Seed seed) {
     seed_ = seed;
     passes_ = 0;

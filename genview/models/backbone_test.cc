@@ -8,9 +8,10 @@ namespace genview {
 namespace {
 
 TEST(Backbone, EveryNameMakesANetworkOfItsWidth) {
-  const std::map<std::string, int64_t> widths = {{"resnet18", 512}, {"resnet34", 512}, {"resnet50", 2048},
+  const std::map<std::string, int64_t> widths = {{"resnet18", 512}, {"resnet34", 512},  {"resnet50", 2048},
                                                  {"vit-tiny", 192}, {"vit-small", 384}, {"vit-base", 768}};
-  for (const std::string& name : BackboneNames()) EXPECT_EQ(MakeBackbone(Json{{"type", name}})->width(), widths.at(name)) << name;
+  for (const std::string& name : BackboneNames())
+    EXPECT_EQ(MakeBackbone(Json{{"type", name}})->width(), widths.at(name)) << name;
   EXPECT_EQ(BackboneNames().size(), widths.size());
 }
 
@@ -26,9 +27,10 @@ TEST(Backbone, VitsHaveTimmsParameters) {
 }
 
 TEST(Backbone, TokensAreAGridOfTheOutput) {
-  const Json configs[] = {{{"type", "resnet18"}, {"width", 1.0 / 32}, {"small_stem", true}, {"image_size", 20}},
-                          {{"type", "resnet50"}, {"width", 1.0 / 64}, {"image_size", 33}},
-                          {{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 2}, {"patch_size", 4}, {"image_size", 16}}};
+  const Json configs[] = {
+      {{"type", "resnet18"}, {"width", 1.0 / 32}, {"small_stem", true}, {"image_size", 20}},
+      {{"type", "resnet50"}, {"width", 1.0 / 64}, {"image_size", 33}},
+      {{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 2}, {"patch_size", 4}, {"image_size", 16}}};
   for (const Json& config : configs) {
     const auto net = MakeBackbone(config);
     net->Init(Seed(5));
@@ -66,8 +68,13 @@ TEST(Vit, SinCosPositionsFollowRowsThenColumns) {
 }
 
 TEST(Vit, FixedPositionsAndFrozenPatchAreNotTrained) {
-  const auto net = MakeBackbone(Json{{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 1}, {"patch_size", 8}, {"image_size", 16},
-                                     {"positions", "sincos"}, {"frozen_patch", true}});
+  const auto net = MakeBackbone(Json{{"type", "vit-tiny"},
+                                     {"width", 0.125},
+                                     {"layers", 1},
+                                     {"patch_size", 8},
+                                     {"image_size", 16},
+                                     {"positions", "sincos"},
+                                     {"frozen_patch", true}});
   net->Init(Seed(0));
   SetRequiresGrad(net->Weights(), true);
   net->Forward(NormalTensor(Seed(1), {2, 3, 16, 16}), true).pooled.square().sum().backward();
@@ -116,7 +123,8 @@ TEST(DropPath, IsOnInTrainingAloneAndComesAgainWithTheSeed) {
   net->Reseed(Seed(7));
   EXPECT_TRUE(at::equal(net->Forward(x, true).pooled, first));
   EXPECT_TRUE(at::equal(net->Forward(x, true).pooled, second));
-  EXPECT_FALSE(FieldsToJson(net->config()).contains("drop_path"));  // a checkpoint describes what is left after training
+  EXPECT_FALSE(
+      FieldsToJson(net->config()).contains("drop_path"));  // a checkpoint describes what is left after training
 }
 
 }  // namespace

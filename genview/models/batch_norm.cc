@@ -20,17 +20,20 @@ Tensor LikePixels(const Tensor& x) { return at::empty_like(x, x.options(), at::M
 template <class Work>
 void ForEachPart(int64_t rows, Work&& work) {
   at::parallel_for(0, (rows + kTaskRows - 1) / kTaskRows, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) work(task * kTaskRows, std::min(kTaskRows, rows - task * kTaskRows), task);
+    for (int64_t task = begin; task < end; ++task)
+      work(task * kTaskRows, std::min(kTaskRows, rows - task * kTaskRows), task);
   });
 }
 
-// Two sums per channel over all rows, [2*C]: see SumPart. Where a strip holds several rows, each has fp32 sums of its own.
+// Two sums per channel over all rows, [2*C]: see SumPart. Where a strip holds several rows, each has fp32 sums of its
+// own.
 template <class Add>
 std::vector<double> ChannelSums(int64_t rows, int64_t channels, Add&& add) {
   const auto width = static_cast<size_t>(2 * channels);
   std::vector<double> parts(static_cast<size_t>((rows + kTaskRows - 1) / kTaskRows) * width, 0.0), sums(width, 0.0);
   ForEachPart(rows, [&](int64_t first, int64_t count, int64_t task) {
-    SumPart(first, count, channels, parts.data() + static_cast<size_t>(task) * width, add, kFloatRows * norm_rows::RowsInStrip(channels));
+    SumPart(first, count, channels, parts.data() + static_cast<size_t>(task) * width, add,
+            kFloatRows * norm_rows::RowsInStrip(channels));
   });
   for (size_t i = 0; i < parts.size(); ++i) sums[i % width] += parts[i];
   return sums;
@@ -46,8 +49,10 @@ struct Affine {
 Affine AffineOf(const BatchNormWeights& w, const Tensor& mean, const Tensor& variance, double eps) {
   const int64_t c = mean.size(0);
   const Affine a{at::empty({c}), at::empty({c}), mean, at::empty({c})};
-  const float *m = DataOf<float>(mean), *v = DataOf<float>(variance), *weight = DataOf<float>(w.weight), *bias = DataOf<float>(w.bias);
-  float *scale = MutableDataOf<float>(a.scale), *shift = MutableDataOf<float>(a.shift), *inverse = MutableDataOf<float>(a.inverse);
+  const float *m = DataOf<float>(mean), *v = DataOf<float>(variance), *weight = DataOf<float>(w.weight),
+              *bias = DataOf<float>(w.bias);
+  float *scale = MutableDataOf<float>(a.scale), *shift = MutableDataOf<float>(a.shift),
+        *inverse = MutableDataOf<float>(a.inverse);
   for (int64_t i = 0; i < c; ++i) {
     inverse[i] = static_cast<float>(1 / std::sqrt(static_cast<double>(v[i]) + eps));
     scale[i] = weight[i] * inverse[i];
@@ -86,7 +91,8 @@ void UpdateRunning(const BatchNormWeights& w, const Moments& m, int64_t rows) {
   float *running_mean = MutableDataOf<float>(w.running_mean), *running_variance = MutableDataOf<float>(w.running_var);
   for (int64_t i = 0; i < m.mean.size(0); ++i) {
     running_mean[i] = static_cast<float>((1 - kBatchNormMomentum) * running_mean[i] + kBatchNormMomentum * mean[i]);
-    running_variance[i] = static_cast<float>((1 - kBatchNormMomentum) * running_variance[i] + kBatchNormMomentum * unbiased * variance[i]);
+    running_variance[i] = static_cast<float>((1 - kBatchNormMomentum) * running_variance[i] +
+                                             kBatchNormMomentum * unbiased * variance[i]);
   }
   ++*w.num_batches_tracked.mutable_data_ptr<int64_t>();
 }
@@ -132,13 +138,15 @@ Gradients BackThrough(const Tensor& x, const Tensor& dy, const Affine& a, bool r
   const int64_t c = x.size(1), rows = x.numel() / c;
   const T *in = DataOf<T>(x), *back = DataOf<T>(dy);
   const std::vector<double> sums = ChannelSums(rows, c, [&](int64_t first, int64_t count, float* sum, float* with_x) {
-    batch_norm::AddGradients(in + first * c, back + first * c, count, c, a.line(), relu, a.mean.const_data_ptr<float>(), sum, with_x);
+    batch_norm::AddGradients(in + first * c, back + first * c, count, c, a.line(), relu, a.mean.const_data_ptr<float>(),
+                             sum, with_x);
   });
   // With d the gradient behind the norm and u = (x - mean) * inverse: dx = scale (d - mean of d - u * mean of d u).
   Gradients grad{LikePixels(x), at::empty({c}), at::empty({c})};
   std::vector<float> by_x(static_cast<size_t>(c)), constant(static_cast<size_t>(c));
   for (int64_t i = 0; i < c; ++i) {
-    const double inverse = a.inverse.const_data_ptr<float>()[i], scale = a.scale.const_data_ptr<float>()[i], mean = a.mean.const_data_ptr<float>()[i];
+    const double inverse = a.inverse.const_data_ptr<float>()[i], scale = a.scale.const_data_ptr<float>()[i],
+                 mean = a.mean.const_data_ptr<float>()[i];
     const double sum = sums[static_cast<size_t>(i)], with_u = sums[static_cast<size_t>(c + i)] * inverse;
     grad.weight.mutable_data_ptr<float>()[i] = static_cast<float>(with_u);
     grad.bias.mutable_data_ptr<float>()[i] = static_cast<float>(sum);
@@ -148,7 +156,8 @@ Gradients BackThrough(const Tensor& x, const Tensor& dy, const Affine& a, bool r
   }
   T* out = MutableDataOf<T>(grad.x);
   ForEachPart(rows, [&](int64_t first, int64_t count, int64_t) {
-    batch_norm::BackThrough(in + first * c, back + first * c, out + first * c, count, c, a.line(), relu, by_x.data(), constant.data());
+    batch_norm::BackThrough(in + first * c, back + first * c, out + first * c, count, c, a.line(), relu, by_x.data(),
+                            constant.data());
   });
   return grad;
 }
@@ -158,17 +167,21 @@ Tensor BackThroughRelu(const Tensor& y, const Tensor& dy) {
   Tensor d = LikePixels(y);
   const T *out = DataOf<T>(y), *back = DataOf<T>(dy);
   T* to = MutableDataOf<T>(d);
-  at::parallel_for(0, y.numel(), 1 << 15, [&](int64_t begin, int64_t end) { batch_norm::BackThroughRelu(out + begin, back + begin, to + begin, end - begin); });
+  at::parallel_for(0, y.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
+    batch_norm::BackThroughRelu(out + begin, back + begin, to + begin, end - begin);
+  });
   return d;
 }
 
-// The statistics are of the batch. Without a skip a ReLU is gone back through by its input, which the norm keeps anyway; with one
-// by its output, which the next layer keeps.
+// The statistics are of the batch. Without a skip a ReLU is gone back through by its input, which the norm keeps
+// anyway; with one by its output, which the next layer keeps.
 struct FusedFunction : torch::autograd::Function<FusedFunction> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                        const std::optional<Tensor>& maybe_skip, const BatchNormWeights& w, double eps, bool relu) {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight,
+                        const Tensor& bias, const std::optional<Tensor>& maybe_skip, const BatchNormWeights& w,
+                        double eps, bool relu) {
     const Tensor skip = maybe_skip.value_or(Tensor());
-    const Forward f = Compute({weight, bias, w.running_mean, w.running_var, w.num_batches_tracked}, x, skip, /*training=*/true, eps, relu);
+    const Forward f = Compute({weight, bias, w.running_mean, w.running_var, w.num_batches_tracked}, x, skip,
+                              /*training=*/true, eps, relu);
     torch::autograd::variable_list saved{x, f.affine.scale, f.affine.shift, f.affine.mean, f.affine.inverse};
     if (skip.defined() && relu) saved.push_back(f.y);
     context->save_for_backward(std::move(saved));
@@ -177,7 +190,8 @@ struct FusedFunction : torch::autograd::Function<FusedFunction> {
     return f.y;
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, const torch::autograd::variable_list& outputs) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& outputs) {
     const auto saved = context->get_saved_variables();
     const Tensor& x = saved[0];
     const bool single = x.scalar_type() == at::kFloat, skip = context->saved_data["skip"].toBool();
@@ -194,12 +208,14 @@ struct FusedFunction : torch::autograd::Function<FusedFunction> {
 };
 
 bool Learns(const BatchNormWeights& w, const Tensor& x, const Tensor& skip) {
-  return c10::GradMode::is_enabled() && (x.requires_grad() || w.weight.requires_grad() || w.bias.requires_grad() || (skip.defined() && skip.requires_grad()));
+  return c10::GradMode::is_enabled() && (x.requires_grad() || w.weight.requires_grad() || w.bias.requires_grad() ||
+                                         (skip.defined() && skip.requires_grad()));
 }
 
 bool CanFuse(const BatchNormWeights& w, const Tensor& x, const Tensor& skip) {
   const auto good = [&](const Tensor& t) {
-    return t.is_cpu() && t.dim() == 4 && t.numel() > 0 && t.scalar_type() == x.scalar_type() && t.is_contiguous(at::MemoryFormat::ChannelsLast);
+    return t.is_cpu() && t.dim() == 4 && t.numel() > 0 && t.scalar_type() == x.scalar_type() &&
+           t.is_contiguous(at::MemoryFormat::ChannelsLast);
   };
   const auto table = [](const Tensor& t) { return t.defined() && t.scalar_type() == at::kFloat && t.is_contiguous(); };
   return (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && table(w.weight) && table(w.bias) &&
@@ -209,7 +225,8 @@ bool CanFuse(const BatchNormWeights& w, const Tensor& x, const Tensor& skip) {
 
 }  // namespace
 
-Tensor BatchNormThen(AfterBatchNorm act, const BatchNormWeights& w, const Tensor& x, bool training, const Tensor& skip) {
+Tensor BatchNormThen(AfterBatchNorm act, const BatchNormWeights& w, const Tensor& x, bool training,
+                     const Tensor& skip) {
   constexpr double kEps = 1e-5;
   const bool relu = act == AfterBatchNorm::kRelu, learns = Learns(w, x, skip);
   if (!CanFuse(w, x, skip) || (learns && !training)) {
@@ -218,7 +235,8 @@ Tensor BatchNormThen(AfterBatchNorm act, const BatchNormWeights& w, const Tensor
     return relu ? y.relu_() : y;
   }
   const auto maybe_skip = skip.defined() ? std::optional(skip) : std::nullopt;  // a function takes no undefined tensors
-  return learns ? FusedFunction::apply(x, w.weight, w.bias, maybe_skip, w, kEps, relu) : Compute(w, x, skip, training, kEps, relu).y;
+  return learns ? FusedFunction::apply(x, w.weight, w.bias, maybe_skip, w, kEps, relu)
+                : Compute(w, x, skip, training, kEps, relu).y;
 }
 
 }  // namespace genview

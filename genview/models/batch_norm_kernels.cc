@@ -16,7 +16,8 @@ GENVIEW_INLINE float* Target(Bf16*, float* buffer) { return buffer; }
 GENVIEW_INLINE void Write(const float*, int64_t, float*) {}
 GENVIEW_INLINE void Write(const float* buffer, int64_t count, Bf16* out) { Narrow(buffer, count, out); }
 
-GENVIEW_INLINE void MomentsOfStrip(const float* __restrict x, int64_t count, const float* __restrict center, float* __restrict sum, float* __restrict square) {
+GENVIEW_INLINE void MomentsOfStrip(const float* __restrict x, int64_t count, const float* __restrict center,
+                                   float* __restrict sum, float* __restrict square) {
   for (int64_t i = 0; i < count; ++i) {
     const float v = x[i] - center[i];
     sum[i] += v;
@@ -25,8 +26,8 @@ GENVIEW_INLINE void MomentsOfStrip(const float* __restrict x, int64_t count, con
 }
 
 template <bool kRelu>
-GENVIEW_INLINE void ApplyToStrip(const float* __restrict x, const float* __restrict skip, float* __restrict y, int64_t count, const float* __restrict scale,
-                                 const float* __restrict shift) {
+GENVIEW_INLINE void ApplyToStrip(const float* __restrict x, const float* __restrict skip, float* __restrict y,
+                                 int64_t count, const float* __restrict scale, const float* __restrict shift) {
   if (skip == nullptr) {
     for (int64_t i = 0; i < count; ++i) {
       const float z = x[i] * scale[i] + shift[i];
@@ -41,8 +42,9 @@ GENVIEW_INLINE void ApplyToStrip(const float* __restrict x, const float* __restr
 }
 
 template <bool kRelu>
-GENVIEW_INLINE void GradientsOfStrip(const float* __restrict x, const float* __restrict dy, int64_t count, const float* __restrict scale,
-                                     const float* __restrict shift, const float* __restrict mean, float* __restrict sum, float* __restrict with_x) {
+GENVIEW_INLINE void GradientsOfStrip(const float* __restrict x, const float* __restrict dy, int64_t count,
+                                     const float* __restrict scale, const float* __restrict shift,
+                                     const float* __restrict mean, float* __restrict sum, float* __restrict with_x) {
   for (int64_t i = 0; i < count; ++i) {
     const float d = kRelu && !(x[i] * scale[i] + shift[i] > 0) ? 0.0f : dy[i];
     sum[i] += d;
@@ -51,9 +53,9 @@ GENVIEW_INLINE void GradientsOfStrip(const float* __restrict x, const float* __r
 }
 
 template <bool kRelu>
-GENVIEW_INLINE void BackThroughStrip(const float* __restrict x, const float* __restrict dy, float* __restrict dx, int64_t count,
-                                     const float* __restrict scale, const float* __restrict shift, const float* __restrict by_x,
-                                     const float* __restrict constant) {
+GENVIEW_INLINE void BackThroughStrip(const float* __restrict x, const float* __restrict dy, float* __restrict dx,
+                                     int64_t count, const float* __restrict scale, const float* __restrict shift,
+                                     const float* __restrict by_x, const float* __restrict constant) {
   for (int64_t i = 0; i < count; ++i) {
     const float d = kRelu && !(x[i] * scale[i] + shift[i] > 0) ? 0.0f : dy[i];
     dx[i] = d * scale[i] + x[i] * by_x[i] + constant[i];
@@ -61,7 +63,8 @@ GENVIEW_INLINE void BackThroughStrip(const float* __restrict x, const float* __r
 }
 
 template <class T>
-GENVIEW_INLINE void AddMomentsInline(const T* x, int64_t rows, int64_t c, const float* center, float* sum, float* square) {
+GENVIEW_INLINE void AddMomentsInline(const T* x, int64_t rows, int64_t c, const float* center, float* sum,
+                                     float* square) {
   float in[kStrip];
   const Repeated<1> wide(c, {center});
   float* const into[] = {sum, square};
@@ -78,33 +81,35 @@ GENVIEW_INLINE void ApplyInline(const T* x, const T* skip, T* y, int64_t rows, i
   const Repeated<2> wide(c, {line.scale, line.shift});
   ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
     float* target = Target(y + at, out);
-    ApplyToStrip<kRelu>(Read(x + at, count, in), skip == nullptr ? nullptr : Read(skip + at, count, more), target, count, wide.table[0] + first,
-                        wide.table[1] + first);
+    ApplyToStrip<kRelu>(Read(x + at, count, in), skip == nullptr ? nullptr : Read(skip + at, count, more), target,
+                        count, wide.table[0] + first, wide.table[1] + first);
     Write(target, count, y + at);
   });
 }
 
 template <bool kRelu, class T>
-GENVIEW_INLINE void AddGradientsInline(const T* x, const T* dy, int64_t rows, int64_t c, Line line, const float* mean, float* sum, float* with_x) {
+GENVIEW_INLINE void AddGradientsInline(const T* x, const T* dy, int64_t rows, int64_t c, Line line, const float* mean,
+                                       float* sum, float* with_x) {
   float in[kStrip], back[kStrip];
   const Repeated<3> wide(c, {line.scale, line.shift, mean});
   float* const into[] = {sum, with_x};
   RepeatedSums<2> sums(c, into);
   ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
-    GradientsOfStrip<kRelu>(Read(x + at, count, in), Read(dy + at, count, back), count, wide.table[0] + first, wide.table[1] + first,
-                            wide.table[2] + first, sums.sum[0] + first, sums.sum[1] + first);
+    GradientsOfStrip<kRelu>(Read(x + at, count, in), Read(dy + at, count, back), count, wide.table[0] + first,
+                            wide.table[1] + first, wide.table[2] + first, sums.sum[0] + first, sums.sum[1] + first);
   });
   sums.Finish();
 }
 
 template <bool kRelu, class T>
-GENVIEW_INLINE void BackThroughInline(const T* x, const T* dy, T* dx, int64_t rows, int64_t c, Line line, const float* by_x, const float* constant) {
+GENVIEW_INLINE void BackThroughInline(const T* x, const T* dy, T* dx, int64_t rows, int64_t c, Line line,
+                                      const float* by_x, const float* constant) {
   float in[kStrip], back[kStrip], out[kStrip];
   const Repeated<4> wide(c, {line.scale, line.shift, by_x, constant});
   ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
     float* target = Target(dx + at, out);
-    BackThroughStrip<kRelu>(Read(x + at, count, in), Read(dy + at, count, back), target, count, wide.table[0] + first, wide.table[1] + first,
-                            wide.table[2] + first, wide.table[3] + first);
+    BackThroughStrip<kRelu>(Read(x + at, count, in), Read(dy + at, count, back), target, count, wide.table[0] + first,
+                            wide.table[1] + first, wide.table[2] + first, wide.table[3] + first);
     Write(target, count, dx + at);
   });
 }
@@ -112,7 +117,8 @@ GENVIEW_INLINE void BackThroughInline(const T* x, const T* dy, T* dx, int64_t ro
 }  // namespace
 
 // Clones cannot be templates.
-GENVIEW_CLONES void AddMoments(const float* x, int64_t rows, int64_t c, const float* center, float* sum, float* square) {
+GENVIEW_CLONES void AddMoments(const float* x, int64_t rows, int64_t c, const float* center, float* sum,
+                               float* square) {
   AddMomentsInline(x, rows, c, center, sum, square);
 }
 GENVIEW_CLONES void AddMoments(const Bf16* x, int64_t rows, int64_t c, const float* center, float* sum, float* square) {
@@ -128,24 +134,24 @@ GENVIEW_CLONES void Apply(const Bf16* x, const Bf16* skip, Bf16* y, int64_t rows
   else ApplyInline<false>(x, skip, y, rows, c, line);
 }
 
-GENVIEW_CLONES void AddGradients(const float* x, const float* dy, int64_t rows, int64_t c, Line line, bool relu, const float* mean, float* sum,
-                                 float* with_x) {
+GENVIEW_CLONES void AddGradients(const float* x, const float* dy, int64_t rows, int64_t c, Line line, bool relu,
+                                 const float* mean, float* sum, float* with_x) {
   if (relu) AddGradientsInline<true>(x, dy, rows, c, line, mean, sum, with_x);
   else AddGradientsInline<false>(x, dy, rows, c, line, mean, sum, with_x);
 }
-GENVIEW_CLONES void AddGradients(const Bf16* x, const Bf16* dy, int64_t rows, int64_t c, Line line, bool relu, const float* mean, float* sum,
-                                 float* with_x) {
+GENVIEW_CLONES void AddGradients(const Bf16* x, const Bf16* dy, int64_t rows, int64_t c, Line line, bool relu,
+                                 const float* mean, float* sum, float* with_x) {
   if (relu) AddGradientsInline<true>(x, dy, rows, c, line, mean, sum, with_x);
   else AddGradientsInline<false>(x, dy, rows, c, line, mean, sum, with_x);
 }
 
-GENVIEW_CLONES void BackThrough(const float* x, const float* dy, float* dx, int64_t rows, int64_t c, Line line, bool relu, const float* by_x,
-                                const float* constant) {
+GENVIEW_CLONES void BackThrough(const float* x, const float* dy, float* dx, int64_t rows, int64_t c, Line line,
+                                bool relu, const float* by_x, const float* constant) {
   if (relu) BackThroughInline<true>(x, dy, dx, rows, c, line, by_x, constant);
   else BackThroughInline<false>(x, dy, dx, rows, c, line, by_x, constant);
 }
-GENVIEW_CLONES void BackThrough(const Bf16* x, const Bf16* dy, Bf16* dx, int64_t rows, int64_t c, Line line, bool relu, const float* by_x,
-                                const float* constant) {
+GENVIEW_CLONES void BackThrough(const Bf16* x, const Bf16* dy, Bf16* dx, int64_t rows, int64_t c, Line line, bool relu,
+                                const float* by_x, const float* constant) {
   if (relu) BackThroughInline<true>(x, dy, dx, rows, c, line, by_x, constant);
   else BackThroughInline<false>(x, dy, dx, rows, c, line, by_x, constant);
 }

@@ -14,12 +14,14 @@ struct Case {
 constexpr Case kCases[] = {{2, 8, 3, 5}, {3, 300, 2, 2}, {4, 20, 24, 30}, {2, 1, 9, 7}, {3, 16, 21, 20}};
 
 Tensor Pictures(const Case& one, uint64_t seed, double offset = 0) {
-  return (NormalTensor(Seed(seed), {one.n, one.c, one.h, one.w}) * 2 + offset).contiguous(at::MemoryFormat::ChannelsLast);
+  return (NormalTensor(Seed(seed), {one.n, one.c, one.h, one.w}) * 2 + offset)
+      .contiguous(at::MemoryFormat::ChannelsLast);
 }
 
 BatchNormWeights Weights(int64_t c, at::ScalarType type = at::kFloat) {
-  return {(NormalTensor(Seed(1), {c}) + 1).to(type), NormalTensor(Seed(2), {c}).to(type), NormalTensor(Seed(5), {c}).to(type),
-          NormalTensor(Seed(6), {c}).abs().add_(0.5).to(type), at::zeros({}, at::kLong)};
+  return {(NormalTensor(Seed(1), {c}) + 1).to(type), NormalTensor(Seed(2), {c}).to(type),
+          NormalTensor(Seed(5), {c}).to(type), NormalTensor(Seed(6), {c}).abs().add_(0.5).to(type),
+          at::zeros({}, at::kLong)};
 }
 
 // LibTorch's operations one after the other.
@@ -30,7 +32,8 @@ Tensor Plain(const BatchNormWeights& w, const Tensor& x, bool training, const Te
 }
 
 double Away(const Tensor& got, const Tensor& wanted) {
-  return (got.to(at::kDouble) - wanted.to(at::kDouble)).abs().max().item<double>() / std::max(1.0, wanted.abs().max().item<double>());
+  return (got.to(at::kDouble) - wanted.to(at::kDouble)).abs().max().item<double>() /
+         std::max(1.0, wanted.abs().max().item<double>());
 }
 
 AfterBatchNorm Act(bool relu) { return relu ? AfterBatchNorm::kRelu : AfterBatchNorm::kNothing; }
@@ -43,7 +46,8 @@ TEST(BatchNormThen, EqualsTheStepsInBothModes) {
         const Tensor x = Pictures(one, 3, offset), skip = with_skip ? Pictures(one, 4) : Tensor();
         const BatchNormWeights own = Weights(one.c), exact = Weights(one.c, at::kDouble);
         const Tensor got = BatchNormThen(Act(relu), own, x, training, skip);
-        const Tensor wanted = Plain(exact, x.to(at::kDouble), training, with_skip ? skip.to(at::kDouble) : Tensor(), relu);
+        const Tensor wanted =
+            Plain(exact, x.to(at::kDouble), training, with_skip ? skip.to(at::kDouble) : Tensor(), relu);
         EXPECT_LE(Away(got, wanted), offset == 0 ? 1e-6 : 2e-6) << one.c << " " << kind;
         EXPECT_TRUE(got.is_contiguous(at::MemoryFormat::ChannelsLast));
         EXPECT_LE(Away(own.running_mean, exact.running_mean), 1e-6);
@@ -72,7 +76,8 @@ TEST(BatchNormThen, GradientsEqualTheSteps) {
         return found;
       };
       const auto got = gradients(at::kFloat, true), wanted = gradients(at::kDouble, false);
-      for (size_t i = 0; i < got.size(); ++i) EXPECT_LE(Away(got[i], wanted[i]), 1e-5) << one.c << " " << kind << " " << i;
+      for (size_t i = 0; i < got.size(); ++i)
+        EXPECT_LE(Away(got[i], wanted[i]), 1e-5) << one.c << " " << kind << " " << i;
     }
   }
 }
@@ -128,7 +133,8 @@ TEST(BatchNormThen, NotANumberIsSeen) {
 
 TEST(BatchNormThen, OtherFormsTakeLibTorchsRoad) {
   const Tensor x = NormalTensor(Seed(3), {2, 8, 4, 4});  // channels first
-  EXPECT_TRUE(at::equal(BatchNormThen(AfterBatchNorm::kRelu, Weights(8), x, true), Plain(Weights(8), x, true, {}, true)));
+  EXPECT_TRUE(
+      at::equal(BatchNormThen(AfterBatchNorm::kRelu, Weights(8), x, true), Plain(Weights(8), x, true, {}, true)));
 }
 
 }  // namespace

@@ -14,15 +14,18 @@ namespace genview {
 
 // Autocast brings both to its own type.
 static bool Widens(const Tensor& x, const Tensor& weight) {
-  return at::elementSize(weight.scalar_type()) < at::elementSize(x.scalar_type()) && !at::autocast::is_autocast_enabled(x.device().type());
+  return at::elementSize(weight.scalar_type()) < at::elementSize(x.scalar_type()) &&
+         !at::autocast::is_autocast_enabled(x.device().type());
 }
 
-Tensor AsWideAs(const Tensor& x, const Tensor& weight) { return Widens(x, weight) ? weight.to(x.scalar_type()) : weight; }
+Tensor AsWideAs(const Tensor& x, const Tensor& weight) {
+  return Widens(x, weight) ? weight.to(x.scalar_type()) : weight;
+}
 
 namespace {
 
-// x [R,K] times weight [O,K] in 16 bits, `outs` rows of the weight at a time: they are widened in the cache, each thread its
-// own.
+// x [R,K] times weight [O,K] in 16 bits, `outs` rows of the weight at a time: they are widened in the cache, each
+// thread its own.
 Tensor WideningProduct(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t outs) {
   const int64_t all = weight.size(0);
   const Tensor y = at::empty({x.size(0), all}, x.options());
@@ -42,7 +45,9 @@ Tensor WideningProduct(const Tensor& x, const Tensor& weight, const Tensor& bias
 // How many: as many as stay in the cache, or as are worth going through x for; in equal parts for two or four threads.
 int64_t OutsAtOnce(const Tensor& weight, int64_t x_rows) {
   constexpr int64_t kCached = int64_t{4} << 20;
-  const int64_t all = weight.size(0), wanted = std::max<int64_t>({16, kCached / static_cast<int64_t>(weight.size(1) * sizeof(float)), x_rows / 2});
+  const int64_t all = weight.size(0),
+                wanted =
+                    std::max<int64_t>({16, kCached / static_cast<int64_t>(weight.size(1) * sizeof(float)), x_rows / 2});
   if (wanted >= all) return all;
   const int64_t parts = 4 * std::max<int64_t>(1, all / (4 * wanted));
   return (all + parts - 1) / parts;
@@ -51,7 +56,8 @@ int64_t OutsAtOnce(const Tensor& weight, int64_t x_rows) {
 }  // namespace
 
 Tensor Linear(const LinearWeights& w, const Tensor& x) {
-  if (const int64_t width = x.size(-1); SplitProductsPay(x, x.numel() / std::max<int64_t>(1, width), w.weight.size(0), width)) {
+  if (const int64_t width = x.size(-1);
+      SplitProductsPay(x, x.numel() / std::max<int64_t>(1, width), w.weight.size(0), width)) {
     std::vector<int64_t> shape = x.sizes().vec();
     shape.back() = w.weight.size(0);
     return SplitLinear(x.reshape({-1, width}), w.weight, w.bias).view(shape);
@@ -88,11 +94,16 @@ Tensor BatchNorm(const BatchNormWeights& w, const Tensor& x, bool training, doub
 
 Tensor Activate(Activation kind, const Tensor& x) {
   switch (kind) {
-    case Activation::kGelu: return at::gelu(x);
-    case Activation::kQuickGelu: return x * at::sigmoid(1.702 * x);
-    case Activation::kGeluTanh: return at::gelu(x, "tanh");
-    case Activation::kSilu: return at::silu(x);
-    case Activation::kRelu: return at::relu(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kQuickGelu:
+      return x * at::sigmoid(1.702 * x);
+    case Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Activation::kSilu:
+      return at::silu(x);
+    case Activation::kRelu:
+      return at::relu(x);
   }
   return x;
 }
@@ -127,14 +138,18 @@ EncoderBlock MakeEncoderBlock(int64_t width, int64_t mlp_width, bool qkv_bias) {
 // What is inside a block belongs to it alone: without gradients sums and activations stay where they are.
 Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, Tensor x) {
   const bool in_place = !c10::GradMode::is_enabled();
-  const auto kept = [](const Tensor& branch, const Tensor& factors) { return factors.defined() ? branch * factors.to(branch.scalar_type()) : branch; };
-  const auto plus = [&](Tensor branch) { return in_place && branch.scalar_type() == x.scalar_type() ? branch.add_(x) : x + branch; };
+  const auto kept = [](const Tensor& branch, const Tensor& factors) {
+    return factors.defined() ? branch * factors.to(branch.scalar_type()) : branch;
+  };
+  const auto plus = [&](Tensor branch) {
+    return in_place && branch.scalar_type() == x.scalar_type() ? branch.add_(x) : x + branch;
+  };
   const auto attended = [&] {
     const auto qkv = Linear(w.qkv, LayerNorm(w.norm1, x, o.eps)).chunk(3, -1);  // 3 x [N,T,C]
     return Attention(qkv[0], qkv[1], qkv[2], o.heads, o.causal);
   };
   x = plus(kept(Linear(w.proj, attended()), o.keep1));
-  Tensor hidden = Linear(w.fc1, LayerNorm(w.norm2, x, o.eps));                  // [N,T,M]
+  Tensor hidden = Linear(w.fc1, LayerNorm(w.norm2, x, o.eps));  // [N,T,M]
   hidden = in_place && o.activation == Activation::kGelu ? at::gelu_(hidden) : Activate(o.activation, hidden);
   return plus(kept(Linear(w.fc2, hidden), o.keep2));
 }

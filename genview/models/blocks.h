@@ -7,13 +7,13 @@ namespace genview {
 
 enum class Activation { kGelu, kQuickGelu, kGeluTanh, kSilu, kRelu };
 
-// Weights of products and convolutions may be kept in fp16 or bf16 where the arithmetic is wider: they are widened layer by
-// layer, to the same numbers, so that a network takes half the memory.
+// Weights of products and convolutions may be kept in fp16 or bf16 where the arithmetic is wider: they are widened
+// layer by layer, to the same numbers, so that a network takes half the memory.
 Tensor AsWideAs(const Tensor& x, const Tensor& weight);
-Tensor Linear(const LinearWeights& w, const Tensor& x);                                   // [...,in] -> [...,out]
+Tensor Linear(const LinearWeights& w, const Tensor& x);  // [...,in] -> [...,out]
 Tensor Conv(const ConvWeights& w, const Tensor& x, int64_t stride = 1, int64_t padding = 0, int64_t groups = 1);
-Tensor LayerNorm(const NormWeights& w, const Tensor& x, double eps);                      // over the last extent
-Tensor GroupNorm(const NormWeights& w, const Tensor& x, int64_t groups, double eps);      // [N,C,...]
+Tensor LayerNorm(const NormWeights& w, const Tensor& x, double eps);                  // over the last extent
+Tensor GroupNorm(const NormWeights& w, const Tensor& x, int64_t groups, double eps);  // [N,C,...]
 // Training: statistics of the batch, running ones updated in place: r <- (1 - m) r + m s. Otherwise the running ones.
 inline constexpr double kBatchNormMomentum = 0.1;  // m
 Tensor BatchNorm(const BatchNormWeights& w, const Tensor& x, bool training, double eps = 1e-5);
@@ -32,8 +32,8 @@ struct EncoderBlock {
 struct EncoderBlockOptions {
   int64_t heads = 1;
   Activation activation = Activation::kGelu;
-  double eps = 1e-5;  // of both norms
-  bool causal = false;  // a token sees itself and those before it
+  double eps = 1e-5;        // of both norms
+  bool causal = false;      // a token sees itself and those before it
   Tensor keep1{}, keep2{};  // [N,1,1] factors on what attention and perceptron add (drop path); undefined: 1
 };
 EncoderBlock MakeEncoderBlock(int64_t width, int64_t mlp_width, bool qkv_bias = true);

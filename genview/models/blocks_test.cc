@@ -45,7 +45,8 @@ TEST(WeightList, AverageMovesTrainableTensorsOnly) {
 
 TEST(Attention, PlainAndFusedFormsAgree) {
   for (const bool causal : {false, true}) {
-    const Tensor q = NormalTensor(Seed(1), {2, 5, 8}), k = NormalTensor(Seed(2), {2, 5, 8}), v = NormalTensor(Seed(3), {2, 5, 8});
+    const Tensor q = NormalTensor(Seed(1), {2, 5, 8}), k = NormalTensor(Seed(2), {2, 5, 8}),
+                 v = NormalTensor(Seed(3), {2, 5, 8});
     const Tensor fused = Attention(q, k, v, 2, causal);
     const Tensor leaf = q.clone().set_requires_grad(true);
     EXPECT_TRUE(at::allclose(fused, Attention(leaf, k, v, 2, causal).detach(), 1e-5, 1e-6));
@@ -55,15 +56,19 @@ TEST(Attention, PlainAndFusedFormsAgree) {
 TEST(Blocks, WeightsOf16BitsGiveTheNumbersOfTheSameInFp32) {
   const c10::InferenceMode guard;
   for (const at::ScalarType type : {at::kHalf, at::kBFloat16}) {
-    const LinearWeights narrow{NormalTensor(Seed(1), {7, 5}).to(type), NormalTensor(Seed(2), {7})}, wide{narrow.weight.to(at::kFloat), narrow.bias};
+    const LinearWeights narrow{NormalTensor(Seed(1), {7, 5}).to(type), NormalTensor(Seed(2), {7})},
+        wide{narrow.weight.to(at::kFloat), narrow.bias};
     const Tensor x = NormalTensor(Seed(3), {2, 3, 5});
     EXPECT_TRUE(at::equal(Linear(narrow, x), Linear(wide, x)));
     // So large that it is widened a few rows at a time, on all threads.
-    const LinearWeights large{NormalTensor(Seed(6), {2500, 700}).to(type), NormalTensor(Seed(7), {2500})}, bare{large.weight, {}};
+    const LinearWeights large{NormalTensor(Seed(6), {2500, 700}).to(type), NormalTensor(Seed(7), {2500})},
+        bare{large.weight, {}};
     const Tensor rows = NormalTensor(Seed(8), {2, 5, 700});
-    EXPECT_LT((Linear(large, rows) - Linear({large.weight.to(at::kFloat), large.bias}, rows)).abs().max().item<float>(), 1e-4);
+    EXPECT_LT((Linear(large, rows) - Linear({large.weight.to(at::kFloat), large.bias}, rows)).abs().max().item<float>(),
+              1e-4);
     EXPECT_LT((Linear(bare, rows) - at::linear(rows, large.weight.to(at::kFloat))).abs().max().item<float>(), 1e-4);
-    const ConvWeights narrow_conv{NormalTensor(Seed(4), {6, 5, 3, 3}).to(type), {}}, wide_conv{narrow_conv.weight.to(at::kFloat), {}};
+    const ConvWeights narrow_conv{NormalTensor(Seed(4), {6, 5, 3, 3}).to(type), {}},
+        wide_conv{narrow_conv.weight.to(at::kFloat), {}};
     const Tensor map = NormalTensor(Seed(5), {1, 5, 4, 4});
     EXPECT_TRUE(at::equal(Conv(narrow_conv, map, 1, 1), Conv(wide_conv, map, 1, 1)));
   }

@@ -7,11 +7,11 @@
 
 namespace genview {
 
-constexpr int64_t kTaskRows = 512;   // of pixels, for one thread
-constexpr int64_t kFloatRows = 64;   // summed in fp32 before they are added in fp64
+constexpr int64_t kTaskRows = 512;  // of pixels, for one thread
+constexpr int64_t kFloatRows = 64;  // summed in fp32 before they are added in fp64
 
-// Two sums per channel over a part: `add(first, rows, a, b)` adds pixels to the fp32 sums a and b, `at_once` of them at most.
-// sums: [2*channels].
+// Two sums per channel over a part: `add(first, rows, a, b)` adds pixels to the fp32 sums a and b, `at_once` of them at
+// most. sums: [2*channels].
 template <class Add>
 void SumPart(int64_t first, int64_t pixels, int64_t channels, double* sums, Add&& add, int64_t at_once = kFloatRows) {
   std::vector<float> part(static_cast<size_t>(2 * channels));

@@ -52,7 +52,8 @@ WeightList ListWeights(ClipText& w) {
 namespace {
 
 // Takes weight and bias of each part and stacks them by rows.
-LinearWeights TakeStacked(WeightReader& reader, const std::string& prefix, const std::vector<const char*>& parts, int64_t out, int64_t in) {
+LinearWeights TakeStacked(WeightReader& reader, const std::string& prefix, const std::vector<const char*>& parts,
+                          int64_t out, int64_t in) {
   std::vector<Tensor> weights, biases;
   for (const char* part : parts) {
     weights.push_back(reader.TakeMatrix(Format("{}.{}.weight", prefix, part), {out, in}));
@@ -95,7 +96,7 @@ Tensor ForwardClipText(const ClipText& w, const Tensor& ids) {
   const ClipTextConfig& c = w.config;
   ExpectShape(ids, {-1, -1}, "ids");
   GENVIEW_CHECK(ids.size(1) <= c.positions, "a text is longer than the model has positions");
-  Tensor x = at::embedding(w.tokens, ids) + w.positions.slice(0, 0, ids.size(1));              // [N,T,C]
+  Tensor x = at::embedding(w.tokens, ids) + w.positions.slice(0, 0, ids.size(1));  // [N,T,C]
   const EncoderBlockOptions options{.heads = c.heads, .activation = c.activation, .eps = c.eps, .causal = true};
   for (const EncoderBlock& block : w.blocks) x = ForwardEncoderBlock(block, options, x);
   return LayerNorm(w.norm_after, x, c.eps);

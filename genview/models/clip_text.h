@@ -11,8 +11,8 @@ namespace genview {
 
 struct ClipTextConfig {
   int64_t vocabulary = 49408;
-  int64_t positions = 77;       // the longest text, in tokens
-  int64_t width = 512;          // C
+  int64_t positions = 77;  // the longest text, in tokens
+  int64_t width = 512;     // C
   int64_t layers = 12;
   int64_t heads = 8;
   int64_t mlp_width = 2048;
@@ -25,8 +25,8 @@ ClipTextConfig ParseClipTextConfig(const Json& json, const std::string& where);
 
 struct ClipText {
   ClipTextConfig config;
-  Tensor tokens;                     // [V,C]
-  Tensor positions;                  // [P,C]
+  Tensor tokens;     // [V,C]
+  Tensor positions;  // [P,C]
   std::vector<EncoderBlock> blocks;
   NormWeights norm_after;
 };
@@ -36,7 +36,8 @@ WeightList ListWeights(ClipText& model);  // our own names; q, k and v of a bloc
 
 // fp32; with or without `text_model.` before the names. kNames: names and shapes are checked alone, see WeightReader.
 ClipText ReadClipTextFolder(const Path& folder, Reads reads = Reads::kAll);
-// ids: [N,T] int64, T <= positions. Every token sees itself and those before it, padding too. -> [N,T,C] after the last norm.
+// ids: [N,T] int64, T <= positions. Every token sees itself and those before it, padding too. -> [N,T,C] after the last
+// norm.
 Tensor ForwardClipText(const ClipText& w, const Tensor& ids);
 
 }  // namespace genview

@@ -31,12 +31,14 @@ class UnicodeClasses {
   bool IsDigit(char32_t c) const {
     constexpr std::array<char32_t, 6> kZeros{0x30, 0x660, 0x6F0, 0x966, 0x9E6, 0xFF10};
     return std::any_of(kZeros.begin(), kZeros.end(), [&](char32_t zero) { return c >= zero && c < zero + 10; }) ||
-           c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0xBC && c <= 0xBE) || (c >= 0x2070 && c <= 0x2079 && c != 0x2071) ||
-           (c >= 0x2080 && c <= 0x2089) || (c >= 0x2150 && c <= 0x218B) || (c >= 0x2460 && c <= 0x249B);
+           c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0xBC && c <= 0xBE) ||
+           (c >= 0x2070 && c <= 0x2079 && c != 0x2071) || (c >= 0x2080 && c <= 0x2089) ||
+           (c >= 0x2150 && c <= 0x218B) || (c >= 0x2460 && c <= 0x249B);
   }
   bool IsSpace(char32_t c) const {
     if (c < 128) return c == ' ' || (c >= 9 && c <= 13);
-    return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+    return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
+           c == 0x202F || c == 0x205F || c == 0x3000;
   }
   char32_t LowerCase(char32_t c) const {
     if (c < 128 || locale_ == nullptr) return c >= 'A' && c <= 'Z' ? c + 32 : c;
@@ -66,14 +68,16 @@ void AppendUtf8(char32_t c, std::string& out) {
   } else if (c < 0x800) {
     out += {static_cast<char>(0xC0 | (c >> 6)), static_cast<char>(0x80 | (c & 0x3F))};
   } else if (c < 0x10000) {
-    out += {static_cast<char>(0xE0 | (c >> 12)), static_cast<char>(0x80 | ((c >> 6) & 0x3F)), static_cast<char>(0x80 | (c & 0x3F))};
-  } else {
-    out += {static_cast<char>(0xF0 | (c >> 18)), static_cast<char>(0x80 | ((c >> 12) & 0x3F)), static_cast<char>(0x80 | ((c >> 6) & 0x3F)),
+    out += {static_cast<char>(0xE0 | (c >> 12)), static_cast<char>(0x80 | ((c >> 6) & 0x3F)),
             static_cast<char>(0x80 | (c & 0x3F))};
+  } else {
+    out += {static_cast<char>(0xF0 | (c >> 18)), static_cast<char>(0x80 | ((c >> 12) & 0x3F)),
+            static_cast<char>(0x80 | ((c >> 6) & 0x3F)), static_cast<char>(0x80 | (c & 0x3F))};
   }
 }
 
-// The printable letter that stands for a byte: itself where Latin-1 has a visible one, otherwise the next from U+0100 on.
+// The printable letter that stands for a byte: itself where Latin-1 has a visible one, otherwise the next from U+0100
+// on.
 const std::array<std::string, 256>& ByteLetters() {
   static const std::array<std::string, 256> letters = [] {
     std::array<std::string, 256> table;
@@ -102,7 +106,9 @@ std::vector<std::u32string> SplitWords(const std::u32string& text, const Unicode
       while (end < text.size() && classes.IsLetter(text[end])) ++end;
     }
     if (end == i) {
-      while (end < text.size() && !classes.IsSpace(text[end]) && !classes.IsLetter(text[end]) && !classes.IsDigit(text[end])) ++end;
+      while (end < text.size() && !classes.IsSpace(text[end]) && !classes.IsLetter(text[end]) &&
+             !classes.IsDigit(text[end]))
+        ++end;
     }
     if (end == i) {
       ++i;  // a blank
@@ -116,7 +122,8 @@ std::vector<std::u32string> SplitWords(const std::u32string& text, const Unicode
 
 std::string TokenText(const SortedJson& token) {  // a text, or an object with the text in `content`
   if (token.is_string()) return token.get<std::string>();
-  if (token.is_object() && token.contains("content") && token["content"].is_string()) return token["content"].get<std::string>();
+  if (token.is_object() && token.contains("content") && token["content"].is_string())
+    return token["content"].get<std::string>();
   return "";
 }
 
@@ -124,8 +131,10 @@ std::string TokenText(const SortedJson& token) {  // a text, or an object with t
 
 namespace {
 
-const std::map<std::string, std::string> kSpecialTokens{{"bos_token", "<|startoftext|>"}, {"eos_token", "<|endoftext|>"},
-                                                        {"unk_token", "<|endoftext|>"}, {"pad_token", "<|endoftext|>"}};
+const std::map<std::string, std::string> kSpecialTokens{{"bos_token", "<|startoftext|>"},
+                                                        {"eos_token", "<|endoftext|>"},
+                                                        {"unk_token", "<|endoftext|>"},
+                                                        {"pad_token", "<|endoftext|>"}};
 
 struct TokenizerFile {
   SortedJson vocabulary;
@@ -133,10 +142,14 @@ struct TokenizerFile {
 };
 
 TokenizerFile ReadTokenizerJson(const SortedJson& all, const std::string& where) {
-  const auto member = [](const SortedJson& object, const char* key) { return object.is_object() ? object.value(key, SortedJson()) : SortedJson(); };
+  const auto member = [](const SortedJson& object, const char* key) {
+    return object.is_object() ? object.value(key, SortedJson()) : SortedJson();
+  };
   const SortedJson model = member(all, "model");
   if (member(model, "type") != "BPE") {
-    throw Error({.what = "the tokenizer is not a byte-pair encoding", .where = where, .next = "give the tokenizer folder of a CLIP text encoder"});
+    throw Error({.what = "the tokenizer is not a byte-pair encoding",
+                 .where = where,
+                 .next = "give the tokenizer folder of a CLIP text encoder"});
   }
   TokenizerFile file{member(model, "vocab"), {}};
   for (const SortedJson& pair : member(model, "merges")) {
@@ -144,7 +157,8 @@ TokenizerFile ReadTokenizerJson(const SortedJson& all, const std::string& where)
     file.merges.push_back(apart ? pair[0].get<std::string>() + " " + pair[1].get<std::string>() : TokenText(pair));
   }
   for (const SortedJson& token : member(all, "added_tokens")) {
-    if (member(token, "id").is_number_integer() && file.vocabulary.is_object()) file.vocabulary[TokenText(token)] = token["id"];
+    if (member(token, "id").is_number_integer() && file.vocabulary.is_object())
+      file.vocabulary[TokenText(token)] = token["id"];
   }
   return file;
 }
@@ -154,7 +168,8 @@ TokenizerFile ReadTokenizerJson(const SortedJson& all, const std::string& where)
 ClipTokenizer ClipTokenizer::Open(const Path& folder) {
   ClipTokenizer t;
   if (std::filesystem::exists(folder / "vocab.json")) {
-    t.TakeVocabulary(ReadSortedJson(folder / "vocab.json"), ReadLines(folder / "merges.txt"), (folder / "vocab.json").string());
+    t.TakeVocabulary(ReadSortedJson(folder / "vocab.json"), ReadLines(folder / "merges.txt"),
+                     (folder / "vocab.json").string());
   } else {
     const std::string where = (folder / "tokenizer.json").string();
     const TokenizerFile file = ReadTokenizerJson(ReadSortedJson(folder / "tokenizer.json"), where);
@@ -172,7 +187,8 @@ ClipTokenizer ClipTokenizer::Open(const Path& folder) {
     }
     const SortedJson length = json.value("model_max_length", SortedJson());
     // Newer files may have an astronomic number for "no limit".
-    if (length.is_number_integer() && length.get<int64_t>() >= 2 && length.get<int64_t>() <= 4096) t.max_length_ = length.get<int64_t>();
+    if (length.is_number_integer() && length.get<int64_t>() >= 2 && length.get<int64_t>() <= 4096)
+      t.max_length_ = length.get<int64_t>();
   }
   t.TakeSpecialTokens(names, folder.string());
   return t;
@@ -186,9 +202,12 @@ ClipTokenizer ClipTokenizer::FromJson(const SortedJson& tokenizer, const std::st
   return t;
 }
 
-void ClipTokenizer::TakeVocabulary(const SortedJson& vocabulary, const std::vector<std::string>& merges, const std::string& where) {
+void ClipTokenizer::TakeVocabulary(const SortedJson& vocabulary, const std::vector<std::string>& merges,
+                                   const std::string& where) {
   if (!vocabulary.is_object() || vocabulary.empty()) {
-    throw Error({.what = "the tokenizer's vocabulary is not a table of texts and numbers", .where = where, .next = "fetch the folder again"});
+    throw Error({.what = "the tokenizer's vocabulary is not a table of texts and numbers",
+                 .where = where,
+                 .next = "fetch the folder again"});
   }
   for (const auto& [text, id] : vocabulary.items()) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0) {
@@ -200,7 +219,9 @@ void ClipTokenizer::TakeVocabulary(const SortedJson& vocabulary, const std::vect
     if (line.empty() || line.starts_with("#version")) continue;
     const auto parts = Split(line, ' ');
     if (parts.size() != 2 || parts[0].empty() || parts[1].empty()) {
-      throw Error({.what = Format("`{}` is not a pair of tokens to merge", line.substr(0, 100)), .where = where, .next = "fetch the folder again"});
+      throw Error({.what = Format("`{}` is not a pair of tokens to merge", line.substr(0, 100)),
+                   .where = where,
+                   .next = "fetch the folder again"});
     }
     merges_.emplace(std::pair(parts[0], parts[1]), static_cast<int64_t>(merges_.size()));
   }
@@ -211,7 +232,9 @@ void ClipTokenizer::TakeSpecialTokens(const std::map<std::string, std::string>& 
     const std::string& name = names.at(key);
     const auto found = vocabulary_.find(name);
     if (found == vocabulary_.end()) {
-      throw Error({.what = Format("the {} `{}` is not in the vocabulary", key, name), .where = where, .next = "fetch the folder again"});
+      throw Error({.what = Format("the {} `{}` is not in the vocabulary", key, name),
+                   .where = where,
+                   .next = "fetch the folder again"});
     }
     special_[name] = found->second;
     return found->second;
@@ -252,8 +275,10 @@ void ClipTokenizer::AppendWord(std::string_view bytes, std::vector<int64_t>& ids
 }
 
 std::vector<int64_t> ClipTokenizer::Words(std::string_view text) const {
-  if (!IsUtf8(text)) throw UsageError({.what = "the prompt is not UTF-8", .where = "--prompt", .next = "write it in UTF-8"});
-  if (text.size() > 4096) throw UsageError({.what = "the prompt is longer than 4096 bytes", .where = "--prompt", .next = "shorten it"});
+  if (!IsUtf8(text))
+    throw UsageError({.what = "the prompt is not UTF-8", .where = "--prompt", .next = "write it in UTF-8"});
+  if (text.size() > 4096)
+    throw UsageError({.what = "the prompt is longer than 4096 bytes", .where = "--prompt", .next = "shorten it"});
   std::vector<int64_t> ids;
   // Special tokens written out in the text stand for themselves.
   for (size_t at = 0; at < text.size(); ++at) {
@@ -270,7 +295,9 @@ std::vector<int64_t> ClipTokenizer::Words(std::string_view text) const {
   std::u32string letters = CodePoints(text);
   for (char32_t& c : letters) {
     if (c >= 0x300 && c <= 0x36F) {
-      throw UsageError({.what = "the prompt has a combining mark apart from its letter", .where = "--prompt", .next = "write the prompt in composed form (NFC)"});
+      throw UsageError({.what = "the prompt has a combining mark apart from its letter",
+                        .where = "--prompt",
+                        .next = "write the prompt in composed form (NFC)"});
     }
     c = classes.LowerCase(c);
   }

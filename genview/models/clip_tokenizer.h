@@ -3,8 +3,8 @@
 //   ClipTokenizer tokenizer = ClipTokenizer::Open("models/stable-unclip/tokenizer");    // vocab.json, merges.txt, or tokenizer.json
 //   std::vector<int64_t> ids = tokenizer.Encode("a photo of a cat", 77);               // begin, words, end, padding
 //
-// Text is expected in composed form (NFC), as keyboards give it; letters, digits and lower case are those of the system's
-// Unicode tables.
+// Text is expected in composed form (NFC), as keyboards give it; letters, digits and lower case are those of the
+// system's Unicode tables.
 #pragma once
 
 #include <map>
@@ -22,15 +22,15 @@ class ClipTokenizer {
   // tokenizer.json alone, with CLIP's own special tokens.
   static ClipTokenizer FromJson(const SortedJson& tokenizer, const std::string& where);
 
-  // The text's ids between begin and end, cut to `length` in all (the end stays), padded to `length`. Throws UsageError for
-  // text that is not UTF-8 or has combining marks apart from their letters.
+  // The text's ids between begin and end, cut to `length` in all (the end stays), padded to `length`. Throws UsageError
+  // for text that is not UTF-8 or has combining marks apart from their letters.
   std::vector<int64_t> Encode(std::string_view text, int64_t length) const;
   std::vector<int64_t> Words(std::string_view text) const;  // the ids alone
   int64_t begin_id() const { return begin_; }
   int64_t end_id() const { return end_; }
   int64_t pad_id() const { return pad_; }
-  int64_t highest_id() const;                               // that a text can have
-  int64_t max_length() const { return max_length_; }        // of the file, 77 where it does not say
+  int64_t highest_id() const;                         // that a text can have
+  int64_t max_length() const { return max_length_; }  // of the file, 77 where it does not say
 
  private:
   void TakeVocabulary(const SortedJson& vocabulary, const std::vector<std::string>& merges, const std::string& where);

@@ -14,7 +14,8 @@ TEST(ClipTokenizer, WordsEqualTransformersFromBothLayouts) {
   for (const Path& folder : {kGolden / "pipeline_text/tokenizer", kGolden / "tokenizer_json"}) {
     const ClipTokenizer tokenizer = ClipTokenizer::Open(folder);
     for (const Json& one : ReadJson(kGolden / "tokens.json")) {
-      EXPECT_EQ(tokenizer.Words(one.at("text").get<std::string>()), one.at("ids").get<std::vector<int64_t>>()) << folder << one.at("text");
+      EXPECT_EQ(tokenizer.Words(one.at("text").get<std::string>()), one.at("ids").get<std::vector<int64_t>>())
+          << folder << one.at("text");
     }
   }
 }

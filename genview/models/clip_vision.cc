@@ -49,7 +49,7 @@ void CheckBounds(const ClipVisionConfig& c, std::string_view where) {
 struct FileEntry {
   std::string name;
   Tensor* tensor;
-  int64_t third = -1;       // 0, 1, 2: rows of q, k, v; -1: the whole tensor
+  int64_t third = -1;  // 0, 1, 2: rows of q, k, v; -1: the whole tensor
   bool transposed = false;
 };
 
@@ -98,13 +98,14 @@ ClipVisionConfig ClipConfigFromOpenClip(const Json& config, std::string_view whe
   }
   const Json& vision = model["vision_cfg"];
   const std::string timm = JsonString(vision, "timm_model_name", "", where);
-  if (!timm.empty()) Unsupported(Format("`timm_model_name` asks for the tower {}, which is not read here", timm), where);
+  if (!timm.empty())
+    Unsupported(Format("`timm_model_name` asks for the tower {}, which is not read here", timm), where);
   if (vision.contains("layers") && vision["layers"].is_array()) {
     Unsupported("`layers` is a list: the tower is CLIP's ResNet, which is not read here", where);
   }
-  for (const char* key : {"ls_init_value", "attentional_pool", "final_ln_after_pool", "qk_norm", "scaled_cosine_attn",
-                          "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc", "act_kwargs", "input_patchnorm",
-                          "global_average_pool"}) {
+  for (const char* key :
+       {"ls_init_value", "attentional_pool", "final_ln_after_pool", "qk_norm", "scaled_cosine_attn", "scale_heads",
+        "scale_attn_inner", "scale_attn", "scale_fc", "act_kwargs", "input_patchnorm", "global_average_pool"}) {
     const auto found = vision.find(key);
     if (found == vision.end() || found->is_null() || *found == Json(false)) continue;
     Unsupported(Format("`{}` is {}, which is not supported", key, found->dump().substr(0, 100)), where);
@@ -121,7 +122,8 @@ ClipVisionConfig ClipConfigFromOpenClip(const Json& config, std::string_view whe
   c.width = JsonInt(vision, "width", 768, where);
   c.layers = JsonInt(vision, "layers", 12, where);
   const int64_t head_width = JsonInt(vision, "head_width", 64, where);
-  if (head_width < 1 || head_width > c.width) Unsupported(Format("`head_width` is {} at width {}", head_width, c.width), where);
+  if (head_width < 1 || head_width > c.width)
+    Unsupported(Format("`head_width` is {} at width {}", head_width, c.width), where);
   c.heads = c.width / head_width;
   const double mlp_ratio = JsonDouble(vision, "mlp_ratio", 4.0, where);
   if (!(mlp_ratio > 0 && mlp_ratio <= 64)) Unsupported(Format("`mlp_ratio` is {}", mlp_ratio), where);
@@ -209,8 +211,8 @@ Json ClipConfigToHuggingFace(const ClipVisionConfig& c) {
 double CountClipParameters(const ClipVisionConfig& c) {
   const auto w = static_cast<double>(c.width), m = static_cast<double>(c.mlp_width);
   const double block = 3 * w * w + 3 * w + w * w + w + 2 * w * m + m + w + 4 * w;
-  const double ends = w + static_cast<double>(c.tokens() + 1) * w + 3 * w * static_cast<double>(c.patch_size * c.patch_size) +
-                      (c.norm_before ? 4 : 2) * w;
+  const double ends = w + static_cast<double>(c.tokens() + 1) * w +
+                      3 * w * static_cast<double>(c.patch_size * c.patch_size) + (c.norm_before ? 4 : 2) * w;
   return static_cast<double>(c.layers) * block + ends + (c.projection ? w * static_cast<double>(c.embedding_width) : 0);
 }
 
@@ -308,7 +310,7 @@ std::vector<std::pair<std::string, Tensor>> ClipTensors(ClipVision& m, ClipLayou
 std::vector<std::string> ClipIgnored(ClipLayout layout) {
   if (layout == ClipLayout::kOpenClip) {
     return {"transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "text.",
-            "logit_scale", "logit_bias"};
+            "logit_scale",  "logit_bias"};
   }
   return {"text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids"};
 }
@@ -317,15 +319,16 @@ ClipOutput ForwardClipVision(const ClipVision& w, const Tensor& pixels) {
   const ClipVisionConfig& c = w.config;
   ExpectShape(pixels, {-1, 3, c.image_size, c.image_size}, "pixels");
   const int64_t n = pixels.size(0);
-  const Tensor patches = Conv(w.patch, pixels, c.patch_size).flatten(2).transpose(1, 2);     // [N,T,C]
-  const Tensor first = w.class_token.to(patches.scalar_type()).expand({n, 1, c.width});      // [N,1,C]
-  Tensor x = at::cat({first, patches}, 1) + w.positions;                                     // [N,1+T,C]
+  const Tensor patches = Conv(w.patch, pixels, c.patch_size).flatten(2).transpose(1, 2);  // [N,T,C]
+  const Tensor first = w.class_token.to(patches.scalar_type()).expand({n, 1, c.width});   // [N,1,C]
+  Tensor x = at::cat({first, patches}, 1) + w.positions;                                  // [N,1+T,C]
   if (c.norm_before) x = LayerNorm(w.norm_before, x, c.eps);
   const EncoderBlockOptions options{.heads = c.heads, .activation = c.activation, .eps = c.eps};
   for (const EncoderBlock& block : w.blocks) x = ForwardEncoderBlock(block, options, x);
   x = LayerNorm(w.norm_after, x, c.eps);
-  const Tensor pooled = x.select(1, 0);                                                      // [N,C]
-  return {.embedding = c.projection ? at::matmul(pooled, AsWideAs(pooled, w.projection)) : pooled, .tokens = x.narrow(1, 1, c.tokens())};
+  const Tensor pooled = x.select(1, 0);  // [N,C]
+  return {.embedding = c.projection ? at::matmul(pooled, AsWideAs(pooled, w.projection)) : pooled,
+          .tokens = x.narrow(1, 1, c.tokens())};
 }
 
 }  // namespace genview

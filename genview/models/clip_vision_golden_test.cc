@@ -9,8 +9,9 @@ namespace {
 
 ClipVision Load(const WeightMap& golden, ClipLayout layout) {
   const Json config = ParseJson(golden.Metadata("config"), golden.where());
-  ClipVision tower = MakeClipVision(layout == ClipLayout::kOpenClip ? ClipConfigFromOpenClip(config, golden.where())
-                                                                    : ClipConfigFromHuggingFace(config, golden.where()));
+  ClipVision tower =
+      MakeClipVision(layout == ClipLayout::kOpenClip ? ClipConfigFromOpenClip(config, golden.where())
+                                                     : ClipConfigFromHuggingFace(config, golden.where()));
   const WeightMap weights = golden.WithPrefixRemoved("weights.");
   WeightReader reader(weights);
   LoadClipVision(tower, reader, layout);
@@ -27,9 +28,15 @@ void CompareOutputs(const std::string& name, ClipLayout layout) {
 }
 
 TEST(ClipVisionGolden, OpenClip) { CompareOutputs("models/open_clip_gelu", ClipLayout::kOpenClip); }
-TEST(ClipVisionGolden, OpenClipQuickGeluWithoutFirstNorm) { CompareOutputs("models/open_clip_quick", ClipLayout::kOpenClip); }
-TEST(ClipVisionGolden, TransformersWithProjection) { CompareOutputs("models/transformers_gelu", ClipLayout::kHuggingFace); }
-TEST(ClipVisionGolden, TransformersWholeClip) { CompareOutputs("models/transformers_quick_whole", ClipLayout::kHuggingFace); }
+TEST(ClipVisionGolden, OpenClipQuickGeluWithoutFirstNorm) {
+  CompareOutputs("models/open_clip_quick", ClipLayout::kOpenClip);
+}
+TEST(ClipVisionGolden, TransformersWithProjection) {
+  CompareOutputs("models/transformers_gelu", ClipLayout::kHuggingFace);
+}
+TEST(ClipVisionGolden, TransformersWholeClip) {
+  CompareOutputs("models/transformers_quick_whole", ClipLayout::kHuggingFace);
+}
 
 TEST(ClipVisionGolden, GradientsAreOpenClips) {
   for (const char* name : {"models/open_clip_gelu", "models/open_clip_quick"}) {

@@ -44,12 +44,20 @@ TEST(ClipConfig, SizesAreBounded) {
   EXPECT_NE(Complaint(WithVision("patch_size", 0), true).find("`patch_size`"), std::string::npos);
   EXPECT_NE(Complaint(WithVision("patch_size", 300), true).find("patches per side"), std::string::npos);
   EXPECT_NE(Complaint(WithVision("head_width", 0), true).find("`head_width`"), std::string::npos);
-  EXPECT_NE(Complaint({{"hidden_size", 100}, {"num_attention_heads", 12}}, false).find("not a multiple"), std::string::npos);
+  EXPECT_NE(Complaint({{"hidden_size", 100}, {"num_attention_heads", 12}}, false).find("not a multiple"),
+            std::string::npos);
 }
 
 TEST(ClipConfig, ReadsWhatItWrites) {
-  ClipVisionConfig c{.width = 96, .layers = 3, .heads = 3, .mlp_width = 240, .patch_size = 8, .image_size = 64,
-                     .embedding_width = 48, .activation = Activation::kQuickGelu, .norm_before = false};
+  ClipVisionConfig c{.width = 96,
+                     .layers = 3,
+                     .heads = 3,
+                     .mlp_width = 240,
+                     .patch_size = 8,
+                     .image_size = 64,
+                     .embedding_width = 48,
+                     .activation = Activation::kQuickGelu,
+                     .norm_before = false};
   const ClipVisionConfig a = ClipConfigFromOpenClip(ClipConfigToOpenClip(c), "x");
   EXPECT_EQ(a.mlp_width, 240);
   EXPECT_EQ(a.heads, 3);
@@ -63,19 +71,31 @@ TEST(ClipConfig, ReadsWhatItWrites) {
 
 TEST(ClipVision, CountsParametersWithoutBuilding) {
   for (const bool projection : {false, true}) {
-    ClipVisionConfig c{.width = 16, .layers = 2, .heads = 2, .mlp_width = 40, .patch_size = 4, .image_size = 12,
-                       .embedding_width = 10, .projection = projection};
+    ClipVisionConfig c{.width = 16,
+                       .layers = 2,
+                       .heads = 2,
+                       .mlp_width = 40,
+                       .patch_size = 4,
+                       .image_size = 12,
+                       .embedding_width = 10,
+                       .projection = projection};
     ClipVision tower = MakeClipVision(c);
     EXPECT_EQ(CountClipParameters(c), static_cast<double>(CountParameters(ListWeights(tower))));
   }
   // ViT-H/14, whose count is published.
-  EXPECT_EQ(CountClipParameters({.width = 1280, .layers = 32, .heads = 16, .mlp_width = 5120, .patch_size = 14,
-                                 .image_size = 224, .embedding_width = 1024}), 632076800.0);
+  EXPECT_EQ(CountClipParameters({.width = 1280,
+                                 .layers = 32,
+                                 .heads = 16,
+                                 .mlp_width = 5120,
+                                 .patch_size = 14,
+                                 .image_size = 224,
+                                 .embedding_width = 1024}),
+            632076800.0);
 }
 
 TEST(ClipVision, InitIsAFunctionOfTheSeed) {
-  const ClipVisionConfig c{.width = 64, .layers = 1, .heads = 2, .mlp_width = 128, .patch_size = 4, .image_size = 16,
-                           .embedding_width = 32};
+  const ClipVisionConfig c{
+      .width = 64, .layers = 1, .heads = 2, .mlp_width = 128, .patch_size = 4, .image_size = 16, .embedding_width = 32};
   ClipVision a = MakeClipVision(c), b = MakeClipVision(c);
   InitClipVision(a, Seed(3));
   InitClipVision(b, Seed(3));
@@ -86,8 +106,8 @@ TEST(ClipVision, InitIsAFunctionOfTheSeed) {
 }
 
 TEST(ClipVision, ResultDoesNotDependOnTheBatch) {
-  ClipVision tower = MakeClipVision({.width = 32, .layers = 2, .heads = 2, .mlp_width = 64, .patch_size = 4, .image_size = 16,
-                                     .embedding_width = 8});
+  ClipVision tower = MakeClipVision(
+      {.width = 32, .layers = 2, .heads = 2, .mlp_width = 64, .patch_size = 4, .image_size = 16, .embedding_width = 8});
   InitClipVision(tower, Seed(1));
   const Tensor pixels = NormalTensor(Seed(2), {5, 3, 16, 16});
   const ClipOutput all = ForwardClipVision(tower, pixels), one = ForwardClipVision(tower, pixels.narrow(0, 3, 1));
@@ -96,8 +116,8 @@ TEST(ClipVision, ResultDoesNotDependOnTheBatch) {
 }
 
 TEST(ClipVision, MissingAndForeignTensorsAreNamedAsInTheFile) {
-  ClipVision tower = MakeClipVision({.width = 8, .layers = 1, .heads = 1, .mlp_width = 8, .patch_size = 4, .image_size = 8,
-                                     .embedding_width = 4});
+  ClipVision tower = MakeClipVision(
+      {.width = 8, .layers = 1, .heads = 1, .mlp_width = 8, .patch_size = 4, .image_size = 8, .embedding_width = 4});
   InitClipVision(tower, Seed(1));
   WeightMap file("weights");
   for (const auto& [name, tensor] : ClipTensors(tower, ClipLayout::kHuggingFace)) {

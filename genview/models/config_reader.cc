@@ -9,7 +9,9 @@ namespace genview {
 
 ConfigReader::ConfigReader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
   if (!object.is_object()) {
-    throw Error({.what = "a model configuration is not a JSON object", .where = where_, .next = "give the model's own config.json"});
+    throw Error({.what = "a model configuration is not a JSON object",
+                 .where = where_,
+                 .next = "give the model's own config.json"});
   }
 }
 
@@ -67,7 +69,8 @@ std::vector<double> ConfigReader::Doubles(const char* key, const std::vector<dou
   return values;
 }
 
-std::vector<int64_t> ConfigReader::Ints(const char* key, const std::vector<int64_t>& fallback, int64_t low, int64_t high) {
+std::vector<int64_t> ConfigReader::Ints(const char* key, const std::vector<int64_t>& fallback, int64_t low,
+                                        int64_t high) {
   seen_.emplace_back(key);
   if (IsNull(key)) return fallback;
   std::vector<int64_t> values = JsonInts(object_, key, fallback, where_);
@@ -77,7 +80,8 @@ std::vector<int64_t> ConfigReader::Ints(const char* key, const std::vector<int64
   return values;
 }
 
-std::vector<int64_t> ConfigReader::IntPerBlock(const char* key, int64_t fallback, size_t count, int64_t low, int64_t high) {
+std::vector<int64_t> ConfigReader::IntPerBlock(const char* key, int64_t fallback, size_t count, int64_t low,
+                                               int64_t high) {
   const auto found = object_.find(key);
   if (found == object_.end() || !found->is_array()) return std::vector<int64_t>(count, Int(key, fallback, low, high));
   std::vector<int64_t> values = Ints(key, {}, low, high);
@@ -98,7 +102,8 @@ void ConfigReader::Allow(const char* key, std::vector<Json> values) {
 void ConfigReader::Finish() const {
   for (const auto& [key, value] : object_.items()) {
     if (key.starts_with("_") || value.is_null() || value == Json(false)) continue;
-    if (std::find(seen_.begin(), seen_.end(), key) == seen_.end()) Fail(key.c_str(), "this key is not known here; null or false");
+    if (std::find(seen_.begin(), seen_.end(), key) == seen_.end())
+      Fail(key.c_str(), "this key is not known here; null or false");
   }
 }
 

@@ -26,11 +26,11 @@ class ConfigReader {
   std::vector<int64_t> IntPerBlock(const char* key, int64_t fallback, size_t count, int64_t low, int64_t high);
   std::vector<double> Doubles(const char* key, const std::vector<double>& fallback);
   std::vector<int64_t> Ints(const char* key, const std::vector<int64_t>& fallback, int64_t low, int64_t high);
-  void Allow(const char* key, std::vector<Json> values);                       // only these values (and absence) are supported
-  void Ignore(const char* key) { seen_.push_back(key); }                       // means nothing for the arithmetic
-  bool IsNull(const char* key) const;                                          // absent or null: then the fallback is given
-  void Finish() const;                                                         // throws Error
-  [[noreturn]] void Fail(const char* key, const std::string& wanted) const;    // value and `wanted` are named
+  void Allow(const char* key, std::vector<Json> values);  // only these values (and absence) are supported
+  void Ignore(const char* key) { seen_.push_back(key); }  // means nothing for the arithmetic
+  bool IsNull(const char* key) const;                     // absent or null: then the fallback is given
+  void Finish() const;                                    // throws Error
+  [[noreturn]] void Fail(const char* key, const std::string& wanted) const;  // value and `wanted` are named
 
  private:
   const Json& object_;

@@ -38,7 +38,9 @@ constexpr KnownTower kTowers[] = {
   std::vector<std::string> names;
   for (const KnownTower& tower : kTowers) names.emplace_back(tower.name);
   names.resize(names.size() - 3);  // timm's own test models
-  throw Error({.what = what, .where = std::string(where), .next = Format("of timm's towers these are read here: {}", fmt::join(names, ", "))});
+  throw Error({.what = what,
+               .where = std::string(where),
+               .next = Format("of timm's towers these are read here: {}", fmt::join(names, ", "))});
 }
 
 const Json& VisionOf(const Json& config) {
@@ -51,16 +53,21 @@ const Json& VisionOf(const Json& config) {
 int64_t SquareSide(const Json& vision, std::string_view where) {
   const auto size = vision.find("image_size");
   if (size == vision.end() || !size->is_array()) return JsonInt(vision, "image_size", 224, where);
-  if (size->size() != 2 || (*size)[0] != (*size)[1] || !(*size)[0].is_number_integer()) Unsupported(Format("`image_size` is {}, which is not a square", size->dump()), where);
+  if (size->size() != 2 || (*size)[0] != (*size)[1] || !(*size)[0].is_number_integer())
+    Unsupported(Format("`image_size` is {}, which is not a square", size->dump()), where);
   return (*size)[0].get<int64_t>();
 }
 
 ClipProjection ProjectionOf(const Json& vision, std::string_view where) {
-  const std::string pool = JsonString(vision, "timm_pool", "avg", where), projection = JsonString(vision, "timm_proj", "linear", where);
-  if (pool != "" && pool != "avg") Unsupported(Format("`timm_pool` is \"{}\", supported are \"\" and \"avg\"", pool), where);
+  const std::string pool = JsonString(vision, "timm_pool", "avg", where),
+                    projection = JsonString(vision, "timm_proj", "linear", where);
+  if (pool != "" && pool != "avg")
+    Unsupported(Format("`timm_pool` is \"{}\", supported are \"\" and \"avg\"", pool), where);
   if (projection == "linear") return ClipProjection::kLinear;
   if (projection == "mlp") return ClipProjection::kMlp;
-  if (projection != "none" && projection != "") Unsupported(Format("`timm_proj` is \"{}\", supported are \"linear\", \"mlp\", \"none\" and \"\"", projection), where);
+  if (projection != "none" && projection != "")
+    Unsupported(Format("`timm_proj` is \"{}\", supported are \"linear\", \"mlp\", \"none\" and \"\"", projection),
+                where);
   if (pool.empty()) Unsupported("`timm_pool` is \"\" without a projection: the tower gives a map, no embedding", where);
   return projection == "none" ? ClipProjection::kNone : ClipProjection::kTrunk;
 }
@@ -69,15 +76,18 @@ ClipProjection ProjectionOf(const Json& vision, std::string_view where) {
 
 bool IsConvNext(const Json& config) {
   const auto name = VisionOf(config).find("timm_model_name");
-  return name != VisionOf(config).end() && name->is_string() && name->get<std::string>().find("convnext") != std::string::npos;
+  return name != VisionOf(config).end() && name->is_string() &&
+         name->get<std::string>().find("convnext") != std::string::npos;
 }
 
 ConvNextConfig ConvNextConfigFromOpenClip(const Json& config, std::string_view where) {
   const Json& vision = VisionOf(config);
   std::string name = JsonString(vision, "timm_model_name", "", where);
   name = name.substr(0, name.find('.'));  // "convnext_base.clip_laion2b": what follows names weights
-  const auto* known = std::find_if(std::begin(kTowers), std::end(kTowers), [&](const KnownTower& tower) { return name == tower.name; });
-  if (known == std::end(kTowers)) Unsupported(Format("`timm_model_name` asks for the tower {}, which is not read here", name), where);
+  const auto* known =
+      std::find_if(std::begin(kTowers), std::end(kTowers), [&](const KnownTower& tower) { return name == tower.name; });
+  if (known == std::end(kTowers))
+    Unsupported(Format("`timm_model_name` asks for the tower {}, which is not read here", name), where);
   ConvNextConfig c;
   c.depths = known->depths;
   c.widths = known->widths;
@@ -90,8 +100,10 @@ ConvNextConfig ConvNextConfigFromOpenClip(const Json& config, std::string_view w
   const Json& model = config.contains("model_cfg") ? config["model_cfg"] : config;
   c.embedding_width = c.projection == ClipProjection::kNone ? c.widths[3] : JsonInt(model, "embed_dim", 512, where);
   c.image_size = SquareSide(vision, where);
-  if (c.embedding_width < 1 || c.embedding_width > 1 << 16) Unsupported(Format("`embed_dim` is {}", c.embedding_width), where);
-  if (c.image_size < 32 || c.image_size > 4096) Unsupported(Format("`image_size` is {}, allowed are 32 to 4096", c.image_size), where);
+  if (c.embedding_width < 1 || c.embedding_width > 1 << 16)
+    Unsupported(Format("`embed_dim` is {}", c.embedding_width), where);
+  if (c.image_size < 32 || c.image_size > 4096)
+    Unsupported(Format("`image_size` is {}, allowed are 32 to 4096", c.image_size), where);
   return c;
 }
 
@@ -120,14 +132,15 @@ ConvNext MakeConvNext(const ConvNextConfig& c) {
       stage.down = MakeConv(c.widths[s - 1], width, 2);
     }
     for (int64_t b = 0; b < c.depths[s]; ++b) {
-      stage.blocks.push_back({MakeConv(width, width, c.kernels[s], true, width), MakeNorm(width), MakeLinear(width, 4 * width),
-                              MakeLinear(4 * width, width), at::empty({width})});
+      stage.blocks.push_back({MakeConv(width, width, c.kernels[s], true, width), MakeNorm(width),
+                              MakeLinear(width, 4 * width), MakeLinear(4 * width, width), at::empty({width})});
     }
     m.stages.push_back(std::move(stage));
   }
   const int64_t width = c.widths[3], out = c.embedding_width;
   m.norm = MakeNorm(width);
-  if (c.projection == ClipProjection::kLinear || c.projection == ClipProjection::kTrunk) m.proj = MakeLinear(width, out, c.projection_bias);
+  if (c.projection == ClipProjection::kLinear || c.projection == ClipProjection::kTrunk)
+    m.proj = MakeLinear(width, out, c.projection_bias);
   if (c.projection == ClipProjection::kMlp) {
     m.fc1 = MakeLinear(width, 2 * out);
     m.fc2 = MakeLinear(2 * out, out, c.projection_bias);
@@ -164,7 +177,8 @@ void LoadConvNext(ConvNext& m, WeightReader& reader) {
   const WeightList list = ListWeights(m);
   for (const WeightRef& ref : list) {
     std::vector<int64_t> shape = ref.tensor->sizes().vec();
-    const bool as_conv = m.config.conv_mlp && ref.name.find(".mlp.fc") != std::string::npos && ref.name.starts_with("trunk.") && shape.size() == 2;
+    const bool as_conv = m.config.conv_mlp && ref.name.find(".mlp.fc") != std::string::npos &&
+                         ref.name.starts_with("trunk.") && shape.size() == 2;
     if (as_conv) shape.insert(shape.end(), {1, 1});
     const Tensor tensor = reader.Take(kPrefix + ref.name, shape);
     *ref.tensor = as_conv ? tensor.flatten(1) : tensor;
@@ -189,7 +203,9 @@ void FuseConvNext(ConvNext& m) {
 namespace {
 
 // Over the channels of [N,C,H,W], which lie side by side in channels-last memory: a view, a norm, a view.
-Tensor ChannelNorm(const NormWeights& w, const Tensor& x, double eps) { return LayerNorm(w, x.permute({0, 2, 3, 1}), eps).permute({0, 3, 1, 2}); }
+Tensor ChannelNorm(const NormWeights& w, const Tensor& x, double eps) {
+  return LayerNorm(w, x.permute({0, 2, 3, 1}), eps).permute({0, 3, 1, 2});
+}
 
 Tensor ForwardBlock(const ConvNextBlock& w, const Tensor& x, const ConvNextConfig& c) {
   Tensor y = Conv(w.spatial, x, 1, w.spatial.weight.size(2) / 2, x.size(1)).permute({0, 2, 3, 1});  // [N,H,W,C]
@@ -208,8 +224,8 @@ ConvNextOutput ForwardConvNext(const ConvNext& w, const Tensor& pixels) {
     if (stage.down.weight.defined()) x = Conv(stage.down, ChannelNorm(stage.norm, x, c.eps), 2);
     for (const ConvNextBlock& block : stage.blocks) x = ForwardBlock(block, x, c);
   }
-  const Tensor tokens = x.permute({0, 2, 3, 1}).flatten(1, 2);                  // [N,T,C]
-  Tensor embedding = LayerNorm(w.norm, tokens.mean(1), c.eps);                  // [N,C]
+  const Tensor tokens = x.permute({0, 2, 3, 1}).flatten(1, 2);  // [N,T,C]
+  Tensor embedding = LayerNorm(w.norm, tokens.mean(1), c.eps);  // [N,C]
   if (w.proj.weight.defined()) embedding = Linear(w.proj, embedding);
   if (w.fc1.weight.defined()) embedding = Linear(w.fc2, Activate(Activation::kGelu, Linear(w.fc1, embedding)));
   return {.embedding = embedding, .tokens = tokens};

@@ -52,10 +52,14 @@ TEST_P(ConvNextGolden, EqualsOpenClipAsItIsAndFused) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ConvNextGolden, testing::Values("convnext_linear", "convnext_mlp"), [](const auto& each) { return std::string(each.param); });
+INSTANTIATE_TEST_SUITE_P(All, ConvNextGolden, testing::Values("convnext_linear", "convnext_mlp"),
+                         [](const auto& each) { return std::string(each.param); });
 
 TEST(ConvNext, ParametersOfBaseWAreThoseOfThePublishedTower) {
-  const Json config = {{"embed_dim", 640}, {"vision_cfg", {{"timm_model_name", "convnext_base"}, {"timm_pool", ""}, {"timm_proj", "linear"}, {"image_size", 256}}}};
+  const Json config = {
+      {"embed_dim", 640},
+      {"vision_cfg",
+       {{"timm_model_name", "convnext_base"}, {"timm_pool", ""}, {"timm_proj", "linear"}, {"image_size", 256}}}};
   ConvNext tower = MakeConvNext(ConvNextConfigFromOpenClip(config, "test"));
   EXPECT_EQ(CountParameters(ListWeights(tower)), 88'221'824);
   EXPECT_NEAR(CountConvNextParameters(tower.config), 88'221'824, 88'221'824 * 0.01);
@@ -73,9 +77,13 @@ std::string FailureOf(const Json& vision) {
 
 TEST(ConvNext, WhatIsNotReadIsNamed) {
   EXPECT_NE(FailureOf({{"timm_model_name", "convnextv2_tiny"}}).find("convnextv2_tiny"), std::string::npos);
-  EXPECT_NE(FailureOf({{"timm_model_name", "convnext_tiny"}, {"timm_pool", "rot_attn"}}).find("rot_attn"), std::string::npos);
-  EXPECT_NE(FailureOf({{"timm_model_name", "convnext_tiny"}, {"timm_proj", "conv"}}).find("timm_proj"), std::string::npos);
-  EXPECT_NE(FailureOf({{"timm_model_name", "convnext_tiny"}, {"timm_proj", ""}, {"timm_pool", ""}}).find("no embedding"), std::string::npos);
+  EXPECT_NE(FailureOf({{"timm_model_name", "convnext_tiny"}, {"timm_pool", "rot_attn"}}).find("rot_attn"),
+            std::string::npos);
+  EXPECT_NE(FailureOf({{"timm_model_name", "convnext_tiny"}, {"timm_proj", "conv"}}).find("timm_proj"),
+            std::string::npos);
+  EXPECT_NE(
+      FailureOf({{"timm_model_name", "convnext_tiny"}, {"timm_proj", ""}, {"timm_pool", ""}}).find("no embedding"),
+      std::string::npos);
   EXPECT_EQ(FailureOf({{"timm_model_name", "convnext_tiny.fb_in22k"}}), "accepted");
 }
 
@@ -84,7 +92,10 @@ TEST(ConvNext, OpensAsAnEncoder) {
   const c10::InferenceMode guard;
   const Path folder = Path(testing::TempDir()) / "encoder_convnext";
   std::filesystem::remove_all(folder);
-  const Json config = {{"embed_dim", 8}, {"vision_cfg", {{"timm_model_name", "test_convnext2"}, {"timm_proj", "linear"}, {"timm_pool", ""}, {"image_size", 64}}}};
+  const Json config = {
+      {"embed_dim", 8},
+      {"vision_cfg",
+       {{"timm_model_name", "test_convnext2"}, {"timm_proj", "linear"}, {"timm_pool", ""}, {"image_size", 64}}}};
   WriteJson(folder / "open_clip_config.json", {{"model_cfg", config}, {"preprocess_cfg", {{"mean", {0.5, 0.5, 0.5}}}}});
   ConvNext tower = MakeConvNext(ConvNextConfigFromOpenClip(config, "test"));
   InitWeights(ListWeights(tower), Seed(1));

@@ -14,7 +14,7 @@ Tensor SinusoidEmbedding(const Tensor& t, int64_t width, bool cos_first, double 
   const auto options = t.options().dtype(at::kFloat);
   // In the order of the original's roundings: (-ln 10000 * k) / (half - shift), all in fp32.
   const Tensor rates = at::exp(at::arange(half, options) * -std::log(10000.0) / (static_cast<double>(half) - shift));
-  const Tensor phase = t.to(at::kFloat).unsqueeze(1) * rates;                              // [N,half]
+  const Tensor phase = t.to(at::kFloat).unsqueeze(1) * rates;  // [N,half]
   const Tensor waves = cos_first ? at::cat({phase.cos(), phase.sin()}, 1) : at::cat({phase.sin(), phase.cos()}, 1);
   return width % 2 == 0 ? waves : at::constant_pad_nd(waves, {0, 1});
 }
@@ -46,24 +46,27 @@ void Append(WeightList& list, const std::string& prefix, ResnetBlock& w) {
   Append(list, prefix + ".conv_shortcut", w.shortcut);
 }
 
-// Where a picture has fewer pixels than the weights have rows, a convolution is mostly the reading of its weights. As a product
-// of every pixel's 3x3 neighbours and the weights as they lie in memory it needs no copy of them in another order.
+// Where a picture has fewer pixels than the weights have rows, a convolution is mostly the reading of its weights. As a
+// product of every pixel's 3x3 neighbours and the weights as they lie in memory it needs no copy of them in another
+// order.
 static bool FitsAProduct(const ConvWeights& w, const Tensor& x, int64_t stride) {
   const int64_t pixels = x.size(0) * ((x.size(2) - 1) / stride + 1) * ((x.size(3) - 1) / stride + 1);
-  return x.is_cpu() && x.scalar_type() == at::kFloat && !c10::GradMode::is_enabled() && !at::autocast::is_autocast_enabled(at::kCPU) &&
-         pixels <= w.weight.size(0) && w.weight.is_contiguous(at::MemoryFormat::ChannelsLast);
+  return x.is_cpu() && x.scalar_type() == at::kFloat && !c10::GradMode::is_enabled() &&
+         !at::autocast::is_autocast_enabled(at::kCPU) && pixels <= w.weight.size(0) &&
+         w.weight.is_contiguous(at::MemoryFormat::ChannelsLast);
 }
 
 static Tensor ConvAsProduct(const ConvWeights& w, const Tensor& x, int64_t stride) {
   const int64_t height = (x.size(2) - 1) / stride + 1, width = (x.size(3) - 1) / stride + 1;
-  const Tensor padded = at::constant_pad_nd(x.permute({0, 2, 3, 1}), {0, 0, 1, 1, 1, 1});         // [N,H+2,W+2,C]
+  const Tensor padded = at::constant_pad_nd(x.permute({0, 2, 3, 1}), {0, 0, 1, 1, 1, 1});  // [N,H+2,W+2,C]
   std::vector<Tensor> neighbours;
   for (int64_t tap = 0; tap < 9; ++tap) {
     const int64_t top = tap / 3, left = tap % 3;
-    neighbours.push_back(padded.slice(1, top, top + (height - 1) * stride + 1, stride).slice(2, left, left + (width - 1) * stride + 1, stride));
+    neighbours.push_back(padded.slice(1, top, top + (height - 1) * stride + 1, stride)
+                             .slice(2, left, left + (width - 1) * stride + 1, stride));
   }
-  const Tensor matrix = w.weight.permute({0, 2, 3, 1}).flatten(1);                                // [O,9C]
-  return Linear({matrix, w.bias}, at::cat(neighbours, 3)).permute({0, 3, 1, 2});                  // [N,O,h,w]
+  const Tensor matrix = w.weight.permute({0, 2, 3, 1}).flatten(1);                // [O,9C]
+  return Linear({matrix, w.bias}, at::cat(neighbours, 3)).permute({0, 3, 1, 2});  // [N,O,h,w]
 }
 
 Tensor Conv3x3(const ConvWeights& w, const Tensor& x, int64_t stride) {
@@ -74,10 +77,11 @@ Tensor Conv3x3(const ConvWeights& w, const Tensor& x, int64_t stride) {
 Tensor Plus(Tensor x, const Tensor& y) { return c10::GradMode::is_enabled() ? x + y : x.add_(y); }
 
 Tensor ForwardResnetBlock(const ResnetBlock& w, Tensor x, const Tensor& time, int64_t groups, double eps) {
-  // What goes around the block comes first: the norm may then take the memory of x. A 1x1 convolution is a matrix product
-  // over the pixels, and no reordering of weights.
+  // What goes around the block comes first: the norm may then take the memory of x. A 1x1 convolution is a matrix
+  // product over the pixels, and no reordering of weights.
   const Tensor around = w.shortcut.weight.defined()
-                            ? TokensToPixels(Linear({w.shortcut.weight.flatten(1), w.shortcut.bias}, PixelsToTokens(x)), x.size(2), x.size(3))
+                            ? TokensToPixels(Linear({w.shortcut.weight.flatten(1), w.shortcut.bias}, PixelsToTokens(x)),
+                                             x.size(2), x.size(3))
                             : x;
   Tensor h = Conv3x3(w.conv1, GroupNormThen(AfterNorm::kSilu, w.norm1, std::move(x), groups, eps));  // [N,C,H,W]
   if (w.time.weight.defined()) h = Plus(std::move(h), Linear(w.time, time).unsqueeze(2).unsqueeze(3));
@@ -109,7 +113,9 @@ Tensor Upsample(const ConvWeights& w, const Tensor& x, int64_t height, int64_t w
   return Conv3x3(w, at::upsample_nearest2d(x, {height, width}));
 }
 
-Tensor PixelsToTokens(const Tensor& x) { return x.permute({0, 2, 3, 1}).reshape({x.size(0), x.size(2) * x.size(3), x.size(1)}); }
+Tensor PixelsToTokens(const Tensor& x) {
+  return x.permute({0, 2, 3, 1}).reshape({x.size(0), x.size(2) * x.size(3), x.size(1)});
+}
 
 Tensor TokensToPixels(const Tensor& x, int64_t height, int64_t width) {
   return x.view({x.size(0), height, width, x.size(2)}).permute({0, 3, 1, 2});

@@ -17,17 +17,18 @@ EmbeddingMlp MakeEmbeddingMlp(int64_t in, int64_t out);
 void Append(WeightList& list, const std::string& prefix, EmbeddingMlp& w);
 Tensor ForwardEmbeddingMlp(const EmbeddingMlp& w, const Tensor& x);
 
-struct ResnetBlock {       // pre-norm residual block
-  NormWeights norm1;       // [Cin]
-  ConvWeights conv1;       // [C,Cin,3,3]
-  LinearWeights time;      // [C,T]; undefined without time
-  NormWeights norm2;       // [C]
-  ConvWeights conv2;       // [C,C,3,3]
-  ConvWeights shortcut;    // [C,Cin,1,1]; undefined where Cin = C
+struct ResnetBlock {     // pre-norm residual block
+  NormWeights norm1;     // [Cin]
+  ConvWeights conv1;     // [C,Cin,3,3]
+  LinearWeights time;    // [C,T]; undefined without time
+  NormWeights norm2;     // [C]
+  ConvWeights conv2;     // [C,C,3,3]
+  ConvWeights shortcut;  // [C,Cin,1,1]; undefined where Cin = C
 };
 ResnetBlock MakeResnetBlock(int64_t in, int64_t out, int64_t time_width);  // time_width 0: without time
 void Append(WeightList& list, const std::string& prefix, ResnetBlock& w);
-// x: [N,Cin,H,W], given away where memory counts; time: [N,T] after its SiLU, undefined where the block has none. -> [N,C,H,W]
+// x: [N,Cin,H,W], given away where memory counts; time: [N,T] after its SiLU, undefined where the block has none. ->
+// [N,C,H,W]
 Tensor ForwardResnetBlock(const ResnetBlock& w, Tensor x, const Tensor& time, int64_t groups, double eps);
 
 struct SpatialAttention {  // self-attention over the pixels, with a residual
@@ -43,7 +44,7 @@ Tensor Plus(Tensor x, const Tensor& y);  // in the memory of x where nothing is 
 // Nearest neighbour to twice the size (or to height x width), then a 3x3 convolution.
 Tensor Upsample(const ConvWeights& w, const Tensor& x, int64_t height, int64_t width);
 
-Tensor PixelsToTokens(const Tensor& x);                                       // [N,C,H,W] -> [N,HW,C]
-Tensor TokensToPixels(const Tensor& x, int64_t height, int64_t width);        // [N,HW,C] -> [N,C,H,W], channels-last
+Tensor PixelsToTokens(const Tensor& x);                                 // [N,C,H,W] -> [N,HW,C]
+Tensor TokensToPixels(const Tensor& x, int64_t height, int64_t width);  // [N,HW,C] -> [N,C,H,W], channels-last
 
 }  // namespace genview

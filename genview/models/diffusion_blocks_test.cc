@@ -10,7 +10,9 @@
 namespace genview {
 namespace {
 
-Tensor RandomMap(at::IntArrayRef shape) { return NormalTensor(Seed(3), shape).contiguous(at::MemoryFormat::ChannelsLast); }
+Tensor RandomMap(at::IntArrayRef shape) {
+  return NormalTensor(Seed(3), shape).contiguous(at::MemoryFormat::ChannelsLast);
+}
 
 void ExpectSame(const Tensor& got, const Tensor& wanted, const std::string& name) {
   ASSERT_EQ(got.sizes(), wanted.sizes()) << name;
@@ -22,12 +24,15 @@ void ExpectSame(const Tensor& got, const Tensor& wanted, const std::string& name
 TEST(DiffusionBlocks, ConvolutionsOfAllSizesGiveThePlainOne) {
   const c10::InferenceMode guard;
   for (const at::ScalarType type : {at::kFloat, at::kHalf}) {
-    const ConvWeights narrow{NormalTensor(Seed(1), {96, 32, 3, 3}).to(type).contiguous(at::MemoryFormat::ChannelsLast), NormalTensor(Seed(2), {96})};
+    const ConvWeights narrow{NormalTensor(Seed(1), {96, 32, 3, 3}).to(type).contiguous(at::MemoryFormat::ChannelsLast),
+                             NormalTensor(Seed(2), {96})};
     const ConvWeights wide{narrow.weight.to(at::kFloat), narrow.bias};
-    for (const std::array<int64_t, 3>& size : {std::array<int64_t, 3>{1, 1, 1}, {2, 3, 5}, {1, 8, 8}, {2, 7, 6}, {1, 1, 90}, {1, 20, 21}, {2, 32, 32}}) {
+    for (const std::array<int64_t, 3>& size :
+         {std::array<int64_t, 3>{1, 1, 1}, {2, 3, 5}, {1, 8, 8}, {2, 7, 6}, {1, 1, 90}, {1, 20, 21}, {2, 32, 32}}) {
       const Tensor x = RandomMap({size[0], 32, size[1], size[2]});
       for (const int64_t stride : {1, 2}) {
-        ExpectSame(Conv3x3(narrow, x, stride), Conv(wide, x, stride, 1), std::to_string(x.numel()) + ", stride " + std::to_string(stride));
+        ExpectSame(Conv3x3(narrow, x, stride), Conv(wide, x, stride, 1),
+                   std::to_string(x.numel()) + ", stride " + std::to_string(stride));
       }
     }
   }
@@ -43,7 +48,8 @@ TEST(DiffusionBlocks, ResidualBlocksGiveTheSameWithAndWithoutGradients) {
       UseChannelsLast(list);
       const ConvWeights sampler{block.conv1.weight, block.conv1.bias};
       const Tensor x = RandomMap({2, 32, side, side}), before = x.clone(), time = NormalTensor(Seed(9), {2, 24});
-      const Tensor plain = ForwardResnetBlock(block, x, time, 8, 1e-5), large = Upsample(sampler, x, 2 * side, 2 * side), odd = Upsample(sampler, x, 2 * side - 1, 2 * side);
+      const Tensor plain = ForwardResnetBlock(block, x, time, 8, 1e-5),
+                   large = Upsample(sampler, x, 2 * side, 2 * side), odd = Upsample(sampler, x, 2 * side - 1, 2 * side);
       const c10::InferenceMode guard;
       ExpectSame(ForwardResnetBlock(block, x, time, 8, 1e-5), plain, "block");
       EXPECT_TRUE(at::equal(x, before));

@@ -28,7 +28,8 @@ void ExpectClose(const Tensor& got, const Tensor& wanted, double tolerance, cons
   const int64_t at = difference.argmax().item<int64_t>();
   const double scale = wanted.abs().max().item<double>();
   EXPECT_LE(difference[at].item<double>(), tolerance * scale)
-      << name << ": element " << at << " is " << got.flatten()[at].item<double>() << ", wanted " << wanted.flatten()[at].item<double>();
+      << name << ": element " << at << " is " << got.flatten()[at].item<double>() << ", wanted "
+      << wanted.flatten()[at].item<double>();
 }
 
 Tensor Get(const WeightMap& io, const char* name) { return io.Has(name) ? io.At(name) : Tensor(); }
@@ -52,7 +53,9 @@ TEST_P(UnetGolden, GradientsEqualAFiniteDifference) {
   SetRequiresGrad(list, true);
   const auto loss = [&] {
     const auto wide = [&](const char* name) { return io.Has(name) ? io.At(name).to(at::kDouble) : Tensor(); };
-    return (ForwardUnet(unet, wide("sample"), io.At("timesteps"), wide("class_labels"), wide("prompt"))).square().mean();
+    return (ForwardUnet(unet, wide("sample"), io.At("timesteps"), wide("class_labels"), wide("prompt")))
+        .square()
+        .mean();
   };
   loss().backward();
   double slope = 0;  // along one random direction of all weights at once
@@ -105,7 +108,8 @@ TEST_P(VaeGolden, TilesEqualDiffusers) {
   const Vae vae = ReadVaeFolder(kGolden / GetParam());
   const WeightMap io = ReadSafetensors(kGolden / GetParam() / "io.safetensors");
   EXPECT_EQ(VaeTileSide(vae.config), 8);
-  for (const std::string key : {"wide", "flat"}) ExpectClose(DecodeVaeInTiles(vae, io.At(key)), io.At(key + "_tiled"), 1e-5, key);
+  for (const std::string key : {"wide", "flat"})
+    ExpectClose(DecodeVaeInTiles(vae, io.At(key)), io.At(key + "_tiled"), 1e-5, key);
 }
 
 TEST_P(VaeGolden, ASingleTileIsThePlainPicture) {
@@ -119,7 +123,8 @@ TEST_P(VaeGolden, ASingleTileIsThePlainPicture) {
   EXPECT_EQ(DecodeVaeInTiles(vae, more).sizes(), DecodeVae(vae, more).sizes());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, VaeGolden, testing::Values("vae", "vae_bare"), [](const auto& each) { return std::string(each.param); });
+INSTANTIATE_TEST_SUITE_P(All, VaeGolden, testing::Values("vae", "vae_bare"),
+                         [](const auto& each) { return std::string(each.param); });
 
 // Counts what tensors take, on top of the allocator that was there: each block has its size before it.
 class CountingAllocator : public c10::Allocator {
@@ -162,8 +167,11 @@ TEST(Vae, TilesTakeTheMemoryOfATile) {
   c10::SetCPUAllocator(&counting);
   const Vae vae = ReadVaeFolder(kGolden / "vae");
   const Tensor small = NormalTensor(Seed(2), {1, 4, 24, 24}), large = NormalTensor(Seed(3), {1, 4, 64, 64});
-  const auto peak = [&](const Tensor& latents, auto&& decode) { return static_cast<double>(CountingAllocator::PeakOf([&] { decode(vae, latents); })); };
-  const double whole = peak(large, DecodeVae), tiled = peak(large, DecodeVaeInTiles), of_small = peak(small, DecodeVaeInTiles);
+  const auto peak = [&](const Tensor& latents, auto&& decode) {
+    return static_cast<double>(CountingAllocator::PeakOf([&] { decode(vae, latents); }));
+  };
+  const double whole = peak(large, DecodeVae), tiled = peak(large, DecodeVaeInTiles),
+               of_small = peak(small, DecodeVaeInTiles);
   c10::SetCPUAllocator(before);
   const double estimate = static_cast<double>(DecodeVaeBytes(vae.config, 64, 64)), picture = 3.0 * 128 * 128 * 4;
   EXPECT_LT(whole, 2 * estimate);
@@ -192,7 +200,8 @@ TEST(Vae, OldNamesOfTheAttentionAreRead) {
   WriteVaeFolder(vae, folder);
   auto tensors = NamedTensors(ListWeights(vae));
   for (auto& [name, tensor] : tensors) {
-    for (const auto& [now, before] : {std::pair{".to_q.", ".query."}, {".to_k.", ".key."}, {".to_v.", ".value."}, {".to_out.0.", ".proj_attn."}}) {
+    for (const auto& [now, before] :
+         {std::pair{".to_q.", ".query."}, {".to_k.", ".key."}, {".to_v.", ".value."}, {".to_out.0.", ".proj_attn."}}) {
       const size_t at = name.find(now);
       if (at != std::string::npos) name.replace(at, std::string(now).size(), before);
     }
@@ -217,12 +226,25 @@ std::string RefusalOf(const char* key, const Json& value) {
 
 TEST(UnetConfig, WhatIsNotSupportedIsRefusedByName) {
   const std::vector<std::pair<const char*, Json>> unsupported{
-      {"act_fn", "gelu"}, {"resnet_time_scale_shift", "scale_shift"}, {"class_embed_type", "timestep"}, {"dropout", 0.1},
-      {"addition_embed_type", "text"}, {"time_cond_proj_dim", 256}, {"encoder_hid_dim", 768}, {"a_key_of_next_year", 3},
-      {"mid_block_type", "UNetMidBlock2DSimpleCrossAttn"}, {"conv_in_kernel", 5}, {"norm_num_groups", 48},
-      {"attention_head_dim", 7}, {"down_block_types", Json::array({"DownBlock2D"})}, {"block_out_channels", Json::array()},
-      {"reverse_transformer_layers_per_block", Json::array({1})}, {"num_class_embeds", 1000}, {"layers_per_block", 1000000}};
-  for (const auto& [key, value] : unsupported) EXPECT_NE(RefusalOf(key, value).find(Format("`{}`", key)), std::string::npos) << key;
+      {"act_fn", "gelu"},
+      {"resnet_time_scale_shift", "scale_shift"},
+      {"class_embed_type", "timestep"},
+      {"dropout", 0.1},
+      {"addition_embed_type", "text"},
+      {"time_cond_proj_dim", 256},
+      {"encoder_hid_dim", 768},
+      {"a_key_of_next_year", 3},
+      {"mid_block_type", "UNetMidBlock2DSimpleCrossAttn"},
+      {"conv_in_kernel", 5},
+      {"norm_num_groups", 48},
+      {"attention_head_dim", 7},
+      {"down_block_types", Json::array({"DownBlock2D"})},
+      {"block_out_channels", Json::array()},
+      {"reverse_transformer_layers_per_block", Json::array({1})},
+      {"num_class_embeds", 1000},
+      {"layers_per_block", 1000000}};
+  for (const auto& [key, value] : unsupported)
+    EXPECT_NE(RefusalOf(key, value).find(Format("`{}`", key)), std::string::npos) << key;
   EXPECT_EQ(RefusalOf("addition_embed_type", nullptr), "accepted");
   EXPECT_EQ(RefusalOf("a_key_of_next_year", false), "accepted");
   EXPECT_EQ(RefusalOf("_name_or_path", "somewhere"), "accepted");

@@ -16,11 +16,12 @@
 namespace genview {
 namespace {
 
-// Weights of matrix products and convolutions in the compute type, so that autocast need not convert them at every call;
-// norms, tokens and positions stay in fp32. In fp32 on the CPU blocks.h widens what is kept in 16 bits.
+// Weights of matrix products and convolutions in the compute type, so that autocast need not convert them at every
+// call; norms, tokens and positions stay in fp32. In fp32 on the CPU blocks.h widens what is kept in 16 bits.
 void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
   for (const WeightRef& ref : list) {
-    if (ref.role == WeightRole::kWeight && (compute != at::kFloat || !device.is_cpu())) *ref.tensor = ref.tensor->to(compute);
+    if (ref.role == WeightRole::kWeight && (compute != at::kFloat || !device.is_cpu()))
+      *ref.tensor = ref.tensor->to(compute);
   }
   MoveWeights(list, device);
 }
@@ -50,7 +51,8 @@ class ClipEncoder : public Encoder {
                  .token_width = c.width,
                  .grid = c.grid(),
                  .preprocess = files.preprocess,
-                 .name = Format("{} ViT, {} layers of {}", files.layout == ClipLayout::kOpenClip ? "open_clip" : "CLIP", c.layers, c.width),
+                 .name = Format("{} ViT, {} layers of {}", files.layout == ClipLayout::kOpenClip ? "open_clip" : "CLIP",
+                                c.layers, c.width),
                  .find_fingerprint = FingerprintOf(files),
                  .device = target.device,
                  .compute = target.compute}),
@@ -73,11 +75,13 @@ class ConvNextEncoder : public Encoder {
                  .token_width = c.widths.back(),
                  .grid = c.grid(),
                  .preprocess = files.preprocess,
-                 .name = Format("open_clip ConvNeXt, {} blocks up to {}", c.depths[0] + c.depths[1] + c.depths[2] + c.depths[3], c.widths.back()),
+                 .name = Format("open_clip ConvNeXt, {} blocks up to {}",
+                                c.depths[0] + c.depths[1] + c.depths[2] + c.depths[3], c.widths.back()),
                  .find_fingerprint = FingerprintOf(files),
                  .device = target.device,
                  .compute = target.compute}),
-        tower_(LoadConvNextTower(files, c, std::min(target.reads, Reads::kAll))) {  // what is fused has no 16 bits any more
+        tower_(LoadConvNextTower(files, c,
+                                 std::min(target.reads, Reads::kAll))) {  // what is fused has no 16 bits any more
     if (!KeepsContents(target.reads)) return;
     FuseConvNext(tower_);
     Place(ListWeights(tower_), target.device, target.compute);
@@ -93,8 +97,8 @@ class ConvNextEncoder : public Encoder {
 
 class BackboneEncoder : public Encoder {
  public:
-  BackboneEncoder(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::function<std::string()> fingerprint, at::Device device,
-                  at::ScalarType compute)
+  BackboneEncoder(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess,
+                  std::function<std::string()> fingerprint, at::Device device, at::ScalarType compute)
       : Encoder({.embedding_width = backbone->width(),
                  .token_width = backbone->width(),
                  .grid = backbone->grid(preprocess.size),
@@ -107,7 +111,8 @@ class BackboneEncoder : public Encoder {
 
  private:
   Output Forward(const Tensor& pixels) const override {
-    const BackboneOutput out = backbone_->Forward(pixels.contiguous(at::MemoryFormat::ChannelsLast), /*training=*/false);
+    const BackboneOutput out =
+        backbone_->Forward(pixels.contiguous(at::MemoryFormat::ChannelsLast), /*training=*/false);
     return {.embeddings = out.pooled, .tokens = out.tokens};
   }
   std::shared_ptr<Backbone> backbone_;
@@ -119,7 +124,8 @@ std::shared_ptr<Encoder> OpenCheckpoint(const Path& path, at::Device device, at:
   const WeightList list = backbone->Weights();
   Place(list, device, compute);
   UseChannelsLast(list);
-  return std::make_shared<BackboneEncoder>(backbone, file.preprocess, [path] { return FingerprintFile(path); }, device, compute);
+  return std::make_shared<BackboneEncoder>(
+      backbone, file.preprocess, [path] { return FingerprintFile(path); }, device, compute);
 }
 
 }  // namespace
@@ -129,7 +135,8 @@ std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at:
   if (place.kind == EncoderKind::kCheckpoint) return OpenCheckpoint(place.path, device, compute);
   const TowerFiles files = ReadTowerFiles(place);
   const Target target{device, compute, reads};
-  if (const auto* config = std::get_if<ConvNextConfig>(&files.config)) return std::make_shared<ConvNextEncoder>(files, *config, target);
+  if (const auto* config = std::get_if<ConvNextConfig>(&files.config))
+    return std::make_shared<ConvNextEncoder>(files, *config, target);
   return std::make_shared<ClipEncoder>(files, std::get<ClipVisionConfig>(files.config), target);
 }
 
@@ -165,9 +172,10 @@ int64_t EncodeBatchSize(const Encoder& encoder, int64_t asked) {
   return std::clamp<int64_t>(pixels / (encoder.preprocess().size * encoder.preprocess().size), 1, 256);
 }
 
-std::shared_ptr<Encoder> EncoderOf(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::string fingerprint,
-                                   at::Device device, at::ScalarType compute) {
-  return std::make_shared<BackboneEncoder>(std::move(backbone), preprocess, [fingerprint = std::move(fingerprint)] { return fingerprint; }, device, compute);
+std::shared_ptr<Encoder> EncoderOf(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess,
+                                   std::string fingerprint, at::Device device, at::ScalarType compute) {
+  return std::make_shared<BackboneEncoder>(
+      std::move(backbone), preprocess, [fingerprint = std::move(fingerprint)] { return fingerprint; }, device, compute);
 }
 
 }  // namespace genview

@@ -4,9 +4,10 @@
 //   c10::InferenceMode guard;
 //   Encoder::Output out = encoder->Encode(pixels, /*tokens=*/true);    // pixels: made with encoder->preprocess()
 //
-// Understood are: a folder of open_clip (open_clip_config.json), a folder of Hugging Face's CLIP (config.json), a diffusers
-// pipeline folder with an image_encoder, and a checkpoint of this program (.safetensors with metadata `genview`, or a folder
-// with such a file named encoder.safetensors). Files of other libraries: what backbone_file.h reads.
+// Understood are: a folder of open_clip (open_clip_config.json), a folder of Hugging Face's CLIP (config.json), a
+// diffusers pipeline folder with an image_encoder, and a checkpoint of this program (.safetensors with metadata
+// `genview`, or a folder with such a file named encoder.safetensors). Files of other libraries: what backbone_file.h
+// reads.
 #pragma once
 
 #include <functional>
@@ -33,11 +34,11 @@ struct EncoderFacts {
 
 class Encoder {
  public:
-  // Weights are moved to `device`; those of matrix products and convolutions are kept in `compute`, or in the 16 bits of their
-  // file where blocks.h can compute with them. Throws Error that says what is missing and what was found. Where `reads` keeps
-  // no contents, folders of CLIP are described and checked so far, and nothing can be encoded.
-  static std::shared_ptr<Encoder> Open(const Path& folder_or_file, at::Device device = at::kCPU, at::ScalarType compute = at::kFloat,
-                                       Reads reads = Reads::kAsStored);
+  // Weights are moved to `device`; those of matrix products and convolutions are kept in `compute`, or in the 16 bits
+  // of their file where blocks.h can compute with them. Throws Error that says what is missing and what was found.
+  // Where `reads` keeps no contents, folders of CLIP are described and checked so far, and nothing can be encoded.
+  static std::shared_ptr<Encoder> Open(const Path& folder_or_file, at::Device device = at::kCPU,
+                                       at::ScalarType compute = at::kFloat, Reads reads = Reads::kAsStored);
   virtual ~Encoder() = default;
 
   struct Output {
@@ -51,12 +52,12 @@ class Encoder {
   int64_t token_width() const { return facts_.token_width; }          // C
   int64_t grid() const { return facts_.grid; }                        // T = grid * grid
   const Preprocess& preprocess() const { return facts_.preprocess; }
-  const std::string& name() const { return facts_.name; }             // for people: "open_clip ViT, 32 layers of 1280"
-  // Changes when weights, config or preprocess change; not when files are moved. Of a checkpoint: of the file's contents.
-  // All files are read for it when it is first asked for.
+  const std::string& name() const { return facts_.name; }  // for people: "open_clip ViT, 32 layers of 1280"
+  // Changes when weights, config or preprocess change; not when files are moved. Of a checkpoint: of the file's
+  // contents. All files are read for it when it is first asked for.
   const std::string& fingerprint() const;
   at::Device device() const { return facts_.device; }
-  at::ScalarType compute() const { return facts_.compute; }     // that its results are rounded by
+  at::ScalarType compute() const { return facts_.compute; }  // that its results are rounded by
 
  protected:
   explicit Encoder(EncoderFacts facts) : facts_(std::move(facts)) {}
@@ -68,13 +69,15 @@ class Encoder {
   mutable std::string fingerprint_;
 };
 
-// Pictures per call where the user leaves it open (asked = 0): as many as keep the machine busy without filling its memory.
+// Pictures per call where the user leaves it open (asked = 0): as many as keep the machine busy without filling its
+// memory.
 int64_t EncodeBatchSize(const Encoder& encoder, int64_t asked);
 
-// A backbone that is in memory, for example in the middle of its training, as an encoder. Its weights are used as they are,
-// where they are; the backbone must not be in use elsewhere meanwhile.
-std::shared_ptr<Encoder> EncoderOf(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess, std::string fingerprint,
-                                   at::Device device = at::kCPU, at::ScalarType compute = at::kFloat);
+// A backbone that is in memory, for example in the middle of its training, as an encoder. Its weights are used as they
+// are, where they are; the backbone must not be in use elsewhere meanwhile.
+std::shared_ptr<Encoder> EncoderOf(std::shared_ptr<Backbone> backbone, const Preprocess& preprocess,
+                                   std::string fingerprint, at::Device device = at::kCPU,
+                                   at::ScalarType compute = at::kFloat);
 
 // `preprocess_cfg` of open_clip_config.json; missing members are open_clip's defaults with the tower's size.
 Preprocess PreprocessFromOpenClip(const Json& config, int64_t image_size, std::string_view where);

@@ -34,7 +34,13 @@ void ReadWeights(TowerFiles& files, const Path& folder, const std::vector<std::s
 
 TowerFiles ReadOpenClip(const Path& folder) {
   const Path path = folder / "open_clip_config.json";
-  TowerFiles files{.layout = ClipLayout::kOpenClip, .config = {}, .json = ReadJson(path), .where = path.string(), .preprocess = {}, .weights = {}, .files = {}};
+  TowerFiles files{.layout = ClipLayout::kOpenClip,
+                   .config = {},
+                   .json = ReadJson(path),
+                   .where = path.string(),
+                   .preprocess = {},
+                   .weights = {},
+                   .files = {}};
   int64_t size = 0;
   if (IsConvNext(files.json)) {
     const ConvNextConfig config = ConvNextConfigFromOpenClip(files.json, files.where);
@@ -52,13 +58,20 @@ TowerFiles ReadOpenClip(const Path& folder) {
 
 TowerFiles ReadHuggingFace(const Path& folder) {
   const Path path = folder / "config.json";
-  TowerFiles files{.layout = ClipLayout::kHuggingFace, .config = {}, .json = ReadJson(path), .where = path.string(), .preprocess = {}, .weights = {}, .files = {}};
+  TowerFiles files{.layout = ClipLayout::kHuggingFace,
+                   .config = {},
+                   .json = ReadJson(path),
+                   .where = path.string(),
+                   .preprocess = {},
+                   .weights = {},
+                   .files = {}};
   const ClipVisionConfig config = ClipConfigFromHuggingFace(files.json, files.where);
   files.config = config;
   Json rules = Json::object();
   std::string rules_where = files.where;
   // Beside the weights, or where a diffusers pipeline keeps it.
-  for (const Path& candidate : {folder / "preprocessor_config.json", folder.parent_path() / "feature_extractor" / "preprocessor_config.json"}) {
+  for (const Path& candidate :
+       {folder / "preprocessor_config.json", folder.parent_path() / "feature_extractor" / "preprocessor_config.json"}) {
     if (!fs::exists(candidate)) continue;
     rules = ReadJson(candidate);
     rules_where = candidate.string();
@@ -74,9 +87,10 @@ void CheckSize(double parameters, const TowerFiles& files) {
   double held = 0;
   for (const auto& [name, tensor] : files.weights.tensors()) held += static_cast<double>(tensor.numel());
   if (parameters <= 2 * held + 1e6) return;
-  throw Error({.what = Format("the config describes a model of {:.0f} weights, the file holds {:.0f}", parameters, held),
-               .where = Format("{} and {}", files.where, files.weights.where()),
-               .next = "check that weights and config belong together"});
+  throw Error(
+      {.what = Format("the config describes a model of {:.0f} weights, the file holds {:.0f}", parameters, held),
+       .where = Format("{} and {}", files.where, files.weights.where()),
+       .next = "check that weights and config belong together"});
 }
 
 }  // namespace
@@ -85,16 +99,21 @@ EncoderPlace FindEncoder(const Path& given) {
   std::error_code code;
   if (fs::is_regular_file(given, code)) return {EncoderKind::kCheckpoint, given};
   if (!fs::is_directory(given, code)) {
-    throw Error({.what = "there is no such encoder", .where = given.string(), .next = "name a folder or a checkpoint file"});
+    throw Error(
+        {.what = "there is no such encoder", .where = given.string(), .next = "name a folder or a checkpoint file"});
   }
   Path folder = given;
-  if (fs::exists(folder / "model_index.json", code) && fs::exists(folder / "image_encoder", code)) folder /= "image_encoder";
+  if (fs::exists(folder / "model_index.json", code) && fs::exists(folder / "image_encoder", code))
+    folder /= "image_encoder";
   if (fs::exists(folder / "open_clip_config.json", code)) return {EncoderKind::kOpenClip, folder};
   if (fs::exists(folder / "config.json", code)) return {EncoderKind::kHuggingFace, folder};
-  if (fs::exists(folder / "encoder.safetensors", code)) return {EncoderKind::kCheckpoint, folder / "encoder.safetensors"};
-  throw Error({.what = Format("the folder is no encoder: open_clip_config.json and config.json are missing; it holds {}", Listing(folder)),
-               .where = folder.string(),
-               .next = "download the whole model folder, config included, or name a checkpoint file inside it"});
+  if (fs::exists(folder / "encoder.safetensors", code))
+    return {EncoderKind::kCheckpoint, folder / "encoder.safetensors"};
+  throw Error(
+      {.what = Format("the folder is no encoder: open_clip_config.json and config.json are missing; it holds {}",
+                      Listing(folder)),
+       .where = folder.string(),
+       .next = "download the whole model folder, config included, or name a checkpoint file inside it"});
 }
 
 TowerFiles ReadTowerFiles(const EncoderPlace& place) {

@@ -30,17 +30,18 @@ EncoderPlace FindEncoder(const Path& folder_or_file);
 struct TowerFiles {
   ClipLayout layout;
   std::variant<ClipVisionConfig, ConvNextConfig> config;
-  Json json;                 // that the config is read from
-  std::string where;         // its file
+  Json json;          // that the config is read from
+  std::string where;  // its file
   Preprocess preprocess;
   WeightMap weights;
-  std::vector<Path> files;   // that the weights are in
+  std::vector<Path> files;  // that the weights are in
 };
 
 // Of a tower's folder; weights are mapped, not read. Throws Error.
 TowerFiles ReadTowerFiles(const EncoderPlace& place);
 
-// Throw Error for weights that are not the config's, before the memory for a config far larger than the file is touched.
+// Throw Error for weights that are not the config's, before the memory for a config far larger than the file is
+// touched.
 ClipVision LoadClipTower(const TowerFiles& files, const ClipVisionConfig& config, Reads reads);
 ConvNext LoadConvNextTower(const TowerFiles& files, const ConvNextConfig& config, Reads reads);
 

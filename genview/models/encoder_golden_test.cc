@@ -46,7 +46,8 @@ void ExpectGoldenOutput(const Encoder& encoder, const WeightMap& golden) {
 TEST(EncoderGolden, OpenClipFolder) {
   const WeightMap golden = Golden("models/open_clip_gelu");
   const Path folder = EmptyFolder("open_clip");
-  WriteJson(folder / "open_clip_config.json", {{"model_cfg", ConfigOf(golden)}, {"preprocess_cfg", {{"mean", {0.5, 0.5, 0.5}}}}});
+  WriteJson(folder / "open_clip_config.json",
+            {{"model_cfg", ConfigOf(golden)}, {"preprocess_cfg", {{"mean", {0.5, 0.5, 0.5}}}}});
   WriteSafetensors(folder / "open_clip_model.safetensors", WeightsOf(golden));
   const auto encoder = Encoder::Open(folder);
   ExpectGoldenOutput(*encoder, golden);
@@ -104,8 +105,9 @@ TEST(EncoderGolden, PixelsAreThoseOfEachLibrary) {
     for (size_t i = 0; i < config[library].size(); ++i) {
       for (const std::string name : {"wide", "high"}) {
         const Tensor& expected = golden.At(Format("{}.{}.{}", library, i, name));
-        const Preprocess p = library == "open_clip" ? PreprocessFromOpenClip(config[library][i], expected.size(1), "test")
-                                                    : PreprocessFromHuggingFace(config[library][i], expected.size(1), "test");
+        const Preprocess p = library == "open_clip"
+                                 ? PreprocessFromOpenClip(config[library][i], expected.size(1), "test")
+                                 : PreprocessFromHuggingFace(config[library][i], expected.size(1), "test");
         EXPECT_CLOSE(Pixels(p, golden.At("image." + name)), expected, 1e-5) << library << " " << i << " " << name;
       }
     }

@@ -16,13 +16,15 @@ namespace {
 }
 
 // One number for all channels, or one for each.
-std::array<double, 3> PerChannel(const Json& json, const char* key, const std::array<double, 3>& fallback, std::string_view where) {
+std::array<double, 3> PerChannel(const Json& json, const char* key, const std::array<double, 3>& fallback,
+                                 std::string_view where) {
   const auto found = json.find(key);
   if (found == json.end() || found->is_null()) return fallback;
   std::array<double, 3> values{};
   for (size_t c = 0; c < 3; ++c) {
     const Json& value = found->is_array() && found->size() == 3 ? (*found)[c] : *found;
-    if (!value.is_number() || !std::isfinite(value.get<double>())) Unsupported(Format("`{}` is not 3 numbers", key), where);
+    if (!value.is_number() || !std::isfinite(value.get<double>()))
+      Unsupported(Format("`{}` is not 3 numbers", key), where);
     values[c] = value.get<double>();
   }
   return values;
@@ -31,7 +33,8 @@ std::array<double, 3> PerChannel(const Json& json, const char* key, const std::a
 // {"height": h, "width": w}, [h, w] or a number: of a square.
 int64_t Square(const Json& value, const char* key, std::string_view where) {
   if (value.is_number_integer()) return value.get<int64_t>();
-  if (value.is_array() && value.size() == 2 && value[0].is_number_integer() && value[0] == value[1]) return value[0].get<int64_t>();
+  if (value.is_array() && value.size() == 2 && value[0].is_number_integer() && value[0] == value[1])
+    return value[0].get<int64_t>();
   if (value.is_object()) {
     const int64_t height = JsonInt(value, "height", 0, where), width = JsonInt(value, "width", 0, where);
     if (height == width) return height;
@@ -43,8 +46,10 @@ void CheckSizes(const Preprocess& p, int64_t image_size, std::string_view where)
   if (p.size != image_size) {
     Unsupported(Format("pictures of {} px for a tower of {} px", p.size, image_size), where);
   }
-  if (p.resize_shortest < 1 || p.resize_shortest > 1 << 14) Unsupported(Format("a shortest side of {} px", p.resize_shortest), where);
-  if (std::any_of(p.std.begin(), p.std.end(), [](double s) { return !(s > 0); })) Unsupported("a standard deviation is not above 0", where);
+  if (p.resize_shortest < 1 || p.resize_shortest > 1 << 14)
+    Unsupported(Format("a shortest side of {} px", p.resize_shortest), where);
+  if (std::any_of(p.std.begin(), p.std.end(), [](double s) { return !(s > 0); }))
+    Unsupported("a standard deviation is not above 0", where);
 }
 
 }  // namespace
@@ -58,7 +63,8 @@ Preprocess PreprocessFromOpenClip(const Json& config, int64_t image_size, std::s
   if (mode != "shortest" && mode != "squash") Unsupported(Format("`resize_mode` is \"{}\"", mode), where);
   p.squash = mode == "squash";
   const std::string filter = JsonString(config, "interpolation", "bicubic", where);
-  if (filter != "bicubic" && filter != "bilinear" && filter != "random") Unsupported(Format("`interpolation` is \"{}\"", filter), where);
+  if (filter != "bicubic" && filter != "bilinear" && filter != "random")
+    Unsupported(Format("`interpolation` is \"{}\"", filter), where);
   p.filter = filter == "bilinear" ? Filter::kBilinear : Filter::kBicubic;  // open_clip takes bicubic for "random"
   const std::string colours = JsonString(config, "mode", "RGB", where);
   if (colours != "RGB") Unsupported(Format("`mode` is \"{}\"", colours), where);
@@ -93,7 +99,8 @@ Preprocess PreprocessFromHuggingFace(const Json& config, int64_t image_size, std
     p.size = p.resize_shortest;
   }
   const int64_t filter = JsonInt(config, "resample", 3, where);  // PIL's number
-  if (filter != 2 && filter != 3) Unsupported(Format("`resample` is {}, supported are 2 (bilinear) and 3 (bicubic)", filter), where);
+  if (filter != 2 && filter != 3)
+    Unsupported(Format("`resample` is {}, supported are 2 (bilinear) and 3 (bicubic)", filter), where);
   p.filter = filter == 2 ? Filter::kBilinear : Filter::kBicubic;
   const double scale = JsonDouble(config, "rescale_factor", 1.0 / 255, where);
   if (std::abs(scale * 255 - 1) > 1e-6) Unsupported(Format("`rescale_factor` is {}", scale), where);

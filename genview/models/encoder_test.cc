@@ -34,7 +34,9 @@ Path WriteCheckpoint(const Path& folder, Json backbone, std::shared_ptr<Backbone
   auto tensors = NamedTensors(net->Weights(), "encoder.");
   tensors.emplace_back("optimizer.step", at::ones({1}));
   const int64_t size = net->config().image_size;
-  const Json meta = {{"format", 1}, {"kind", "pretrain"}, {"backbone", FieldsToJson(net->config())},
+  const Json meta = {{"format", 1},
+                     {"kind", "pretrain"},
+                     {"backbone", FieldsToJson(net->config())},
                      {"preprocess", Preprocess{.size = size, .resize_shortest = size}.ToJson()}};
   const Path path = folder / "step-0000000001.safetensors";
   WriteSafetensors(path, tensors, {{"genview", meta.dump()}});
@@ -43,8 +45,9 @@ Path WriteCheckpoint(const Path& folder, Json backbone, std::shared_ptr<Backbone
 }
 
 TEST(Encoder, CheckpointsOfThisProgram) {
-  const Json configs[] = {{{"type", "resnet18"}, {"width", 1.0 / 32}, {"small_stem", true}, {"image_size", 16}},
-                          {{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 1}, {"patch_size", 4}, {"image_size", 16}}};
+  const Json configs[] = {
+      {{"type", "resnet18"}, {"width", 1.0 / 32}, {"small_stem", true}, {"image_size", 16}},
+      {{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 1}, {"patch_size", 4}, {"image_size", 16}}};
   for (const Json& config : configs) {
     std::shared_ptr<Backbone> net;
     const auto encoder = Encoder::Open(WriteCheckpoint(EmptyFolder("checkpoint"), config, &net));
@@ -97,9 +100,11 @@ TEST(Encoder, CheckpointsWithoutBackboneOrWithForeignOnesAreErrors) {
   };
   EXPECT_NE(with({{"kind", "generator"}}).find("kind \"generator\""), std::string::npos);
   EXPECT_NE(with({{"backbone", {{"type", "resnet99"}}}}).find("resnet99"), std::string::npos);
-  EXPECT_NE(with({{"backbone", {{"type", "vit-base"}, {"width", 8}, {"layers", 64}}}}).find("describes a model"), std::string::npos);
-  EXPECT_NE(with({{"backbone", {{"type", "resnet18"}, {"width", 1.0 / 64}}}, {"preprocess", {{"size", -1}}}}).find("size"),
+  EXPECT_NE(with({{"backbone", {{"type", "vit-base"}, {"width", 8}, {"layers", 64}}}}).find("describes a model"),
             std::string::npos);
+  EXPECT_NE(
+      with({{"backbone", {{"type", "resnet18"}, {"width", 1.0 / 64}}}, {"preprocess", {{"size", -1}}}}).find("size"),
+      std::string::npos);
 }
 
 TEST(Encoder, PreprocessOfOtherKindsIsRefusedByName) {

@@ -16,7 +16,8 @@ namespace {
 
 struct Extents {
   int64_t n, pixels, channels, groups;
-  explicit Extents(const Tensor& x, int64_t g) : n(x.size(0)), pixels(x.size(2) * x.size(3)), channels(x.size(1)), groups(g) {}
+  explicit Extents(const Tensor& x, int64_t g)
+      : n(x.size(0)), pixels(x.size(2) * x.size(3)), channels(x.size(1)), groups(g) {}
   int64_t tasks() const { return (pixels + kTaskRows - 1) / kTaskRows; }  // per row of the batch
   int64_t group_size() const { return channels / groups; }
 };
@@ -57,9 +58,11 @@ Statistics MomentsOf(const Tensor& x, const Extents& e, double eps) {
   }
   std::vector<double> parts(static_cast<size_t>(e.n * e.tasks() * 2 * e.channels), 0.0);
   ForEachPart(e, [&](int64_t task, int64_t n, int64_t first, int64_t pixels) {
-    SumPart(first, pixels, e.channels, parts.data() + task * 2 * e.channels, [&](int64_t at, int64_t rows, float* sum, float* square) {
-      group_norm::AddMoments(DataOf<T>(x) + (n * e.pixels + at) * e.channels, rows, e.channels, shift.data() + n * e.channels, sum, square);
-    });
+    SumPart(first, pixels, e.channels, parts.data() + task * 2 * e.channels,
+            [&](int64_t at, int64_t rows, float* sum, float* square) {
+              group_norm::AddMoments(DataOf<T>(x) + (n * e.pixels + at) * e.channels, rows, e.channels,
+                                     shift.data() + n * e.channels, sum, square);
+            });
   });
   Statistics s{at::empty({e.n, e.groups}, at::kFloat), at::empty({e.n, e.groups}, at::kFloat)};
   float *means = s.mean.mutable_data_ptr<float>(), *inverses = s.inverse.mutable_data_ptr<float>();
@@ -68,19 +71,22 @@ Statistics MomentsOf(const Tensor& x, const Extents& e, double eps) {
   for (int64_t n = 0; n < e.n; ++n) {
     Gather(e, parts, n, sums);
     const float* from = shift.data() + n * e.channels;
-    for (int64_t i = 0; i < e.channels; ++i) mean_of[static_cast<size_t>(i)] = static_cast<double>(from[i]) + sums[static_cast<size_t>(i)] / pixels;
+    for (int64_t i = 0; i < e.channels; ++i)
+      mean_of[static_cast<size_t>(i)] = static_cast<double>(from[i]) + sums[static_cast<size_t>(i)] / pixels;
     for (int64_t g = 0; g < e.groups; ++g) {
       const int64_t begin = g * e.group_size(), end = begin + e.group_size();
       double mean = 0, spread = 0;
       for (int64_t i = begin; i < end; ++i) mean += mean_of[static_cast<size_t>(i)];
       mean /= size;
       for (int64_t i = begin; i < end; ++i) {
-        const double sum = sums[static_cast<size_t>(i)], square = sums[static_cast<size_t>(e.channels + i)], away = mean_of[static_cast<size_t>(i)] - mean;
+        const double sum = sums[static_cast<size_t>(i)], square = sums[static_cast<size_t>(e.channels + i)],
+                     away = mean_of[static_cast<size_t>(i)] - mean;
         spread += square - sum * sum / pixels + pixels * away * away;
       }
       means[n * e.groups + g] = static_cast<float>(mean);
       // A NaN anywhere in the group is a NaN here: max(0, NaN) is 0, so it is put back.
-      inverses[n * e.groups + g] = static_cast<float>(std::isnan(spread) ? spread : 1 / std::sqrt(std::max(0.0, spread / (pixels * size)) + eps));
+      inverses[n * e.groups + g] = static_cast<float>(
+          std::isnan(spread) ? spread : 1 / std::sqrt(std::max(0.0, spread / (pixels * size)) + eps));
     }
   }
   return s;
@@ -115,7 +121,8 @@ template <class T>
 Tensor ApplyTo(const Tensor& x, const Tensor& y, const Extents& e, const Affine& a, bool silu) {
   ForEachPart(e, [&](int64_t, int64_t n, int64_t first, int64_t pixels) {
     const int64_t at = (n * e.pixels + first) * e.channels;
-    group_norm::Apply(DataOf<T>(x) + at, MutableDataOf<T>(y) + at, pixels, e.channels, a.scale.data() + n * e.channels, a.shift.data() + n * e.channels, silu);
+    group_norm::Apply(DataOf<T>(x) + at, MutableDataOf<T>(y) + at, pixels, e.channels, a.scale.data() + n * e.channels,
+                      a.shift.data() + n * e.channels, silu);
   });
   return y;
 }
@@ -125,16 +132,20 @@ struct Gradients {
 };
 
 template <class T>
-Gradients BackThrough(const Tensor& x, const Tensor& dy, const Statistics& s, const Extents& e, const Tensor& weight, const Tensor& bias, bool silu) {
+Gradients BackThrough(const Tensor& x, const Tensor& dy, const Statistics& s, const Extents& e, const Tensor& weight,
+                      const Tensor& bias, bool silu) {
   const Affine a = AffineOf(s, e, weight, bias);
-  Gradients grad{at::empty_like(x, x.options(), at::MemoryFormat::ChannelsLast), at::zeros({e.channels}, at::kDouble), at::zeros({e.channels}, at::kDouble)};
+  Gradients grad{at::empty_like(x, x.options(), at::MemoryFormat::ChannelsLast), at::zeros({e.channels}, at::kDouble),
+                 at::zeros({e.channels}, at::kDouble)};
   std::vector<double> parts(static_cast<size_t>(e.n * e.tasks() * 2 * e.channels), 0.0);
   ForEachPart(e, [&](int64_t task, int64_t n, int64_t first, int64_t pixels) {
-    SumPart(first, pixels, e.channels, parts.data() + task * 2 * e.channels, [&](int64_t from, int64_t rows, float* sum, float* with_x) {
-      const int64_t at = (n * e.pixels + from) * e.channels, c = n * e.channels;
-      group_norm::BackThroughAct(DataOf<T>(x) + at, DataOf<T>(dy) + at, MutableDataOf<T>(grad.x) + at, rows, e.channels, a.scale.data() + c, a.shift.data() + c,
-                                 a.mean.data() + c, silu, sum, with_x);
-    });
+    SumPart(first, pixels, e.channels, parts.data() + task * 2 * e.channels,
+            [&](int64_t from, int64_t rows, float* sum, float* with_x) {
+              const int64_t at = (n * e.pixels + from) * e.channels, c = n * e.channels;
+              group_norm::BackThroughAct(DataOf<T>(x) + at, DataOf<T>(dy) + at, MutableDataOf<T>(grad.x) + at, rows,
+                                         e.channels, a.scale.data() + c, a.shift.data() + c, a.mean.data() + c, silu,
+                                         sum, with_x);
+            });
   });
   // With dz the gradient behind the norm and u = (x - mean) * inverse:
   //   dx = scale dz - inverse / M (sum of weight dz + u * sum of weight dz u), sums over the group's M values.
@@ -145,11 +156,13 @@ Gradients BackThrough(const Tensor& x, const Tensor& dy, const Statistics& s, co
   for (int64_t n = 0; n < e.n; ++n) {
     Gather(e, parts, n, sums);
     for (int64_t g = 0; g < e.groups; ++g) {
-      const double mean = s.mean.const_data_ptr<float>()[n * e.groups + g], inverse = s.inverse.const_data_ptr<float>()[n * e.groups + g];
+      const double mean = s.mean.const_data_ptr<float>()[n * e.groups + g],
+                   inverse = s.inverse.const_data_ptr<float>()[n * e.groups + g];
       const int64_t begin = g * e.group_size(), end = begin + e.group_size();
       double plain = 0, with_u = 0;
       for (int64_t i = begin; i < end; ++i) {
-        const double dz = sums[static_cast<size_t>(i)], dz_u = sums[static_cast<size_t>(e.channels + i)] * inverse, gamma = w.const_data_ptr<float>()[i];
+        const double dz = sums[static_cast<size_t>(i)], dz_u = sums[static_cast<size_t>(e.channels + i)] * inverse,
+                     gamma = w.const_data_ptr<float>()[i];
         plain += gamma * dz;
         with_u += gamma * dz_u;
         grad.weight.mutable_data_ptr<double>()[i] += dz_u;
@@ -157,13 +170,15 @@ Gradients BackThrough(const Tensor& x, const Tensor& dy, const Statistics& s, co
       }
       for (int64_t i = begin; i < end; ++i) {
         by_x[static_cast<size_t>(n * e.channels + i)] = static_cast<float>(-inverse * inverse * with_u / values);
-        constant[static_cast<size_t>(n * e.channels + i)] = static_cast<float>(inverse / values * (mean * inverse * with_u - plain));
+        constant[static_cast<size_t>(n * e.channels + i)] =
+            static_cast<float>(inverse / values * (mean * inverse * with_u - plain));
       }
     }
   }
   ForEachPart(e, [&](int64_t, int64_t n, int64_t first, int64_t pixels) {
     const int64_t at = (n * e.pixels + first) * e.channels, c = n * e.channels;
-    group_norm::BackThroughNorm(DataOf<T>(x) + at, MutableDataOf<T>(grad.x) + at, pixels, e.channels, a.scale.data() + c, by_x.data() + c, constant.data() + c);
+    group_norm::BackThroughNorm(DataOf<T>(x) + at, MutableDataOf<T>(grad.x) + at, pixels, e.channels,
+                                a.scale.data() + c, by_x.data() + c, constant.data() + c);
   });
   grad.weight = grad.weight.to(weight.scalar_type());
   grad.bias = grad.bias.to(bias.scalar_type());
@@ -176,7 +191,8 @@ struct Forward {
 };
 
 // y: where it goes, x itself for example.
-Forward Compute(const Tensor& x, const Tensor& y, const Tensor& weight, const Tensor& bias, int64_t groups, double eps, bool silu) {
+Forward Compute(const Tensor& x, const Tensor& y, const Tensor& weight, const Tensor& bias, int64_t groups, double eps,
+                bool silu) {
   const OpScope scope("genview::group_norm");
   const Extents e(x, groups);
   const bool single = x.scalar_type() == at::kFloat;
@@ -188,8 +204,8 @@ Forward Compute(const Tensor& x, const Tensor& y, const Tensor& weight, const Te
 Tensor EmptyLike(const Tensor& x) { return at::empty_like(x, x.options(), at::MemoryFormat::ChannelsLast); }
 
 struct FusedFunction : torch::autograd::Function<FusedFunction> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t groups, double eps,
-                        bool silu) {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight,
+                        const Tensor& bias, int64_t groups, double eps, bool silu) {
     Forward f = Compute(x, EmptyLike(x), weight, bias, groups, eps, silu);
     context->save_for_backward({x, weight, bias, f.statistics.mean, f.statistics.inverse});
     context->saved_data["groups"] = groups;
@@ -197,7 +213,8 @@ struct FusedFunction : torch::autograd::Function<FusedFunction> {
     return f.y;
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, const torch::autograd::variable_list& outputs) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& outputs) {
     const auto saved = context->get_saved_variables();
     const Tensor& x = saved[0];
     const Extents e(x, context->saved_data["groups"].toInt());
@@ -211,7 +228,8 @@ struct FusedFunction : torch::autograd::Function<FusedFunction> {
 };
 
 bool CanFuse(const NormWeights& w, const Tensor& x) {
-  return x.is_cpu() && x.dim() == 4 && x.numel() > 0 && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && w.weight.defined() &&
+  return x.is_cpu() && x.dim() == 4 && x.numel() > 0 &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && w.weight.defined() &&
          x.is_contiguous(at::MemoryFormat::ChannelsLast);
 }
 
@@ -223,7 +241,8 @@ Tensor GroupNormThen(AfterNorm act, const NormWeights& w, Tensor x, int64_t grou
     const Tensor y = GroupNorm(w, x, groups, eps);
     return silu ? at::silu(y) : y;
   }
-  const bool learns = c10::GradMode::is_enabled() && (x.requires_grad() || w.weight.requires_grad() || w.bias.requires_grad());
+  const bool learns =
+      c10::GradMode::is_enabled() && (x.requires_grad() || w.weight.requires_grad() || w.bias.requires_grad());
   if (learns) return FusedFunction::apply(x, w.weight, w.bias, groups, eps, silu);
   const bool own = !c10::GradMode::is_enabled() && x.use_count() == 1 && x.storage().use_count() == 1;
   return Compute(x, own ? x : EmptyLike(x), w.weight, w.bias, groups, eps, silu).y;

@@ -1,5 +1,5 @@
-// Group norm with SiLU behind it in one go, for channels-last pictures on the CPU. As two of LibTorch's operations they take
-// a quarter of a small UNet's time and almost half of an autoencoder's training; here a twentieth.
+// Group norm with SiLU behind it in one go, for channels-last pictures on the CPU. As two of LibTorch's operations they
+// take a quarter of a small UNet's time and almost half of an autoencoder's training; here a twentieth.
 #pragma once
 
 #include "genview/models/blocks.h"
@@ -8,10 +8,10 @@ namespace genview {
 
 enum class AfterNorm { kNothing, kSilu };
 
-// y = act((x - mean) / sqrt(var + eps) * weight + bias), statistics over each group of channels of each row. x: [N,C,H,W].
-// With gradients too. fp32 and bf16 in channels-last on the CPU take the fused loops, everything else at::group_norm. The
-// result does not depend on the number of threads. Without gradients it lies where x was, if x is given away (std::move) and
-// nobody else has it.
+// y = act((x - mean) / sqrt(var + eps) * weight + bias), statistics over each group of channels of each row. x:
+// [N,C,H,W]. With gradients too. fp32 and bf16 in channels-last on the CPU take the fused loops, everything else
+// at::group_norm. The result does not depend on the number of threads. Without gradients it lies where x was, if x is
+// given away (std::move) and nobody else has it.
 Tensor GroupNormThen(AfterNorm act, const NormWeights& w, Tensor x, int64_t groups, double eps);
 
 }  // namespace genview

@@ -27,8 +27,8 @@ GENVIEW_INLINE float ExpInline(float x) {
 GENVIEW_INLINE float Sigmoid(float z) { return 1.0f / (1.0f + ExpInline(-z)); }
 
 template <class T>
-GENVIEW_INLINE void AddMomentsInline(const T* __restrict x, int64_t rows, int64_t c, const float* __restrict shift, float* __restrict sum,
-                                     float* __restrict square) {
+GENVIEW_INLINE void AddMomentsInline(const T* __restrict x, int64_t rows, int64_t c, const float* __restrict shift,
+                                     float* __restrict sum, float* __restrict square) {
   for (int64_t r = 0; r < rows; ++r, x += c) {
     for (int64_t i = 0; i < c; ++i) {
       const float v = Load(x + i) - shift[i];
@@ -39,8 +39,8 @@ GENVIEW_INLINE void AddMomentsInline(const T* __restrict x, int64_t rows, int64_
 }
 
 template <bool kSilu, class T>
-GENVIEW_INLINE void ApplyInline(const T* __restrict x, T* __restrict y, int64_t rows, int64_t c, const float* __restrict scale,
-                                const float* __restrict shift) {
+GENVIEW_INLINE void ApplyInline(const T* __restrict x, T* __restrict y, int64_t rows, int64_t c,
+                                const float* __restrict scale, const float* __restrict shift) {
   for (int64_t r = 0; r < rows; ++r, x += c, y += c) {
     for (int64_t i = 0; i < c; ++i) {
       const float z = Load(x + i) * scale[i] + shift[i];
@@ -50,9 +50,10 @@ GENVIEW_INLINE void ApplyInline(const T* __restrict x, T* __restrict y, int64_t 
 }
 
 template <bool kSilu, class T>
-GENVIEW_INLINE void BackThroughActInline(const T* __restrict x, const T* __restrict dy, T* __restrict dz, int64_t rows, int64_t c,
-                                         const float* __restrict scale, const float* __restrict shift, const float* __restrict mean,
-                                         float* __restrict sum, float* __restrict with_x) {
+GENVIEW_INLINE void BackThroughActInline(const T* __restrict x, const T* __restrict dy, T* __restrict dz, int64_t rows,
+                                         int64_t c, const float* __restrict scale, const float* __restrict shift,
+                                         const float* __restrict mean, float* __restrict sum,
+                                         float* __restrict with_x) {
   for (int64_t r = 0; r < rows; ++r, x += c, dy += c, dz += c) {
     for (int64_t i = 0; i < c; ++i) {
       const float v = Load(x + i);
@@ -69,15 +70,17 @@ GENVIEW_INLINE void BackThroughActInline(const T* __restrict x, const T* __restr
 }
 
 template <class T>
-GENVIEW_INLINE void BackThroughNormInline(const T* __restrict x, T* __restrict dz, int64_t rows, int64_t c, const float* __restrict scale,
-                                          const float* __restrict by_x, const float* __restrict constant) {
+GENVIEW_INLINE void BackThroughNormInline(const T* __restrict x, T* __restrict dz, int64_t rows, int64_t c,
+                                          const float* __restrict scale, const float* __restrict by_x,
+                                          const float* __restrict constant) {
   for (int64_t r = 0; r < rows; ++r, x += c, dz += c) {
     for (int64_t i = 0; i < c; ++i) Store(dz + i, Load(dz + i) * scale[i] + Load(x + i) * by_x[i] + constant[i]);
   }
 }
 
 template <bool kSilu>
-GENVIEW_INLINE void ApplyInStrips(const float* x, float* y, int64_t rows, int64_t c, const float* scale, const float* shift) {
+GENVIEW_INLINE void ApplyInStrips(const float* x, float* y, int64_t rows, int64_t c, const float* scale,
+                                  const float* shift) {
   float in[kStrip];  // of its own: x may be y
   const Repeated<2> wide(c, {scale, shift});
   ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
@@ -87,7 +90,8 @@ GENVIEW_INLINE void ApplyInStrips(const float* x, float* y, int64_t rows, int64_
 }
 
 template <bool kSilu>
-GENVIEW_INLINE void ApplyInStrips(const Bf16* x, Bf16* y, int64_t rows, int64_t c, const float* scale, const float* shift) {
+GENVIEW_INLINE void ApplyInStrips(const Bf16* x, Bf16* y, int64_t rows, int64_t c, const float* scale,
+                                  const float* shift) {
   float in[kStrip], out[kStrip];
   const Repeated<2> wide(c, {scale, shift});
   ForEachWideStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
@@ -98,13 +102,15 @@ GENVIEW_INLINE void ApplyInStrips(const Bf16* x, Bf16* y, int64_t rows, int64_t 
 }
 
 template <bool kSilu>
-GENVIEW_INLINE void BackThroughActInStrips(const Bf16* x, const Bf16* dy, Bf16* dz, int64_t rows, int64_t c, const float* scale, const float* shift,
-                                           const float* mean, float* sum, float* with_x) {
+GENVIEW_INLINE void BackThroughActInStrips(const Bf16* x, const Bf16* dy, Bf16* dz, int64_t rows, int64_t c,
+                                           const float* scale, const float* shift, const float* mean, float* sum,
+                                           float* with_x) {
   float in[kStrip], back[kStrip], out[kStrip];
   ForEachStrip(rows, c, [&](int64_t at, int64_t first, int64_t count) __attribute__((always_inline)) {
     Widen(x + at, count, in);
     Widen(dy + at, count, back);
-    BackThroughActInline<kSilu>(in, back, out, 1, count, scale + first, shift + first, mean + first, sum + first, with_x + first);
+    BackThroughActInline<kSilu>(in, back, out, 1, count, scale + first, shift + first, mean + first, sum + first,
+                                with_x + first);
     Narrow(out, count, dz + at);
   });
 }
@@ -118,30 +124,35 @@ GENVIEW_CLONES void AddMoments(const Bf16* x, int64_t rows, int64_t c, const flo
   AddMomentsInline(x, rows, c, shift, sum, square);
 }
 
-GENVIEW_CLONES void Apply(const float* x, float* y, int64_t rows, int64_t c, const float* scale, const float* shift, bool silu) {
+GENVIEW_CLONES void Apply(const float* x, float* y, int64_t rows, int64_t c, const float* scale, const float* shift,
+                          bool silu) {
   if (silu) ApplyInStrips<true>(x, y, rows, c, scale, shift);
   else ApplyInStrips<false>(x, y, rows, c, scale, shift);
 }
-GENVIEW_CLONES void Apply(const Bf16* x, Bf16* y, int64_t rows, int64_t c, const float* scale, const float* shift, bool silu) {
+GENVIEW_CLONES void Apply(const Bf16* x, Bf16* y, int64_t rows, int64_t c, const float* scale, const float* shift,
+                          bool silu) {
   if (silu) ApplyInStrips<true>(x, y, rows, c, scale, shift);
   else ApplyInStrips<false>(x, y, rows, c, scale, shift);
 }
 
-GENVIEW_CLONES void BackThroughAct(const float* x, const float* dy, float* dz, int64_t rows, int64_t c, const float* scale, const float* shift,
-                                   const float* mean, bool silu, float* sum, float* with_x) {
+GENVIEW_CLONES void BackThroughAct(const float* x, const float* dy, float* dz, int64_t rows, int64_t c,
+                                   const float* scale, const float* shift, const float* mean, bool silu, float* sum,
+                                   float* with_x) {
   if (silu) BackThroughActInline<true>(x, dy, dz, rows, c, scale, shift, mean, sum, with_x);
   else BackThroughActInline<false>(x, dy, dz, rows, c, scale, shift, mean, sum, with_x);
 }
-GENVIEW_CLONES void BackThroughAct(const Bf16* x, const Bf16* dy, Bf16* dz, int64_t rows, int64_t c, const float* scale, const float* shift,
-                                   const float* mean, bool silu, float* sum, float* with_x) {
+GENVIEW_CLONES void BackThroughAct(const Bf16* x, const Bf16* dy, Bf16* dz, int64_t rows, int64_t c, const float* scale,
+                                   const float* shift, const float* mean, bool silu, float* sum, float* with_x) {
   if (silu) BackThroughActInStrips<true>(x, dy, dz, rows, c, scale, shift, mean, sum, with_x);
   else BackThroughActInStrips<false>(x, dy, dz, rows, c, scale, shift, mean, sum, with_x);
 }
 
-GENVIEW_CLONES void BackThroughNorm(const float* x, float* dz, int64_t rows, int64_t c, const float* scale, const float* by_x, const float* constant) {
+GENVIEW_CLONES void BackThroughNorm(const float* x, float* dz, int64_t rows, int64_t c, const float* scale,
+                                    const float* by_x, const float* constant) {
   BackThroughNormInline(x, dz, rows, c, scale, by_x, constant);
 }
-GENVIEW_CLONES void BackThroughNorm(const Bf16* x, Bf16* dz, int64_t rows, int64_t c, const float* scale, const float* by_x, const float* constant) {
+GENVIEW_CLONES void BackThroughNorm(const Bf16* x, Bf16* dz, int64_t rows, int64_t c, const float* scale,
+                                    const float* by_x, const float* constant) {
   BackThroughNormInline(x, dz, rows, c, scale, by_x, constant);
 }
 

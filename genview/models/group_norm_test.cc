@@ -14,7 +14,8 @@ namespace {
 struct Case {
   int64_t n, c, h, w, groups;
 };
-constexpr Case kCases[] = {{2, 8, 3, 5, 4}, {1, 6, 1, 1, 2}, {3, 32, 24, 30, 32}, {2, 48, 9, 7, 1}, {1, 4, 40, 33, 2}, {2, 20, 4, 4, 5}};
+constexpr Case kCases[] = {{2, 8, 3, 5, 4},  {1, 6, 1, 1, 2},   {3, 32, 24, 30, 32},
+                           {2, 48, 9, 7, 1}, {1, 4, 40, 33, 2}, {2, 20, 4, 4, 5}};
 
 NormWeights Weights(int64_t c) { return {NormalTensor(Seed(1), {c}) + 1, NormalTensor(Seed(2), {c})}; }
 
@@ -35,8 +36,10 @@ TEST(GroupNormThen, EqualsTheTwoSteps) {
         const NormWeights w = Weights(one.c);
         const Tensor x = Pictures(one, offset);
         const Tensor got = GroupNormThen(silu ? AfterNorm::kSilu : AfterNorm::kNothing, w, x, one.groups, 1e-5);
-        const Tensor wanted = Plain({w.weight.to(at::kDouble), w.bias.to(at::kDouble)}, x.to(at::kDouble), one.groups, silu);
-        EXPECT_LE((got.to(at::kDouble) - wanted).abs().max().item<double>(), offset == 0 ? 3e-6 : 1e-4) << one.c << " " << silu;
+        const Tensor wanted =
+            Plain({w.weight.to(at::kDouble), w.bias.to(at::kDouble)}, x.to(at::kDouble), one.groups, silu);
+        EXPECT_LE((got.to(at::kDouble) - wanted).abs().max().item<double>(), offset == 0 ? 3e-6 : 1e-4)
+            << one.c << " " << silu;
         EXPECT_TRUE(got.is_contiguous(at::MemoryFormat::ChannelsLast));
       }
     }
@@ -51,7 +54,8 @@ TEST(GroupNormThen, TakesTheMemoryOfWhatIsGivenAwayAndOfNothingElse) {
       Tensor x = Pictures(one).to(type);
       const Tensor before = x.clone(), kept = GroupNormThen(AfterNorm::kSilu, w, x, one.groups, 1e-5);
       EXPECT_TRUE(at::equal(x, before));
-      EXPECT_NE(GroupNormThen(AfterNorm::kSilu, w, x.slice(0, 0), one.groups, 1e-5).const_data_ptr(), x.const_data_ptr());
+      EXPECT_NE(GroupNormThen(AfterNorm::kSilu, w, x.slice(0, 0), one.groups, 1e-5).const_data_ptr(),
+                x.const_data_ptr());
       Tensor alone = x.clone();
       const void* memory = alone.const_data_ptr();
       const Tensor moved = GroupNormThen(AfterNorm::kSilu, w, std::move(alone), one.groups, 1e-5);
@@ -67,13 +71,16 @@ TEST(GroupNormThen, GradientsEqualTheTwoSteps) {
       NormWeights w = Weights(one.c);
       Tensor x = Pictures(one, 1);
       const Tensor dy = NormalTensor(Seed(4), x.sizes());
-      NormWeights exact{w.weight.to(at::kDouble).set_requires_grad(true), w.bias.to(at::kDouble).set_requires_grad(true)};
+      NormWeights exact{w.weight.to(at::kDouble).set_requires_grad(true),
+                        w.bias.to(at::kDouble).set_requires_grad(true)};
       Tensor exact_x = x.to(at::kDouble).set_requires_grad(true);
       (Plain(exact, exact_x, one.groups, silu) * dy).sum().backward();
       for (Tensor* leaf : {&w.weight, &w.bias, &x}) leaf->set_requires_grad(true);
       (GroupNormThen(silu ? AfterNorm::kSilu : AfterNorm::kNothing, w, x, one.groups, 1e-5) * dy).sum().backward();
       const auto close = [&](const Tensor& got, const Tensor& wanted, const char* name) {
-        EXPECT_LE((got.to(at::kDouble) - wanted).abs().max().item<double>(), 1e-5 * std::max(1.0, wanted.abs().max().item<double>())) << name << " " << one.c;
+        EXPECT_LE((got.to(at::kDouble) - wanted).abs().max().item<double>(),
+                  1e-5 * std::max(1.0, wanted.abs().max().item<double>()))
+            << name << " " << one.c;
       };
       close(x.grad(), exact_x.grad(), "x");
       close(w.weight.grad(), exact.weight.grad(), "weight");
@@ -89,13 +96,15 @@ TEST(GroupNormThen, HalfPrecisionKeepsFp32Inside) {
     const Tensor wanted = Plain(w, x.to(at::kFloat), one.groups, true);
     const Tensor got = GroupNormThen(AfterNorm::kSilu, w, x, one.groups, 1e-5);
     ASSERT_EQ(got.scalar_type(), at::kBFloat16);
-    EXPECT_TRUE(at::equal(got, wanted.to(at::kBFloat16)) || (got.to(at::kFloat) - wanted).abs().max().item<float>() < 0.02);
+    EXPECT_TRUE(at::equal(got, wanted.to(at::kBFloat16)) ||
+                (got.to(at::kFloat) - wanted).abs().max().item<float>() < 0.02);
     NormWeights learning{w.weight.clone().set_requires_grad(true), w.bias.clone().set_requires_grad(true)};
     Tensor exact_x = x.to(at::kFloat).set_requires_grad(true);
     Plain(w, exact_x, one.groups, true).square().sum().backward();
     x.set_requires_grad(true);
     GroupNormThen(AfterNorm::kSilu, learning, x, one.groups, 1e-5).to(at::kFloat).square().sum().backward();
-    EXPECT_LE((x.grad().to(at::kFloat) - exact_x.grad()).abs().max().item<float>(), 0.03 * std::max(1.0f, exact_x.grad().abs().max().item<float>()));
+    EXPECT_LE((x.grad().to(at::kFloat) - exact_x.grad()).abs().max().item<float>(),
+              0.03 * std::max(1.0f, exact_x.grad().abs().max().item<float>()));
     EXPECT_EQ(learning.weight.grad().scalar_type(), at::kFloat);
   }
 }

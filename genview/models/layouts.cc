@@ -388,7 +388,9 @@ std::vector<std::pair<std::string, Tensor>> ToLayout(Backbone& backbone, ExportL
   };
   if (vit && layout == ExportLayout::kTorchvision)
     refuse("is a layout of ResNets here", "export a ViT with `--layout timm`");
-  if (vit && detection) refuse("is a layout of ResNets here", "its ViTs are built in another way: export one with `--layout timm` and rename there");
+  if (vit && detection)
+    refuse("is a layout of ResNets here",
+           "its ViTs are built in another way: export one with `--layout timm` and rename there");
   if ((transformers || detection) && config.small_stem)
     refuse("has no ResNet with a 3 x 3 stem", "export it with `--layout timm` or torchvision");
   Naming naming = vit ? Naming::kTimm : Naming::kTorchvision;

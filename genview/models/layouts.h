@@ -33,7 +33,16 @@ enum class ImportLayout {
   kTransformers,
   kDetectron2
 };
-enum class ExportLayout { kTorchvision, kTimm, kMmpretrain, kMoco, kTransformers, kTransformers4, kDetectron2, kMmdetection };
+enum class ExportLayout {
+  kTorchvision,
+  kTimm,
+  kMmpretrain,
+  kMoco,
+  kTransformers,
+  kTransformers4,
+  kDetectron2,
+  kMmdetection
+};
 
 template <>
 struct EnumNames<ImportLayout> {

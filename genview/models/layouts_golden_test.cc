@@ -109,11 +109,13 @@ TEST(LayoutsGolden, NamesAreTheDetectorsOwn) {
     else expected[network][words[0]] = words[1];
   }
   ASSERT_EQ(expected.size(), 4u);
-  for (const auto& [layout, name] : {std::pair(ExportLayout::kDetectron2, "detectron2"), std::pair(ExportLayout::kMmdetection, "mmdetection")}) {
+  for (const auto& [layout, name] :
+       {std::pair(ExportLayout::kDetectron2, "detectron2"), std::pair(ExportLayout::kMmdetection, "mmdetection")}) {
     for (const char* type : {"resnet18", "resnet50"}) {
       const auto backbone = MakeBackbone(BackboneConfig{.type = type});
       std::map<std::string, std::string> written;
-      for (const auto& [key, tensor] : ToLayout(*backbone, layout)) written[key] = Format("[{}]", fmt::join(tensor.sizes(), ","));
+      for (const auto& [key, tensor] : ToLayout(*backbone, layout))
+        written[key] = Format("[{}]", fmt::join(tensor.sizes(), ","));
       EXPECT_EQ(written, expected[Format("{} {}", name, type)]) << name << " " << type;
     }
   }
@@ -122,9 +124,11 @@ TEST(LayoutsGolden, NamesAreTheDetectorsOwn) {
 TEST(LayoutsGolden, DetectorsGiveTheirEncodersBack) {
   const auto backbone = MakeBackbone(BackboneConfig{.type = "resnet50", .width = 1.0 / 64});
   backbone->Init(Seed(3));
-  for (const char* prefix : {"", "backbone.bottom_up.", "model.backbone.bottom_up."}) {  // a feature pyramid's checkpoint
+  for (const char* prefix :
+       {"", "backbone.bottom_up.", "model.backbone.bottom_up."}) {  // a feature pyramid's checkpoint
     WeightMap weights("detectron2");
-    for (const auto& [name, tensor] : ToLayout(*backbone, ExportLayout::kDetectron2)) weights.Add(prefix + name, tensor);
+    for (const auto& [name, tensor] : ToLayout(*backbone, ExportLayout::kDetectron2))
+      weights.Add(prefix + name, tensor);
     const int64_t others = *prefix == 0 ? 0 : 1;
     if (others > 0) weights.Add("backbone.fpn_lateral2.weight", at::zeros({2, 2}));
     const ForeignEncoder back = FromLayout(weights, {});
@@ -235,10 +239,12 @@ TEST(Layouts, WhatALayoutCannotHoldIsRefused) {
   const auto vit = MakeBackbone(BackboneConfig{.type = "vit-tiny"});
   EXPECT_THROW(ToLayout(*vit, ExportLayout::kTorchvision), UsageError);
   const auto small = MakeBackbone(BackboneConfig{.type = "resnet18", .small_stem = true});
-  for (const ExportLayout layout : {ExportLayout::kTransformers, ExportLayout::kDetectron2, ExportLayout::kMmdetection}) {
+  for (const ExportLayout layout :
+       {ExportLayout::kTransformers, ExportLayout::kDetectron2, ExportLayout::kMmdetection}) {
     EXPECT_THROW(ToLayout(*small, layout), UsageError);
   }
-  for (const ExportLayout layout : {ExportLayout::kDetectron2, ExportLayout::kMmdetection}) EXPECT_THROW(ToLayout(*vit, layout), UsageError);
+  for (const ExportLayout layout : {ExportLayout::kDetectron2, ExportLayout::kMmdetection})
+    EXPECT_THROW(ToLayout(*vit, layout), UsageError);
 }
 
 }  // namespace

@@ -7,9 +7,7 @@
 
 namespace genview {
 
-int64_t ResnetConfig::planes(int64_t stage) const {
-  return std::max<int64_t>(1, std::llround(64 * width)) << stage;
-}
+int64_t ResnetConfig::planes(int64_t stage) const { return std::max<int64_t>(1, std::llround(64 * width)) << stage; }
 
 std::array<int64_t, 4> ResnetConfig::blocks() const {
   if (depth == 18) return {2, 2, 2, 2};
@@ -94,9 +92,9 @@ void InitResnet(Resnet& net, Seed seed) {
   }
 }
 
-// The 1 x 1 convolution of a shortcut as the product that it is, of the pixels that the stride leaves with its matrix: pooling of one
-// pixel picks them in one operation, forwards and backwards. No slower than oneDNN's strided convolution, whose backward pass
-// for few channels crashes (3.10, jit_avx512_common_1x1_convolution_bwd_weights).
+// The 1 x 1 convolution of a shortcut as the product that it is, of the pixels that the stride leaves with its matrix:
+// pooling of one pixel picks them in one operation, forwards and backwards. No slower than oneDNN's strided
+// convolution, whose backward pass for few channels crashes (3.10, jit_avx512_common_1x1_convolution_bwd_weights).
 static Tensor PointwiseConv(const ConvWeights& w, const Tensor& x, int64_t stride) {
   const Tensor picked = stride == 1 ? x : at::avg_pool2d(x, {1, 1}, {stride, stride});
   const Tensor y = at::linear(picked.permute({0, 2, 3, 1}), w.weight.flatten(1), w.bias);  // [N,h,w,out]
@@ -104,16 +102,17 @@ static Tensor PointwiseConv(const ConvWeights& w, const Tensor& x, int64_t strid
 }
 
 static Tensor ForwardBlock(const ResidualBlock& w, const Tensor& x, bool training) {
-  const Tensor skip = w.shortcut.weight.defined()
-                          ? BatchNormThen(AfterBatchNorm::kNothing, w.shortcut_norm, PointwiseConv(w.shortcut, x, w.stride), training)
-                          : x;
+  const Tensor skip = w.shortcut.weight.defined() ? BatchNormThen(AfterBatchNorm::kNothing, w.shortcut_norm,
+                                                                  PointwiseConv(w.shortcut, x, w.stride), training)
+                                                  : x;
   Tensor y = x;
   bool strided = false;  // the first 3x3 carries the stride
   for (size_t k = 0; k < w.convs.size(); ++k) {
     const int64_t padding = w.convs[k].weight.size(2) / 2;
     const int64_t stride = padding == 1 && !strided ? w.stride : 1;
     strided |= padding == 1;
-    y = BatchNormThen(AfterBatchNorm::kRelu, w.norms[k], Conv(w.convs[k], y, stride, padding), training, k + 1 < w.convs.size() ? Tensor() : skip);
+    y = BatchNormThen(AfterBatchNorm::kRelu, w.norms[k], Conv(w.convs[k], y, stride, padding), training,
+                      k + 1 < w.convs.size() ? Tensor() : skip);
   }
   return y;
 }

@@ -14,15 +14,15 @@
 namespace genview {
 
 struct ResnetConfig {
-  int64_t depth = 18;              // 18, 34, 50
-  double width = 1;                // factor on all channel counts
-  bool small_stem = false;         // for pictures of 32 to 96 px: 3 x 3 with stride 1 and no max-pool
-  bool zero_init_residual = false; // the last norm of each block begins at 0: blocks begin as the identity
+  int64_t depth = 18;               // 18, 34, 50
+  double width = 1;                 // factor on all channel counts
+  bool small_stem = false;          // for pictures of 32 to 96 px: 3 x 3 with stride 1 and no max-pool
+  bool zero_init_residual = false;  // the last norm of each block begins at 0: blocks begin as the identity
 
   bool bottleneck() const { return depth >= 50; }
-  int64_t planes(int64_t stage) const;   // of stage 0 to 3, before a bottleneck's expansion
+  int64_t planes(int64_t stage) const;  // of stage 0 to 3, before a bottleneck's expansion
   int64_t output_width() const { return planes(3) * (bottleneck() ? 4 : 1); }
-  std::array<int64_t, 4> blocks() const; // per stage
+  std::array<int64_t, 4> blocks() const;  // per stage
 };
 
 template <class Visit>
@@ -34,11 +34,11 @@ void VisitFields(ResnetConfig& c, Visit&& visit) {
 }
 
 struct ResidualBlock {
-  std::vector<ConvWeights> convs;           // 3x3, 3x3 or 1x1, 3x3, 1x1; none has a bias
-  std::vector<BatchNormWeights> norms;      // after each
-  ConvWeights shortcut;                     // 1x1; undefined: the identity
+  std::vector<ConvWeights> convs;       // 3x3, 3x3 or 1x1, 3x3, 1x1; none has a bias
+  std::vector<BatchNormWeights> norms;  // after each
+  ConvWeights shortcut;                 // 1x1; undefined: the identity
   BatchNormWeights shortcut_norm;
-  int64_t stride = 1;                       // of the first 3x3
+  int64_t stride = 1;  // of the first 3x3
 };
 
 struct Resnet {
@@ -50,7 +50,7 @@ struct Resnet {
 
 Resnet MakeResnet(const ResnetConfig& config);  // throws UsageError for another depth
 WeightList ListWeights(Resnet& net);
-void InitResnet(Resnet& net, Seed seed);        // Kaiming normal by fan-out; norms 1 and 0
+void InitResnet(Resnet& net, Seed seed);  // Kaiming normal by fan-out; norms 1 and 0
 
 struct ResnetOutput {
   Tensor pooled;  // [N,D]

@@ -28,7 +28,8 @@ void CheckBlocks(const UnetConfig& c, const ConfigReader& reader) {
   };
   const size_t count = c.channels.size();
   if (count == 0 || count > 8) reader.Fail("block_out_channels", "1 to 8 blocks");
-  if (c.down_blocks.size() != count) reader.Fail("down_block_types", Format("as many as block_out_channels ({})", count));
+  if (c.down_blocks.size() != count)
+    reader.Fail("down_block_types", Format("as many as block_out_channels ({})", count));
   if (c.up_blocks.size() != count) reader.Fail("up_block_types", Format("as many as block_out_channels ({})", count));
   for (const auto& type : c.down_blocks) {
     if (!known(down, type)) reader.Fail("down_block_types", Format("{}", fmt::join(down, ", ")));
@@ -38,7 +39,8 @@ void CheckBlocks(const UnetConfig& c, const ConfigReader& reader) {
   }
   if (!known(mid, c.mid_block)) reader.Fail("mid_block_type", "UNetMidBlock2DCrossAttn, UNetMidBlock2D, null");
   for (const int64_t width : c.channels) {
-    if (width % c.groups != 0) reader.Fail("norm_num_groups", Format("a divisor of every block_out_channels ({})", fmt::join(c.channels, ", ")));
+    if (width % c.groups != 0)
+      reader.Fail("norm_num_groups", Format("a divisor of every block_out_channels ({})", fmt::join(c.channels, ", ")));
   }
 }
 
@@ -83,7 +85,8 @@ UnetConfig ParseUnetConfig(const Json& json, const std::string& where) {
   c.attention_head_dim = reader.IntPerBlock("attention_head_dim", 8, count, 1, 8192);
   if (!reader.IsNull("num_attention_heads")) {  // the same numbers under the name they should have had
     for (const auto* types : {&c.down_blocks, &c.up_blocks}) {
-      if (std::any_of(types->begin(), types->end(), IsAttn)) reader.Fail("num_attention_heads", "null beside Attn blocks");
+      if (std::any_of(types->begin(), types->end(), IsAttn))
+        reader.Fail("num_attention_heads", "null beside Attn blocks");
     }
     c.attention_head_dim = reader.IntPerBlock("num_attention_heads", 8, count, 1, 8192);
   }
@@ -148,7 +151,9 @@ Json UnetConfigToJson(const UnetConfig& c) {
   json["projection_class_embeddings_input_dim"] = c.class_width > 0 ? Json(c.class_width) : Json(nullptr);
   json["flip_sin_to_cos"] = c.flip_sin_to_cos;
   // A whole number where it is one: diffusers' own files have an integer here.
-  json["freq_shift"] = c.freq_shift == static_cast<double>(static_cast<int64_t>(c.freq_shift)) ? Json(static_cast<int64_t>(c.freq_shift)) : Json(c.freq_shift);
+  json["freq_shift"] = c.freq_shift == static_cast<double>(static_cast<int64_t>(c.freq_shift))
+                           ? Json(static_cast<int64_t>(c.freq_shift))
+                           : Json(c.freq_shift);
   json["norm_num_groups"] = c.groups;
   json["norm_eps"] = c.eps;
   json["act_fn"] = "silu";
@@ -164,16 +169,18 @@ Transformer MakeTransformer(const UnetConfig& c, int64_t width, int64_t text_wid
     t.proj_out.weight = at::empty({width, width, 1, 1});
   }
   for (int64_t i = 0; i < layers; ++i) {
-    t.blocks.push_back({MakeNorm(width), MakeNorm(width), MakeNorm(width),
-                        MakeLinear(width, width, false), MakeLinear(width, width, false), MakeLinear(width, width, false), MakeLinear(width, width),
-                        MakeLinear(width, width, false), MakeLinear(text_width, width, false), MakeLinear(text_width, width, false), MakeLinear(width, width),
-                        MakeLinear(width, 8 * width), MakeLinear(4 * width, width)});
+    t.blocks.push_back({MakeNorm(width), MakeNorm(width), MakeNorm(width), MakeLinear(width, width, false),
+                        MakeLinear(width, width, false), MakeLinear(width, width, false), MakeLinear(width, width),
+                        MakeLinear(width, width, false), MakeLinear(text_width, width, false),
+                        MakeLinear(text_width, width, false), MakeLinear(width, width), MakeLinear(width, 8 * width),
+                        MakeLinear(4 * width, width)});
   }
   return t;
 }
 
 // The attention parts of one resnet of a block of this type.
-void AddAttention(UnetBlock& block, const UnetConfig& c, const std::string& type, int64_t width, int64_t text_width, int64_t layers) {
+void AddAttention(UnetBlock& block, const UnetConfig& c, const std::string& type, int64_t width, int64_t text_width,
+                  int64_t layers) {
   if (IsCross(type)) block.transformers.push_back(MakeTransformer(c, width, text_width, layers));
   if (IsAttn(type)) block.attentions.push_back(MakeSpatialAttention(width));
 }
@@ -261,7 +268,8 @@ void Append(WeightList& list, const std::string& prefix, Transformer& w) {
 
 void Append(WeightList& list, const std::string& prefix, UnetBlock& w, const char* sampler) {
   for (size_t i = 0; i < w.resnets.size(); ++i) Append(list, Format("{}.resnets.{}", prefix, i), w.resnets[i]);
-  for (size_t i = 0; i < w.transformers.size(); ++i) Append(list, Format("{}.attentions.{}", prefix, i), w.transformers[i]);
+  for (size_t i = 0; i < w.transformers.size(); ++i)
+    Append(list, Format("{}.attentions.{}", prefix, i), w.transformers[i]);
   for (size_t i = 0; i < w.attentions.size(); ++i) Append(list, Format("{}.attentions.{}", prefix, i), w.attentions[i]);
   Append(list, Format("{}.{}.0.conv", prefix, sampler), w.sampler);
 }
@@ -287,11 +295,11 @@ namespace {
 Tensor ForwardGated(const TransformerBlock& w, const Tensor& x) {
   constexpr int64_t kStripRows = 1024;
   const auto of = [&w](const Tensor& rows) {
-    const auto halves = Linear(w.gate, rows).chunk(2, -1);                                // [...,4C] twice
+    const auto halves = Linear(w.gate, rows).chunk(2, -1);  // [...,4C] twice
     return Linear(w.down, halves[0] * at::gelu(halves[1]));
   };
   if (c10::GradMode::is_enabled()) return of(x);
-  const Tensor rows = x.flatten(0, 1), y = at::empty_like(rows);                          // [N HW,C]
+  const Tensor rows = x.flatten(0, 1), y = at::empty_like(rows);  // [N HW,C]
   const auto from = rows.split(kStripRows), to = y.split(kStripRows);
   for (size_t i = 0; i < from.size(); ++i) to[i].copy_(of(from[i]));
   return y.view_as(x);
@@ -308,7 +316,8 @@ Tensor ForwardTransformerBlock(const TransformerBlock& w, Tensor x, const Tensor
 
 Tensor ForwardTransformer(const Transformer& w, const Tensor& x, const Tensor& prompt, int64_t heads, int64_t groups) {
   const auto matrix = [](const LinearWeights& l) { return LinearWeights{l.weight.flatten(1), l.bias}; };
-  Tensor tokens = Linear(matrix(w.proj_in), PixelsToTokens(GroupNormThen(AfterNorm::kNothing, w.norm, x, groups, kTransformerNormEps)));
+  Tensor tokens = Linear(matrix(w.proj_in),
+                         PixelsToTokens(GroupNormThen(AfterNorm::kNothing, w.norm, x, groups, kTransformerNormEps)));
   for (const TransformerBlock& block : w.blocks) tokens = ForwardTransformerBlock(block, tokens, prompt, heads);
   return Plus(TokensToPixels(Linear(matrix(w.proj_out), tokens), x.size(2), x.size(3)), x);
 }
@@ -328,7 +337,8 @@ Tensor ForwardLayer(const UnetBlock& w, size_t j, Tensor x, const Conditions& gi
 
 }  // namespace
 
-Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps, const Tensor& class_labels, const Tensor& prompt) {
+Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps, const Tensor& class_labels,
+                   const Tensor& prompt) {
   const UnetConfig& c = w.config;
   const int64_t n = sample.size(0);
   ExpectShape(sample, {-1, c.in_channels, -1, -1}, "sample");
@@ -338,12 +348,14 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
   GENVIEW_CHECK(prompt.defined() || !c.HasCrossAttention(), "blocks with cross attention need a prompt");
   const at::ScalarType dtype = w.conv_in.bias.scalar_type();  // weights may be kept narrower
 
-  Tensor time = ForwardEmbeddingMlp(w.time, SinusoidEmbedding(timesteps, c.channels[0], c.flip_sin_to_cos, c.freq_shift));
+  Tensor time =
+      ForwardEmbeddingMlp(w.time, SinusoidEmbedding(timesteps, c.channels[0], c.flip_sin_to_cos, c.freq_shift));
   if (class_labels.defined()) time = time + ForwardEmbeddingMlp(w.class_embedding, class_labels);
   const Conditions given{at::silu(time), prompt.defined() ? prompt.to(dtype) : prompt};
 
   // In the memory order of the weights; see vae.cc.
-  Tensor x = Conv(w.conv_in, sample.to(dtype).contiguous(w.conv_in.weight.suggest_memory_format()), 1, 1);  // [N,C0,h,w]
+  Tensor x =
+      Conv(w.conv_in, sample.to(dtype).contiguous(w.conv_in.weight.suggest_memory_format()), 1, 1);  // [N,C0,h,w]
   std::vector<Tensor> skips{x};
   for (const UnetBlock& block : w.down) {
     for (size_t j = 0; j < block.resnets.size(); ++j) {
@@ -351,7 +363,7 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
       skips.push_back(x);
     }
     if (block.sampler.weight.defined()) {
-      x = Conv3x3(block.sampler, x, 2);                                                   // half the size
+      x = Conv3x3(block.sampler, x, 2);  // half the size
       skips.push_back(x);
     }
   }
@@ -378,7 +390,8 @@ Unet ReadUnetFolder(const Path& folder, Reads reads) {
 }
 
 void WriteUnetFolder(Unet& unet, const Path& folder, at::ScalarType dtype) {
-  WriteSafetensors(folder / (std::string(kWeightsName) + ".safetensors"), NamedTensors(ListWeights(unet), "", dtype), {{"format", "pt"}});
+  WriteSafetensors(folder / (std::string(kWeightsName) + ".safetensors"), NamedTensors(ListWeights(unet), "", dtype),
+                   {{"format", "pt"}});
   WriteJson(folder / "config.json", UnetConfigToJson(unet.config));
 }
 

@@ -14,9 +14,10 @@
 namespace genview {
 
 struct UnetConfig {
-  int64_t sample_size = 64;                       // latent height and width it was made for
+  int64_t sample_size = 64;  // latent height and width it was made for
   int64_t in_channels = 4, out_channels = 4;
-  std::vector<std::string> down_blocks{"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"};
+  std::vector<std::string> down_blocks{"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D",
+                                       "DownBlock2D"};
   std::string mid_block = "UNetMidBlock2DCrossAttn";  // "": none
   std::vector<std::string> up_blocks{"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"};
   std::vector<int64_t> channels{320, 640, 1280, 1280};
@@ -27,8 +28,8 @@ struct UnetConfig {
   std::vector<int64_t> cross_attention_dim{1280, 1280, 1280, 1280};
   std::vector<int64_t> transformer_layers{1, 1, 1, 1};
   bool use_linear_projection = false;
-  bool upcast_attention = false;                  // kept for the file; the kernels sum in fp32 anyway
-  int64_t class_width = 0;                        // of the class vector; 0: none
+  bool upcast_attention = false;  // kept for the file; the kernels sum in fp32 anyway
+  int64_t class_width = 0;        // of the class vector; 0: none
   bool flip_sin_to_cos = true;
   double freq_shift = 0;
   int64_t groups = 32;
@@ -46,13 +47,13 @@ struct TransformerBlock {           // self-attention, attention to the text, ga
   LinearWeights q2, k2, v2, out2;   // k, v: [C,D]
   LinearWeights gate, down;         // [8C,C], [C,4C]
 };
-struct Transformer {                // over the pixels, with a residual
+struct Transformer {  // over the pixels, with a residual
   NormWeights norm;
   LinearWeights proj_in, proj_out;  // [C,C], in older models stored as [C,C,1,1]
   std::vector<TransformerBlock> blocks;
 };
 
-struct UnetBlock {                  // one resolution, on the way down or up
+struct UnetBlock {  // one resolution, on the way down or up
   std::vector<ResnetBlock> resnets;
   std::vector<Transformer> transformers;     // CrossAttn*: one per resnet
   std::vector<SpatialAttention> attentions;  // Attn*: one per resnet
@@ -63,10 +64,10 @@ struct UnetBlock {                  // one resolution, on the way down or up
 struct Unet {
   UnetConfig config;
   ConvWeights conv_in;
-  EmbeddingMlp time;                // -> [N,4 C0]
-  EmbeddingMlp class_embedding;     // undefined without class vector
+  EmbeddingMlp time;             // -> [N,4 C0]
+  EmbeddingMlp class_embedding;  // undefined without class vector
   std::vector<UnetBlock> down, up;
-  UnetBlock mid;                    // no resnets: none
+  UnetBlock mid;  // no resnets: none
   NormWeights norm_out;
   ConvWeights conv_out;
 };
@@ -74,9 +75,11 @@ struct Unet {
 Unet MakeUnet(const UnetConfig& config);
 WeightList ListWeights(Unet& unet);
 
-// sample: [N,Cin,h,w]; timesteps: [N]; class_labels: [N,P] or undefined; prompt: [N,T,D] or undefined, as the config asks.
+// sample: [N,Cin,h,w]; timesteps: [N]; class_labels: [N,P] or undefined; prompt: [N,T,D] or undefined, as the config
+// asks.
 // -> [N,Cout,h,w], in the memory order of the weights.
-Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps, const Tensor& class_labels, const Tensor& prompt);
+Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps, const Tensor& class_labels,
+                   const Tensor& prompt);
 
 // Channels-last.
 Unet ReadUnetFolder(const Path& folder, Reads reads = Reads::kAll);

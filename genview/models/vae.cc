@@ -28,11 +28,14 @@ VaeConfig ParseVaeConfig(const Json& json, const std::string& where) {
   c.layers_per_block = reader.Int("layers_per_block", 1, 1, 16);
   c.groups = reader.Int("norm_num_groups", 32, 1, 8192);
   for (const int64_t width : c.channels) {
-    if (width % c.groups != 0) reader.Fail("norm_num_groups", Format("a divisor of every block_out_channels ({})", fmt::join(c.channels, ", ")));
+    if (width % c.groups != 0)
+      reader.Fail("norm_num_groups", Format("a divisor of every block_out_channels ({})", fmt::join(c.channels, ", ")));
   }
-  for (const auto& [key, type] : {std::pair{"down_block_types", "DownEncoderBlock2D"}, std::pair{"up_block_types", "UpDecoderBlock2D"}}) {
+  for (const auto& [key, type] :
+       {std::pair{"down_block_types", "DownEncoderBlock2D"}, std::pair{"up_block_types", "UpDecoderBlock2D"}}) {
     const auto types = reader.Strings(key, {type});
-    if (types.size() != c.channels.size() || std::count(types.begin(), types.end(), type) != static_cast<int64_t>(types.size())) {
+    if (types.size() != c.channels.size() ||
+        std::count(types.begin(), types.end(), type) != static_cast<int64_t>(types.size())) {
       reader.Fail(key, Format("{} for each of the {} blocks", type, c.channels.size()));
     }
   }
@@ -83,7 +86,8 @@ Json VaeConfigToJson(const VaeConfig& c) {
 namespace {
 
 VaeMid MakeMid(int64_t width, bool attention) {
-  return {MakeResnetBlock(width, width, 0), MakeResnetBlock(width, width, 0), attention ? MakeSpatialAttention(width) : SpatialAttention{}};
+  return {MakeResnetBlock(width, width, 0), MakeResnetBlock(width, width, 0),
+          attention ? MakeSpatialAttention(width) : SpatialAttention{}};
 }
 
 VaeHalf MakeEncoder(const VaeConfig& c) {
@@ -170,8 +174,8 @@ Tensor ForwardOut(const VaeHalf& w, Tensor x, const VaeConfig& c) {
   return Conv3x3(w.conv_out, GroupNormThen(AfterNorm::kSilu, w.norm_out, std::move(x), c.groups, kEps));
 }
 
-// In the memory order of the weights: channels-last is fastest for inference, plain order for training on the CPU, where
-// the norm's backward walks it twice as fast.
+// In the memory order of the weights: channels-last is fastest for inference, plain order for training on the CPU,
+// where the norm's backward walks it twice as fast.
 Tensor AtDoor(const ConvWeights& first, const Tensor& x) {
   return x.to(first.bias.scalar_type()).contiguous(first.weight.suggest_memory_format());
 }
@@ -187,7 +191,7 @@ VaeMoments EncodeVae(const Vae& w, const Tensor& pixels) {
     // One row and column of zeros below and to the right only, as the original trained it.
     if (block.sampler.weight.defined()) x = Conv(block.sampler, at::constant_pad_nd(x, {0, 1, 0, 1}), 2, 0);
   }
-  x = ForwardOut(w.encoder, ForwardMid(w.encoder.mid, std::move(x), c), c);                          // [N,2L,h,w]
+  x = ForwardOut(w.encoder, ForwardMid(w.encoder.mid, std::move(x), c), c);  // [N,2L,h,w]
   if (w.quant_conv.weight.defined()) x = Conv(w.quant_conv, x);
   const auto halves = x.chunk(2, 1);
   return {halves[0], halves[1].clamp(-30.0, 20.0)};
@@ -215,8 +219,8 @@ uint64_t DecodeVaeBytes(const VaeConfig& c, int64_t h, int64_t w) {
   return 3 * sizeof(float) * static_cast<uint64_t>(widest * h * w * c.scale() * c.scale());
 }
 
-// The first rows (dim 2) or columns (dim 3) of a tile come out of the last ones of the tile before it. At the edge, where a
-// tile is smaller than the overlap, they are as many as it has.
+// The first rows (dim 2) or columns (dim 3) of a tile come out of the last ones of the tile before it. At the edge,
+// where a tile is smaller than the overlap, they are as many as it has.
 static void FadeIn(const Tensor& before, const Tensor& tile, int64_t dim, int64_t overlap) {
   const int64_t extent = std::min({overlap, before.size(dim), tile.size(dim)});
   const Tensor ramp = at::arange(extent, tile.options()) / extent, share = dim == 2 ? ramp.unsqueeze(1) : ramp;
@@ -231,7 +235,8 @@ Tensor DecodeVaeInTiles(const Vae& w, const Tensor& latents) {
   for (int64_t y = 0; y < latents.size(2); y += step) {
     std::vector<Tensor> row, parts;
     for (int64_t x = 0; x < latents.size(3); x += step) {
-      const Tensor tile = DecodeVae(w, latents.slice(2, y, y + side).slice(3, x, x + side)).to(at::kFloat);  // [N,3,<=S,<=S]
+      const Tensor tile =
+          DecodeVae(w, latents.slice(2, y, y + side).slice(3, x, x + side)).to(at::kFloat);  // [N,3,<=S,<=S]
       if (y > 0) FadeIn(above[row.size()], tile, 2, (side - step) * scale);
       if (x > 0) FadeIn(row.back(), tile, 3, (side - step) * scale);
       row.push_back(tile);
@@ -272,7 +277,8 @@ Vae ReadVaeFolder(const Path& folder, Reads reads) {
 }
 
 void WriteVaeFolder(Vae& vae, const Path& folder, at::ScalarType dtype) {
-  WriteSafetensors(folder / (std::string(kWeightsName) + ".safetensors"), NamedTensors(ListWeights(vae), "", dtype), {{"format", "pt"}});
+  WriteSafetensors(folder / (std::string(kWeightsName) + ".safetensors"), NamedTensors(ListWeights(vae), "", dtype),
+                   {{"format", "pt"}});
   WriteJson(folder / "config.json", VaeConfigToJson(vae.config));
 }
 

@@ -34,7 +34,7 @@ struct VaeMid {
   ResnetBlock first, second;
   SpatialAttention attention;  // undefined where the config has none
 };
-struct VaeHalf {   // encoder or decoder
+struct VaeHalf {  // encoder or decoder
   ConvWeights conv_in;
   VaeMid mid;
   std::vector<VaeBlock> blocks;
@@ -53,14 +53,15 @@ WeightList ListWeights(Vae& vae);
 struct VaeMoments {
   Tensor mean, logvar;  // [N,L,h,w]; logvar clamped to [-30, 20]
 };
-VaeMoments EncodeVae(const Vae& w, const Tensor& pixels);    // [N,3,H,W] in [-1, 1]; H and W multiples of scale()
-Tensor DecodeVae(const Vae& w, const Tensor& latents);       // [N,L,h,w] unscaled -> [N,3,H,W], about [-1, 1]
+VaeMoments EncodeVae(const Vae& w, const Tensor& pixels);  // [N,3,H,W] in [-1, 1]; H and W multiples of scale()
+Tensor DecodeVae(const Vae& w, const Tensor& latents);     // [N,L,h,w] unscaled -> [N,3,H,W], about [-1, 1]
 
-// The same in tiles of the size that the autoencoder was trained with, which overlap by a quarter and fade into each other,
-// as diffusers computes it after enable_vae_tiling(): memory then does not grow with the picture. Every tile is normalised
-// for itself, so a picture of several tiles differs a little from that of DecodeVae; one of a single tile does not. fp32 out.
+// The same in tiles of the size that the autoencoder was trained with, which overlap by a quarter and fade into each
+// other, as diffusers computes it after enable_vae_tiling(): memory then does not grow with the picture. Every tile is
+// normalised for itself, so a picture of several tiles differs a little from that of DecodeVae; one of a single tile
+// does not. fp32 out.
 Tensor DecodeVaeInTiles(const Vae& w, const Tensor& latents);
-int64_t VaeTileSide(const VaeConfig& config);                // in latents; a multiple of 4
+int64_t VaeTileSide(const VaeConfig& config);  // in latents; a multiple of 4
 
 // Memory that DecodeVae takes for one picture beside the weights, about, in fp32.
 uint64_t DecodeVaeBytes(const VaeConfig& config, int64_t h, int64_t w);

@@ -17,10 +17,12 @@ Vit MakeVit(const VitConfig& c) {
            "choose a patch size that divides the picture size");
   }
   if (c.heads < 1 || c.width % c.heads != 0) {
-    refuse(Format("a width of {} cannot be shared by {} heads", c.width, c.heads), "choose heads that divide the width");
+    refuse(Format("a width of {} cannot be shared by {} heads", c.width, c.heads),
+           "choose heads that divide the width");
   }
   if (c.positions == VitPositions::kSinCos && c.width % 4 != 0) {
-    refuse(Format("sin-cos positions need a width divisible by 4, not {}", c.width), "choose another width or learned positions");
+    refuse(Format("sin-cos positions need a width divisible by 4, not {}", c.width),
+           "choose another width or learned positions");
   }
   Vit vit;
   vit.config = c;
@@ -69,7 +71,8 @@ void InitVit(Vit& vit, Seed seed) {
   if (moco || c.frozen_patch) vit.patch.bias = at::zeros_like(vit.patch.bias);
   for (size_t i = 0; i < vit.blocks.size(); ++i) {
     EncoderBlock& b = vit.blocks[i];
-    const std::pair<const char*, LinearWeights*> layers[] = {{"qkv", &b.qkv}, {"proj", &b.proj}, {"fc1", &b.fc1}, {"fc2", &b.fc2}};
+    const std::pair<const char*, LinearWeights*> layers[] = {
+        {"qkv", &b.qkv}, {"proj", &b.proj}, {"fc1", &b.fc1}, {"fc2", &b.fc2}};
     for (const auto& [name, layer] : layers) {
       const std::string own = Format("blocks.{}.{}", i, name);
       Tensor& weight = layer->weight;
@@ -94,7 +97,8 @@ Tensor KeepFactors(double rate, Seed seed, int64_t pictures) {
   std::vector<float> factors;
   for (uint64_t branch = 0; branch < 2; ++branch) {
     Random random(seed.With(branch));
-    for (int64_t i = 0; i < pictures; ++i) factors.push_back(random.Chance(rate) ? 0.0F : static_cast<float>(1 / (1 - rate)));
+    for (int64_t i = 0; i < pictures; ++i)
+      factors.push_back(random.Chance(rate) ? 0.0F : static_cast<float>(1 / (1 - rate)));
   }
   return at::tensor(at::ArrayRef<float>(factors)).view({2, pictures, 1, 1});
 }

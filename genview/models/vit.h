@@ -24,14 +24,14 @@ struct EnumNames<VitPositions> {
 };
 
 struct VitConfig {
-  int64_t width = 384;       // C
+  int64_t width = 384;  // C
   int64_t layers = 12;
   int64_t heads = 6;
   int64_t mlp_width = 1536;
   int64_t patch_size = 16;   // px
   int64_t image_size = 224;  // px, square
   VitPositions positions = VitPositions::kLearned;
-  bool frozen_patch = false; // the patch projection keeps its random values (MoCo v3: training is steadier)
+  bool frozen_patch = false;  // the patch projection keeps its random values (MoCo v3: training is steadier)
 
   int64_t grid() const { return image_size / patch_size; }
   int64_t tokens() const { return grid() * grid(); }
@@ -39,17 +39,17 @@ struct VitConfig {
 
 struct Vit {
   VitConfig config;
-  ConvWeights patch;                 // [C,3,P,P] [C]
-  Tensor class_token;                // [1,1,C]
-  Tensor positions;                  // [1,1+T,C]
+  ConvWeights patch;   // [C,3,P,P] [C]
+  Tensor class_token;  // [1,1,C]
+  Tensor positions;    // [1,1+T,C]
   std::vector<EncoderBlock> blocks;
   NormWeights norm;
 };
 
 Vit MakeVit(const VitConfig& config);  // throws UsageError for sizes that do not fit together
 WeightList ListWeights(Vit& vit);      // fixed positions and a frozen patch projection are buffers
-// With learned positions timm's beginning (linear layers N(0, 0.02)); with sines and cosines MoCo v3's (Xavier-uniform, q,
-// k and v as three matrices).
+// With learned positions timm's beginning (linear layers N(0, 0.02)); with sines and cosines MoCo v3's (Xavier-uniform,
+// q, k and v as three matrices).
 void InitVit(Vit& vit, Seed seed);
 Tensor SinCosPositions(int64_t grid, int64_t width);  // [1+grid*grid,C]; the class token's row is 0
 
@@ -57,9 +57,9 @@ struct VitOutput {
   Tensor pooled;  // [N,C] class token after the last norm
   Tensor tokens;  // [N,T,C] patches after the last norm, row-major grid
 };
-// Drop path (G. Huang et al., 2016, "stochastic depth"), as in timm: in training a picture passes over a branch of a block by
-// chance, and what the branches of the others add is divided by the share that is kept. The chance rises evenly from 0 in the
-// first block to `rate` in the last.
+// Drop path (G. Huang et al., 2016, "stochastic depth"), as in timm: in training a picture passes over a branch of a
+// block by chance, and what the branches of the others add is divided by the share that is kept. The chance rises
+// evenly from 0 in the first block to `rate` in the last.
 struct DropPath {
   double rate = 0;
   Seed seed{0};

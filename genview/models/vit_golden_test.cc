@@ -31,8 +31,10 @@ TEST(VitGolden, OutputsAndGradientsAreTimms) {
 TEST(VitGolden, DropPathIsTimms) {
   const WeightMap golden = Golden("models/timm_drop_path");
   EncoderBlock block = MakeEncoderBlock(8, 16);
-  const std::pair<const char*, LinearWeights*> layers[] = {{"attn.qkv", &block.qkv}, {"attn.proj", &block.proj}, {"mlp.fc1", &block.fc1}, {"mlp.fc2", &block.fc2}};
-  for (const auto& [name, layer] : layers) *layer = {golden.At(Format("{}.weight", name)), golden.At(Format("{}.bias", name))};
+  const std::pair<const char*, LinearWeights*> layers[] = {
+      {"attn.qkv", &block.qkv}, {"attn.proj", &block.proj}, {"mlp.fc1", &block.fc1}, {"mlp.fc2", &block.fc2}};
+  for (const auto& [name, layer] : layers)
+    *layer = {golden.At(Format("{}.weight", name)), golden.At(Format("{}.bias", name))};
   block.norm1 = {golden.At("norm1.weight"), golden.At("norm1.bias")};
   block.norm2 = {golden.At("norm2.weight"), golden.At("norm2.bias")};
   EncoderBlockOptions options{.heads = 2, .eps = 1e-6};

@@ -35,9 +35,11 @@ Path OnlyFile(const Path& folder, bool (*fits)(const Path&)) {
 
 // Training programs wrap names: {"state_dict": {"module.visual...": ...}}.
 WeightMap Unwrapped(WeightMap weights) {
-  if (const WeightMap inner = weights.WithPrefixRemoved("state_dict."); !inner.empty()) weights = inner;  // beside it: the optimiser's
+  if (const WeightMap inner = weights.WithPrefixRemoved("state_dict."); !inner.empty())
+    weights = inner;  // beside it: the optimiser's
   const auto& tensors = weights.tensors();
-  const bool all = !tensors.empty() && std::all_of(tensors.begin(), tensors.end(), [](const auto& pair) { return pair.first.starts_with("module."); });
+  const bool all = !tensors.empty() && std::all_of(tensors.begin(), tensors.end(),
+                                                   [](const auto& pair) { return pair.first.starts_with("module."); });
   return all ? weights.WithPrefixRemoved("module.") : weights;
 }
 
@@ -45,14 +47,16 @@ WeightMap Unwrapped(WeightMap weights) {
 
 Path FindFolderWeights(const Path& folder, const std::vector<std::string>& names) {
   std::error_code ignored;
-  for (const char* ending : {".safetensors", ".safetensors.index.json", ".fp16.safetensors", ".safetensors.index.fp16.json",
-                             ".fp16.safetensors.index.json"}) {
+  for (const char* ending : {".safetensors", ".safetensors.index.json", ".fp16.safetensors",
+                             ".safetensors.index.fp16.json", ".fp16.safetensors.index.json"}) {
     for (const std::string& name : names) {
       const Path path = folder / (name + ending);
       if (fs::is_regular_file(path, ignored)) return path;
     }
   }
-  if (const Path only = OnlyFile(folder, [](const Path& path) { return path.extension() == ".safetensors"; }); !only.empty()) return only;
+  if (const Path only = OnlyFile(folder, [](const Path& path) { return path.extension() == ".safetensors"; });
+      !only.empty())
+    return only;
   for (const char* ending : {".bin", ".bin.index.json", ".fp16.bin", ".pt"}) {
     for (const std::string& name : names) {
       const Path path = folder / (TorchNameOf(name) + ending);
@@ -60,9 +64,10 @@ Path FindFolderWeights(const Path& folder, const std::vector<std::string>& names
     }
   }
   if (const Path only = OnlyFile(folder, IsTorchFile); !only.empty()) return only;
-  throw Error({.what = Format("no weights: neither {}.safetensors nor its shards, nor {}.bin", names[0], TorchNameOf(names[0])),
-               .where = folder.string(),
-               .next = "give the whole model folder"});
+  throw Error(
+      {.what = Format("no weights: neither {}.safetensors nor its shards, nor {}.bin", names[0], TorchNameOf(names[0])),
+       .where = folder.string(),
+       .next = "give the whole model folder"});
 }
 
 std::vector<Path> FolderWeightFiles(const Path& folder, const std::vector<std::string>& names) {
@@ -71,13 +76,16 @@ std::vector<Path> FolderWeightFiles(const Path& folder, const std::vector<std::s
   const Json index = ReadJson(path);
   const auto map = index.find("weight_map");
   if (map == index.end() || !map->is_object()) {
-    throw Error({.what = "an index of shards has no `weight_map`", .where = path.string(), .next = "fetch the file again"});
+    throw Error(
+        {.what = "an index of shards has no `weight_map`", .where = path.string(), .next = "fetch the file again"});
   }
   std::set<std::string> shards;
   for (const auto& [tensor, file] : map->items()) {
     const std::string name = file.is_string() ? file.get<std::string>() : "";
     if (name.empty() || name.find('/') != std::string::npos || name == "..") {
-      throw Error({.what = Format("tensor `{}` is in a shard of no usable name", tensor), .where = path.string(), .next = "fetch the file again"});
+      throw Error({.what = Format("tensor `{}` is in a shard of no usable name", tensor),
+                   .where = path.string(),
+                   .next = "fetch the file again"});
     }
     shards.insert(name);
   }

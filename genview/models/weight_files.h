@@ -1,6 +1,6 @@
-// The weights of one model folder as open_clip, diffusers and transformers write it: NAME.safetensors, NAME.fp16.safetensors,
-// or shards with NAME.safetensors.index.json; without these the only .safetensors file whatever its name, then PyTorch's own
-// files (.bin, .pt), read without running anything.
+// The weights of one model folder as open_clip, diffusers and transformers write it: NAME.safetensors,
+// NAME.fp16.safetensors, or shards with NAME.safetensors.index.json; without these the only .safetensors file whatever
+// its name, then PyTorch's own files (.bin, .pt), read without running anything.
 //
 //   WeightMap weights = ReadFolderWeights(folder, {"diffusion_pytorch_model", "model"});
 #pragma once

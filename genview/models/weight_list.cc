@@ -58,8 +58,10 @@ void AppendAll(WeightList& list, const std::string& prefix, WeightList inner) {
 void LoadWeights(const WeightList& list, WeightReader& reader, bool channels_last) {
   for (const WeightRef& ref : list) {
     const at::IntArrayRef shape = ref.tensor->sizes();
-    const auto order = channels_last && shape.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-    *ref.tensor = ref.role == WeightRole::kWeight ? reader.TakeMatrix(ref.name, shape, order) : reader.Take(ref.name, shape);
+    const auto order =
+        channels_last && shape.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+    *ref.tensor =
+        ref.role == WeightRole::kWeight ? reader.TakeMatrix(ref.name, shape, order) : reader.Take(ref.name, shape);
   }
 }
 
@@ -91,9 +93,15 @@ void InitWeights(const WeightList& list, Seed seed) {
         tensor = UniformTensor(own, tensor.sizes(), -bound, bound);
         break;
       }
-      case WeightRole::kNormScale: tensor = at::ones(tensor.sizes()); break;
-      case WeightRole::kNormShift: tensor = at::zeros(tensor.sizes()); break;
-      case WeightRole::kEmbedding: tensor = NormalTensor(own, tensor.sizes()).mul_(0.02); break;
+      case WeightRole::kNormScale:
+        tensor = at::ones(tensor.sizes());
+        break;
+      case WeightRole::kNormShift:
+        tensor = at::zeros(tensor.sizes());
+        break;
+      case WeightRole::kEmbedding:
+        tensor = NormalTensor(own, tensor.sizes()).mul_(0.02);
+        break;
       case WeightRole::kBuffer:
         tensor = ref.name.ends_with("running_var") ? at::ones(tensor.sizes()) : at::zeros_like(tensor);
         break;
@@ -144,7 +152,8 @@ void UseChannelsLast(const WeightList& list) {
 static void CheckSameWeights(const WeightList& to, const WeightList& from) {
   GENVIEW_CHECK(to.size() == from.size(), "the lists of weights differ in length");
   for (size_t i = 0; i < to.size(); ++i) {
-    GENVIEW_CHECK(to[i].tensor->sizes() == from[i].tensor->sizes(), Format("{} and {} differ in shape", to[i].name, from[i].name));
+    GENVIEW_CHECK(to[i].tensor->sizes() == from[i].tensor->sizes(),
+                  Format("{} and {} differ in shape", to[i].name, from[i].name));
   }
 }
 

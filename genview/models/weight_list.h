@@ -17,7 +17,7 @@
 namespace genview {
 
 enum class WeightRole {
-  kWeight,     // of a linear layer or convolution, first extent = outputs
+  kWeight,  // of a linear layer or convolution, first extent = outputs
   kBias,
   kNormScale,  // gamma
   kNormShift,  // beta
@@ -36,13 +36,14 @@ using WeightList = std::vector<WeightRef>;
 struct LinearWeights {  // weight [out,in], bias [out]
   Tensor weight, bias;
 };
-struct ConvWeights {    // weight [out,in/groups,k,k], bias [out]
+struct ConvWeights {  // weight [out,in/groups,k,k], bias [out]
   Tensor weight, bias;
 };
-struct NormWeights {    // layer or group norm: weight [C], bias [C]; both undefined: without affine
+struct NormWeights {  // layer or group norm: weight [C], bias [C]; both undefined: without affine
   Tensor weight, bias;
 };
-struct BatchNormWeights {  // weight, bias (undefined: without affine), running_mean, running_var [C], num_batches_tracked []
+struct BatchNormWeights {  // weight, bias (undefined: without affine), running_mean, running_var [C],
+                           // num_batches_tracked []
   Tensor weight, bias, running_mean, running_var, num_batches_tracked;
 };
 
@@ -61,7 +62,8 @@ void AppendAll(WeightList& list, const std::string& prefix, WeightList inner);  
 
 // Replaces every tensor by the reader's one of the same name and shape (the reader collects what is wrong).
 void LoadWeights(const WeightList& list, WeightReader& reader, bool channels_last = false);
-// Pairs for WriteSafetensors; `prefix` goes in front of every name, `dtype` converts floating tensors (kFloat: as they are).
+// Pairs for WriteSafetensors; `prefix` goes in front of every name, `dtype` converts floating tensors (kFloat: as they
+// are).
 std::vector<std::pair<std::string, Tensor>> NamedTensors(const WeightList& list, const std::string& prefix = "",
                                                          at::ScalarType dtype = at::kFloat);
 
@@ -69,13 +71,13 @@ std::vector<std::pair<std::string, Tensor>> NamedTensors(const WeightList& list,
 // 0 and 1. Each tensor depends on (seed, its name) alone.
 void InitWeights(const WeightList& list, Seed seed);
 
-std::vector<Tensor> Trainable(const WeightList& list);         // all but buffers, in list order
-void SetRequiresGrad(const WeightList& list, bool on);         // buffers never
-void ZeroGrad(const WeightList& list);                         // drops the gradients
-int64_t CountParameters(const WeightList& list);               // without buffers
-void MoveWeights(const WeightList& list, at::Device device);   // in place in the model
+std::vector<Tensor> Trainable(const WeightList& list);              // all but buffers, in list order
+void SetRequiresGrad(const WeightList& list, bool on);              // buffers never
+void ZeroGrad(const WeightList& list);                              // drops the gradients
+int64_t CountParameters(const WeightList& list);                    // without buffers
+void MoveWeights(const WeightList& list, at::Device device);        // in place in the model
 void ConvertWeights(const WeightList& list, at::ScalarType dtype);  // floating tensors
-void UseChannelsLast(const WeightList& list);                  // 4-d tensors
+void UseChannelsLast(const WeightList& list);                       // 4-d tensors
 // to <- from for every tensor. The lists must agree in order and shape.
 void CopyWeights(const WeightList& to, const WeightList& from);
 // to <- momentum * to + (1 - momentum) * from for trainable tensors; buffers are left alone.

@@ -17,8 +17,8 @@ namespace {
 
 using winograd::kIn, winograd::kLanes, winograd::kNumbers, winograd::kOut;
 
-constexpr int64_t kTaskTiles = 128;                  // enough rows for the products to run at speed
-constexpr int64_t kFewestTiles = 256;                // below, the taps' way there takes longer than the products it saves
+constexpr int64_t kTaskTiles = 128;    // enough rows for the products to run at speed
+constexpr int64_t kFewestTiles = 256;  // below, the taps' way there takes longer than the products it saves
 constexpr int64_t kFilterBytes = int64_t{16} << 20;  // of transformed taps at a time
 
 struct Tiling {
@@ -28,7 +28,9 @@ struct Tiling {
   int64_t tiles() const { return n * rows() * columns(); }
 };
 
-Tiling TilingOf(const Tensor& x, int64_t enlarge) { return {x.size(0), x.size(2) * enlarge, x.size(3) * enlarge, x.size(1), enlarge}; }
+Tiling TilingOf(const Tensor& x, int64_t enlarge) {
+  return {x.size(0), x.size(2) * enlarge, x.size(3) * enlarge, x.size(1), enlarge};
+}
 
 // The tile's first pixel in the result.
 struct Corner {
@@ -46,7 +48,9 @@ struct Taps {
 
 Taps TransformedTaps(const Tensor& taps, bool split) {
   const int64_t outs = taps.size(0), channels = taps.size(1);
-  Taps result{at::empty({split ? 0 : kNumbers, outs, channels}, at::kFloat), at::empty({split ? kNumbers : 0, outs, channels}, at::kBFloat16), {}};
+  Taps result{at::empty({split ? 0 : kNumbers, outs, channels}, at::kFloat),
+              at::empty({split ? kNumbers : 0, outs, channels}, at::kBFloat16),
+              {}};
   result.lower = at::empty_like(result.upper);
   at::parallel_for(0, outs, 8, [&](int64_t begin, int64_t end) {
     const c10::InferenceMode guard;
@@ -57,7 +61,8 @@ Taps TransformedTaps(const Tensor& taps, bool split) {
       winograd::TransformTaps(one.const_data_ptr<float>(), channels, out, split ? channels : outs * channels);
       for (int64_t k = 0; split && k < kNumbers; ++k) {
         const int64_t at = (k * outs + o) * channels;
-        SplitValues(out + k * channels, channels, MutableDataOf<Bf16>(result.upper) + at, MutableDataOf<Bf16>(result.lower) + at);
+        SplitValues(out + k * channels, channels, MutableDataOf<Bf16>(result.upper) + at,
+                    MutableDataOf<Bf16>(result.lower) + at);
       }
     }
   });
@@ -80,7 +85,8 @@ void TransformTiles(const Tiling& t, const float* x, int64_t first, int64_t coun
 }
 
 // Products [16,count,outs] of these tiles -> channels first_out .. of y [N,H,W,O].
-void TransformTilesBack(const Tiling& t, const float* products, int64_t first, int64_t count, const float* bias, int64_t outs, float* y, int64_t all_outs) {
+void TransformTilesBack(const Tiling& t, const float* products, int64_t first, int64_t count, const float* bias,
+                        int64_t outs, float* y, int64_t all_outs) {
   for (int64_t i = 0; i < count; ++i) {
     const Corner corner = CornerOf(t, first + i);
     float* pixels[kOut * kOut];
@@ -107,10 +113,12 @@ class Multiplier {
       at::bmm_out(products, numbers, taps_.numbers.transpose(1, 2));
       return;
     }
-    SplitValues(numbers.const_data_ptr<float>(), numbers.numel(), MutableDataOf<Bf16>(upper_), MutableDataOf<Bf16>(lower_));
+    SplitValues(numbers.const_data_ptr<float>(), numbers.numel(), MutableDataOf<Bf16>(upper_),
+                MutableDataOf<Bf16>(lower_));
     for (int64_t k = 0; k < kNumbers; ++k) {
       const int64_t at = k * outs_ * channels_;
-      SplitProduct({DataOf<Bf16>(upper_) + k * plane, DataOf<Bf16>(lower_) + k * plane}, count, {DataOf<Bf16>(taps_.upper) + at, DataOf<Bf16>(taps_.lower) + at}, outs_, channels_, /*add=*/false,
+      SplitProduct({DataOf<Bf16>(upper_) + k * plane, DataOf<Bf16>(lower_) + k * plane}, count,
+                   {DataOf<Bf16>(taps_.upper) + at, DataOf<Bf16>(taps_.lower) + at}, outs_, channels_, /*add=*/false,
                    products.mutable_data_ptr<float>() + k * count * outs_, outs_);
     }
     AddFlops(2.0 * static_cast<double>(numbers.numel()) * static_cast<double>(outs_));
@@ -125,9 +133,9 @@ class Multiplier {
 }  // namespace
 
 bool WinogradFits(const ConvWeights& w, const Tensor& x, int64_t enlarge) {
-  return x.is_cpu() && x.scalar_type() == at::kFloat && !c10::GradMode::is_enabled() && !at::autocast::is_autocast_enabled(at::kCPU) &&
-         w.weight.size(0) % kLanes == 0 && x.size(1) % kLanes == 0 && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-         TilingOf(x, enlarge).tiles() >= kFewestTiles;
+  return x.is_cpu() && x.scalar_type() == at::kFloat && !c10::GradMode::is_enabled() &&
+         !at::autocast::is_autocast_enabled(at::kCPU) && w.weight.size(0) % kLanes == 0 && x.size(1) % kLanes == 0 &&
+         x.is_contiguous(at::MemoryFormat::ChannelsLast) && TilingOf(x, enlarge).tiles() >= kFewestTiles;
 }
 
 Tensor WinogradConv(const ConvWeights& w, const Tensor& x, int64_t enlarge) {
@@ -136,21 +144,25 @@ Tensor WinogradConv(const ConvWeights& w, const Tensor& x, int64_t enlarge) {
   const int64_t outs = w.weight.size(0), c = t.channels;
   ExpectShape(w.weight, {outs, c, 3, 3}, "weight");
   const Tensor y = at::empty({t.n, outs, t.height, t.width}, x.options().memory_format(at::MemoryFormat::ChannelsLast));
-  const Tensor bias = w.bias.defined() ? w.bias.to(at::kFloat) : at::zeros({outs}, at::kFloat), zeros = at::zeros({c}, at::kFloat);
-  const int64_t at_once = std::clamp<int64_t>(kFilterBytes / (kNumbers * c * static_cast<int64_t>(sizeof(float))) / kLanes * kLanes, kLanes, outs);
+  const Tensor bias = w.bias.defined() ? w.bias.to(at::kFloat) : at::zeros({outs}, at::kFloat),
+               zeros = at::zeros({c}, at::kFloat);
+  const int64_t at_once = std::clamp<int64_t>(
+      kFilterBytes / (kNumbers * c * static_cast<int64_t>(sizeof(float))) / kLanes * kLanes, kLanes, outs);
   const bool split = SplitProductsPay(x, kNumbers * t.tiles(), outs, c);
   for (int64_t begin_out = 0; begin_out < outs; begin_out += at_once) {
     const int64_t some = std::min(at_once, outs - begin_out);
     const Taps taps = TransformedTaps(w.weight.narrow(0, begin_out, some), split);
     at::parallel_for(0, (t.tiles() + kTaskTiles - 1) / kTaskTiles, 1, [&](int64_t begin, int64_t end) {
       const c10::InferenceMode guard;
-      const Tensor numbers = at::empty({kNumbers * kTaskTiles * c}, at::kFloat), products = at::empty({kNumbers * kTaskTiles * some}, at::kFloat);
+      const Tensor numbers = at::empty({kNumbers * kTaskTiles * c}, at::kFloat),
+                   products = at::empty({kNumbers * kTaskTiles * some}, at::kFloat);
       const Multiplier multiply(taps, c, some);
       for (int64_t task = begin; task < end; ++task) {
         const int64_t first = task * kTaskTiles, count = std::min(kTaskTiles, t.tiles() - first);
         const Tensor in = numbers.narrow(0, 0, kNumbers * count * c).view({kNumbers, count, c});
         Tensor out = products.narrow(0, 0, kNumbers * count * some).view({kNumbers, count, some});
-        TransformTiles(t, x.const_data_ptr<float>(), first, count, zeros.const_data_ptr<float>(), in.mutable_data_ptr<float>());
+        TransformTiles(t, x.const_data_ptr<float>(), first, count, zeros.const_data_ptr<float>(),
+                       in.mutable_data_ptr<float>());
         multiply(in, out);
         TransformTilesBack(t, out.const_data_ptr<float>(), first, count, bias.const_data_ptr<float>() + begin_out, some,
                            y.mutable_data_ptr<float>() + begin_out, outs);

@@ -40,10 +40,12 @@ template <const auto& kMatrix, size_t kRows, size_t kColumns>
 GENVIEW_INLINE void Sandwich(const Lanes* x, Lanes* y) {
   Lanes half[kRows * kColumns];
   for (size_t column = 0; column < kColumns; ++column) {
-    Multiply<kMatrix, kColumns, kColumns>(x + column, half + column, std::make_index_sequence<kRows>(), std::make_index_sequence<kColumns>());
+    Multiply<kMatrix, kColumns, kColumns>(x + column, half + column, std::make_index_sequence<kRows>(),
+                                          std::make_index_sequence<kColumns>());
   }
   for (size_t row = 0; row < kRows; ++row) {
-    Multiply<kMatrix, 1, 1>(half + row * kColumns, y + row * kRows, std::make_index_sequence<kRows>(), std::make_index_sequence<kColumns>());
+    Multiply<kMatrix, 1, 1>(half + row * kColumns, y + row * kRows, std::make_index_sequence<kRows>(),
+                            std::make_index_sequence<kColumns>());
   }
 }
 
@@ -70,7 +72,8 @@ GENVIEW_CLONES void TransformTaps(const float* taps, int64_t channels, float* ou
   }
 }
 
-GENVIEW_CLONES void TransformBack(const float* products, int64_t plane, const float* bias, int64_t channels, float* const* out) {
+GENVIEW_CLONES void TransformBack(const float* products, int64_t plane, const float* bias, int64_t channels,
+                                  float* const* out) {
   for (int64_t c = 0; c < channels; c += kLanes) {
     Lanes x[kNumbers], y[kOut * kOut];
     for (int64_t k = 0; k < kNumbers; ++k) x[k] = Load(products + k * plane + c);

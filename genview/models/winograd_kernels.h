@@ -7,9 +7,9 @@
 namespace genview::winograd {
 
 inline constexpr int64_t kLanes = 16;
-inline constexpr int64_t kOut = 2;                  // pixels per side that a tile gives
-inline constexpr int64_t kIn = kOut + 2;            // and that it is made from
-inline constexpr int64_t kNumbers = kIn * kIn;      // per tile and channel in between, as many as products
+inline constexpr int64_t kOut = 2;              // pixels per side that a tile gives
+inline constexpr int64_t kIn = kOut + 2;        // and that it is made from
+inline constexpr int64_t kNumbers = kIn * kIn;  // per tile and channel in between, as many as products
 
 // pixels[kNumbers]: the tile's pixels, C values each. Number k of the tile goes to out + k * plane, C values.
 void TransformPixels(const float* const* pixels, int64_t channels, float* out, int64_t plane);

@@ -16,7 +16,9 @@ ConvWeights RandomConv(int64_t in, int64_t out, Seed seed) {
   return {weight, NormalTensor(seed.With("bias"), {out})};
 }
 
-Tensor RandomMap(at::IntArrayRef shape) { return NormalTensor(Seed(3), shape).contiguous(at::MemoryFormat::ChannelsLast); }
+Tensor RandomMap(at::IntArrayRef shape) {
+  return NormalTensor(Seed(3), shape).contiguous(at::MemoryFormat::ChannelsLast);
+}
 
 // In fp64, so that it is the truth.
 Tensor Plain(const ConvWeights& w, const Tensor& x, int64_t enlarge) {
@@ -40,12 +42,20 @@ TEST(Winograd, GivesThePlainConvolution) {
     int64_t n, in, out, height, width, enlarge;
   };
   // Odd sizes, one row, several tasks, more outputs than are transformed at once, enlarged ones.
-  for (const Case& c : {Case{1, 16, 32, 8, 8, 1}, {2, 32, 16, 7, 9, 1}, {1, 16, 16, 1, 5, 1}, {3, 48, 16, 33, 35, 1}, {1, 1024, 288, 4, 6, 1}, {2, 16, 32, 17, 5, 2}, {2, 64, 176, 31, 40, 1}}) {
+  for (const Case& c : {Case{1, 16, 32, 8, 8, 1},
+                        {2, 32, 16, 7, 9, 1},
+                        {1, 16, 16, 1, 5, 1},
+                        {3, 48, 16, 33, 35, 1},
+                        {1, 1024, 288, 4, 6, 1},
+                        {2, 16, 32, 17, 5, 2},
+                        {2, 64, 176, 31, 40, 1}}) {
     const ConvWeights w = RandomConv(c.in, c.out, Seed(1));
-    const Tensor x = RandomMap({c.n, c.in, c.height, c.width}), y = WinogradConv(w, x, c.enlarge), wanted = Plain(w, x, c.enlarge);
+    const Tensor x = RandomMap({c.n, c.in, c.height, c.width}), y = WinogradConv(w, x, c.enlarge),
+                 wanted = Plain(w, x, c.enlarge);
     ASSERT_EQ(y.sizes(), wanted.sizes());
     EXPECT_TRUE(y.is_contiguous(at::MemoryFormat::ChannelsLast));
-    EXPECT_LT(Apart(y, wanted), Exactness(x, c.out, c.enlarge)) << c.in << " to " << c.out << ", " << c.height << " x " << c.width;
+    EXPECT_LT(Apart(y, wanted), Exactness(x, c.out, c.enlarge))
+        << c.in << " to " << c.out << ", " << c.height << " x " << c.width;
   }
 }
 

@@ -34,14 +34,17 @@ PretrainConfig AsPretrain(const BenchStepConfig& config) {
   return Resolved(pretrain);
 }
 
-// Weighs random views as a training does, along a random component. Cached maps are of procedural pictures and lie in a folder that
-// goes with this.
+// Weighs random views as a training does, along a random component. Cached maps are of procedural pictures and lie in a
+// folder that goes with this.
 class Weights {
  public:
-  Weights(const BenchStepConfig& config, PretrainConfig pretrain, at::Device device, at::ScalarType compute, Progress& progress)
+  Weights(const BenchStepConfig& config, PretrainConfig pretrain, at::Device device, at::ScalarType compute,
+          Progress& progress)
       : folder_(std::filesystem::temp_directory_path() / Format("genview-bench-{}", ::getpid())) {
     if (config.encoder.empty()) {
-      throw UsageError({.what = "pairs are to be weighed, but no encoder is named", .where = "--quality", .next = "name one with `--encoder`"});
+      throw UsageError({.what = "pairs are to be weighed, but no encoder is named",
+                        .where = "--quality",
+                        .next = "name one with `--encoder`"});
     }
     std::filesystem::create_directories(folder_);
     const Seed seed = Seed(config.run.seed).With("bench quality");
@@ -100,11 +103,14 @@ BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress) {
   const PretrainConfig pretrain = AsPretrain(config);
   Trainer trainer(pretrain, 1 << 20, device, compute);
   const Seed seed = Seed(config.run.seed).With("bench");
-  const auto view = [&](std::string_view name) { return NormalTensor(seed.With(name), {config.batch, 3, config.size, config.size}); };
+  const auto view = [&](std::string_view name) {
+    return NormalTensor(seed.With(name), {config.batch, 3, config.size, config.size});
+  };
   const Tensor view1 = view("view1"), view2 = view("view2");
   std::vector<Tensor> more;
   for (int64_t k = 3; k <= pretrain.positives; ++k) more.push_back(view(Format("view{}", k)));
-  BenchStepResult result{.figures = {.images = config.batch, .device = device.str(), .precision = PrecisionName(compute)}};
+  BenchStepResult result{
+      .figures = {.images = config.batch, .device = device.str(), .precision = PrecisionName(compute)}};
   std::optional<Weights> weights;
   if (config.quality != BenchQuality::kOff) weights.emplace(config, pretrain, device, compute, progress);
   const auto step = [&] {

@@ -23,15 +23,21 @@ struct MethodDefaults {
 MethodDefaults DefaultsOf(const PretrainConfig& c) {
   using Kind = OptimizerKind;
   switch (c.method) {
-    case MethodKind::kMocoV2: return {Kind::kSgd, 0.03, 0.3, 0, 0.2, 0.999, "moco-v2"};
-    case MethodKind::kSimClr: return {Kind::kSgd, 0.12, 0.3, 0, 0.1, 0, "simclr"};
-    case MethodKind::kSimSiam: return {Kind::kSgd, 0.05, 0.3, 0, 0.1, 0, "simsiam"};
-    case MethodKind::kByol: return {Kind::kLars, 0.05, 0.3, 0, 0.1, 0.99, "byol"};
-    case MethodKind::kSwav: return {Kind::kLarc, 0.05, 0.3, 0, 0.1, 0, "swav"};
+    case MethodKind::kMocoV2:
+      return {Kind::kSgd, 0.03, 0.3, 0, 0.2, 0.999, "moco-v2"};
+    case MethodKind::kSimClr:
+      return {Kind::kSgd, 0.12, 0.3, 0, 0.1, 0, "simclr"};
+    case MethodKind::kSimSiam:
+      return {Kind::kSgd, 0.05, 0.3, 0, 0.1, 0, "simsiam"};
+    case MethodKind::kByol:
+      return {Kind::kLars, 0.05, 0.3, 0, 0.1, 0.99, "byol"};
+    case MethodKind::kSwav:
+      return {Kind::kLarc, 0.05, 0.3, 0, 0.1, 0, "swav"};
     case MethodKind::kMocoV3:
       if (IsVit(c)) return {Kind::kAdamW, 0.05, 0.3, 1.5e-4, 0.2, 0.99, "moco-v3"};
       return {Kind::kLars, 0.05, 0.3, 1.5e-4, 1.0, 0.99, "moco-v3"};
-    case MethodKind::kMultiPositive: return {Kind::kSgd, 0.12, 0.3, 0, 0.1, 0, "simclr"};
+    case MethodKind::kMultiPositive:
+      return {Kind::kSgd, 0.12, 0.3, 0, 0.1, 0, "simclr"};
   }
   return {Kind::kSgd, 0.03, 0.3, 0, 0.2, 0.999, "moco-v2"};
 }
@@ -56,7 +62,8 @@ double OwnWarmup(const PretrainConfig& c) {
 }
 
 void Refuse(bool wrong, std::string what, const char* key, std::string next) {
-  if (wrong) throw UsageError({.what = std::move(what), .where = Format("key `pretrain.{}`", key), .next = std::move(next)});
+  if (wrong)
+    throw UsageError({.what = std::move(what), .where = Format("key `pretrain.{}`", key), .next = std::move(next)});
 }
 
 }  // namespace
@@ -79,24 +86,33 @@ PretrainConfig Resolved(PretrainConfig c) {
   Refuse(c.batch / c.accumulate < 2, "a part of a batch needs at least two pairs", "accumulate", "use fewer parts");
   const int64_t nearest = std::max<int64_t>(1, c.queue / c.batch) * c.batch;
   Refuse(c.method == MethodKind::kMocoV2 && c.queue % c.batch != 0,
-         Format("a queue of {} is not a multiple of the batch of {}", c.queue, c.batch), "queue", Format("use {}", nearest));
-  Refuse(c.method == MethodKind::kSwav && c.swav.local_crops > 0 && IsVit(c), "a ViT has positions for pictures of one size, and small crops are of another",
-         "swav.local_crops", "use a ResNet, or no small crops");
+         Format("a queue of {} is not a multiple of the batch of {}", c.queue, c.batch), "queue",
+         Format("use {}", nearest));
+  Refuse(c.method == MethodKind::kSwav && c.swav.local_crops > 0 && IsVit(c),
+         "a ViT has positions for pictures of one size, and small crops are of another", "swav.local_crops",
+         "use a ResNet, or no small crops");
   Refuse(c.method == MethodKind::kSwav && c.swav.queue > 0 && c.swav.queue < c.batch,
-         Format("a queue of {} does not hold a batch of {}", c.swav.queue, c.batch), "swav.queue", Format("use {} or more, or 0 for none", c.batch));
-  Refuse(c.pair.source != PairSource::kAugment && c.pair.views.empty(), "generated views are asked for, but no folder of them is named",
-         "pair.views", "name the folder that `genview views` wrote");
-  Refuse(c.pair.source != PairSource::kExtraData && c.pair.repeat > 1, "pictures are to be repeated, but there is nothing that they would have to keep up with",
-         "pair.repeat", "leave it at 1, or use `pretrain.pair.source = \"extra-data\"`");
-  Refuse(c.method == MethodKind::kMultiPositive && c.positives < 2, "a picture needs at least two views", "positives", "use 2 or more");
-  Refuse(c.drop_path > 0 && !IsVit(c), "drop path is for a ViT; a ResNet has none", "drop_path", "leave it at 0, or use a ViT");
-  Refuse(c.crop.rule.draw != CropDraw::kAnywhere && c.crop.masks.empty(), "crops are to keep to the foreground, but no masks are named", "crop.masks",
+         Format("a queue of {} does not hold a batch of {}", c.swav.queue, c.batch), "swav.queue",
+         Format("use {} or more, or 0 for none", c.batch));
+  Refuse(c.pair.source != PairSource::kAugment && c.pair.views.empty(),
+         "generated views are asked for, but no folder of them is named", "pair.views",
+         "name the folder that `genview views` wrote");
+  Refuse(c.pair.source != PairSource::kExtraData && c.pair.repeat > 1,
+         "pictures are to be repeated, but there is nothing that they would have to keep up with", "pair.repeat",
+         "leave it at 1, or use `pretrain.pair.source = \"extra-data\"`");
+  Refuse(c.method == MethodKind::kMultiPositive && c.positives < 2, "a picture needs at least two views", "positives",
+         "use 2 or more");
+  Refuse(c.drop_path > 0 && !IsVit(c), "drop path is for a ViT; a ResNet has none", "drop_path",
+         "leave it at 0, or use a ViT");
+  Refuse(c.crop.rule.draw != CropDraw::kAnywhere && c.crop.masks.empty(),
+         "crops are to keep to the foreground, but no masks are named", "crop.masks",
          "name the folder that `genview foreground score --masks` wrote");
-  Refuse(c.quality.enabled && c.quality.encoder.empty(), "pairs are to be weighed, but no encoder is named", "quality.encoder",
-         "name the encoder that the foreground model was fitted with");
+  Refuse(c.quality.enabled && c.quality.encoder.empty(), "pairs are to be weighed, but no encoder is named",
+         "quality.encoder", "name the encoder that the foreground model was fitted with");
   Refuse(c.quality.enabled && c.quality.foreground.empty(), "pairs are to be weighed, but no foreground model is named",
          "quality.foreground", "name the file that `genview foreground fit` wrote");
-  Refuse(c.run.precision == Precision::kFp16, "training in fp16 would lose small gradients", "run.precision", "use bf16, fp32 or auto");
+  Refuse(c.run.precision == Precision::kFp16, "training in fp16 would lose small gradients", "run.precision",
+         "use bf16, fp32 or auto");
   return c;
 }
 
@@ -164,7 +180,9 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   c.checkpoint_epochs = blank.checkpoint_epochs;
   c.keep = blank.keep;
   // What these name is in the fingerprint of its contents.
-  for (std::string* path : {&c.data, &c.init, &c.pair.views, &c.crop.masks, &c.quality.encoder, &c.quality.foreground, &c.quality.cache}) path->clear();
+  for (std::string* path :
+       {&c.data, &c.init, &c.pair.views, &c.crop.masks, &c.quality.encoder, &c.quality.foreground, &c.quality.cache})
+    path->clear();
   Json json = FieldsToJson(c);
   if (c.quality.features != QualityFeatures::kCached) json["quality"].erase("grid");
   json["quality"].erase("cache");
@@ -172,8 +190,9 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   const Json plain = FieldsToJson(blank);
   for (const char* key : kMachineOptions) json["run"][key] = plain["run"][key];
   // Keys that were not there in the first version say nothing at their defaults, so that what was made then stays made.
-  for (const auto& [table, key] : {std::pair("", "jitter"), std::pair("", "drop_path"), std::pair("", "positives"), std::pair("", "crop"),
-                                   std::pair("pair", "per_image"), std::pair("pair", "repeat"), std::pair("quality", "floor"), std::pair("quality", "among")}) {
+  for (const auto& [table, key] : {std::pair("", "jitter"), std::pair("", "drop_path"), std::pair("", "positives"),
+                                   std::pair("", "crop"), std::pair("pair", "per_image"), std::pair("pair", "repeat"),
+                                   std::pair("quality", "floor"), std::pair("quality", "among")}) {
     Json& values = *table == 0 ? json : json[table];
     if (values[key] == (*table == 0 ? plain : plain[table])[key]) values.erase(key);
   }

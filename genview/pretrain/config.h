@@ -1,5 +1,5 @@
-// What a pretraining run is made of: the table [pretrain] of a recipe. 0 or an empty text means "the method's own", which
-// `Resolved` fills in.
+// What a pretraining run is made of: the table [pretrain] of a recipe. 0 or an empty text means "the method's own",
+// which `Resolved` fills in.
 #pragma once
 
 #include <string>
@@ -29,10 +29,14 @@ struct EnumNames<PairSource> {
 template <>
 struct EnumNames<OptimizerKind> {
   static constexpr std::pair<OptimizerKind, const char*> kNames[] = {
-      {OptimizerKind::kAuto, "auto"},       {OptimizerKind::kSgd, "sgd"},
-      {OptimizerKind::kAdamW, "adamw"},     {OptimizerKind::kLars, "lars"},
-      {OptimizerKind::kLarsMmpretrain, "lars-mmpretrain"}, {OptimizerKind::kLarsSimclr, "lars-simclr"},
-      {OptimizerKind::kLarsSolo, "lars-solo"}, {OptimizerKind::kLarc, "larc"}};
+      {OptimizerKind::kAuto, "auto"},
+      {OptimizerKind::kSgd, "sgd"},
+      {OptimizerKind::kAdamW, "adamw"},
+      {OptimizerKind::kLars, "lars"},
+      {OptimizerKind::kLarsMmpretrain, "lars-mmpretrain"},
+      {OptimizerKind::kLarsSimclr, "lars-simclr"},
+      {OptimizerKind::kLarsSolo, "lars-solo"},
+      {OptimizerKind::kLarc, "larc"}};
 };
 template <>
 struct EnumNames<Normalisation> {
@@ -42,11 +46,12 @@ struct EnumNames<Normalisation> {
 template <>
 struct EnumNames<QualityFeatures> {
   static constexpr std::pair<QualityFeatures, const char*> kNames[] = {{QualityFeatures::kOnline, "online"},
-                                                                        {QualityFeatures::kCached, "cached"}};
+                                                                       {QualityFeatures::kCached, "cached"}};
 };
 template <>
 struct EnumNames<QualityAmong> {
-  static constexpr std::pair<QualityAmong, const char*> kNames[] = {{QualityAmong::kBatch, "batch"}, {QualityAmong::kKind, "kind"}};
+  static constexpr std::pair<QualityAmong, const char*> kNames[] = {{QualityAmong::kBatch, "batch"},
+                                                                    {QualityAmong::kKind, "kind"}};
 };
 
 struct PairConfig {
@@ -58,11 +63,15 @@ struct PairConfig {
 };
 template <class Visit>
 void VisitFields(PairConfig& c, Visit&& visit) {
-  visit("source", c.source, Any{}, "second views: augmented pictures alone, generated ones in their place, or generated ones as more pictures");
-  visit("probability", c.probability, Range<double>{0, 1}, "generated: share of the pairs in which one view is generated");
+  visit("source", c.source, Any{},
+        "second views: augmented pictures alone, generated ones in their place, or generated ones as more pictures");
+  visit("probability", c.probability, Range<double>{0, 1},
+        "generated: share of the pairs in which one view is generated");
   visit("views", c.views, Any{}, "folder of generated views (manifest.jsonl)");
-  visit("per_image", c.per_image, Range<int64_t>{0, 10000}, "generated: views of a picture that are used, one of them drawn each epoch; 0 = all there are");
-  visit("repeat", c.repeat, Range<int64_t>{1, 1000}, "extra-data: how many times over the pictures themselves are in an epoch");
+  visit("per_image", c.per_image, Range<int64_t>{0, 10000},
+        "generated: views of a picture that are used, one of them drawn each epoch; 0 = all there are");
+  visit("repeat", c.repeat, Range<int64_t>{1, 1000},
+        "extra-data: how many times over the pictures themselves are in an epoch");
 }
 
 struct CropSection {
@@ -71,9 +80,12 @@ struct CropSection {
 };
 template <class Visit>
 void VisitFields(CropSection& c, Visit&& visit) {
-  visit("draw", c.rule.draw, Any{}, "where crops of a picture go: anywhere; box: centred in the box around its foreground; share: where a share of its foreground is in them");
+  visit("draw", c.rule.draw, Any{},
+        "where crops of a picture go: anywhere; box: centred in the box around its foreground; share: where a share of "
+        "its foreground is in them");
   visit("share", c.rule.share, Range<double>{0, 1}, "share: of the foreground, at least, in one crop");
-  visit("alpha", c.rule.alpha, Range<double>{0.1, 2}, "box: centres are drawn from Beta(alpha, alpha) along its sides; below 1 they keep away from the middle");
+  visit("alpha", c.rule.alpha, Range<double>{0.1, 2},
+        "box: centres are drawn from Beta(alpha, alpha) along its sides; below 1 they keep away from the middle");
   visit("masks", c.masks, Any{}, "folder of the masks that `genview foreground score --masks` wrote");
 }
 
@@ -94,11 +106,17 @@ void VisitFields(QualityConfig& c, Visit&& visit) {
   visit("gamma", c.gamma, Range<double>{0, 100}, "how strongly: 0 gives every pair the weight 1");
   visit("encoder", c.encoder, Any{}, "frozen encoder that judges the views");
   visit("foreground", c.foreground, Any{}, "foreground model fitted with that encoder");
-  visit("features", c.features, Any{}, "online: encode the augmented views at every step; cached: pool what a crop shows from maps of whole pictures, made once");
+  visit("features", c.features, Any{},
+        "online: encode the augmented views at every step; cached: pool what a crop shows from maps of whole pictures, "
+        "made once");
   visit("grid", c.grid, Range<int64_t>{0, 64}, "cached: side of a kept map; 0 = the encoder's own, at most 8");
-  visit("cache", c.cache, Any{}, "cached: file of the maps (.safetensors), which runs may share; empty = in the run's folder");
-  visit("floor", c.floor, Range<double>{-2, 2}, "pairs whose likeness of foregrounds less that of backgrounds is below it weigh nothing; -2 = none");
-  visit("among", c.among, Any{}, "whose mean weight is 1: that of a batch, or that of its pairs with a generated view and that of those without, each by itself (kind)");
+  visit("cache", c.cache, Any{},
+        "cached: file of the maps (.safetensors), which runs may share; empty = in the run's folder");
+  visit("floor", c.floor, Range<double>{-2, 2},
+        "pairs whose likeness of foregrounds less that of backgrounds is below it weigh nothing; -2 = none");
+  visit("among", c.among, Any{},
+        "whose mean weight is 1: that of a batch, or that of its pairs with a generated view and that of those "
+        "without, each by itself (kind)");
 }
 
 // Of the method swav alone.
@@ -118,7 +136,8 @@ void VisitFields(SwavSection& c, Visit&& visit) {
   visit("epsilon", c.epsilon, Range<double>{1e-3, 100}, "of the assignment: smaller = harder");
   visit("iterations", c.iterations, Range<int64_t>{1, 1000}, "rounds of the assignment");
   visit("frozen_epochs", c.frozen_epochs, Range<double>{0, 1e6}, "epochs before the prototypes begin to move");
-  visit("queue", c.queue, Range<int64_t>{-1, 1 << 24}, "features of earlier batches that take part in the assignment; -1 = 3840 for batches up to 512, else none");
+  visit("queue", c.queue, Range<int64_t>{-1, 1 << 24},
+        "features of earlier batches that take part in the assignment; -1 = 3840 for batches up to 512, else none");
   visit("local_crops", c.local_crops, Range<int64_t>{0, 64}, "small crops besides the two views, with a ResNet");
   visit("local_size", c.local_size, Range<int64_t>{8, 1024}, "their side in pixels");
   visit("queue_from_epoch", c.queue_from_epoch, Range<double>{0, 1e6}, "epochs before the queue begins to fill");
@@ -184,7 +203,8 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   using Count = Range<int64_t>;
   visit("data", c.data, Required{}, "pictures to learn from");
   visit("out", c.out, Required{}, "folder of the run");
-  visit("init", c.init, Any{}, "weights the encoder begins with: a checkpoint, or a file of another library; empty = random");
+  visit("init", c.init, Any{},
+        "weights the encoder begins with: a checkpoint, or a file of another library; empty = random");
   visit("method", c.method, Any{}, "self-supervised method");
   visit("backbone", c.backbone, Any{}, "encoder: resnet18, resnet34, resnet50, vit-tiny, vit-small or vit-base");
   visit("width", c.width, Range<double>{1.0 / 64, 8}, "factor on the encoder's channel counts");
@@ -199,33 +219,50 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("blur", c.blur, Range<double>{-1, 1}, "probability of a blur; -1 = the preset's");
   visit("epochs", c.epochs, Count{1, 1'000'000}, "passes over the pictures");
   visit("batch", c.batch, Count{2, 1 << 20}, "pairs per update");
-  visit("accumulate", c.accumulate, Count{1, 4096}, "parts that a batch is computed in, to save memory or by several processes; norms and negatives are those of a part");
-  visit("optimizer", c.optimizer, Any{}, "how weights are updated; auto = sgd for moco-v2, simclr, simsiam and multi-positive, larc for swav, lars for byol and moco-v3, adamw for moco-v3 with a ViT");
+  visit("accumulate", c.accumulate, Count{1, 4096},
+        "parts that a batch is computed in, to save memory or by several processes; norms and negatives are those of a "
+        "part");
+  visit("optimizer", c.optimizer, Any{},
+        "how weights are updated; auto = sgd for moco-v2, simclr, simsiam and multi-positive, larc for swav, lars for "
+        "byol and moco-v3, adamw for moco-v3 with a ViT");
   visit("lr", c.lr, Range<double>{0, 1000}, "learning rate; 0 = the method's own, in proportion to the batch");
   visit("momentum", c.momentum, Range<double>{0, 0.9999}, "of sgd and the kinds of lars");
-  visit("weight_decay", c.weight_decay, Range<double>{-1, 10}, "pull of the weights towards 0; -1 = 1e-4, with the kinds of lars 1e-6, for moco-v3 with adamw 0.1");
-  visit("decay_norms", c.decay_norms, Any{}, "whether biases and norms are pulled, too; the kinds of lars but larc never do");
+  visit("weight_decay", c.weight_decay, Range<double>{-1, 10},
+        "pull of the weights towards 0; -1 = 1e-4, with the kinds of lars 1e-6, for moco-v3 with adamw 0.1");
+  visit("decay_norms", c.decay_norms, Any{},
+        "whether biases and norms are pulled, too; the kinds of lars but larc never do");
   visit("schedule", c.schedule, Any{}, "how the learning rate falls");
-  visit("warmup_epochs", c.warmup_epochs, Range<double>{-1, 1000}, "epochs during which the rate rises; -1 = 10 with lars, 40 for moco-v3 with adamw, in short runs less, else 0");
+  visit("warmup_epochs", c.warmup_epochs, Range<double>{-1, 1000},
+        "epochs during which the rate rises; -1 = 10 with lars, 40 for moco-v3 with adamw, in short runs less, else 0");
   visit("warmup_start", c.warmup_start, Range<double>{0, 1}, "share of the rate that it rises from");
-  visit("final_lr", c.final_lr, Range<double>{-1, 1000}, "rate at the end of the cosine; -1 = for swav a thousandth of lr, else 0");
+  visit("final_lr", c.final_lr, Range<double>{-1, 1000},
+        "rate at the end of the cosine; -1 = for swav a thousandth of lr, else 0");
   visit("per_epoch", c.per_epoch, Any{}, "change the rate at each epoch instead of each update");
   visit("gradient_clip", c.gradient_clip, Range<double>{0, 1e6}, "largest length of all gradients together; 0 = any");
-  visit("layer_decay", c.layer_decay, Range<double>{0.01, 1}, "factor on the rate from each block of the encoder to the one before it");
-  visit("drop_path", c.drop_path, Range<double>{0, 0.9}, "ViT: chance that a picture passes over a branch of the last block, in earlier blocks less; 0 = off");
+  visit("layer_decay", c.layer_decay, Range<double>{0.01, 1},
+        "factor on the rate from each block of the encoder to the one before it");
+  visit("drop_path", c.drop_path, Range<double>{0, 0.9},
+        "ViT: chance that a picture passes over a branch of the last block, in earlier blocks less; 0 = off");
   visit("temperature", c.temperature, Range<double>{0, 100}, "of the contrastive loss; 0 = the method's own");
   visit("queue", c.queue, Count{1, int64_t{1} << 30}, "moco-v2: negatives kept; a multiple of the batch");
-  visit("ema", c.ema, Range<double>{0, 1}, "moco-v2, byol, moco-v3: how slowly the averaged encoder follows, in the last two ever slower; 0 = 0.999, 0.99 and 0.99");
+  visit("ema", c.ema, Range<double>{0, 1},
+        "moco-v2, byol, moco-v3: how slowly the averaged encoder follows, in the last two ever slower; 0 = 0.999, 0.99 "
+        "and 0.99");
   visit("projector_hidden", c.projector_hidden, Count{0, 1 << 20}, "width inside the projector; 0 = the method's own");
   visit("projector_output", c.projector_output, Count{0, 1 << 20}, "width of the projections; 0 = the method's own");
-  visit("predictor_hidden", c.predictor_hidden, Count{0, 1 << 20}, "simsiam, byol, moco-v3: width inside the predictor; 0 = the method's own");
+  visit("predictor_hidden", c.predictor_hidden, Count{0, 1 << 20},
+        "simsiam, byol, moco-v3: width inside the predictor; 0 = the method's own");
   visit("positives", c.positives, Count{0, 32}, "multi-positive: views of a picture in one step; 0 = 4");
   visit("log_steps", c.log_steps, Count{1, 1 << 30}, "updates between two rows of the log");
-  visit("knn_epochs", c.knn_epochs, Count{0, 1'000'000}, "epochs between two looks at nearest neighbours of labelled pictures; 0 = never");
+  visit("knn_epochs", c.knn_epochs, Count{0, 1'000'000},
+        "epochs between two looks at nearest neighbours of labelled pictures; 0 = never");
   visit("knn_images", c.knn_images, Count{10, 1 << 30}, "pictures used for that");
-  visit("checkpoint_steps", c.checkpoint_steps, Count{0, int64_t{1} << 40}, "updates between two checkpoints; 0 = by time and epoch alone");
-  visit("checkpoint_minutes", c.checkpoint_minutes, Range<double>{0, 100000}, "minutes between two checkpoints; 0 = not by time");
-  visit("checkpoint_epochs", c.checkpoint_epochs, Count{0, 1'000'000}, "epochs between two checkpoints; 0 = not by epoch");
+  visit("checkpoint_steps", c.checkpoint_steps, Count{0, int64_t{1} << 40},
+        "updates between two checkpoints; 0 = by time and epoch alone");
+  visit("checkpoint_minutes", c.checkpoint_minutes, Range<double>{0, 100000},
+        "minutes between two checkpoints; 0 = not by time");
+  visit("checkpoint_epochs", c.checkpoint_epochs, Count{0, 1'000'000},
+        "epochs between two checkpoints; 0 = not by epoch");
   visit("keep", c.keep, Count{1, 1000}, "checkpoints kept");
   visit("swav", c.swav, Section{}, "prototypes and queue of the method swav");
   visit("pair", c.pair, Section{}, "where the two views of a pair come from");
@@ -241,7 +278,8 @@ MethodConfig MethodOf(const PretrainConfig& resolved, int64_t steps_per_epoch);
 BackboneConfig BackboneOf(const PretrainConfig& resolved);
 Schedule ScheduleOf(const PretrainConfig& resolved, int64_t steps_per_epoch);
 
-Preprocess PreprocessOf(const PretrainConfig& resolved);  // for using the trained encoder: resize, centre crop, the colours of training
+Preprocess PreprocessOf(
+    const PretrainConfig& resolved);  // for using the trained encoder: resize, centre crop, the colours of training
 
 // The members that change what is computed, as JSON; paths, threads, log and checkpoint intervals are left out.
 Json WhatIsComputed(const PretrainConfig& resolved);

@@ -68,8 +68,9 @@ TEST_P(MethodsOnBackbones, ResumeInTheMiddleIsExact) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MethodsOnBackbones,
-                         testing::Combine(testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam, MethodKind::kByol,
-                                                          MethodKind::kSwav, MethodKind::kMocoV3, MethodKind::kMultiPositive),
+                         testing::Combine(testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr,
+                                                          MethodKind::kSimSiam, MethodKind::kByol, MethodKind::kSwav,
+                                                          MethodKind::kMocoV3, MethodKind::kMultiPositive),
                                           testing::Values("resnet18", "vit-tiny")),
                          [](const auto& param) {
                            std::string name = EnumName(std::get<0>(param.param)) + "_" + std::get<1>(param.param);

@@ -40,7 +40,8 @@ double OnlineKnn::Top1Percent(const Encoder& encoder, SkippedLog& skipped) const
   }
   if (queries.empty()) return 0;
   const auto classes = static_cast<int64_t>(source_->classes().size());
-  const Tensor votes = KnnVotes(at::stack(bank), at::tensor(bank_labels, at::kLong), at::stack(queries), classes, 20, 0.07);
+  const Tensor votes =
+      KnnVotes(at::stack(bank), at::tensor(bank_labels, at::kLong), at::stack(queries), classes, 20, 0.07);
   const Hits hits = CountHits(votes, at::tensor(query_labels, at::kLong));
   return 100.0 * static_cast<double>(hits.top1) / static_cast<double>(hits.total);
 }

@@ -54,8 +54,12 @@ class CachedWeigher final : public PairWeigher {
       : PairWeigher(config.quality, device, compute),
         source_(std::move(source)),
         views_(std::move(views)),
-        store_({.images = source_, .views = views_, .encoder = encoder_, .grid = config.quality.grid,
-                .file = config.quality.cache.empty() ? Path(config.out) / "quality-tokens.safetensors" : Path(config.quality.cache),
+        store_({.images = source_,
+                .views = views_,
+                .encoder = encoder_,
+                .grid = config.quality.grid,
+                .file = config.quality.cache.empty() ? Path(config.out) / "quality-tokens.safetensors"
+                                                     : Path(config.quality.cache),
                 .run = config.run}) {}
 
   void Prepare(Progress& progress) override { store_.Prepare(progress); }
@@ -73,8 +77,9 @@ class CachedWeigher final : public PairWeigher {
     std::vector<float> boxes;
     for (size_t i = 0; i < crops.size(); ++i) {
       const ViewCrop& crop = crops[i];
-      rows.push_back(crop.generated ? store_.RowOfView(views_->RowOf(source_->item(batch.indices[i]).id, batch.generated_view[i]))
-                                    : batch.indices[i]);
+      rows.push_back(crop.generated
+                         ? store_.RowOfView(views_->RowOf(source_->item(batch.indices[i]).id, batch.generated_view[i]))
+                         : batch.indices[i]);
       boxes.insert(boxes.end(), {crop.left, crop.top, crop.right, crop.bottom});
     }
     return {store_.Read(rows), CellCover(at::tensor(boxes).view({-1, 4}), store_.grid())};
@@ -88,7 +93,10 @@ class CachedWeigher final : public PairWeigher {
 }  // namespace
 
 PairWeigher::PairWeigher(const QualityConfig& config, at::Device device, at::ScalarType compute)
-    : encoder_(Encoder::Open(config.encoder, device, compute)), gamma_(config.gamma), floor_(config.floor), among_(config.among) {
+    : encoder_(Encoder::Open(config.encoder, device, compute)),
+      gamma_(config.gamma),
+      floor_(config.floor),
+      among_(config.among) {
   const ForegroundModel model = ReadForegroundModel(config.foreground);
   CheckModelFits(model, config.foreground, encoder_->token_width(), encoder_->fingerprint(), encoder_->name());
   component_ = model.component.to(device);
@@ -107,7 +115,8 @@ Tensor PairWeigher::Weigh(const PairBatch& batch) const {
 std::unique_ptr<PairWeigher> MakePairWeigher(const PretrainConfig& config, std::shared_ptr<const ImageSource> source,
                                              std::shared_ptr<const GeneratedViews> views, at::Device device,
                                              at::ScalarType compute) {
-  if (config.quality.features == QualityFeatures::kOnline) return std::make_unique<OnlineWeigher>(config, device, compute);
+  if (config.quality.features == QualityFeatures::kOnline)
+    return std::make_unique<OnlineWeigher>(config, device, compute);
   return std::make_unique<CachedWeigher>(config, std::move(source), std::move(views), device, compute);
 }
 

@@ -21,8 +21,8 @@ class PairWeigher {
   virtual ~PairWeigher() = default;
   virtual void Prepare(Progress& /*progress*/) {}
   virtual PairSimilarity Compare(const PairBatch& batch) const = 0;  // [N] each, no gradient
-  // [N] with mean 1 over this batch, or over either kind of its pairs (quality.among), on the encoder's device; 0 for pairs below
-  // the floor, which may be all of them.
+  // [N] with mean 1 over this batch, or over either kind of its pairs (quality.among), on the encoder's device; 0 for
+  // pairs below the floor, which may be all of them.
   Tensor Weigh(const PairBatch& batch) const;
   const std::string& fingerprint() const { return fingerprint_; }  // of encoder and foreground model
 
@@ -39,9 +39,9 @@ class PairWeigher {
 };
 
 // online: encodes the augmented views of each batch, brought to the encoder's size and colours: what the paper does.
-// cached: encodes every picture and every generated view once, whole, and pools a crop's features from the cells of its map
-// that the crop shows. It sees neither the colours' changes nor the crop's finer grid.
-// Throws Error when encoder and foreground model do not fit together.
+// cached: encodes every picture and every generated view once, whole, and pools a crop's features from the cells of its
+// map that the crop shows. It sees neither the colours' changes nor the crop's finer grid. Throws Error when encoder
+// and foreground model do not fit together.
 std::unique_ptr<PairWeigher> MakePairWeigher(const PretrainConfig& config, std::shared_ptr<const ImageSource> source,
                                              std::shared_ptr<const GeneratedViews> views, at::Device device,
                                              at::ScalarType compute);

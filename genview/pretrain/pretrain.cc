@@ -24,7 +24,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string CountOf(int64_t count, const char* one, const char* many) { return Format("{} {}", count, count == 1 ? one : many); }
+std::string CountOf(int64_t count, const char* one, const char* many) {
+  return Format("{} {}", count, count == 1 ? one : many);
+}
 
 double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -65,8 +67,8 @@ struct Window {
   WeightTally weights;
 };
 
-// What a step's parts tell beside their losses: places in the trainer's Tally. Whether to stop and whether to save is the same
-// for all processes: they hear it with the step.
+// What a step's parts tell beside their losses: places in the trainer's Tally. Whether to stop and whether to save is
+// the same for all processes: they hear it with the step.
 enum TallyPlace : size_t { kGenerated, kDropped, kStop, kSaveDue };
 
 class Run {
@@ -90,7 +92,9 @@ class Run {
   void CompareProcesses();
   void WriteRow(int64_t epoch);
   void LookAtNeighbours(int64_t epoch);
-  bool TimeToSave() const { return config_.checkpoint_minutes > 0 && SecondsSince(saved_) > 60 * config_.checkpoint_minutes; }
+  bool TimeToSave() const {
+    return config_.checkpoint_minutes > 0 && SecondsSince(saved_) > 60 * config_.checkpoint_minutes;
+  }
   bool CheckpointDue(int64_t epoch, bool epoch_ends) const;
   void Save(int64_t epoch);
   void WriteEncoder();
@@ -114,8 +118,8 @@ class Run {
   std::unique_ptr<EventLog> log_;
   Window window_;
   WeightTally weights_;  // of the whole run
-  Tally tally_{};           // of the latest step
-  double lr_ = 0;           // likewise
+  Tally tally_{};        // of the latest step
+  double lr_ = 0;        // likewise
   PretrainSummary summary_;
   bool warned_ = false;
   Clock::time_point row_start_ = Clock::now(), saved_ = Clock::now();
@@ -149,7 +153,8 @@ Run::Run(const PretrainConfig& config, Progress& progress, Group& group)
     inputs += weigher_->fingerprint();
   }
   fingerprint_ = Fingerprint(inputs);
-  if (config.knn_epochs > 0 && !knn_.possible()) progress.Warn("the pictures have no labels, so nearest neighbours are not looked at");
+  if (config.knn_epochs > 0 && !knn_.possible())
+    progress.Warn("the pictures have no labels, so nearest neighbours are not looked at");
 }
 
 bool Run::Finished() {
@@ -180,12 +185,16 @@ void Run::CheckProcesses() {
     int64_t parts = group_.size();
     while (parts < config_.batch / 2 && config_.batch % parts != 0) ++parts;
     const bool possible = config_.batch % parts == 0 && config_.batch / parts >= 2;
-    std::string next = Format("a batch of {} is too small for so many: use a larger one, or start fewer processes", config_.batch);
+    std::string next =
+        Format("a batch of {} is too small for so many: use a larger one, or start fewer processes", config_.batch);
     if (possible) {
-      next = Format("set it to {}: each part is {} pairs of the batch of {}, which norms and negatives see alone; or start at most {}", parts,
-                    config_.batch / parts, config_.batch, CountOf(config_.accumulate, "process", "processes"));
+      next = Format(
+          "set it to {}: each part is {} pairs of the batch of {}, which norms and negatives see alone; or start at "
+          "most {}",
+          parts, config_.batch / parts, config_.batch, CountOf(config_.accumulate, "process", "processes"));
     }
-    throw UsageError({.what = Format("{} processes cannot share a step of {}", group_.size(), CountOf(config_.accumulate, "part", "parts")),
+    throw UsageError({.what = Format("{} processes cannot share a step of {}", group_.size(),
+                                     CountOf(config_.accumulate, "part", "parts")),
                       .where = "key `pretrain.accumulate`",
                       .next = next});
   }
@@ -207,17 +216,21 @@ std::optional<Checkpoint> Run::OwnCheckpoint() {
     return latest;
   }
   Path aside = folder_ / Format("checkpoints-{}", owner.substr(0, 8));
-  for (int i = 2; std::filesystem::exists(aside); ++i) aside = folder_ / Format("checkpoints-{}-{}", owner.substr(0, 8), i);
+  for (int i = 2; std::filesystem::exists(aside); ++i)
+    aside = folder_ / Format("checkpoints-{}-{}", owner.substr(0, 8), i);
   std::filesystem::rename(checkpoints_, aside);
-  progress_.Warn(Format("settings or data differ from those of the checkpoints found: the run begins anew, they are in {}",
-                        aside.string()));
+  progress_.Warn(
+      Format("settings or data differ from those of the checkpoints found: the run begins anew, they are in {}",
+             aside.string()));
   return std::nullopt;
 }
 
-// What a run of other settings ended with would be taken for this one's: on the page beside this log, and as finished by the next
-// run of those settings. Before the log is begun anew; the summary first, which is what says that all is there.
+// What a run of other settings ended with would be taken for this one's: on the page beside this log, and as finished
+// by the next run of those settings. Before the log is begun anew; the summary first, which is what says that all is
+// there.
 void Run::RemoveOldResults() {
-  for (const char* name : {"summary.json", "encoder.safetensors", "skipped.tsv"}) std::filesystem::remove(folder_ / name);
+  for (const char* name : {"summary.json", "encoder.safetensors", "skipped.tsv"})
+    std::filesystem::remove(folder_ / name);
 }
 
 int64_t Run::Resume(std::optional<Checkpoint> own) {
@@ -262,7 +275,8 @@ PretrainSummary Run::Go() {
     SweepPartFiles(folder_);
     SweepPartFiles(checkpoints_);
   }
-  if (const std::string finished = group_.Broadcast(is_writer() && Finished() ? std::to_string(summary_.skipped) : ""); !finished.empty()) {
+  if (const std::string finished = group_.Broadcast(is_writer() && Finished() ? std::to_string(summary_.skipped) : "");
+      !finished.empty()) {
     if (config_.run.strict) RefuseSkipped(std::stoll(finished), "this pretraining", folder_ / "skipped.tsv");
     return summary_;
   }
@@ -279,8 +293,10 @@ PretrainSummary Run::Go() {
   const int64_t done = Resume(std::move(own));
   // Killed between its last checkpoint and the removal of the one before.
   if (is_writer() && done == trainer_->total_steps()) KeepNewestCheckpoints(checkpoints_, 1);
-  if (is_writer() && config_.quality.enabled && config_.quality.features == QualityFeatures::kCached && summary_.agreement.pairs == 0) {
-    summary_.agreement = MeasureWeightAgreement(config_, *weigher_, data_.training, data_.views, data_.masks, device_, compute_, progress_);
+  if (is_writer() && config_.quality.enabled && config_.quality.features == QualityFeatures::kCached &&
+      summary_.agreement.pairs == 0) {
+    summary_.agreement = MeasureWeightAgreement(config_, *weigher_, data_.training, data_.views, data_.masks, device_,
+                                                compute_, progress_);
   }
   if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
   if (is_writer()) RemoveOldResults();
@@ -290,7 +306,8 @@ PretrainSummary Run::Go() {
   for (int64_t epoch = done / steps_per_epoch_; epoch < config_.epochs; ++epoch) TrainEpoch(epoch);
   if (!is_writer()) return summary_;
   WriteEncoder();
-  progress_.End(Format("{}, loss {:.4g}, {} images skipped", CountOf(config_.epochs, "epoch", "epochs"), summary_.loss, summary_.skipped));
+  progress_.End(Format("{}, loss {:.4g}, {} images skipped", CountOf(config_.epochs, "epoch", "epochs"), summary_.loss,
+                       summary_.skipped));
   return summary_;
 }
 
@@ -327,9 +344,11 @@ void Run::TrainStep(PairBatch& batch) {
   const double loss = report.loss.item<double>();
   if (!std::isfinite(loss)) {
     const auto latest = LatestCheckpoint(checkpoints_);
-    throw Error({.what = Format("the loss is no longer a number at step {}", trainer_->steps()),
-                 .where = latest ? Format("{}, after {}", folder_.string(), latest->path.filename().string()) : folder_.string(),
-                 .next = Format("use a smaller `pretrain.lr` (now {:g}), a warm-up, or `--precision fp32`", config_.lr)});
+    throw Error(
+        {.what = Format("the loss is no longer a number at step {}", trainer_->steps()),
+         .where =
+             latest ? Format("{}, after {}", folder_.string(), latest->path.filename().string()) : folder_.string(),
+         .next = Format("use a smaller `pretrain.lr` (now {:g}), a warm-up, or `--precision fp32`", config_.lr)});
   }
   window_.loss += loss;
   if (report.weight_std.defined()) window_.weight_std += report.weight_std.item<double>();
@@ -339,11 +358,13 @@ void Run::TrainStep(PairBatch& batch) {
 void Run::AfterStep(int64_t epoch, bool epoch_ends) {
   const int64_t step = trainer_->steps();
   if (is_writer() && (step % config_.log_steps == 0 || step == trainer_->total_steps())) WriteRow(epoch);
-  if (is_writer() && epoch_ends && config_.knn_epochs > 0 && (epoch + 1) % config_.knn_epochs == 0 && knn_.possible()) LookAtNeighbours(epoch);
+  if (is_writer() && epoch_ends && config_.knn_epochs > 0 && (epoch + 1) % config_.knn_epochs == 0 && knn_.possible())
+    LookAtNeighbours(epoch);
   const bool stopped = alone() ? progress_.Stopped() : tally_[kStop] > 0;
   if (stopped || CheckpointDue(epoch, epoch_ends)) Save(epoch);
   if (stopped) throw Interrupted();
-  const double loss = window_.steps > 0 ? window_.loss / static_cast<double>(window_.steps) : summary_.loss;  // of the row to come
+  const double loss =
+      window_.steps > 0 ? window_.loss / static_cast<double>(window_.steps) : summary_.loss;  // of the row to come
   progress_.Update(step, loader_->WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, loss));
 }
 
@@ -370,8 +391,10 @@ void Run::WriteRow(int64_t epoch) {
   log_->Write(trainer_->steps(), row);
   if (spread.collapsed() && epoch > 0 && !warned_) {
     warned_ = true;
-    progress_.Warn(Format("the features have collapsed (deviation {:.2g} of what a spread gives, effective rank {:.1f}): "
-                          "they no longer tell pictures apart", spread.relative_std, spread.effective_rank));
+    progress_.Warn(
+        Format("the features have collapsed (deviation {:.2g} of what a spread gives, effective rank {:.1f}): "
+               "they no longer tell pictures apart",
+               spread.relative_std, spread.effective_rank));
   }
   window_ = {};
   row_start_ = Clock::now();
@@ -401,11 +424,12 @@ Json Run::Metadata(int64_t epoch) const {
           {"run", fingerprint_}};
 }
 
-// What the others have skipped is skipped, and all have come to the same weights. By tensors: words (group.h) end at once where the
-// user has asked to stop, and then this is what there is to do before.
+// What the others have skipped is skipped, and all have come to the same weights. By tensors: words (group.h) end at
+// once where the user has asked to stop, and then this is what there is to do before.
 void Run::CompareProcesses() {
   if (alone()) return;
-  const std::vector<std::string> all = GatherTexts(*tensors_, Json{{"weights", trainer_->WeightSum()}, {"skipped", SkippedToText(skipped_)}}.dump());
+  const std::vector<std::string> all =
+      GatherTexts(*tensors_, Json{{"weights", trainer_->WeightSum()}, {"skipped", SkippedToText(skipped_)}}.dump());
   uint64_t weights = 0;
   for (size_t r = 0; r < all.size(); ++r) {
     const Json said = ParseJson(all[r], "words of another process");
@@ -413,9 +437,11 @@ void Run::CompareProcesses() {
     const auto own = said.at("weights").get<uint64_t>();
     if (r == 0) weights = own;
     if (own == weights) continue;
-    throw Error({.what = Format("the weights of process {} are no longer those of process 0, after step {}", r, trainer_->steps()),
-                 .where = folder_.string(),
-                 .next = "start all processes on machines of one kind, with the same number of threads (OMP_NUM_THREADS)"});
+    throw Error(
+        {.what =
+             Format("the weights of process {} are no longer those of process 0, after step {}", r, trainer_->steps()),
+         .where = folder_.string(),
+         .next = "start all processes on machines of one kind, with the same number of threads (OMP_NUM_THREADS)"});
   }
 }
 
@@ -424,7 +450,10 @@ void Run::Save(int64_t epoch) {
   if (!is_writer()) return;
   Json meta = Metadata(epoch);
   meta["config"] = WhatIsComputed(config_);
-  meta["window"] = {{"loss", window_.loss}, {"weight_std", window_.weight_std}, {"steps", window_.steps}, {"generated", window_.generated}};
+  meta["window"] = {{"loss", window_.loss},
+                    {"weight_std", window_.weight_std},
+                    {"steps", window_.steps},
+                    {"generated", window_.generated}};
   if (DropsPairs()) meta["window"]["dropped"] = window_.dropped;
   if (TalliesWeights()) {
     meta["window"]["weights"] = window_.weights.ToJson();
@@ -440,7 +469,8 @@ void Run::Save(int64_t epoch) {
   for (const auto& [id, reason] : skipped_.rows()) meta["skipped"][id] = reason;
   log_->Sync();
   // At the end one is enough, and which one came before it was a matter of the clock.
-  SaveCheckpoint(checkpoints_, trainer_->steps(), trainer_->State(), meta, trainer_->steps() == trainer_->total_steps() ? 1 : config_.keep);
+  SaveCheckpoint(checkpoints_, trainer_->steps(), trainer_->State(), meta,
+                 trainer_->steps() == trainer_->total_steps() ? 1 : config_.keep);
   saved_ = Clock::now();
 }
 
@@ -494,9 +524,17 @@ std::shared_ptr<const MaskFolder> MasksOf(const PretrainConfig& config, const Im
 }
 
 Json PretrainSummaryToJson(const PretrainSummary& s) {
-  Json json = {{"steps", s.steps}, {"epochs", s.epochs}, {"pairs_per_step", s.pairs_per_step}, {"images", s.images},
-               {"skipped", s.skipped}, {"loss", s.loss}, {"feature_std", s.feature_std}, {"effective_rank", s.effective_rank},
-               {"knn_top1", s.knn_top1}, {"collapsed", s.collapsed}, {"encoder", s.encoder_fingerprint}};
+  Json json = {{"steps", s.steps},
+               {"epochs", s.epochs},
+               {"pairs_per_step", s.pairs_per_step},
+               {"images", s.images},
+               {"skipped", s.skipped},
+               {"loss", s.loss},
+               {"feature_std", s.feature_std},
+               {"effective_rank", s.effective_rank},
+               {"knn_top1", s.knn_top1},
+               {"collapsed", s.collapsed},
+               {"encoder", s.encoder_fingerprint}};
   if (s.agreement.pairs > 0) json["agreement"] = WeightAgreementToJson(s.agreement);
   return json;
 }

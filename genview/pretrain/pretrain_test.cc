@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
 #include <fstream>
 #include <map>
 #include <set>
-#include <unistd.h>
 
 #include "genview/base/error.h"
 #include "genview/data/masks.h"
@@ -108,7 +108,8 @@ TEST_F(PretrainTest, LeavesWhatItPromises) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run/skipped.tsv"));
   std::vector<int64_t> steps;
   for (const Json& row : Rows("run")) steps.push_back(row["step"]);
-  EXPECT_EQ(steps, (std::vector<int64_t>{3, 5, 6, 9, 10, 10}));  // every third, the neighbours after each epoch, the last
+  EXPECT_EQ(steps,
+            (std::vector<int64_t>{3, 5, 6, 9, 10, 10}));  // every third, the neighbours after each epoch, the last
   const std::string events = Bytes("run", kEventsFile);
   EXPECT_EQ(EventsUpTo(events, 10), events.size());
   const WeightMap weights = ReadSafetensors(folder_ / "run/encoder.safetensors");
@@ -400,7 +401,8 @@ TEST_F(GeneratedTest, TheyTakePart) {
   PretrainConfig config = Generated("half");
   Pretrain(config, progress);
   double share = 0;
-  for (const Json& row : Rows("half")) share += row["generated"].get<double>() / static_cast<double>(Rows("half").size());
+  for (const Json& row : Rows("half"))
+    share += row["generated"].get<double>() / static_cast<double>(Rows("half").size());
   EXPECT_GT(share, 0.2);
   EXPECT_LT(share, 0.8);
   config.out = (folder_ / "extra").string();
@@ -492,19 +494,22 @@ TEST_F(GeneratedTest, TheLogSaysWhatEitherKindOfPairsWeighs) {
   const PretrainSummary summary = Pretrain(Cached("whole"), progress);
   double generated = 0, augmented = 0;
   for (const Json& row : Rows("whole")) {
-    const double share = row["generated"], of_generated = row.value("weight_generated", 0.0), of_augmented = row.value("weight_augmented", 0.0);
+    const double share = row["generated"], of_generated = row.value("weight_generated", 0.0),
+                 of_augmented = row.value("weight_augmented", 0.0);
     EXPECT_NEAR(share * of_generated + (1 - share) * of_augmented, 1, 1e-5);  // of all pairs it is 1
     generated += of_generated;
     augmented += of_augmented;
   }
   EXPECT_GT(std::abs(generated - augmented), 1e-3);
   const Json weights = ReadJson(folder_ / "whole/summary.json")["weights"];
-  EXPECT_EQ(weights["generated"]["pairs"].get<int64_t>() + weights["augmented"]["pairs"].get<int64_t>(), 80);  // 10 steps of 8
+  EXPECT_EQ(weights["generated"]["pairs"].get<int64_t>() + weights["augmented"]["pairs"].get<int64_t>(),
+            80);  // 10 steps of 8
   EXPECT_NEAR(weights["generated"]["sum"].get<double>() + weights["augmented"]["sum"].get<double>(), 80, 1e-4);
   std::vector<std::string> levels;
   for (const auto& [level, weight] : weights["levels"].items()) levels.push_back(level);
   EXPECT_EQ(levels, (std::vector<std::string>{"100", "200"}));
-  EXPECT_EQ(weights["levels"]["100"]["pairs"].get<int64_t>() + weights["levels"]["200"]["pairs"].get<int64_t>(), weights["generated"]["pairs"]);
+  EXPECT_EQ(weights["levels"]["100"]["pairs"].get<int64_t>() + weights["levels"]["200"]["pairs"].get<int64_t>(),
+            weights["generated"]["pairs"]);
   for (const int64_t step : {1, 4, 7}) {
     Until dies(-1, step);
     EXPECT_THROW(Pretrain(Cached("died"), dies), Killed);
@@ -525,7 +530,8 @@ TEST_F(GeneratedTest, TheLogSaysWhatEitherKindOfPairsWeighs) {
 // Likeness the wrong way round.
 class Contrary final : public PairWeigher {
  public:
-  Contrary(const PretrainConfig& config, const PairWeigher& real) : PairWeigher(config.quality, at::kCPU, at::kFloat), real_(real) {}
+  Contrary(const PretrainConfig& config, const PairWeigher& real)
+      : PairWeigher(config.quality, at::kCPU, at::kFloat), real_(real) {}
   PairSimilarity Compare(const PairBatch& batch) const override {
     const PairSimilarity similarity = real_.Compare(batch);
     return {.foreground = similarity.background, .background = similarity.foreground};
@@ -542,7 +548,9 @@ TEST_F(GeneratedTest, AgreementIsARankCorrelationWithOnlineWeights) {
   const auto pictures = OpenSource(config.data);
   const auto views = GeneratedViews::Open(folder_ / "views");
   const auto online = MakePairWeigher(config, pictures, views, at::kCPU, at::kFloat);
-  const auto measure = [&](const PairWeigher& weigher) { return MeasureWeightAgreement(config, weigher, pictures, views, nullptr, at::kCPU, at::kFloat, progress); };
+  const auto measure = [&](const PairWeigher& weigher) {
+    return MeasureWeightAgreement(config, weigher, pictures, views, nullptr, at::kCPU, at::kFloat, progress);
+  };
   const WeightAgreement same = measure(*online);
   EXPECT_EQ(progress.warnings, std::vector<std::string>{});
   const WeightAgreement contrary = measure(Contrary(config, *online));
@@ -622,7 +630,8 @@ TEST_F(PretrainTest, ForegroundCropsNeedMasksAndGoOnAfterAKill) {
   const double plain = Pretrain(with("plain", CropDraw::kAnywhere), progress).loss;
   EXPECT_NE(Pretrain(with("box", CropDraw::kBox), progress).loss, plain);
   EXPECT_NE(Pretrain(with("whole", CropDraw::kShare), progress).loss, plain);
-  EXPECT_FALSE(std::filesystem::exists(folder_ / "whole/skipped.tsv"));  // a picture without a mask is a picture like any other
+  EXPECT_FALSE(
+      std::filesystem::exists(folder_ / "whole/skipped.tsv"));  // a picture without a mask is a picture like any other
   for (const int64_t step : {3, 6}) {
     Until dies(-1, step);
     EXPECT_THROW(Pretrain(with("died", CropDraw::kShare), dies), Killed);
@@ -640,7 +649,8 @@ TEST_F(PretrainTest, ForegroundCropsNeedMasksAndGoOnAfterAKill) {
 TEST_F(PretrainTest, KeysThatCameLaterSayNothingAtTheirDefaults) {
   const Json plain = WhatIsComputed(Resolved(Config("run")));
   for (const char* key : {"jitter", "drop_path", "positives", "crop"}) EXPECT_FALSE(plain.contains(key)) << key;
-  EXPECT_FALSE(plain["pair"].contains("repeat") || plain["pair"].contains("per_image") || plain["quality"].contains("floor") || plain["quality"].contains("among"));
+  EXPECT_FALSE(plain["pair"].contains("repeat") || plain["pair"].contains("per_image") ||
+               plain["quality"].contains("floor") || plain["quality"].contains("among"));
   PretrainConfig config = Config("run");
   config.jitter = 0.4;
   config.pair.per_image = 2;

@@ -29,9 +29,11 @@ struct TokenStore::Part {
 };
 
 TokenStore::TokenStore(const TokenStorePlan& plan)
-    : plan_(plan), grid_(plan.grid > 0 ? std::min(plan.grid, plan.encoder->grid()) : std::min(plan.encoder->grid(), kLargestGrid)) {
-  identity_ = Fingerprint(Format("{} {} {} {} {}", plan_.encoder->fingerprint(), PrecisionName(plan_.encoder->compute()), grid_,
-                                 plan_.images->Fingerprint(), plan_.views ? plan_.views->Fingerprint() : ""));
+    : plan_(plan),
+      grid_(plan.grid > 0 ? std::min(plan.grid, plan.encoder->grid()) : std::min(plan.encoder->grid(), kLargestGrid)) {
+  identity_ =
+      Fingerprint(Format("{} {} {} {} {}", plan_.encoder->fingerprint(), PrecisionName(plan_.encoder->compute()), grid_,
+                         plan_.images->Fingerprint(), plan_.views ? plan_.views->Fingerprint() : ""));
 }
 
 TokenStore::~TokenStore() = default;
@@ -46,8 +48,9 @@ int64_t TokenStore::RowOfView(int64_t row) const { return plan_.images->size() +
 std::string TokenStore::Header() const {
   const int64_t tokens = grid_ * grid_, width = plan_.encoder->token_width();
   const auto bytes = static_cast<uint64_t>(rows() * tokens * width) * sizeof(at::Half);
-  std::string text = SafetensorsHeaderText({{.name = "tokens", .dtype = "F16", .shape = {rows(), tokens, width}, .begin = 0, .end = bytes}},
-                                           {{"genview", Json{{"kind", "tokens"}, {"inputs", identity_}}.dump()}});
+  std::string text = SafetensorsHeaderText(
+      {{.name = "tokens", .dtype = "F16", .shape = {rows(), tokens, width}, .begin = 0, .end = bytes}},
+      {{"genview", Json{{"kind", "tokens"}, {"inputs", identity_}}.dump()}});
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const uint64_t length = text.size();
   return std::string(reinterpret_cast<const char*>(&length), sizeof length) + text;

@@ -1,5 +1,5 @@
-// Patch tokens of whole pictures and of their generated views, computed once and kept on the disk in half precision: what
-// a crop of a picture shows is then a part of its map, and judging a pair costs next to nothing.
+// Patch tokens of whole pictures and of their generated views, computed once and kept on the disk in half precision:
+// what a crop of a picture shows is then a part of its map, and judging a pair costs next to nothing.
 //
 //   TokenStore store({.images = source, .views = views, .encoder = encoder, .file = "tokens.safetensors"});
 //   store.Prepare(progress);                                  // encodes what an earlier call has not
@@ -23,7 +23,7 @@ struct TokenStorePlan {
   std::shared_ptr<const ImageSource> images;
   std::shared_ptr<const GeneratedViews> views;  // may be null
   std::shared_ptr<const Encoder> encoder;
-  int64_t grid = 0;   // G, tokens are averaged down to it; 0: the encoder's own, at most 8
+  int64_t grid = 0;  // G, tokens are averaged down to it; 0: the encoder's own, at most 8
   Path file;
   RunOptions run;
 };
@@ -33,7 +33,8 @@ class TokenStore {
   explicit TokenStore(const TokenStorePlan& plan);
   ~TokenStore();
 
-  // A file of other inputs, or one that is damaged, is written anew. Throws Error while another process writes it. Killed at any point, the same call goes on and ends with the same bytes.
+  // A file of other inputs, or one that is damaged, is written anew. Throws Error while another process writes it.
+  // Killed at any point, the same call goes on and ends with the same bytes.
   void Prepare(Progress& progress);
   Tensor Read(const std::vector<int64_t>& rows) const;  // after Prepare
   int64_t RowOfView(int64_t row) const;                 // row: of plan.views->rows()

@@ -11,26 +11,36 @@ namespace genview {
 
 namespace {
 
-std::unique_ptr<Optimizer> MakeOptimizer(const PretrainConfig& c, const WeightList& weights, const std::vector<GroupRule>& rules) {
+std::unique_ptr<Optimizer> MakeOptimizer(const PretrainConfig& c, const WeightList& weights,
+                                         const std::vector<GroupRule>& rules) {
   const auto lars = [&](LarsVariant variant) {
     return MakeLars(weights, {.variant = variant, .momentum = c.momentum, .weight_decay = c.weight_decay}, rules);
   };
   switch (c.optimizer) {
-    case OptimizerKind::kAuto: break;
-    case OptimizerKind::kSgd: return MakeSgd(weights, {.momentum = c.momentum, .weight_decay = c.weight_decay}, rules);
-    case OptimizerKind::kAdamW: return MakeAdamW(weights, {.weight_decay = c.weight_decay}, rules);
-    case OptimizerKind::kLars: return lars(LarsVariant::kMocoV3);
-    case OptimizerKind::kLarsMmpretrain: return lars(LarsVariant::kMmpretrain);
-    case OptimizerKind::kLarsSimclr: return lars(LarsVariant::kSimclr);
-    case OptimizerKind::kLarsSolo: return lars(LarsVariant::kSoloLearn);
-    case OptimizerKind::kLarc: return lars(LarsVariant::kLarc);
+    case OptimizerKind::kAuto:
+      break;
+    case OptimizerKind::kSgd:
+      return MakeSgd(weights, {.momentum = c.momentum, .weight_decay = c.weight_decay}, rules);
+    case OptimizerKind::kAdamW:
+      return MakeAdamW(weights, {.weight_decay = c.weight_decay}, rules);
+    case OptimizerKind::kLars:
+      return lars(LarsVariant::kMocoV3);
+    case OptimizerKind::kLarsMmpretrain:
+      return lars(LarsVariant::kMmpretrain);
+    case OptimizerKind::kLarsSimclr:
+      return lars(LarsVariant::kSimclr);
+    case OptimizerKind::kLarsSolo:
+      return lars(LarsVariant::kSoloLearn);
+    case OptimizerKind::kLarc:
+      return lars(LarsVariant::kLarc);
   }
   throw std::logic_error("a config that was not resolved");
 }
 
 }  // namespace
 
-Trainer::Trainer(const PretrainConfig& config, int64_t steps_per_epoch, at::Device device, at::ScalarType compute, TensorGroup& together)
+Trainer::Trainer(const PretrainConfig& config, int64_t steps_per_epoch, at::Device device, at::ScalarType compute,
+                 TensorGroup& together)
     : config_(config),
       schedule_(ScheduleOf(config, steps_per_epoch)),
       device_(device),
@@ -50,7 +60,8 @@ void Trainer::Prepare() {
   std::vector<GroupRule> rules;
   if (!config_.decay_norms) rules.push_back(NoDecayForBiasAndNorms());
   // The paper's: a predictor that keeps its rate adapts to the latest projections.
-  if (config_.method == MethodKind::kSimSiam) rules.push_back({.matches = NameBegins("predictor."), .fixed_lr = config_.lr});
+  if (config_.method == MethodKind::kSimSiam)
+    rules.push_back({.matches = NameBegins("predictor."), .fixed_lr = config_.lr});
   if (config_.layer_decay < 1) {
     for (GroupRule& rule : LayerDecay(method_->Weights(), config_.layer_decay)) rules.push_back(std::move(rule));
   }
@@ -61,10 +72,11 @@ void Trainer::Prepare() {
   statistics_.emplace(all);
 }
 
-void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& more, const Tally& tally,
-                         const Tensor& marks) {
+void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights,
+                         const std::vector<Tensor>& more, const Tally& tally, const Tensor& marks) {
   const auto enter = [&](const Tensor& view) { return view.to(device_).contiguous(at::MemoryFormat::ChannelsLast); };
-  const uint64_t number = parts_.size() * static_cast<uint64_t>(together_.size()) + static_cast<uint64_t>(together_.rank());
+  const uint64_t number =
+      parts_.size() * static_cast<uint64_t>(together_.size()) + static_cast<uint64_t>(together_.rank());
   GENVIEW_CHECK(number < static_cast<uint64_t>(config_.accumulate), "more parts than there are");
   method_->encoder()->Reseed(Seed(config_.run.seed).With("drop path").With(static_cast<uint64_t>(steps_)).With(number));
   if (statistics_) statistics_->BeginPart();
@@ -93,9 +105,9 @@ void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor&
   if (together_.size() > 1) ShareGradients(/*has_part=*/true);
 }
 
-// All gradients in a row are cut into a slice for each process. A process gets its slice of the parts of this round, one of each
-// process, and adds them to its sum one after another: the order in which one process would have added them. Then its own gradients
-// make room for those of the next part.
+// All gradients in a row are cut into a slice for each process. A process gets its slice of the parts of this round,
+// one of each process, and adds them to its sum one after another: the order in which one process would have added
+// them. Then its own gradients make room for those of the next part.
 void Trainer::ShareGradients(bool has_part) {
   const c10::AutoGradMode no_grad(false);
   if (rounds_ == 0) {
@@ -164,8 +176,11 @@ Trainer::Part Trainer::Part::Unpack(const Tensor& packed) const {
   };
   Part part;
   const Tensor numbers = next(static_cast<int64_t>(tally.size()));
-  for (size_t i = 0; i < tally.size(); ++i) part.tally[i] = static_cast<int64_t>(numbers[static_cast<int64_t>(i)].item<float>());
-  const auto like = [&](const Tensor& own) { return own.defined() ? next(own.numel()).view(own.sizes()).to(own.options()) : Tensor(); };
+  for (size_t i = 0; i < tally.size(); ++i)
+    part.tally[i] = static_cast<int64_t>(numbers[static_cast<int64_t>(i)].item<float>());
+  const auto like = [&](const Tensor& own) {
+    return own.defined() ? next(own.numel()).view(own.sizes()).to(own.options()) : Tensor();
+  };
   part.loss = like(loss);
   part.weights = like(weights);
   part.marks = like(marks);
@@ -180,10 +195,12 @@ std::vector<Trainer::Part> Trainer::AllParts() {
   const int64_t rounds = (config_.accumulate + together_.size() - 1) / together_.size();
   std::vector<Tensor> rows;
   for (const Part& part : parts_) rows.push_back(part.Pack());
-  while (static_cast<int64_t>(rows.size()) < rounds) rows.push_back(at::zeros_like(rows[0]));  // no part in the last round
+  while (static_cast<int64_t>(rows.size()) < rounds)
+    rows.push_back(at::zeros_like(rows[0]));             // no part in the last round
   const Tensor all = together_.Gather(at::stack(rows));  // [W,rounds,L]
   std::vector<Part> parts;
-  for (int64_t p = 0; p < config_.accumulate; ++p) parts.push_back(parts_[0].Unpack(all[p % together_.size()][p / together_.size()]));
+  for (int64_t p = 0; p < config_.accumulate; ++p)
+    parts.push_back(parts_[0].Unpack(all[p % together_.size()][p / together_.size()]));
   return parts;
 }
 
@@ -225,7 +242,8 @@ uint64_t Trainer::WeightSum() {
       const Tensor x = ref.tensor->detach();
       if (x.scalar_type() != at::kFloat || x.numel() == 0) continue;
       // Of the bits as whole numbers, whose sum does not depend on how it is computed.
-      sum = sum * 1'000'003 + static_cast<uint64_t>(x.as_strided({x.numel()}, {1}).view(at::kInt).sum(at::kLong).item<int64_t>());
+      sum = sum * 1'000'003 +
+            static_cast<uint64_t>(x.as_strided({x.numel()}, {1}).view(at::kInt).sum(at::kLong).item<int64_t>());
     }
   }
   return sum;

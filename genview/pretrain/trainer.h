@@ -5,8 +5,9 @@
 //   StepReport report = trainer.Step();
 //   SaveCheckpoint(..., trainer.State(), ...);
 //
-// Several processes share the parts: of W the process r computes parts r, r + W, r + 2W, ... At the end of a step all have the same
-// weights, those of one process to the bit, since everything that parts leave is put together in the order of the parts.
+// Several processes share the parts: of W the process r computes parts r, r + W, r + 2W, ... At the end of a step all
+// have the same weights, those of one process to the bit, since everything that parts leave is put together in the
+// order of the parts.
 #pragma once
 
 #include <array>
@@ -28,11 +29,11 @@ namespace genview {
 using Tally = std::array<int64_t, 4>;
 
 struct StepReport {
-  Tensor loss;             // [] fp32: mean over the batch, weights included; detached, on the device
-  Tensor weight_std;       // [] of the pair weights; undefined without any
+  Tensor loss;        // [] fp32: mean over the batch, weights included; detached, on the device
+  Tensor weight_std;  // [] of the pair weights; undefined without any
   double lr = 0;
   Tally tally{};
-  Tensor weights, marks;   // [B] of all pairs, in the order of the parts; undefined where parts had none
+  Tensor weights, marks;  // [B] of all pairs, in the order of the parts; undefined where parts had none
 };
 
 class Trainer {
@@ -41,8 +42,8 @@ class Trainer {
   Trainer(const PretrainConfig& config, int64_t steps_per_epoch, at::Device device, at::ScalarType compute,
           TensorGroup& together = AloneWithTensors());
 
-  // Forward and backward of this process's next one of `config.accumulate` equal parts. weights: [N] with mean 1, or undefined.
-  // marks: [N] of the caller's own about each pair, small whole numbers, or undefined.
+  // Forward and backward of this process's next one of `config.accumulate` equal parts. weights: [N] with mean 1, or
+  // undefined. marks: [N] of the caller's own about each pair, small whole numbers, or undefined.
   void Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& more = {},
                   const Tally& tally = {}, const Tensor& marks = {});
   StepReport Step();  // optimiser, then the method's own update
@@ -87,11 +88,11 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   std::optional<RunningStatistics> statistics_;  // in steps of several parts
   int64_t steps_ = 0;
-  std::vector<Part> parts_;          // of this step and process, so far
+  std::vector<Part> parts_;  // of this step and process, so far
   Tensor projections_;
-  int64_t rounds_ = 0;               // of parts whose gradients have been shared in this step
+  int64_t rounds_ = 0;  // of parts whose gradients have been shared in this step
   std::vector<Tensor> with_gradient_;
-  Tensor slice_;                     // this process's slice of all gradients in a row, summed over the parts
+  Tensor slice_;  // this process's slice of all gradients in a row, summed over the parts
 };
 
 }  // namespace genview

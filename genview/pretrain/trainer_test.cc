@@ -137,8 +137,9 @@ Trained TrainInParts(const PretrainConfig& config, TensorGroup& together) {
       trainer.Accumulate(View(number, "a", n), View(number, "b", n), weights, more, {part, 1, 0, 0});
     }
     const StepReport report = trainer.Step();
-    trained.figures.insert(trained.figures.end(), {report.loss.item<double>(), report.weight_std.item<double>(), static_cast<double>(report.tally[0]),
-                                                   static_cast<double>(report.tally[1])});
+    trained.figures.insert(trained.figures.end(),
+                           {report.loss.item<double>(), report.weight_std.item<double>(),
+                            static_cast<double>(report.tally[0]), static_cast<double>(report.tally[1])});
   }
   trained.state = Copy(trainer);
   trained.sum = trainer.WeightSum();
@@ -163,7 +164,8 @@ void ExpectAnyNumberOfProcesses(const PretrainConfig& config) {
       EXPECT_EQ(trained.figures, alone.figures) << size << " processes";
       EXPECT_EQ(trained.sum, alone.sum);
       ASSERT_EQ(trained.state.size(), alone.state.size());
-      for (const auto& [name, tensor] : alone.state) EXPECT_TRUE(at::equal(tensor, trained.state.at(name))) << size << " processes: " << name;
+      for (const auto& [name, tensor] : alone.state)
+        EXPECT_TRUE(at::equal(tensor, trained.state.at(name))) << size << " processes: " << name;
     }
   }
 }
@@ -188,8 +190,9 @@ TEST(Trainer, ProcessesDropThePathsOfOne) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TrainerOfEveryMethod,
-                         testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam, MethodKind::kByol,
-                                         MethodKind::kSwav, MethodKind::kMocoV3, MethodKind::kMultiPositive),
+                         testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam,
+                                         MethodKind::kByol, MethodKind::kSwav, MethodKind::kMocoV3,
+                                         MethodKind::kMultiPositive),
                          [](const auto& param) {
                            std::string name = EnumName(param.param);
                            std::erase(name, '-');
@@ -315,12 +318,21 @@ std::string Next(Change&& change) {
 TEST(PretrainConfig, RefusesWhatDoesNotGoTogether) {
   EXPECT_EQ(Next([](PretrainConfig&) {}), "accepted");
   EXPECT_EQ(Next([](PretrainConfig& c) { c.queue = 1000; }), "use 768");
-  EXPECT_EQ(Next([](PretrainConfig& c) { c.method = MethodKind::kSwav; c.swav.queue = 100; }), "use 256 or more, or 0 for none");
-  EXPECT_EQ(Next([](PretrainConfig& c) { c.method = MethodKind::kSwav; c.backbone = "vit-tiny"; c.swav.local_crops = 6; }),
+  EXPECT_EQ(Next([](PretrainConfig& c) {
+              c.method = MethodKind::kSwav;
+              c.swav.queue = 100;
+            }),
+            "use 256 or more, or 0 for none");
+  EXPECT_EQ(Next([](PretrainConfig& c) {
+              c.method = MethodKind::kSwav;
+              c.backbone = "vit-tiny";
+              c.swav.local_crops = 6;
+            }),
             "use a ResNet, or no small crops");
   EXPECT_EQ(Next([](PretrainConfig& c) { c.accumulate = 3; }), "use a number of parts that divides the batch");
   EXPECT_EQ(Next([](PretrainConfig& c) { c.accumulate = 256; }), "use fewer parts");
-  EXPECT_EQ(Next([](PretrainConfig& c) { c.pair.source = PairSource::kGenerated; }), "name the folder that `genview views` wrote");
+  EXPECT_EQ(Next([](PretrainConfig& c) { c.pair.source = PairSource::kGenerated; }),
+            "name the folder that `genview views` wrote");
   EXPECT_NE(Next([](PretrainConfig& c) { c.quality.enabled = true; }), "accepted");
 }
 
@@ -387,7 +399,8 @@ TEST(BenchStep, WeighsPairs) {
     EXPECT_TRUE(std::isfinite(weighed));
     EXPECT_NE(weighed, plain);
   }
-  EXPECT_FALSE(std::filesystem::exists(std::filesystem::temp_directory_path() / Format("genview-bench-{}", ::getpid())));
+  EXPECT_FALSE(
+      std::filesystem::exists(std::filesystem::temp_directory_path() / Format("genview-bench-{}", ::getpid())));
   config.encoder.clear();
   EXPECT_THROW(BenchStep(config, silent), UsageError);
 }
@@ -399,8 +412,10 @@ TEST(BenchStep, ALossThatIsNotANumberIsAnError) {
   for (const WeightRef& ref : net->Weights()) {
     if (ref.role == WeightRole::kNormScale) ref.tensor->fill_(1e38);  // its features overflow
   }
-  const Json meta = {{"backbone", FieldsToJson(net->config())}, {"preprocess", Preprocess{.size = 16, .resize_shortest = 16}.ToJson()}};
-  WriteSafetensors(folder / "encoder.safetensors", NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+  const Json meta = {{"backbone", FieldsToJson(net->config())},
+                     {"preprocess", Preprocess{.size = 16, .resize_shortest = 16}.ToJson()}};
+  WriteSafetensors(folder / "encoder.safetensors", NamedTensors(net->Weights(), "encoder."),
+                   {{"genview", meta.dump()}});
   BenchStepConfig config;
   config.run.precision = Precision::kFp32;
   config.width = 2.0 / 64;

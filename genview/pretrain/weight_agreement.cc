@@ -14,9 +14,11 @@ constexpr double kHardly = 0.2;  // a rank correlation below it is said aloud
 
 }  // namespace
 
-WeightAgreement MeasureWeightAgreement(const PretrainConfig& config, const PairWeigher& cached, std::shared_ptr<const ImageSource> source,
-                                       std::shared_ptr<const GeneratedViews> views, std::shared_ptr<const MaskFolder> masks,
-                                       at::Device device, at::ScalarType compute, Progress& progress) {
+WeightAgreement MeasureWeightAgreement(const PretrainConfig& config, const PairWeigher& cached,
+                                       std::shared_ptr<const ImageSource> source,
+                                       std::shared_ptr<const GeneratedViews> views,
+                                       std::shared_ptr<const MaskFolder> masks, at::Device device,
+                                       at::ScalarType compute, Progress& progress) {
   PretrainConfig direct = config;
   direct.quality.features = QualityFeatures::kOnline;
   const auto online = MakePairWeigher(direct, source, views, device, compute);
@@ -48,11 +50,14 @@ WeightAgreement MeasureWeightAgreement(const PretrainConfig& config, const PairW
     }
   }
   const WeightAgreement agreement{static_cast<int64_t>(of_maps.size()), Spearman(of_maps, of_views),
-                                  static_cast<int64_t>(generated_maps.size()), Spearman(generated_maps, generated_views)};
+                                  static_cast<int64_t>(generated_maps.size()),
+                                  Spearman(generated_maps, generated_views)};
   progress.End(Format("rank correlation {:.3f}", agreement.spearman));
   if (agreement.spearman < kHardly) {
-    progress.Warn(Format("cached weights hardly rank pairs as online ones would (rank correlation {:.3f}, below {:g}): set "
-                         "`pretrain.quality.features = \"online\"`, or read docs/pairs.md", agreement.spearman, kHardly));
+    progress.Warn(
+        Format("cached weights hardly rank pairs as online ones would (rank correlation {:.3f}, below {:g}): set "
+               "`pretrain.quality.features = \"online\"`, or read docs/pairs.md",
+               agreement.spearman, kHardly));
   }
   return agreement;
 }
@@ -68,8 +73,8 @@ Json WeightAgreementToJson(const WeightAgreement& agreement) {
 
 WeightAgreement WeightAgreementFromJson(const Json& json, std::string_view where) {
   if (!json.is_object()) return {};
-  return {JsonInt(json, "pairs", 0, where), JsonDouble(json, "spearman", 0, where), JsonInt(json, "generated_pairs", 0, where),
-          JsonDouble(json, "generated_spearman", 0, where)};
+  return {JsonInt(json, "pairs", 0, where), JsonDouble(json, "spearman", 0, where),
+          JsonInt(json, "generated_pairs", 0, where), JsonDouble(json, "generated_spearman", 0, where)};
 }
 
 }  // namespace genview

@@ -20,14 +20,16 @@ Tensor LevelsOfPairs(const PairBatch& batch, const ImageSource& source, const Ge
   std::vector<int64_t> levels(batch.indices.size(), -1);
   for (size_t i = 0; i < levels.size(); ++i) {
     const int64_t k = batch.generated_view[i];
-    if (k >= 0) levels[i] = views.rows()[static_cast<size_t>(views.RowOf(source.item(batch.indices[i]).id, k))].noise_level;
+    if (k >= 0)
+      levels[i] = views.rows()[static_cast<size_t>(views.RowOf(source.item(batch.indices[i]).id, k))].noise_level;
   }
   return at::tensor(levels, at::kLong);
 }
 
 void WeightTally::Add(const Tensor& weights, const Tensor& levels) {
   ExpectShape(weights, {levels.size(0)}, "weights");
-  const Tensor values = weights.to(at::kCPU, at::kDouble).contiguous(), kinds = levels.to(at::kCPU, at::kLong).contiguous();
+  const Tensor values = weights.to(at::kCPU, at::kDouble).contiguous(),
+               kinds = levels.to(at::kCPU, at::kLong).contiguous();
   for (int64_t i = 0; i < levels.size(0); ++i) {
     const int64_t level = kinds.const_data_ptr<int64_t>()[i];
     SummedWeights& kind = level < 0 ? augmented_ : by_level_[level];

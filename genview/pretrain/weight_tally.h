@@ -1,5 +1,5 @@
-// What the pairs of a run weigh on the mean: those with a generated view, by its noise level, and those without. Weights have
-// the mean 1 over a batch, so each number says how much a kind counts beside the others.
+// What the pairs of a run weigh on the mean: those with a generated view, by its noise level, and those without.
+// Weights have the mean 1 over a batch, so each number says how much a kind counts beside the others.
 //
 //   WeightTally tally;
 //   tally.Add(weights, LevelsOfPairs(batch, source, *views));       // every batch
@@ -30,7 +30,8 @@ class WeightTally {
   const SummedWeights& augmented() const { return augmented_; }
   const std::map<int64_t, SummedWeights>& by_level() const { return by_level_; }
 
-  // {"augmented": {"pairs", "mean", "sum"}, "generated": {...}, "levels": {"100": {...}}}; kinds without pairs are left out.
+  // {"augmented": {"pairs", "mean", "sum"}, "generated": {...}, "levels": {"100": {...}}}; kinds without pairs are left
+  // out.
   Json ToJson() const;
   static WeightTally FromJson(const Json& json, std::string_view where);  // what ToJson gave; anything else is empty
 

@@ -18,7 +18,8 @@ MeanInterval MeanWithInterval(const std::vector<double>& values) {
   double squares = 0;
   for (const double value : values) squares += (value - result.mean) * (value - result.mean);
   const size_t freedom = values.size() - 1;
-  const double quantile = freedom <= std::size(kQuantiles) ? kQuantiles[freedom - 1] : 1.95996 + 2.37227 / static_cast<double>(freedom);
+  const double quantile =
+      freedom <= std::size(kQuantiles) ? kQuantiles[freedom - 1] : 1.95996 + 2.37227 / static_cast<double>(freedom);
   const double half = quantile * std::sqrt(squares / (n - 1) / n);
   result.low -= half;
   result.high += half;

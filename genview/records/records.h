@@ -35,10 +35,10 @@ void WriteForegroundTable(const Path& path, const std::vector<ForegroundRow>& ro
 int64_t NoiseLevelFor(double ratio, const std::vector<int64_t>& levels);
 
 struct ViewRow {
-  std::string id;     // of the source image
-  int64_t index = 0;  // 0 .. per_image-1
-  std::string file;   // relative to the manifest's folder; in a shard the member's name
-  std::string shard;  // tar file that holds it, relative likewise; "" for a file of its own
+  std::string id;       // of the source image
+  int64_t index = 0;    // 0 .. per_image-1
+  std::string file;     // relative to the manifest's folder; in a shard the member's name
+  std::string shard;    // tar file that holds it, relative likewise; "" for a file of its own
   uint64_t offset = 0;  // of its first byte in the shard
   int64_t noise_level = 0;
   uint64_t seed = 0;
@@ -47,10 +47,10 @@ struct ViewRow {
   std::string generator;  // fingerprint
   std::string scheduler;
   int64_t retried = 0;  // 1: made again in fp32 after a NaN or black picture
-  std::string prompt;     // "" for none
-  uint64_t bytes = 0;     // size of the file; 0: not known (a manifest of an older version)
-  std::string hash;       // fingerprint of the file's contents; "" likewise
-  std::string fault;      // in lost.jsonl: why there is no picture
+  std::string prompt;   // "" for none
+  uint64_t bytes = 0;   // size of the file; 0: not known (a manifest of an older version)
+  std::string hash;     // fingerprint of the file's contents; "" likewise
+  std::string fault;    // in lost.jsonl: why there is no picture
 };
 Json ViewRowToJson(const ViewRow& row);
 ViewRow ViewRowFromJson(const Json& json, const std::string& where);  // throws Error

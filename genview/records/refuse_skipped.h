@@ -1,4 +1,5 @@
-// Under --strict a result that is there already is refused, as making it would have been, when pictures are missing from it.
+// Under --strict a result that is there already is refused, as making it would have been, when pictures are missing
+// from it.
 //
 //   if (config.run.strict) RefuseSkipped(summary.skipped, "these features", folder / "skipped.tsv");
 #pragma once

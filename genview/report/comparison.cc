@@ -13,9 +13,13 @@ namespace {
 // "Kind of interval, of which seeds": where the interval of a difference comes from.
 std::string OriginOf(const Difference& gain, const ArmScore& score, const ArmScore& reference) {
   const size_t most = std::max(score.seeds.size(), reference.seeds.size()), common = gain.seeds.size();
-  if (common > 1) return common == most ? "of the differences seed by seed" : Format("of the differences in the {} seeds that both have", common);
-  if (common == 1 && most > 1) return Format("that of both arms' intervals together, of seed {} alone, which both have", gain.seeds[0]);
-  return score.interval == "95% Wilson over images" ? "that of both arms' binomial intervals together" : "that of both arms' intervals together";
+  if (common > 1)
+    return common == most ? "of the differences seed by seed"
+                          : Format("of the differences in the {} seeds that both have", common);
+  if (common == 1 && most > 1)
+    return Format("that of both arms' intervals together, of seed {} alone, which both have", gain.seeds[0]);
+  return score.interval == "95% Wilson over images" ? "that of both arms' binomial intervals together"
+                                                    : "that of both arms' intervals together";
 }
 
 std::string Sample(const ArmScore& score) {
@@ -30,9 +34,11 @@ std::string WhyNoScore(const std::vector<RunRecord>& runs) {
   for (const RunRecord& run : runs) {
     trained = trained && !run.arms.empty();
     for (const ArmRecord& arm : run.arms) {
-      trained = trained && std::all_of(arm.trainings.begin(), arm.trainings.end(), [](const TrainingRecord& training) { return training.trained; });
+      trained = trained && std::all_of(arm.trainings.begin(), arm.trainings.end(),
+                                       [](const TrainingRecord& training) { return training.trained; });
       pictures = pictures || !SettingOf(run, arm, "data.test").empty();
-      for (const char* eval : {"linear", "knn", "fewshot", "finetune"}) asked = asked || SettingOf(run, arm, Format("eval.{}.enabled", eval)) == "true";
+      for (const char* eval : {"linear", "knn", "fewshot", "finetune"})
+        asked = asked || SettingOf(run, arm, Format("eval.{}.enabled", eval)) == "true";
     }
   }
   if (trained && !pictures) return "Trained; no scores, since the recipe names no test images.";
@@ -40,7 +46,9 @@ std::string WhyNoScore(const std::vector<RunRecord>& runs) {
   return "No score yet: the run has not come to its evaluation.";
 }
 
-std::string IntervalOf(const Difference& gain) { return Format("(95% interval {} to {})", Signed(gain.low), Signed(gain.high)); }
+std::string IntervalOf(const Difference& gain) {
+  return Format("(95% interval {} to {})", Signed(gain.low), Signed(gain.high));
+}
 
 // The row called baseline, or else the first.
 template <class Wanted>
@@ -81,7 +89,8 @@ std::vector<MethodGain> GainsOf(const Comparison& arms) {
 }
 
 Headline HeadlineOfMethods(const std::vector<MethodGain>& gains, const std::string& eval) {
-  const MethodGain& most = *std::max_element(gains.begin(), gains.end(), [](const auto& a, const auto& b) { return a.gain.value < b.gain.value; });
+  const MethodGain& most = *std::max_element(gains.begin(), gains.end(),
+                                             [](const auto& a, const auto& b) { return a.gain.value < b.gain.value; });
   std::vector<std::string> without;
   for (const MethodGain& gain : gains) {
     if (!gain.clear) without.push_back(gain.method);
@@ -90,12 +99,15 @@ Headline HeadlineOfMethods(const std::vector<MethodGain>& gains, const std::stri
   const ArmScore &score = *most.best->main, &reference = *most.best->reference->main;
   Headline headline;
   const std::string beside = Format("{} {}", Quoted(most.best->reference->name), IntervalOf(most.gain));
-  headline.sentence = clear == 0 ? Format("None of {} methods gains: {} comes nearest, {} points from {}.", gains.size(), Quoted(most.best->name),
-                                          Signed(most.gain.value), beside)
-                                 : Format("{} of {} methods {}, {} the most: {:.1f} points above {}.", clear, gains.size(), clear == 1 ? "gains" : "gain",
-                                          Quoted(most.best->name), most.gain.value, beside);
-  headline.detail = Format("{}% and {}% {} accuracy; {}; the interval is {}. A method gains where one of its arms has an interval above 0.",
-                           Percent(score.value), Percent(reference.value), EvalName(eval), Sample(score), OriginOf(most.gain, score, reference));
+  headline.sentence = clear == 0
+                          ? Format("None of {} methods gains: {} comes nearest, {} points from {}.", gains.size(),
+                                   Quoted(most.best->name), Signed(most.gain.value), beside)
+                          : Format("{} of {} methods {}, {} the most: {:.1f} points above {}.", clear, gains.size(),
+                                   clear == 1 ? "gains" : "gain", Quoted(most.best->name), most.gain.value, beside);
+  headline.detail = Format(
+      "{}% and {}% {} accuracy; {}; the interval is {}. A method gains where one of its arms has an interval above 0.",
+      Percent(score.value), Percent(reference.value), EvalName(eval), Sample(score),
+      OriginOf(most.gain, score, reference));
   if (clear > 0 && !without.empty()) headline.detail += Format(" Without gain: {}.", fmt::join(without, ", "));
   return headline;
 }
@@ -109,24 +121,30 @@ std::string WhatDiffers(const RunRecord& run, const ArmRecord& arm) {
     if (found == arm.settings.end()) continue;
     const std::string name = key.starts_with("pretrain.") ? key.substr(sizeof("pretrain.") - 1) : key;
     const size_t dot = name.rfind('.');
-    const std::string section = dot == std::string::npos ? "" : name.substr(0, dot), last = dot == std::string::npos ? name : name.substr(dot + 1);
+    const std::string section = dot == std::string::npos ? "" : name.substr(0, dot),
+                      last = dot == std::string::npos ? name : name.substr(dot + 1);
     const std::string& value = found->second;
     auto& part = parts[section];
-    part.insert(last == "method" ? part.begin() : part.end(),
-                value == "true" ? last : value == "false" ? Format("not {}", last) : value.empty() ? Format("no {}", last) : Format("{} {}", last, value));
+    part.insert(last == "method" ? part.begin() : part.end(), value == "true"    ? last
+                                                              : value == "false" ? Format("not {}", last)
+                                                              : value.empty()    ? Format("no {}", last)
+                                                                                 : Format("{} {}", last, value));
   }
   std::vector<std::string> texts;
-  for (const auto& [section, part] : parts) texts.push_back(Format("{}{}{}", section, section.empty() ? "" : ": ", fmt::join(part, ", ")));
+  for (const auto& [section, part] : parts)
+    texts.push_back(Format("{}{}{}", section, section.empty() ? "" : ": ", fmt::join(part, ", ")));
   return Format("{}", fmt::join(texts, "; "));
 }
 
 const ArmScore* Row::Of(const std::string& eval) const {
-  const auto found = std::find_if(scores.begin(), scores.end(), [&](const ArmScore* score) { return score->eval == eval; });
+  const auto found =
+      std::find_if(scores.begin(), scores.end(), [&](const ArmScore* score) { return score->eval == eval; });
   return found == scores.end() ? nullptr : *found;
 }
 
 bool Row::Comparable(const Row& other) const {
-  return main != nullptr && other.main != nullptr && main->images == other.main->images && main->classes == other.main->classes;
+  return main != nullptr && other.main != nullptr && main->images == other.main->images &&
+         main->classes == other.main->classes;
 }
 
 Comparison::Comparison(const std::vector<RunRecord>& runs) {
@@ -156,7 +174,8 @@ void Comparison::Hold() {
   for (Row& row : rows) row.main = row.Of(eval);
   std::map<std::string, int> scored;
   for (const Row& row : rows) scored[row.method] += row.main != nullptr ? 1 : 0;
-  const bool about_methods = std::all_of(scored.begin(), scored.end(), [](const auto& method) { return method.second < 2; });
+  const bool about_methods =
+      std::all_of(scored.begin(), scored.end(), [](const auto& method) { return method.second < 2; });
   for (Row& row : rows) {
     row.reference = about_methods ? nullptr : First(rows, [&](const Row& other) {
       const std::string source = SettingOf(*other.run, *other.arm, "pretrain.pair.source");
@@ -199,12 +218,14 @@ Headline MakeHeadline(const std::vector<RunRecord>& runs) {
   const std::string eval = EvalName(arms.eval);
   if (last == nullptr) {
     return {Format("{} reaches {}% {} accuracy.", Quoted(first->name), Percent(first->main->value), eval),
-            Format("95% interval {} to {}; {}.", Percent(first->main->low), Percent(first->main->high), Sample(*first->main))};
+            Format("95% interval {} to {}; {}.", Percent(first->main->low), Percent(first->main->high),
+                   Sample(*first->main))};
   }
   // The arm a recipe ends with is the one it is about; a better one before it is named as well.
   const Row& held_to = *last->reference;
   for (const Row& row : arms.rows) {
-    if (row.Compared() && row.reference == &held_to && (best == nullptr || row.main->value > best->main->value)) best = &row;
+    if (row.Compared() && row.reference == &held_to && (best == nullptr || row.main->value > best->main->value))
+      best = &row;
   }
   const ArmScore &score = *last->main, &reference = *held_to.main;
   const Difference gain = Compare(score, reference);
@@ -212,15 +233,19 @@ Headline MakeHeadline(const std::vector<RunRecord>& runs) {
   std::string detail = Format("{}; the interval is {}.", Sample(score), OriginOf(gain, score, reference));
   if (best != last) detail += Format(" The best arm is {} with {}%.", Quoted(best->name), Percent(best->main->value));
   if (gain.low > 0) {
-    return {Format("{} reaches {}% {} accuracy, {:.1f} points above {} {}.", Quoted(last->name), Percent(score.value), eval, gain.value,
-                   Quoted(held_to.name), interval), detail};
+    return {Format("{} reaches {}% {} accuracy, {:.1f} points above {} {}.", Quoted(last->name), Percent(score.value),
+                   eval, gain.value, Quoted(held_to.name), interval),
+            detail};
   }
   if (gain.high < 0) {
-    return {Format("{} stays {:.1f} points below {} {}: {}% and {}% {} accuracy.", Quoted(last->name), -gain.value, Quoted(held_to.name), interval,
-                   Percent(score.value), Percent(reference.value), eval), detail};
+    return {Format("{} stays {:.1f} points below {} {}: {}% and {}% {} accuracy.", Quoted(last->name), -gain.value,
+                   Quoted(held_to.name), interval, Percent(score.value), Percent(reference.value), eval),
+            detail};
   }
-  return {Format("{} and {} are too close to call: {}% and {}% {} accuracy, {} points apart {}.", Quoted(last->name), Quoted(held_to.name),
-                 Percent(score.value), Percent(reference.value), eval, Signed(gain.value), interval), detail};
+  return {
+      Format("{} and {} are too close to call: {}% and {}% {} accuracy, {} points apart {}.", Quoted(last->name),
+             Quoted(held_to.name), Percent(score.value), Percent(reference.value), eval, Signed(gain.value), interval),
+      detail};
 }
 
 }  // namespace genview

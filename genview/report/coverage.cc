@@ -12,11 +12,13 @@ namespace {
 
 constexpr size_t kLeftOutShown = 20;
 
-// The arm that "pretrain ARM" or "eval KIND ARM" is of, one of several seeds with " seed S" behind it; null: of the whole run.
+// The arm that "pretrain ARM" or "eval KIND ARM" is of, one of several seeds with " seed S" behind it; null: of the
+// whole run.
 const ArmRecord* ArmOf(const RunRecord& run, std::string_view stage) {
   const bool training = stage.starts_with("pretrain "), score = stage.starts_with("eval ");
   if (!training && !score) return nullptr;
-  for (int words = training ? 1 : 2; words > 0; --words) stage.remove_prefix(std::min(stage.size(), stage.find(' ') + 1));
+  for (int words = training ? 1 : 2; words > 0; --words)
+    stage.remove_prefix(std::min(stage.size(), stage.find(' ') + 1));
   for (const ArmRecord& arm : run.arms) {
     if (stage == arm.name || (run.seeds.size() > 1 && stage.substr(0, stage.rfind(" seed ")) == arm.name)) return &arm;
   }
@@ -53,14 +55,18 @@ std::vector<StageRecord> Folded(const RunRecord& run) {
     of_arms[arm].push_back(&stage);
   }
   for (const ArmRecord& arm : run.arms) {
-    if (of_arms.contains(&arm)) lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(place++), Together(arm.name, of_arms[&arm]));
+    if (of_arms.contains(&arm))
+      lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(place++), Together(arm.name, of_arms[&arm]));
   }
   return lines;
 }
 
 // `text` as one word of a command line.
 std::string ShellWord(const std::string& text) {
-  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("/._-+,=:@").find(c) != std::string_view::npos; };
+  const auto plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) ||
+           std::string_view("/._-+,=:@").find(c) != std::string_view::npos;
+  };
   if (!text.empty() && std::all_of(text.begin(), text.end(), plain)) return text;
   return Format("'{}'", fmt::join(Split(text, '\''), "'\\''"));
 }
@@ -72,10 +78,14 @@ void WriteStageTable(Html& html, const std::vector<StageRecord>& stages) {
   html.Open("thead").Open("tr");
   html.Line("th", "Stage", {{"scope", "col"}});
   for (const char* name : {"asked", "made", "left out"}) html.Line("th", name, {{"scope", "col"}, {"class", "number"}});
-  html.Line("th", "time", {{"scope", "col"}, {"class", "number"}}).Open("th", {{"scope", "col"}, {"class", "wide"}}).Close();
+  html.Line("th", "time", {{"scope", "col"}, {"class", "number"}})
+      .Open("th", {{"scope", "col"}, {"class", "wide"}})
+      .Close();
   html.Line("th", "peak memory", {{"scope", "col"}, {"class", "number"}}).Close().Close().Open("tbody");
   for (const StageRecord& stage : stages) {
-    const auto cell = [&](const std::string& text, const char* label) { html.Line("td", text, {{"class", "number"}, {"data-label", label}}); };
+    const auto cell = [&](const std::string& text, const char* label) {
+      html.Line("td", text, {{"class", "number"}, {"data-label", label}});
+    };
     html.Open("tr").Line("th", stage.name, {{"scope", "row"}});
     cell(stage.asked > 0 ? Format("{} {}", Grouped(stage.asked), stage.unit) : "–", "asked");
     cell(stage.asked > 0 ? Grouped(stage.made) : "–", "made");
@@ -99,8 +109,9 @@ void WriteStages(Html& html, const RunRecord& run) {
   const auto lines = Folded(run);
   const bool folded = lines.size() < run.stages.size();
   html.Open("section");
-  Heading(html, "Coverage and cost", Format("{} in all. What was asked for, made, and left out, and what it took{}.", HumanSeconds(total),
-                                            folded ? "; an arm's training and scores together" : ""));
+  Heading(html, "Coverage and cost",
+          Format("{} in all. What was asked for, made, and left out, and what it took{}.", HumanSeconds(total),
+                 folded ? "; an arm's training and scores together" : ""));
   WriteStageTable(html, lines);
   if (folded) {
     html.Open("details").Line("summary", Format("All {} stages", run.stages.size()));
@@ -120,11 +131,17 @@ void WriteLeftOut(Html& html, const RunRecord& run) {
   html.Close().Close().Open("tbody");
   for (const LeftOut& left_out : run.left_out) {
     for (size_t i = 0; i < std::min(kLeftOutShown, left_out.rows.size()); ++i) {
-      html.Open("tr").Line("td", left_out.stage, {{"data-label", "stage"}}).Line("td", left_out.rows[i].first, {{"data-label", "picture"}});
+      html.Open("tr")
+          .Line("td", left_out.stage, {{"data-label", "stage"}})
+          .Line("td", left_out.rows[i].first, {{"data-label", "picture"}});
       html.Line("td", left_out.rows[i].second, {{"data-label", "reason"}}).Close();
     }
     if (left_out.rows.size() > kLeftOutShown) {
-      html.Open("tr").Line("td", left_out.stage).Line("td", Format("and {} more", left_out.rows.size() - kLeftOutShown)).Line("td", "see skipped.tsv").Close();
+      html.Open("tr")
+          .Line("td", left_out.stage)
+          .Line("td", Format("and {} more", left_out.rows.size() - kLeftOutShown))
+          .Line("td", "see skipped.tsv")
+          .Close();
     }
   }
   html.Close();
@@ -150,10 +167,14 @@ void WriteEncoders(Html& html, const RunRecord& run) {
   const Path each = SeedFolder(run.folder, "ARM", run.seeds, 0);
   const std::string pattern = run.seeds.size() > 1 ? (each.parent_path() / "seed-S").string() : each.string();
   html.Open("section");
-  Heading(html, "The encoders", Format("{}/pretrain/encoder.safetensors{}. For another library, such as torchvision, timm or transformers (`--layout`):", pattern,
-                                       trained < all ? Format(", {} of {} so far", trained, all) : ""));
+  Heading(html, "The encoders",
+          Format("{}/pretrain/encoder.safetensors{}. For another library, such as torchvision, timm or transformers "
+                 "(`--layout`):",
+                 pattern, trained < all ? Format(", {} of {} so far", trained, all) : ""));
   const char* layout = SettingOf(run, *last, "pretrain.backbone").starts_with("vit") ? "timm" : "torchvision";
-  html.Line("pre", Format("genview export {} --layout {} --out {}", ShellWord(file), layout, ShellWord(Format("{}-{}.safetensors", last->name, layout))),
+  html.Line("pre",
+            Format("genview export {} --layout {} --out {}", ShellWord(file), layout,
+                   ShellWord(Format("{}-{}.safetensors", last->name, layout))),
             {{"class", "command"}});
   html.Close();
 }
@@ -169,7 +190,8 @@ static std::string WithoutComments(const std::string& toml) {
 
 void WriteRecipe(Html& html, const RunRecord& run) {
   html.Open("section");
-  Heading(html, "The recipe, resolved", Format("`genview run {}` makes this run again.", (run.folder / "recipe.toml").string()));
+  Heading(html, "The recipe, resolved",
+          Format("`genview run {}` makes this run again.", (run.folder / "recipe.toml").string()));
   html.Line("pre", WithoutComments(run.recipe_text), {{"tabindex", "0"}, {"aria-label", "recipe"}});
   if (run.environment.is_object() && !run.environment.empty()) {
     html.Open("dl", {{"class", "environment"}});

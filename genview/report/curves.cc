@@ -20,7 +20,9 @@ const std::vector<Quantity>& Quantities() {
   static const std::vector<Quantity> quantities = {
       {"Loss", {"loss"}, "Of the training pairs; losses of different methods are on different scales.", true},
       {"kNN accuracy, %", {"knn_top1"}, "Of the encoder on the way, by its nearest neighbours."},
-      {"Effective rank", {"effective_rank"}, "Directions that the projections make use of; near 1 the encoder has collapsed."},
+      {"Effective rank",
+       {"effective_rank"},
+       "Directions that the projections make use of; near 1 the encoder has collapsed."},
   };
   return quantities;
 }
@@ -64,7 +66,8 @@ std::vector<Json> ReadRows(const Path& log) {
 
 std::vector<Panel> ReadPanels(const std::vector<LogSource>& logs, size_t limit) {
   std::vector<Panel> panels;
-  for (const Quantity& quantity : Quantities()) panels.push_back({quantity.title, quantity.note, "step", {}, quantity.by_method});
+  for (const Quantity& quantity : Quantities())
+    panels.push_back({quantity.title, quantity.note, "step", {}, quantity.by_method});
   for (const LogSource& source : logs) {
     const auto rows = ReadRows(source.log);
     for (size_t q = 0; q < panels.size(); ++q) {

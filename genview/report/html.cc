@@ -29,7 +29,8 @@ std::string EscapeHtml(std::string_view text) {
     else if (c == '&') result += "&amp;";
     else if (c == '"') result += "&quot;";
     else if (c == '\'') result += "&#39;";
-    else if (length == 1 && (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) && c != '\n' && c != '\t') result += kReplacement;
+    else if (length == 1 && (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) && c != '\n' && c != '\t')
+      result += kReplacement;
     else result.append(text.substr(0, length));
     text.remove_prefix(length == 0 ? 1 : length);
   }

@@ -1,5 +1,5 @@
-// Markup that cannot be broken by what is written into it: every text and attribute value is escaped, every element that
-// is opened must be closed. SVG is written with the same calls.
+// Markup that cannot be broken by what is written into it: every text and attribute value is escaped, every element
+// that is opened must be closed. SVG is written with the same calls.
 //
 //   Html html;
 //   html.Open("p", {{"class", "lead"}}).Text(name).Close();      // <p class="lead">a &lt;b&gt;</p>
@@ -21,7 +21,7 @@ class Html {
   using Attributes = std::vector<Attribute>;
 
   Html& Open(std::string_view tag, const Attributes& attributes = {});
-  Html& Close();                                                      // the element opened last
+  Html& Close();                                                        // the element opened last
   Html& Void(std::string_view tag, const Attributes& attributes = {});  // without contents: img, meta, circle, ...
   Html& Text(std::string_view text);
   Html& Line(std::string_view tag, std::string_view text, const Attributes& attributes = {});

@@ -14,7 +14,9 @@ TEST(Html, TextAndAttributesAreEscaped) {
 }
 
 TEST(Html, BytesThatAreNoTextBecomeReplacements) {
-  EXPECT_EQ(EscapeHtml(std::string("a\0b", 3)), "a\xef\xbf\xbd" "b");
+  EXPECT_EQ(EscapeHtml(std::string("a\0b", 3)),
+            "a\xef\xbf\xbd"
+            "b");
   EXPECT_EQ(EscapeHtml("\xff\xc3\xa9\xc3"), "\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd");
   EXPECT_EQ(EscapeHtml("tab\tline\n"), "tab\tline\n");
 }

@@ -9,7 +9,9 @@ void Heading(Html& html, const char* title, const std::string& note) {
   if (!note.empty()) html.Line("p", note, {{"class", "note"}});
 }
 
-void OpenTable(Html& html, const char* kind) { html.Open("div", {{"class", "scroll"}}).Open("table", {{"class", kind}}); }
+void OpenTable(Html& html, const char* kind) {
+  html.Open("div", {{"class", "scroll"}}).Open("table", {{"class", kind}});
+}
 
 void CloseTable(Html& html) { html.Close().Close(); }
 

@@ -4,8 +4,8 @@
 
 namespace genview {
 
-// One sheet for screen, phone and paper, light and dark. Colours are named once; the arms' six are told apart by people with
-// any kind of colour vision and, as lines, by their dashes too.
+// One sheet for screen, phone and paper, light and dark. Colours are named once; the arms' six are told apart by people
+// with any kind of colour vision and, as lines, by their dashes too.
 const std::string_view kPageStyle = R"css(
 :root {
   --paper: #fbfaf7; --ink: #1c1b19; --soft: #67635b; --rule: #e3dfd6; --wash: #f2efe8; --warn: #9b2c1f;

@@ -22,7 +22,8 @@ Image FadeOutside(const Image& image, const Image& mask) {
     // Rec. 601 luminance, then most of the way to a light grey.
     const int grey = (299 * pixel[0] + 587 * pixel[1] + 114 * pixel[2]) / 1000;
     const int faded = (grey + 3 * 224) / 4, weight = weights.pixels[i];
-    for (size_t c = 0; c < 3; ++c) result.pixels[i + c] = static_cast<uint8_t>((weight * pixel[c] + (255 - weight) * faded + 127) / 255);
+    for (size_t c = 0; c < 3; ++c)
+      result.pixels[i + c] = static_cast<uint8_t>((weight * pixel[c] + (255 - weight) * faded + 127) / 255);
   }
   return result;
 }

@@ -1,5 +1,5 @@
-// Pictures for one page: decoded, made small, and kept within a budget, as data URIs. A picture that is missing or damaged
-// is left out and counted; a report never fails because of one.
+// Pictures for one page: decoded, made small, and kept within a budget, as data URIs. A picture that is missing or
+// damaged is left out and counted; a report never fails because of one.
 #pragma once
 
 #include <optional>
@@ -11,13 +11,14 @@
 namespace genview {
 
 struct PageImage {
-  std::string uri;                 // data:image/...
+  std::string uri;  // data:image/...
   int64_t width = 0, height = 0;
 };
 
 class PictureShelf {
  public:
-  explicit PictureShelf(uint64_t budget_bytes = 2'600'000, int64_t longest_side = 176) : left_(budget_bytes), side_(longest_side) {}
+  explicit PictureShelf(uint64_t budget_bytes = 2'600'000, int64_t longest_side = 176)
+      : left_(budget_bytes), side_(longest_side) {}
 
   std::optional<PageImage> Add(const Path& file);
   // The picture where `mask` is white, faded where it is black.

@@ -36,13 +36,17 @@ Axis MakeAxis(double low, double high, double from, double to, double padding) {
 void DrawCurve(Html& html, const Curve& curve, const Axis& x, const Axis& y) {
   const std::string colour = Format("c{}", curve.colour);
   if (curve.points.size() == 1) {
-    html.Void("circle", {{"class", "dot " + colour}, {"cx", Number(x.At(curve.points[0].first))},
-                         {"cy", Number(y.At(curve.points[0].second))}, {"r", "3"}});
+    html.Void("circle", {{"class", "dot " + colour},
+                         {"cx", Number(x.At(curve.points[0].first))},
+                         {"cy", Number(y.At(curve.points[0].second))},
+                         {"r", "3"}});
     return;
   }
   std::string points;
-  for (const auto& [px, py] : curve.points) points += Format("{}{},{}", points.empty() ? "" : " ", Number(x.At(px)), Number(y.At(py)));
-  html.Void("polyline", {{"class", Format("curve {} d{}{}", colour, curve.colour, curve.strong ? " strong" : "")}, {"points", points}});
+  for (const auto& [px, py] : curve.points)
+    points += Format("{}{},{}", points.empty() ? "" : " ", Number(x.At(px)), Number(y.At(py)));
+  html.Void("polyline", {{"class", Format("curve {} d{}{}", colour, curve.colour, curve.strong ? " strong" : "")},
+                         {"points", points}});
 }
 
 // Labels at the height of their lines' ends, moved apart as far as they would touch.
@@ -55,9 +59,13 @@ void DrawLabels(Html& html, const std::vector<Curve>& curves, const Axis& y, dou
   double lowest = kTop - kLabelGap;
   for (auto& [place, curve] : labels) lowest = place = std::max(place, lowest + kLabelGap);
   double highest = kHeight - kBottom + kLabelGap;
-  for (auto label = labels.rbegin(); label != labels.rend(); ++label) highest = label->first = std::min(label->first, highest - kLabelGap);
+  for (auto label = labels.rbegin(); label != labels.rend(); ++label)
+    highest = label->first = std::min(label->first, highest - kLabelGap);
   for (const auto& [place, curve] : labels) {
-    html.Line("text", curve->label, {{"class", Format("label c{}{}", curve->colour, curve->strong ? " strong" : "")}, {"x", Number(left)}, {"y", Number(place + 4)}});
+    html.Line("text", curve->label,
+              {{"class", Format("label c{}{}", curve->colour, curve->strong ? " strong" : "")},
+               {"x", Number(left)},
+               {"y", Number(place + 4)}});
   }
 }
 
@@ -91,7 +99,8 @@ Extent ExtentOf(const std::vector<Curve>& curves) {
   for (const Curve& curve : curves) {
     extent.letters = std::max(extent.letters, Letters(curve.label));
     for (const auto& [x, y] : curve.points) {
-      extent = {std::min(extent.x_low, x), std::max(extent.x_high, x), std::min(extent.y_low, y), std::max(extent.y_high, y), extent.letters};
+      extent = {std::min(extent.x_low, x), std::max(extent.x_high, x), std::min(extent.y_low, y),
+                std::max(extent.y_high, y), extent.letters};
     }
   }
   return extent;
@@ -104,16 +113,24 @@ void DrawPanel(Html& html, const Panel& panel, const Extent& extent) {
 
   std::string label = panel.title + ":";
   for (const Curve& curve : panel.curves) label += Format(" {} ends at {:.4g};", curve.arm, curve.points.back().second);
-  html.Open("svg", {{"viewBox", Format("0 0 {} {}", kWidth, kHeight)}, {"role", "img"}, {"aria-label", label}, {"class", "panel"}});
+  html.Open(
+      "svg",
+      {{"viewBox", Format("0 0 {} {}", kWidth, kHeight)}, {"role", "img"}, {"aria-label", label}, {"class", "panel"}});
   const auto y_ticks = Ticks(y.low, y.high, 4), x_ticks = Ticks(x.low, x.high, right - kLeft > 200 ? 5 : 3);
-  const double y_step = y_ticks.size() > 1 ? y_ticks[1] - y_ticks[0] : 1, x_step = x_ticks.size() > 1 ? x_ticks[1] - x_ticks[0] : 1;
+  const double y_step = y_ticks.size() > 1 ? y_ticks[1] - y_ticks[0] : 1,
+               x_step = x_ticks.size() > 1 ? x_ticks[1] - x_ticks[0] : 1;
   for (const double tick : y_ticks) {
-    html.Void("line", {{"class", "grid"}, {"x1", Number(kLeft)}, {"x2", Number(right)}, {"y1", Number(y.At(tick))},
+    html.Void("line", {{"class", "grid"},
+                       {"x1", Number(kLeft)},
+                       {"x2", Number(right)},
+                       {"y1", Number(y.At(tick))},
                        {"y2", Number(y.At(tick))}});
-    html.Line("text", TickText(tick, y_step), {{"class", "tick end"}, {"x", Number(kLeft - 7)}, {"y", Number(y.At(tick) + 4)}});
+    html.Line("text", TickText(tick, y_step),
+              {{"class", "tick end"}, {"x", Number(kLeft - 7)}, {"y", Number(y.At(tick) + 4)}});
   }
   for (const double tick : x_ticks) {
-    html.Line("text", TickText(tick, x_step), {{"class", "tick middle"}, {"x", Number(x.At(tick))}, {"y", Number(kHeight - kBottom + 17)}});
+    html.Line("text", TickText(tick, x_step),
+              {{"class", "tick middle"}, {"x", Number(x.At(tick))}, {"y", Number(kHeight - kBottom + 17)}});
   }
   html.Line("text", panel.x, {{"class", "tick end"}, {"x", Number(right)}, {"y", Number(kHeight - 3)}});
   for (const bool strong : {false, true}) {
@@ -127,12 +144,20 @@ void DrawPanel(Html& html, const Panel& panel, const Extent& extent) {
 
 void DrawInterval(Html& html, const IntervalMark& mark) {
   // Positions in percent of the cell, so that the drawing is as wide as its cell while dot and lines keep their size.
-  const auto at = [&](double value) { return Format("{:.2f}%", 100 * std::clamp((value - mark.low) / (mark.high - mark.low), 0.0, 1.0)); };
+  const auto at = [&](double value) {
+    return Format("{:.2f}%", 100 * std::clamp((value - mark.low) / (mark.high - mark.low), 0.0, 1.0));
+  };
   html.Open("svg", {{"class", "interval"}, {"role", "img"}, {"aria-label", mark.label}});
   html.Void("line", {{"class", "axis"}, {"x1", "0"}, {"x2", "100%"}, {"y1", "12"}, {"y2", "12"}});
-  html.Void("line", {{"class", "reference"}, {"x1", at(mark.reference)}, {"x2", at(mark.reference)}, {"y1", "1"}, {"y2", "23"}});
+  html.Void(
+      "line",
+      {{"class", "reference"}, {"x1", at(mark.reference)}, {"x2", at(mark.reference)}, {"y1", "1"}, {"y2", "23"}});
   const std::string colour = Format("c{}", mark.colour);
-  html.Void("line", {{"class", "range " + colour}, {"x1", at(mark.value_low)}, {"x2", at(mark.value_high)}, {"y1", "12"}, {"y2", "12"}});
+  html.Void("line", {{"class", "range " + colour},
+                     {"x1", at(mark.value_low)},
+                     {"x2", at(mark.value_high)},
+                     {"y1", "12"},
+                     {"y2", "12"}});
   html.Void("circle", {{"class", "dot " + colour}, {"cx", at(mark.value)}, {"cy", "12"}, {"r", "5"}});
   html.Close();
 }

@@ -47,11 +47,14 @@ TEST(DrawPanel, OnePointIsADot) {
 // Ends that lie on each other: the names stand below each other, and the strong line is drawn last.
 TEST(DrawPanel, LabelsDoNotTouch) {
   Html html;
-  const std::vector<Curve> curves = {{"a", 0, {{0, 1.0}, {1, 2.0}}, "a", true}, {"b", 1, {{0, 0.0}, {1, 2.0}}, "b"}, {"c", 2, {{0, 0.0}, {1, 2.001}}, "c"}};
+  const std::vector<Curve> curves = {{"a", 0, {{0, 1.0}, {1, 2.0}}, "a", true},
+                                     {"b", 1, {{0, 0.0}, {1, 2.0}}, "b"},
+                                     {"c", 2, {{0, 0.0}, {1, 2.001}}, "c"}};
   DrawPanel(html, {"loss", "", "epoch", curves}, ExtentOf(curves));
   const std::string svg = html.Finish();
   std::vector<double> places;
-  for (size_t at = svg.find("class=\"label"); at != std::string::npos; at = svg.find("class=\"label", at + 1)) places.push_back(std::stod(svg.substr(svg.find(" y=\"", at) + 4)));
+  for (size_t at = svg.find("class=\"label"); at != std::string::npos; at = svg.find("class=\"label", at + 1))
+    places.push_back(std::stod(svg.substr(svg.find(" y=\"", at) + 4)));
   ASSERT_EQ(places.size(), 3u);
   std::sort(places.begin(), places.end());
   EXPECT_GE(places[1] - places[0], 12);

@@ -17,7 +17,9 @@ std::string TitleOf(const std::vector<RunRecord>& runs) {
 
 // Runs of one name get their folders' names too, or where these are the same as well, their paths.
 void TellApart(std::vector<RunRecord>& runs) {
-  const auto last = [](const RunRecord& run) { return std::filesystem::weakly_canonical(run.folder).filename().string(); };
+  const auto last = [](const RunRecord& run) {
+    return std::filesystem::weakly_canonical(run.folder).filename().string();
+  };
   std::map<std::string, int> names, folders;
   for (const RunRecord& run : runs) {
     ++names[run.name];
@@ -25,7 +27,8 @@ void TellApart(std::vector<RunRecord>& runs) {
   }
   for (RunRecord& run : runs) {
     if (names[run.name] < 2) continue;
-    run.name = Format("{} ({})", run.name, folders[Format("{}/{}", run.name, last(run))] < 2 ? last(run) : run.folder.string());
+    run.name = Format("{} ({})", run.name,
+                      folders[Format("{}/{}", run.name, last(run))] < 2 ? last(run) : run.folder.string());
   }
 }
 
@@ -50,7 +53,8 @@ void WriteHead(Html& html, const std::string& title) {
   html.Void("meta", {{"name", "viewport"}, {"content", "width=device-width, initial-scale=1"}});
   html.Void("meta", {{"name", "color-scheme"}, {"content", "light dark"}});
   // Belt and braces: even a mistake of ours could neither run a script nor reach the network.
-  html.Void("meta", {{"http-equiv", "Content-Security-Policy"}, {"content", "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}});
+  html.Void("meta", {{"http-equiv", "Content-Security-Policy"},
+                     {"content", "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}});
   html.Void("link", {{"rel", "icon"}, {"href", "data:,"}});
   html.Line("title", Format("{} – GenView", title));
   html.Open("style").Css(kPageStyle).Close().Close();

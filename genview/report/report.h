@@ -1,5 +1,6 @@
-// One self-contained HTML page of one or several runs: no script, nothing fetched, pictures inside. The first screen holds
-// the result in a sentence and the table of arms with intervals; pictures, curves, coverage and the recipe follow.
+// One self-contained HTML page of one or several runs: no script, nothing fetched, pictures inside. The first screen
+// holds the result in a sentence and the table of arms with intervals; pictures, curves, coverage and the recipe
+// follow.
 //
 //   WriteReport({"runs/demo"}, "runs/demo/report.html");
 #pragma once
@@ -12,7 +13,7 @@
 namespace genview {
 
 struct ReportSummary {
-  std::string headline;     // the result in a sentence
+  std::string headline;  // the result in a sentence
   uint64_t bytes = 0;
   int64_t pictures_left_out = 0;
 };

@@ -47,31 +47,73 @@ constexpr const char* kNasty = "<script>alert(1)</script>\"'&";
 Path MakeRun(const std::string& name, double baseline, double other) {
   const Path run = testing::TempDir() + name;
   std::filesystem::remove_all(run);
-  WriteFile(run / "recipe.toml", Format("name = \"{}\"\n[pretrain]\nmethod = \"moco-v2\"\n# {}\n[[arms]]\nname = \"baseline\"\n[[arms]]\nname = \"genview\"\n"
-                                        "[arms.set]\n\"pretrain.pair.source\" = '''{}'''\n", name, kNasty, "generated <b>"));
+  WriteFile(run / "recipe.toml", Format("name = \"{}\"\n[pretrain]\nmethod = \"moco-v2\"\n# {}\n[[arms]]\nname = "
+                                        "\"baseline\"\n[[arms]]\nname = \"genview\"\n"
+                                        "[arms.set]\n\"pretrain.pair.source\" = '''{}'''\n",
+                                        name, kNasty, "generated <b>"));
   WriteJson(run / "baseline/eval/linear.json", EvalResultToJson(Score(baseline, 1)));
   WriteJson(run / "genview/eval/linear.json", EvalResultToJson(Score(other, 1)));
-  WriteFile(run / "baseline/pretrain/log.jsonl", "{\"step\":1,\"loss\":5,\"effective_rank\":30}\n{\"step\":2,\"loss\":4,\"effective_rank\":1.2}\n");
+  WriteFile(run / "baseline/pretrain/log.jsonl",
+            "{\"step\":1,\"loss\":5,\"effective_rank\":30}\n{\"step\":2,\"loss\":4,\"effective_rank\":1.2}\n");
   WriteJson(run / "baseline/pretrain/summary.json", {{"encoder", "encoder"}, {"collapsed", true}});
   WriteJson(run / "genview/pretrain/summary.json",
-            {{"encoder", "encoder"}, {"agreement", {{"pairs", 256}, {"spearman", 0.874}}},
-             {"weights", {{"augmented", {{"pairs", 500}, {"mean", 1.21}}}, {"generated", {{"pairs", 500}, {"mean", 0.79}}},
-                          {"levels", {{"100", {{"pairs", 300}, {"mean", 0.83}}}, {"400", {{"pairs", 200}, {"mean", 0.73}}}}}}}});
-  WriteForegroundTable(run / "foreground/ratios.tsv", {{"a/1.png", "a/1.png", 0.1, 0}, {"a/2.png", "a/2.png", 0.7, 300}});
+            {{"encoder", "encoder"},
+             {"agreement", {{"pairs", 256}, {"spearman", 0.874}}},
+             {"weights",
+              {{"augmented", {{"pairs", 500}, {"mean", 1.21}}},
+               {"generated", {{"pairs", 500}, {"mean", 0.79}}},
+               {"levels", {{"100", {{"pairs", 300}, {"mean", 0.83}}}, {"400", {{"pairs", 200}, {"mean", 0.73}}}}}}}});
+  WriteForegroundTable(run / "foreground/ratios.tsv",
+                       {{"a/1.png", "a/1.png", 0.1, 0}, {"a/2.png", "a/2.png", 0.7, 300}});
   WriteFile(run / "views/skipped.tsv", Format("id\treason\n{}\ttruncated\n", kNasty));
-  WriteJson(run / "state/views.json", {{"stage", "views"}, {"order", 2}, {"seconds", 61.0}, {"peak_memory_bytes", 1000000}, {"unit", "views"},
-                                       {"asked", 2}, {"made", 1}, {"failed", 1}});
+  WriteJson(run / "state/views.json", {{"stage", "views"},
+                                       {"order", 2},
+                                       {"seconds", 61.0},
+                                       {"peak_memory_bytes", 1000000},
+                                       {"unit", "views"},
+                                       {"asked", 2},
+                                       {"made", 1},
+                                       {"failed", 1}});
   for (const char* file : {"0-image.png", "0-mask.png", "0-view.png"}) WriteFile(run / "gallery" / file, Png(64, 48));
   WriteJson(run / "gallery/gallery.json",
-            {{"images", {{{"id", kNasty}, {"ratio", 0.3}, {"level", 100}, {"image", "0-image.png"}, {"mask", "0-mask.png"}, {"view", "0-view.png"}},
-                         {{"id", "outside"}, {"ratio", 0.5}, {"level", 100}, {"image", "../../x.png"}, {"mask", "gone.png"}, {"view", "/etc/passwd"}}}},
+            {{"images",
+              {{{"id", kNasty},
+                {"ratio", 0.3},
+                {"level", 100},
+                {"image", "0-image.png"},
+                {"mask", "0-mask.png"},
+                {"view", "0-view.png"}},
+               {{"id", "outside"},
+                {"ratio", 0.5},
+                {"level", 100},
+                {"image", "../../x.png"},
+                {"mask", "gone.png"},
+                {"view", "/etc/passwd"}}}},
              {"levels", {{"id", "x"}, {"image", "0-image.png"}, {"views", {{{"level", 0}, {"view", "0-view.png"}}}}}}});
-  WriteJson(run / "gallery/likeness.json",
-            {{"pictures", 40}, {"real_kept", 97.5},
-             {"levels", {{{"level", 0}, {"views", 40}, {"cosine", 0.912}, {"kept", 85.0}, {"low", 71.0}, {"high", 93.0}}}},
-             {"bins", {{{"level", 0}, {"from", 0.0}, {"to", 0.2}, {"views", 30}, {"cosine", 0.934}, {"kept", 83.0}, {"low", 66.0}, {"high", 92.0}},
-                       {{"level", 0}, {"from", 0.2}, {"to", 0.4}, {"views", 0}, {"cosine", 0.0}, {"kept", 0.0}, {"low", 0.0}, {"high", 0.0}}}}});
-  WriteJson(run / "foreground/ratios.json", {{"images_with_truth", 2}, {"mean_overlap_with_truth", 0.731}, {"spearman_with_truth", 0.944}});
+  WriteJson(
+      run / "gallery/likeness.json",
+      {{"pictures", 40},
+       {"real_kept", 97.5},
+       {"levels", {{{"level", 0}, {"views", 40}, {"cosine", 0.912}, {"kept", 85.0}, {"low", 71.0}, {"high", 93.0}}}},
+       {"bins",
+        {{{"level", 0},
+          {"from", 0.0},
+          {"to", 0.2},
+          {"views", 30},
+          {"cosine", 0.934},
+          {"kept", 83.0},
+          {"low", 66.0},
+          {"high", 92.0}},
+         {{"level", 0},
+          {"from", 0.2},
+          {"to", 0.4},
+          {"views", 0},
+          {"cosine", 0.0},
+          {"kept", 0.0},
+          {"low", 0.0},
+          {"high", 0.0}}}}});
+  WriteJson(run / "foreground/ratios.json",
+            {{"images_with_truth", 2}, {"mean_overlap_with_truth", 0.731}, {"spearman_with_truth", 0.944}});
   return run;
 }
 
@@ -97,33 +139,45 @@ TEST(Report, SaysWhatTheNumbersSay) {
     const Path run = MakeRun("report_headline", baseline, other);
     return WriteReport({run}, run / "report.html").headline;
   };
-  EXPECT_EQ(headline(50, 55), "“genview” reaches 55.0% linear accuracy, 5.0 points above “baseline” (95% interval +3.6 to +6.4).");
-  EXPECT_EQ(headline(50, 50.5), "“genview” and “baseline” are too close to call: 50.5% and 50.0% linear accuracy, +0.5 points apart (95% interval −0.9 to +1.9).");
-  EXPECT_EQ(headline(50, 45), "“genview” stays 5.0 points below “baseline” (95% interval −6.4 to −3.6): 45.0% and 50.0% linear accuracy.");
+  EXPECT_EQ(headline(50, 55),
+            "“genview” reaches 55.0% linear accuracy, 5.0 points above “baseline” (95% interval +3.6 to +6.4).");
+  EXPECT_EQ(headline(50, 50.5),
+            "“genview” and “baseline” are too close to call: 50.5% and 50.0% linear accuracy, +0.5 points apart (95% "
+            "interval −0.9 to +1.9).");
+  EXPECT_EQ(
+      headline(50, 45),
+      "“genview” stays 5.0 points below “baseline” (95% interval −6.4 to −3.6): 45.0% and 50.0% linear accuracy.");
 }
 
 // Arms of several methods: each is held to the augmented one of its own.
 Path MakeMethods(const std::string& name, const std::vector<std::pair<std::string, double>>& arms) {
   const Path run = MakeRun(name, 50, 55);
-  std::string recipe = "name = \"methods\"\n[data]\ntrain = \"pictures\"\n[pretrain]\nmethod = \"simclr\"\nbackbone = \"resnet18\"\nepochs = 80\n";
+  std::string recipe =
+      "name = \"methods\"\n[data]\ntrain = \"pictures\"\n[pretrain]\nmethod = \"simclr\"\nbackbone = "
+      "\"resnet18\"\nepochs = 80\n";
   for (const auto& [arm, top1] : arms) {
     const std::string method = arm.substr(0, arm.find('-'));
-    recipe += Format("[[arms]]\nname = \"{}\"\n[arms.set]\npretrain.method = \"{}\"\npretrain.pair.source = \"{}\"\n", arm, method,
-                     method == arm ? "augment" : "generated");
+    recipe += Format("[[arms]]\nname = \"{}\"\n[arms.set]\npretrain.method = \"{}\"\npretrain.pair.source = \"{}\"\n",
+                     arm, method, method == arm ? "augment" : "generated");
     WriteJson(run / arm / "eval/linear.json", EvalResultToJson(Score(top1, 1)));
     WriteJson(run / arm / "pretrain/summary.json", {{"encoder", "encoder"}});
-    WriteFile(run / arm / "pretrain/log.jsonl", "{\"step\":1,\"loss\":5,\"knn_top1\":20}\n{\"step\":2,\"loss\":4,\"knn_top1\":30}\n");
+    WriteFile(run / arm / "pretrain/log.jsonl",
+              "{\"step\":1,\"loss\":5,\"knn_top1\":20}\n{\"step\":2,\"loss\":4,\"knn_top1\":30}\n");
   }
   WriteFile(run / "recipe.toml", recipe);
   return run;
 }
 
 TEST(Report, ArmsAreHeldToTheirOwnMethod) {
-  const Path run = MakeMethods("report_methods", {{"simclr-views", 52}, {"simclr", 50}, {"byol", 70}, {"byol-views", 78}, {"swav", 60}, {"swav-views", 60.5}});
+  const Path run = MakeMethods(
+      "report_methods",
+      {{"simclr-views", 52}, {"simclr", 50}, {"byol", 70}, {"byol-views", 78}, {"swav", 60}, {"swav-views", 60.5}});
   const ReportSummary summary = WriteReport({run}, run / "report.html");
-  EXPECT_EQ(summary.headline, "2 of 3 methods gain, “byol-views” the most: 8.0 points above “byol” (95% interval +6.6 to +9.4).");
+  EXPECT_EQ(summary.headline,
+            "2 of 3 methods gain, “byol-views” the most: 8.0 points above “byol” (95% interval +6.6 to +9.4).");
   const std::string page = ReadFile(run / "report.html"), table = Between(page, "<table", "</table>");
-  for (const char* text : {"78.0% and 70.0% linear accuracy", "Without gain: swav.", "3 methods · resnet18 · 80 epochs · pictures"}) {
+  for (const char* text :
+       {"78.0% and 70.0% linear accuracy", "Without gain: swav.", "3 methods · resnet18 · 80 epochs · pictures"}) {
     EXPECT_NE(page.find(text), std::string::npos) << text;
   }
   EXPECT_EQ(Times(table, ">reference<"), 3);
@@ -131,18 +185,21 @@ TEST(Report, ArmsAreHeldToTheirOwnMethod) {
   for (const char* gain : {">+2.0<", ">+8.0<", ">+0.5<"}) EXPECT_EQ(Times(table, gain), 1) << gain;
   // None gains.
   const Path none = MakeMethods("report_none", {{"byol", 70}, {"byol-views", 70.5}, {"swav", 60}, {"swav-views", 58}});
-  EXPECT_EQ(WriteReport({none}, none / "report.html").headline,
-            "None of 2 methods gains: “byol-views” comes nearest, +0.5 points from “byol” (95% interval −0.9 to +1.9).");
+  EXPECT_EQ(
+      WriteReport({none}, none / "report.html").headline,
+      "None of 2 methods gains: “byol-views” comes nearest, +0.5 points from “byol” (95% interval −0.9 to +1.9).");
 }
 
-// A panel for each method and quantity; an arm's colour is its place within the method, and reference and best stand out.
+// A panel for each method and quantity; an arm's colour is its place within the method, and reference and best stand
+// out.
 TEST(Report, MethodsHavePanelsOfTheirOwn) {
-  const Path run = MakeMethods("report_panels", {{"byol", 70}, {"byol-views", 78}, {"byol-more", 74}, {"swav", 60}, {"swav-views", 65}});
+  const Path run = MakeMethods("report_panels",
+                               {{"byol", 70}, {"byol-views", 78}, {"byol-more", 74}, {"swav", 60}, {"swav-views", 65}});
   WriteReport({run}, run / "report.html");
   const std::string page = ReadFile(run / "report.html"), training = Between(page, ">Training<", "</section>");
   EXPECT_EQ(Times(training, "<figure>"), 4);
-  for (const char* text : {"aria-label=\"byol, Loss: byol ends at 4; byol-views ends at 4; byol-more ends at 4;\"", "class=\"label c1 strong\"", ">views<",
-                           "class=\"label c2\"", ">more<"}) {
+  for (const char* text : {"aria-label=\"byol, Loss: byol ends at 4; byol-views ends at 4; byol-more ends at 4;\"",
+                           "class=\"label c1 strong\"", ">views<", "class=\"label c2\"", ">more<"}) {
     EXPECT_NE(training.find(text), std::string::npos) << text << training;
   }
   EXPECT_EQ(Times(training, "curve c0 d0 strong"), 4);
@@ -164,15 +221,16 @@ TEST(Report, OfManyArmsTheReferenceAndTheBestStandOut) {
 // One arm of each method: the methods are what is compared.
 TEST(Report, MethodsAreComparedWhereThereIsNothingElse) {
   const Path run = MakeMethods("report_only_methods", {{"simclr", 50}, {"byol", 70}});
-  EXPECT_EQ(WriteReport({run}, run / "report.html").headline, "“byol” reaches 70.0% linear accuracy, 20.0 points above “simclr” (95% interval +18.6 to +21.4).");
+  EXPECT_EQ(WriteReport({run}, run / "report.html").headline,
+            "“byol” reaches 70.0% linear accuracy, 20.0 points above “simclr” (95% interval +18.6 to +21.4).");
 }
 
 TEST(Report, TablesWhatViewsKeepAndHowTrueTheForegroundIs) {
   const Path run = MakeRun("report_likeness", 50, 55);
   WriteReport({run}, run / "report.html");
   const std::string page = ReadFile(run / "report.html");
-  for (const char* text : {"What views keep", "it names 98% rightly", "0–20% foreground", "0.934", "83%", "71–93%", "intersection over union 0.73",
-                           "rank correlation of the share 0.94"}) {
+  for (const char* text : {"What views keep", "it names 98% rightly", "0–20% foreground", "0.934", "83%", "71–93%",
+                           "intersection over union 0.73", "rank correlation of the share 0.94"}) {
     EXPECT_NE(page.find(text), std::string::npos) << text;
   }
 }
@@ -184,18 +242,26 @@ TEST(Report, TablesWhatPairsWeigh) {
     return ReadFile(run / "report.html");
   };
   const std::string both = page();
-  for (const char* text : {"What pairs weigh", "level 100", "level 400", "1.210", "0.790", "0.830", "0.730", ">300</small>", "over 256 pairs is: “genview” 0.87."}) {
+  for (const char* text : {"What pairs weigh", "level 100", "level 400", "1.210", "0.790", "0.830", "0.730",
+                           ">300</small>", "over 256 pairs is: “genview” 0.87."}) {
     EXPECT_NE(both.find(text), std::string::npos) << text;
   }
   // Levels without steps: hundreds of them. 0.5 and 0.9 over 1 and 3 pairs.
   Json levels = Json::object();
-  for (int level = 100; level < 112; ++level) levels[Format("{}", level)] = {{"pairs", level == 100 ? 1 : level == 111 ? 3 : 0}, {"mean", level == 100 ? 0.5 : 0.9}};
-  WriteJson(run / "genview/pretrain/summary.json", {{"weights", {{"generated", {{"pairs", 4}, {"mean", 0.8}}}, {"levels", levels}}}});
+  for (int level = 100; level < 112; ++level)
+    levels[Format("{}", level)] = {{"pairs", level == 100   ? 1
+                                             : level == 111 ? 3
+                                                            : 0},
+                                   {"mean", level == 100 ? 0.5 : 0.9}};
+  WriteJson(run / "genview/pretrain/summary.json",
+            {{"weights", {{"generated", {{"pairs", 4}, {"mean", 0.8}}}, {"levels", levels}}}});
   const std::string steps = page();
   EXPECT_NE(steps.find("level 100–199"), std::string::npos);
   EXPECT_NE(steps.find("0.800"), std::string::npos);
   // One kind alone has nothing beside it.
-  WriteJson(run / "genview/pretrain/summary.json", {{"weights", {{"generated", {{"pairs", 4}, {"mean", 1.0}}}, {"levels", {{"100", {{"pairs", 4}, {"mean", 1.0}}}}}}}});
+  WriteJson(run / "genview/pretrain/summary.json",
+            {{"weights",
+              {{"generated", {{"pairs", 4}, {"mean", 1.0}}}, {"levels", {{"100", {{"pairs", 4}, {"mean", 1.0}}}}}}}});
   EXPECT_EQ(page().find("What pairs weigh"), std::string::npos);
 }
 
@@ -204,11 +270,14 @@ TEST(Report, AllSeedsAreRead) {
   std::filesystem::remove_all(run);
   WriteFile(run / "recipe.toml", "seeds = [0, 2]\n[[arms]]\nname = \"baseline\"\n[[arms]]\nname = \"genview\"\n");
   const auto train = [&](const char* folder, const Json& weights, bool collapsed) {
-    WriteJson(run / folder / "pretrain/summary.json", {{"encoder", "encoder"}, {"collapsed", collapsed}, {"weights", weights}});
+    WriteJson(run / folder / "pretrain/summary.json",
+              {{"encoder", "encoder"}, {"collapsed", collapsed}, {"weights", weights}});
     WriteFile(run / folder / "pretrain/log.jsonl", "{\"step\":1,\"loss\":5}\n{\"step\":2,\"loss\":4}\n");
   };
   const auto weights = [](double generated) -> Json {
-    return {{"augmented", {{"pairs", 10}, {"mean", 1.2}}}, {"generated", {{"pairs", 10}, {"mean", generated}}}, {"levels", {{"100", {{"pairs", 10}, {"mean", generated}}}}}};
+    return {{"augmented", {{"pairs", 10}, {"mean", 1.2}}},
+            {"generated", {{"pairs", 10}, {"mean", generated}}},
+            {"levels", {{"100", {{"pairs", 10}, {"mean", generated}}}}}};
   };
   train("baseline/seed-0", Json(), false);
   train("baseline/seed-2", Json(), true);
@@ -221,9 +290,11 @@ TEST(Report, AllSeedsAreRead) {
   WriteJson(run / "genview/seed-0/eval/linear.json", EvalResultToJson(Score(52, 1)));  // the other one is on its way
   const ReportSummary summary = WriteReport({run}, run / "report.html");
   const std::string page = ReadFile(run / "report.html");
-  EXPECT_EQ(summary.headline, "“genview” reaches 52.0% linear accuracy, 2.0 points above “baseline” (95% interval +0.6 to +3.4).");
-  for (const char* text : {"of seed 0 alone, which both have", "“baseline, seed 2” looks collapsed", "genview, seed 2, pretrain", "views genview", "y.png",
-                           "genview, seed 2 ends at 4", "A line for each seed", "0.800", ">20</small>"}) {
+  EXPECT_EQ(summary.headline,
+            "“genview” reaches 52.0% linear accuracy, 2.0 points above “baseline” (95% interval +0.6 to +3.4).");
+  for (const char* text :
+       {"of seed 0 alone, which both have", "“baseline, seed 2” looks collapsed", "genview, seed 2, pretrain",
+        "views genview", "y.png", "genview, seed 2 ends at 4", "A line for each seed", "0.800", ">20</small>"}) {
     EXPECT_NE(page.find(text), std::string::npos) << text;
   }
 }
@@ -243,7 +314,8 @@ TEST(Report, AnyScoreIsShown) {
   for (const char* arm : {"baseline", "genview"}) std::filesystem::remove(run / arm / "eval/linear.json");
   const std::string alone = page();
   EXPECT_NE(alone.find("“genview” reaches 45.0% few-shot accuracy, 5.0 points above “baseline”"), std::string::npos);
-  EXPECT_NE(alone.find("the interval is that of both arms&#39; intervals together"), std::string::npos) << alone.substr(0, 9000);
+  EXPECT_NE(alone.find("the interval is that of both arms&#39; intervals together"), std::string::npos)
+      << alone.substr(0, 9000);
   EXPECT_EQ(alone.find(">Linear</th>"), std::string::npos);
 }
 
@@ -299,7 +371,8 @@ pretrain.quality = {enabled = true, features = "cached"}
 )");
   WriteReport({run}, run / "report.html");
   const std::string page = ReadFile(run / "report.html");
-  EXPECT_NE(page.find(">method simclr, lr 0.06; pair: source generated; quality: enabled, features cached<"), std::string::npos)
+  EXPECT_NE(page.find(">method simclr, lr 0.06; pair: source generated; quality: enabled, features cached<"),
+            std::string::npos)
       << Between(page, "<tbody>", "</tbody>");
   EXPECT_EQ(Between(page, "<tbody>", "</tbody>").find("batch"), std::string::npos);
 }
@@ -313,8 +386,13 @@ TEST(Report, AnArmIsOneLineOfTheCost) {
       for (int seed : {0, 1}) {
         const std::string name = Format("{} {} seed {}", stage, arm, seed);
         const bool training = *stage == 'p';
-        WriteJson(run / "state" / Format("{}.json", order), {{"stage", name}, {"order", order}, {"seconds", training ? 100.0 : 5.0}, {"peak_memory_bytes", 1000},
-                                                             {"unit", "images"}, {"asked", training ? 1024 : 9999}, {"made", training ? 1023 : 9999},
+        WriteJson(run / "state" / Format("{}.json", order), {{"stage", name},
+                                                             {"order", order},
+                                                             {"seconds", training ? 100.0 : 5.0},
+                                                             {"peak_memory_bytes", 1000},
+                                                             {"unit", "images"},
+                                                             {"asked", training ? 1024 : 9999},
+                                                             {"made", training ? 1023 : 9999},
                                                              {"failed", training ? 1 : 0}});
         ++order;
       }
@@ -328,12 +406,14 @@ TEST(Report, AnArmIsOneLineOfTheCost) {
   EXPECT_EQ(folded.find("eval"), std::string::npos);
   EXPECT_EQ(folded.find("9,999"), std::string::npos);
   const std::string all = Between(page, "<details>", "</details>");
-  for (const char* text : {"All 13 stages", "eval knn genview seed 1", "9,999 images"}) EXPECT_NE(all.find(text), std::string::npos) << text;
+  for (const char* text : {"All 13 stages", "eval knn genview seed 1", "9,999 images"})
+    EXPECT_NE(all.find(text), std::string::npos) << text;
 }
 
 TEST(Report, RunsOfOneNameAreToldApart) {
   const Path one = MakeRun("report_same_one", 50, 55), two = MakeRun("report_same_two", 51, 52);
-  for (const Path& run : {one, two}) WriteFile(run / "recipe.toml", "name = \"smoke\"\n[[arms]]\nname = \"baseline\"\n");
+  for (const Path& run : {one, two})
+    WriteFile(run / "recipe.toml", "name = \"smoke\"\n[[arms]]\nname = \"baseline\"\n");
   WriteReport({one, two}, one / "both.html");
   const std::string page = ReadFile(one / "both.html");
   EXPECT_NE(page.find(">smoke (report_same_one) / baseline<"), std::string::npos);
@@ -364,7 +444,10 @@ TEST(Report, TrainedWithoutScoresIsNoUnfinishedRun) {
   const Path run = testing::TempDir() + "report_trained";
   std::filesystem::remove_all(run);
   const auto headline = [&](const char* test, const char* linear) {
-    WriteFile(run / "recipe.toml", Format("[data]\ntest = \"{}\"\n[eval.linear]\nenabled = {}\n[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\n", test, linear));
+    WriteFile(
+        run / "recipe.toml",
+        Format("[data]\ntest = \"{}\"\n[eval.linear]\nenabled = {}\n[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\n",
+               test, linear));
     return WriteReport({run}, run / "report.html").headline;
   };
   WriteJson(run / "a/pretrain/summary.json", {{"encoder", "one"}});
@@ -388,12 +471,16 @@ TEST(Report, SaysWhereTheEncodersAre) {
   WriteJson(run / "a/pretrain/summary.json", {{"encoder", "one"}});
   const std::string part = page("");
   EXPECT_NE(part.find(Format("{}/ARM/pretrain/encoder.safetensors, 1 of 2 so far.", run.string())), std::string::npos);
-  EXPECT_NE(part.find(Format("genview export &#39;{}/a/pretrain/encoder.safetensors&#39; --layout torchvision --out a-torchvision.safetensors<", run.string())),
+  EXPECT_NE(part.find(Format("genview export &#39;{}/a/pretrain/encoder.safetensors&#39; --layout torchvision --out "
+                             "a-torchvision.safetensors<",
+                             run.string())),
             std::string::npos);
   WriteJson(run / "b/seed-4/pretrain/summary.json", {{"encoder", "two"}});
   const std::string seeds = page("seeds = [3, 4]\n[pretrain]\nbackbone = \"vit-small\"");
-  EXPECT_NE(seeds.find(Format("{}/ARM/seed-S/pretrain/encoder.safetensors, 1 of 4 so far.", run.string())), std::string::npos);
-  EXPECT_NE(seeds.find("/b/seed-4/pretrain/encoder.safetensors&#39; --layout timm --out b-timm.safetensors<"), std::string::npos);
+  EXPECT_NE(seeds.find(Format("{}/ARM/seed-S/pretrain/encoder.safetensors, 1 of 4 so far.", run.string())),
+            std::string::npos);
+  EXPECT_NE(seeds.find("/b/seed-4/pretrain/encoder.safetensors&#39; --layout timm --out b-timm.safetensors<"),
+            std::string::npos);
 }
 
 TEST(Report, OtherFoldersAreRefused) {

@@ -48,10 +48,12 @@ void ReadPairs(const Path& folder, const Json& gallery, const std::string& where
   if (!rows.is_array()) return;
   run.pairs_arm = JsonString(gallery, "arm", "", where);
   for (const Json& row : rows) {
-    run.pairs.push_back({JsonString(row, "id", "", where), JsonDouble(row, "weight", 0, where), Inside(folder, row, "view1", where),
-                         Inside(folder, row, "map1", where), Inside(folder, row, "view2", where), Inside(folder, row, "map2", where)});
+    run.pairs.push_back({JsonString(row, "id", "", where), JsonDouble(row, "weight", 0, where),
+                         Inside(folder, row, "view1", where), Inside(folder, row, "map1", where),
+                         Inside(folder, row, "view2", where), Inside(folder, row, "map2", where)});
   }
-  std::stable_sort(run.pairs.begin(), run.pairs.end(), [](const PairRow& a, const PairRow& b) { return a.weight > b.weight; });
+  std::stable_sort(run.pairs.begin(), run.pairs.end(),
+                   [](const PairRow& a, const PairRow& b) { return a.weight > b.weight; });
 }
 
 void ReadGallery(const Path& folder, RunRecord& run) {
@@ -62,16 +64,18 @@ void ReadGallery(const Path& folder, RunRecord& run) {
   const Json &images = Member(json, "images"), &levels = Member(json, "levels");
   if (images.is_array()) {
     for (const Json& row : images) {
-      run.gallery.push_back({JsonString(row, "id", "", where), JsonDouble(row, "ratio", 0, where), JsonInt(row, "level", 0, where),
-                             Inside(folder, row, "image", where), Inside(folder, row, "mask", where),
-                             Inside(folder, row, "view", where)});
+      run.gallery.push_back({JsonString(row, "id", "", where), JsonDouble(row, "ratio", 0, where),
+                             JsonInt(row, "level", 0, where), Inside(folder, row, "image", where),
+                             Inside(folder, row, "mask", where), Inside(folder, row, "view", where)});
     }
   }
-  std::stable_sort(run.gallery.begin(), run.gallery.end(), [](const auto& a, const auto& b) { return a.ratio < b.ratio; });
+  std::stable_sort(run.gallery.begin(), run.gallery.end(),
+                   [](const auto& a, const auto& b) { return a.ratio < b.ratio; });
   run.levels.id = JsonString(levels, "id", "", where);
   run.levels.image = Inside(folder, levels, "image", where);
   if (const Json& views = Member(levels, "views"); views.is_array()) {
-    for (const Json& row : views) run.levels.views[JsonInt(row, "level", 0, where)].push_back(Inside(folder, row, "view", where));
+    for (const Json& row : views)
+      run.levels.views[JsonInt(row, "level", 0, where)].push_back(Inside(folder, row, "view", where));
   }
   ReadPairs(folder, json, where, run);
 }
@@ -80,8 +84,10 @@ std::vector<LikenessRecord> ReadLikenessRows(const Json& rows, const std::string
   std::vector<LikenessRecord> result;
   if (!rows.is_array()) return result;
   for (const Json& row : rows) {
-    result.push_back({JsonInt(row, "level", 0, where), JsonDouble(row, "from", 0, where), JsonDouble(row, "to", 1, where), JsonInt(row, "views", 0, where),
-                      JsonDouble(row, "cosine", 0, where), JsonDouble(row, "kept", 0, where), JsonDouble(row, "low", 0, where), JsonDouble(row, "high", 0, where)});
+    result.push_back({JsonInt(row, "level", 0, where), JsonDouble(row, "from", 0, where),
+                      JsonDouble(row, "to", 1, where), JsonInt(row, "views", 0, where),
+                      JsonDouble(row, "cosine", 0, where), JsonDouble(row, "kept", 0, where),
+                      JsonDouble(row, "low", 0, where), JsonDouble(row, "high", 0, where)});
   }
   return result;
 }
@@ -90,13 +96,15 @@ void ReadLikeness(const Path& file, RunRecord& run) {
   if (!IsFile(file)) return;
   const Json json = ReadJson(file);
   run.likeness = {JsonInt(json, "pictures", 0, file.string()), JsonDouble(json, "real_kept", -1, file.string()),
-                  ReadLikenessRows(Member(json, "levels"), file.string()), ReadLikenessRows(Member(json, "bins"), file.string())};
+                  ReadLikenessRows(Member(json, "levels"), file.string()),
+                  ReadLikenessRows(Member(json, "bins"), file.string())};
 }
 
 void ReadTruth(const Path& file, RunRecord& run) {
   if (!IsFile(file)) return;
   const Json json = ReadJson(file);
-  run.truth = {JsonInt(json, "images_with_truth", 0, file.string()), JsonDouble(json, "mean_overlap_with_truth", 0, file.string()),
+  run.truth = {JsonInt(json, "images_with_truth", 0, file.string()),
+               JsonDouble(json, "mean_overlap_with_truth", 0, file.string()),
                JsonDouble(json, "spearman_with_truth", 0, file.string())};
 }
 
@@ -107,9 +115,13 @@ std::vector<StageRecord> ReadStages(const Path& folder) {
     if (it->path().extension() != ".json" || it->path().filename().string().starts_with(".")) continue;
     const Json json = ReadJson(it->path());
     const std::string where = it->path().string();
-    StageRecord stage{JsonString(json, "stage", "", where), JsonString(json, "unit", "", where), JsonDouble(json, "seconds", 0, where),
+    StageRecord stage{JsonString(json, "stage", "", where),
+                      JsonString(json, "unit", "", where),
+                      JsonDouble(json, "seconds", 0, where),
                       static_cast<uint64_t>(std::max<int64_t>(0, JsonInt(json, "peak_memory_bytes", 0, where))),
-                      JsonInt(json, "asked", 0, where), JsonInt(json, "made", 0, where), JsonInt(json, "failed", 0, where)};
+                      JsonInt(json, "asked", 0, where),
+                      JsonInt(json, "made", 0, where),
+                      JsonInt(json, "failed", 0, where)};
     stages.emplace_back(JsonInt(json, "order", 0, where), std::move(stage));
   }
   std::sort(stages.begin(), stages.end(), [](const auto& a, const auto& b) {
@@ -155,7 +167,8 @@ void ReadTrainingSummary(const Path& file, TrainingRecord& training) {
   const std::string where = file.string();
   training.trained = !JsonString(json, "encoder", "", where).empty();
   training.collapsed = JsonBool(json, "collapsed", false, where);
-  const Json &weights = Member(json, "weights"), &levels = Member(weights, "levels"), &agreement = Member(json, "agreement");
+  const Json &weights = Member(json, "weights"), &levels = Member(weights, "levels"),
+             &agreement = Member(json, "agreement");
   training.weights.augmented = ReadWeight(Member(weights, "augmented"), where);
   training.weights.generated = ReadWeight(Member(weights, "generated"), where);
   if (levels.is_object()) {
@@ -163,7 +176,8 @@ void ReadTrainingSummary(const Path& file, TrainingRecord& training) {
       if (int64_t level = 0; ParseInt(name, level)) training.weights.levels[level] = ReadWeight(weight, where);
     }
   }
-  if (agreement.is_object()) training.agreement = {JsonInt(agreement, "pairs", 0, where), JsonDouble(agreement, "spearman", 0, where)};
+  if (agreement.is_object())
+    training.agreement = {JsonInt(agreement, "pairs", 0, where), JsonDouble(agreement, "spearman", 0, where)};
 }
 
 void ReadArms(RunRecord& run) {
@@ -176,7 +190,9 @@ void ReadArms(RunRecord& run) {
     ReadLeftOut(Format("views {}", arm.name), run.folder / Format("views-{}", arm.name) / "skipped.tsv", run);
     for (const uint64_t seed : run.seeds) {
       const Path folder = SeedFolder(run.folder, arm.name, run.seeds, seed) / "pretrain";
-      TrainingRecord training{.name = run.seeds.size() > 1 ? Format("{}, seed {}", arm.name, seed) : arm.name, .log = folder / "log.jsonl", .encoder = folder / "encoder.safetensors"};
+      TrainingRecord training{.name = run.seeds.size() > 1 ? Format("{}, seed {}", arm.name, seed) : arm.name,
+                              .log = folder / "log.jsonl",
+                              .encoder = folder / "encoder.safetensors"};
       ReadTrainingSummary(folder / "summary.json", training);
       ReadLeftOut(Format("{}, pretrain", training.name), folder / "skipped.tsv", run);
       AddWeights(training.weights, arm.weights);
@@ -209,7 +225,8 @@ RunRecord ReadRun(const Path& folder) {
   if (run.seeds.empty()) run.seeds = {0};
   if (run.name.empty()) run.name = std::filesystem::weakly_canonical(folder).filename().string();
   if (IsFile(folder / "environment.json")) run.environment = ReadJson(folder / "environment.json");
-  if (IsFile(folder / "foreground" / "ratios.tsv")) run.ratios = ReadForegroundTable(folder / "foreground" / "ratios.tsv");
+  if (IsFile(folder / "foreground" / "ratios.tsv"))
+    run.ratios = ReadForegroundTable(folder / "foreground" / "ratios.tsv");
   // The score's list has all pictures; without a score that of the fit has the sample's.
   ReadLeftOut("foreground", folder / "foreground" / (run.ratios.empty() ? "model-skipped.tsv" : "skipped.tsv"), run);
   ReadLeftOut("views", folder / "views" / "skipped.tsv", run);
@@ -237,7 +254,9 @@ std::vector<std::string> DifferingKeys(const RunRecord& run) {
     for (const auto& [key, value] : arm.settings) keys.insert(key);
   }
   std::erase_if(keys, [&](const std::string& key) {
-    return std::all_of(run.arms.begin(), run.arms.end(), [&](const ArmRecord& arm) { return SettingOf(run, arm, key) == SettingOf(run, run.arms[0], key); });
+    return std::all_of(run.arms.begin(), run.arms.end(), [&](const ArmRecord& arm) {
+      return SettingOf(run, arm, key) == SettingOf(run, run.arms[0], key);
+    });
   });
   return {keys.begin(), keys.end()};
 }

@@ -1,5 +1,5 @@
-// A run's folder as the report needs it. Whatever is missing is left empty: a run that is still going, or that skipped a
-// stage, has a report too.
+// A run's folder as the report needs it. Whatever is missing is left empty: a run that is still going, or that skipped
+// a stage, has a report too.
 //
 // Beside what every run leaves, a folder of pictures is read where it is:
 //   gallery/gallery.json       {"images": [{"id", "ratio", "level", "image", "mask", "view"}],
@@ -51,18 +51,18 @@ struct LikenessRecord {
   double from = 0, to = 1;
   int64_t views = 0;
   double cosine = 0;
-  double kept = 0, low = 0, high = 0;    // percent whose class is the image's
+  double kept = 0, low = 0, high = 0;  // percent whose class is the image's
 };
 struct LikenessTable {
   int64_t pictures = 0;
-  double real_kept = -1;                 // percent of the images themselves that are named rightly; -1: no classes
+  double real_kept = -1;  // percent of the images themselves that are named rightly; -1: no classes
   std::vector<LikenessRecord> by_level, by_bin;
 };
 
 // The run's foreground masks against the source's own, where it has any.
 struct ForegroundTruth {
   int64_t images = 0;
-  double overlap = 0;                    // mean intersection over union
+  double overlap = 0;  // mean intersection over union
   double spearman = 0;
 };
 
@@ -83,11 +83,11 @@ struct AgreementRecord {
 
 // An arm's training of one seed.
 struct TrainingRecord {
-  std::string name;                      // "genview", of several seeds "genview, seed 1"
+  std::string name;  // "genview", of several seeds "genview, seed 1"
   Path log;
-  Path encoder{};                        // where it is or will be
-  bool trained = false;                  // it is there
-  bool collapsed = false;                // it says that the features no longer tell pictures apart
+  Path encoder{};          // where it is or will be
+  bool trained = false;    // it is there
+  bool collapsed = false;  // it says that the features no longer tell pictures apart
   WeightsRecord weights{};
   AgreementRecord agreement{};
 };
@@ -96,7 +96,7 @@ struct ArmRecord {
   std::string name;
   std::map<std::string, std::string> settings;  // what it sets: "pretrain.pair.source", "generated"
   std::vector<TrainingRecord> trainings;
-  WeightsRecord weights{};               // of all of them
+  WeightsRecord weights{};  // of all of them
 };
 
 struct LeftOut {
@@ -110,14 +110,14 @@ struct RunRecord {
   std::string recipe_text;
   Json recipe = Json::object(), environment = Json::object();
   std::map<std::string, std::string> settings;  // the recipe's, for all arms that set nothing else
-  std::vector<uint64_t> seeds;           // at least one
+  std::vector<uint64_t> seeds;                  // at least one
   std::vector<ArmRecord> arms;
   std::vector<ArmScore> scores;
   std::vector<StageRecord> stages;
-  std::vector<GalleryRow> gallery;       // by rising ratio
+  std::vector<GalleryRow> gallery;  // by rising ratio
   LevelStrip levels;
   std::string pairs_arm;
-  std::vector<PairRow> pairs;            // by falling weight
+  std::vector<PairRow> pairs;  // by falling weight
   std::vector<ForegroundRow> ratios;
   ForegroundTruth truth;
   LikenessTable likeness;

@@ -13,7 +13,8 @@ namespace {
 
 constexpr const char *kWilson = "95% Wilson over images", *kDraws = "95% t over draws", *kSeeds = "95% t over seeds";
 
-constexpr std::pair<const char*, const char*> kEvals[] = {{"linear", "linear"}, {"knn", "kNN"}, {"fewshot", "few-shot"}, {"finetune", "fine-tuning"}};
+constexpr std::pair<const char*, const char*> kEvals[] = {
+    {"linear", "linear"}, {"knn", "kNN"}, {"fewshot", "few-shot"}, {"finetune", "fine-tuning"}};
 
 int EvalRank(const std::string& eval) {
   int rank = 0;
@@ -44,7 +45,8 @@ std::vector<Path> ScoreFiles(const Path& folder) {
   std::vector<Path> files;
   std::error_code code;
   for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
-    if (it->path().extension() == ".json" && !it->path().filename().string().starts_with(".")) files.push_back(it->path());
+    if (it->path().extension() == ".json" && !it->path().filename().string().starts_with("."))
+      files.push_back(it->path());
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -75,7 +77,8 @@ Path SeedFolder(const Path& run, const std::string& arm, const std::vector<uint6
   return seeds.size() > 1 ? run / arm / Format("seed-{}", seed) : run / arm;
 }
 
-std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms, const std::vector<uint64_t>& seeds) {
+std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms,
+                                    const std::vector<uint64_t>& seeds) {
   std::vector<ArmScore> scores;
   for (const auto& arm : arms) {
     std::map<std::pair<int, std::string>, ArmScore> found;  // by eval and score, in the order they are shown
@@ -119,10 +122,18 @@ Json ScoresToJson(const std::vector<ArmScore>& scores) {
     for (const SeedScore& seed : score.seeds) {
       seeds.push_back({{"seed", seed.seed}, {"value", seed.value}, {"low", seed.low}, {"high", seed.high}});
     }
-    records.push_back({{"arm", score.arm}, {"eval", score.eval}, {"score", score.score}, {"unit", "percent"},
-                       {"value", score.value}, {"low", score.low}, {"high", score.high},
+    records.push_back({{"arm", score.arm},
+                       {"eval", score.eval},
+                       {"score", score.score},
+                       {"unit", "percent"},
+                       {"value", score.value},
+                       {"low", score.low},
+                       {"high", score.high},
                        {"interval", score.interval},
-                       {"images", score.images}, {"classes", score.classes}, {"checkpoint", score.checkpoint}, {"seeds", seeds}});
+                       {"images", score.images},
+                       {"classes", score.classes},
+                       {"checkpoint", score.checkpoint},
+                       {"seeds", seeds}});
   }
   return {{"format", 1}, {"results", records}};
 }

@@ -29,10 +29,11 @@ struct ArmScore {
   std::string checkpoint;  // fingerprint of the first seed's
 };
 
-// In the order of `arms`, then linear, knn, few-shot, fine-tuning; top1 before top5. Arms without scores are left out, and so are
-// scores of another encoder than the one that pretrain/summary.json names: of an earlier training. With several seeds the scores are
-// those of ARM/seed-S, otherwise of ARM itself.
-std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms, const std::vector<uint64_t>& seeds);
+// In the order of `arms`, then linear, knn, few-shot, fine-tuning; top1 before top5. Arms without scores are left out,
+// and so are scores of another encoder than the one that pretrain/summary.json names: of an earlier training. With
+// several seeds the scores are those of ARM/seed-S, otherwise of ARM itself.
+std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms,
+                                    const std::vector<uint64_t>& seeds);
 
 std::string EvalName(const std::string& eval);  // "kNN", as people say it
 
@@ -43,9 +44,9 @@ struct Difference {
   std::vector<uint64_t> seeds;          // that both arms have; what others score does not count
   bool Clear() const { return low > 0 || high < 0; }
 };
-// Of two arms' same score. Several seeds that both have are paired (t interval). Otherwise two intervals of one kind are joined
-// (Newcombe 1998, method 10), those of the one common seed or, without one, of the arms; that errs on the wide side since both
-// arms saw the same test images.
+// Of two arms' same score. Several seeds that both have are paired (t interval). Otherwise two intervals of one kind
+// are joined (Newcombe 1998, method 10), those of the one common seed or, without one, of the arms; that errs on the
+// wide side since both arms saw the same test images.
 Difference Compare(const ArmScore& arm, const ArmScore& baseline);
 
 // The folder of one arm and seed, which holds `pretrain` and `eval`. `seeds`: all of the run.

@@ -96,10 +96,12 @@ EvalResult Result(const std::string& kind, double top1, uint64_t seed) {
 TEST(CollectScores, SeedFoldersAreAveraged) {
   const Path run = testing::TempDir() + "collect_scores";
   std::filesystem::remove_all(run);
-  for (const char* folder : {"baseline", "genview", "genview/seed-0", "genview/seed-1"}) WriteJson(run / folder / "pretrain/summary.json", {{"encoder", "encoder"}});
+  for (const char* folder : {"baseline", "genview", "genview/seed-0", "genview/seed-1"})
+    WriteJson(run / folder / "pretrain/summary.json", {{"encoder", "encoder"}});
   WriteJson(run / "baseline" / "eval" / "knn.json", EvalResultToJson(Result("knn", 30, 0)));
   WriteJson(run / "baseline" / "eval" / "linear.json", EvalResultToJson(Result("linear", 50, 0)));
-  WriteJson(run / "genview" / "eval" / "linear.json", EvalResultToJson(Result("linear", 10, 0)));  // of an earlier recipe
+  WriteJson(run / "genview" / "eval" / "linear.json",
+            EvalResultToJson(Result("linear", 10, 0)));  // of an earlier recipe
   WriteJson(run / "genview" / "seed-0" / "eval" / "linear.json", EvalResultToJson(Result("linear", 52, 0)));
   WriteJson(run / "genview" / "seed-1" / "eval" / "linear.json", EvalResultToJson(Result("linear", 56, 1)));
   const auto scores = CollectScores(run, {"baseline", "genview", "not there"}, {0});
@@ -135,7 +137,8 @@ TEST(CollectScores, FewShotIntervalsAreOverDraws) {
   const Path run = testing::TempDir() + "collect_fewshot";
   std::filesystem::remove_all(run);
   WriteJson(run / "arm/pretrain/summary.json", {{"encoder", "encoder"}});
-  for (const char* kind : {"finetune", "fewshot", "knn"}) WriteJson(run / "arm/eval" / Format("{}.json", kind), EvalResultToJson(Result(kind, 50, 0)));
+  for (const char* kind : {"finetune", "fewshot", "knn"})
+    WriteJson(run / "arm/eval" / Format("{}.json", kind), EvalResultToJson(Result(kind, 50, 0)));
   const Json rows = ScoresToJson(CollectScores(run, {"arm"}, {0}))["results"];
   ASSERT_EQ(rows.size(), 6u);
   EXPECT_EQ(rows[0]["eval"], "knn");

@@ -20,7 +20,10 @@ void WriteImage(Html& html, const std::optional<PageImage>& image, const std::st
     html.Line("span", "not there", {{"class", "missing"}});
     return;
   }
-  html.Void("img", {{"src", image->uri}, {"alt", alt}, {"width", Format("{}", image->width)}, {"height", Format("{}", image->height)},
+  html.Void("img", {{"src", image->uri},
+                    {"alt", alt},
+                    {"width", Format("{}", image->width)},
+                    {"height", Format("{}", image->height)},
                     {"class", std::max(image->width, image->height) <= 48 ? "tiny" : "picture"}});
 }
 
@@ -80,7 +83,10 @@ int64_t LevelColumn(int64_t level, bool hundreds) { return hundreds ? level / 10
 void WriteWeightCell(Html& html, const WeightRecord& weight, const std::string& label) {
   html.Open("td", {{"class", "number"}, {"data-label", label}});
   if (weight.pairs == 0) html.Text("–");
-  else html.Line("strong", Format("{:.3f}", weight.mean)).Text(" ").Line("small", Grouped(weight.pairs), {{"data-after", "pairs"}});
+  else
+    html.Line("strong", Format("{:.3f}", weight.mean))
+        .Text(" ")
+        .Line("small", Grouped(weight.pairs), {{"data-after", "pairs"}});
   html.Close();
 }
 
@@ -95,8 +101,10 @@ std::string AgreementSentence(const RunRecord& run) {
     }
   }
   if (arms.empty()) return "";
-  return Format("Where weights come from maps of whole pictures, made once, their rank correlation with those of the views themselves over {} pairs is: {}.",
-                Grouped(pairs), fmt::join(arms, ", "));
+  return Format(
+      "Where weights come from maps of whole pictures, made once, their rank correlation with those of the views "
+      "themselves over {} pairs is: {}.",
+      Grouped(pairs), fmt::join(arms, ", "));
 }
 
 }  // namespace
@@ -109,7 +117,8 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
   std::vector<std::string> others;  // kinds of score beside the main one, in the order that each arm has them
   for (const Row& row : arms.rows) {
     for (const ArmScore* score : row.scores) {
-      if (score->eval != arms.eval && std::find(others.begin(), others.end(), score->eval) == others.end()) others.push_back(score->eval);
+      if (score->eval != arms.eval && std::find(others.begin(), others.end(), score->eval) == others.end())
+        others.push_back(score->eval);
     }
     if (!on_axis(row)) continue;
     low = std::min(low, row.main->low);
@@ -118,11 +127,13 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
   const double pad = std::max(0.5, 0.12 * (high - low));
   html.Open("section", {{"class", "results"}, {"aria-label", "Results"}});
   OpenTable(html, "arms");
-  const bool scores = std::any_of(arms.rows.begin(), arms.rows.end(), [](const Row& row) { return !row.scores.empty(); });
+  const bool scores =
+      std::any_of(arms.rows.begin(), arms.rows.end(), [](const Row& row) { return !row.scores.empty(); });
   std::string caption = "Below a name, what the arm sets otherwise than others.";
   if (scores) {
-    caption = Format("Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others{} are held to. {}",
-                     arms.by_method ? " of its method" : "", caption);
+    caption = Format(
+        "Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others{} are held to. {}",
+        arms.by_method ? " of its method" : "", caption);
   }
   html.Line("caption", caption);
   html.Open("thead").Open("tr");
@@ -141,7 +152,8 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
     html.Open("th", {{"scope", "row"}});
     html.Line("span", "", {{"class", Format("swatch c{} d{}", row.colour, row.colour)}, {"aria-hidden", "true"}});
     html.Line("span", row.name, {{"class", "arm-name"}});
-    if (const std::string differs = WhatDiffers(*row.run, *row.arm); !differs.empty()) html.Line("small", differs, {{"class", "set"}});
+    if (const std::string differs = WhatDiffers(*row.run, *row.arm); !differs.empty())
+      html.Line("small", differs, {{"class", "set"}});
     html.Close();
     if (!scores) {
       html.Close();
@@ -151,8 +163,10 @@ void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
     html.Open("td", {{"class", "wide"}});
     if (on_axis(row)) {
       const ArmScore& score = *row.main;
-      DrawInterval(html, {score.value, score.low, score.high, low - pad, high + pad, row.reference->main->value, row.colour,
-                          Format("{}: {}%, interval {} to {}", row.name, Percent(score.value), Percent(score.low), Percent(score.high))});
+      DrawInterval(html,
+                   {score.value, score.low, score.high, low - pad, high + pad, row.reference->main->value, row.colour,
+                    Format("{}: {}%, interval {} to {}", row.name, Percent(score.value), Percent(score.low),
+                           Percent(score.high))});
     }
     html.Close();
     WriteDifferenceCell(html, row);
@@ -168,7 +182,8 @@ void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf) {
   if (run.gallery.empty()) return;
   html.Open("section");
   Heading(html, "How a view is made",
-          "From little foreground to much: the picture, what the foreground model finds in it, and the generated view. The more of "
+          "From little foreground to much: the picture, what the foreground model finds in it, and the generated view. "
+          "The more of "
           "the picture is foreground, the higher the noise level, and the freer the view.");
   html.Open("div", {{"class", "contact"}});
   bool middles = false;  // squares are shown, so that the rows are rows
@@ -186,14 +201,19 @@ void WriteGallery(Html& html, const RunRecord& run, PictureShelf& shelf) {
     html.Close();
   }
   html.Close();
-  html.Open("ul", {{"class", "key"}}).Line("li", middles ? "top: the middle of the picture" : "top: the picture").Line("li", "middle: its foreground").Line("li", "bottom: the view").Close();
+  html.Open("ul", {{"class", "key"}})
+      .Line("li", middles ? "top: the middle of the picture" : "top: the picture")
+      .Line("li", "middle: its foreground")
+      .Line("li", "bottom: the view")
+      .Close();
   html.Close();
 }
 
 void WriteLevels(Html& html, const RunRecord& run, PictureShelf& shelf) {
   if (run.levels.views.empty()) return;
   html.Open("section");
-  Heading(html, "One picture at every noise level", "Drawn several times. The higher the level, the more the generator is free, and the more its draws differ.");
+  Heading(html, "One picture at every noise level",
+          "Drawn several times. The higher the level, the more the generator is free, and the more its draws differ.");
   html.Open("div", {{"class", "strip"}});
   html.Open("figure");
   WriteImage(html, shelf.Add(run.levels.image), Format("picture {}", run.levels.id));
@@ -212,11 +232,17 @@ void WriteLikeness(Html& html, const RunRecord& run) {
   if (table.by_level.empty()) return;
   const bool classes = table.real_kept >= 0;
   html.Open("section");
-  std::string note = Format("{} pictures over the whole range of foreground, one view of each at every noise level: the mean cosine between the encoder's "
-                            "embeddings of picture and view, by the picture's share of foreground", Grouped(table.pictures));
+  std::string note = Format(
+      "{} pictures over the whole range of foreground, one view of each at every noise level: the mean cosine between "
+      "the encoder's "
+      "embeddings of picture and view, by the picture's share of foreground",
+      Grouped(table.pictures));
   if (classes) {
-    note += Format(", and in bold the share of views that keep the class of their picture, by a linear classifier trained on other real pictures. "
-                   "Of the pictures themselves it names {:.0f}% rightly", table.real_kept);
+    note += Format(
+        ", and in bold the share of views that keep the class of their picture, by a linear classifier trained on "
+        "other real pictures. "
+        "Of the pictures themselves it names {:.0f}% rightly",
+        table.real_kept);
   }
   Heading(html, "What views keep", note + ".");
   std::vector<const LikenessRecord*> bins;
@@ -226,7 +252,8 @@ void WriteLikeness(Html& html, const RunRecord& run) {
   const auto share = [](const LikenessRecord& bin) { return Format("{:.0f}–{:.0f}%", 100 * bin.from, 100 * bin.to); };
   OpenTable(html, "likeness");
   html.Open("thead").Open("tr").Line("th", "Noise level", {{"scope", "col"}});
-  for (const LikenessRecord* bin : bins) html.Line("th", Format("{} foreground", share(*bin)), {{"scope", "col"}, {"class", "number"}});
+  for (const LikenessRecord* bin : bins)
+    html.Line("th", Format("{} foreground", share(*bin)), {{"scope", "col"}, {"class", "number"}});
   html.Line("th", "all", {{"scope", "col"}, {"class", "number"}});
   if (classes) html.Line("th", "95% interval", {{"scope", "col"}, {"class", "number"}});
   html.Close().Close().Open("tbody");
@@ -246,7 +273,9 @@ void WriteLikeness(Html& html, const RunRecord& run) {
       if (row.level == level.level) cell(row, Format("{} foreground", share(row)));
     }
     cell(level, "all");
-    if (classes) html.Line("td", Format("{:.0f}–{:.0f}%", level.low, level.high), {{"class", "number"}, {"data-label", "95% interval"}});
+    if (classes)
+      html.Line("td", Format("{:.0f}–{:.0f}%", level.low, level.high),
+                {{"class", "number"}, {"data-label", "95% interval"}});
     html.Close();
   }
   html.Close();
@@ -257,11 +286,14 @@ void WriteLikeness(Html& html, const RunRecord& run) {
 void WritePairs(Html& html, const RunRecord& run, PictureShelf& shelf) {
   const auto& pairs = run.pairs;
   if (pairs.empty()) return;
-  const size_t highest = std::min(kPairsShown, (pairs.size() + 1) / 2), lowest = std::min(highest, pairs.size() - highest);
+  const size_t highest = std::min(kPairsShown, (pairs.size() + 1) / 2),
+               lowest = std::min(highest, pairs.size() - highest);
   html.Open("section");
   Heading(html, "Pairs and their quality",
-          Format("Pairs of {} that count most and least in the loss: foregrounds that agree on backgrounds that differ weigh more. Below "
-                 "each view is where the quality model sees foreground.", Quoted(run.pairs_arm)));
+          Format("Pairs of {} that count most and least in the loss: foregrounds that agree on backgrounds that differ "
+                 "weigh more. Below "
+                 "each view is where the quality model sees foreground.",
+                 Quoted(run.pairs_arm)));
   const auto write = [&](const char* title, size_t count, auto&& nth) {
     if (count == 0) return;
     html.Line("h3", title).Open("div", {{"class", "pairs"}});
@@ -289,14 +321,19 @@ void WriteWeights(Html& html, const RunRecord& run) {
   std::map<int64_t, int64_t> columns;
   for (const auto& [level, count] : levels) ++columns[LevelColumn(level, hundreds)];
   html.Open("section");
-  std::string note = arms.empty() ? "" : "Mean weight of the pairs with a generated view, of all and by its noise level, and of those without: 1 is the mean of a batch. Beside it, how many pairs.";
+  std::string note = arms.empty() ? ""
+                                  : "Mean weight of the pairs with a generated view, of all and by its noise level, "
+                                    "and of those without: 1 is the mean of a batch. Beside it, how many pairs.";
   if (!note.empty() && !agreement.empty()) note += " ";
   Heading(html, "What pairs weigh", note + agreement);
   if (!arms.empty()) {
-    const auto name = [&](int64_t level) { return hundreds ? Format("level {}–{}", level, level + 99) : Format("level {}", level); };
+    const auto name = [&](int64_t level) {
+      return hundreds ? Format("level {}–{}", level, level + 99) : Format("level {}", level);
+    };
     OpenTable(html, "weights");
     html.Open("thead").Open("tr").Line("th", "Arm", {{"scope", "col"}});
-    html.Line("th", "without", {{"scope", "col"}, {"class", "number"}}).Line("th", "generated", {{"scope", "col"}, {"class", "number"}});
+    html.Line("th", "without", {{"scope", "col"}, {"class", "number"}})
+        .Line("th", "generated", {{"scope", "col"}, {"class", "number"}});
     for (const auto& [level, count] : columns) html.Line("th", name(level), {{"scope", "col"}, {"class", "number"}});
     html.Close().Close().Open("tbody");
     for (const ArmRecord* arm : arms) {
@@ -338,15 +375,18 @@ void WriteRatios(Html& html, const RunRecord& run) {
   }
   const int64_t most = *std::max_element(counts.begin(), counts.end());
   html.Open("section");
-  std::string note = Format("Share of foreground over {} pictures, {:.0f}% on the mean.", Grouped(static_cast<int64_t>(run.ratios.size())), 100 * mean);
+  std::string note = Format("Share of foreground over {} pictures, {:.0f}% on the mean.",
+                            Grouped(static_cast<int64_t>(run.ratios.size())), 100 * mean);
   if (by_level.size() > 1) {
     note += " The stronger the colour, the higher the noise level:";
     for (const auto& [level, count] : by_level) note += Format(" {} at {},", Grouped(count), level);
     note.back() = '.';
   }
   if (run.truth.images > 0) {
-    note += Format(" Held against the true masks of {} pictures: mean intersection over union {:.2f}, rank correlation of the share {:.2f}.",
-                   Grouped(run.truth.images), run.truth.overlap, run.truth.spearman);
+    note += Format(
+        " Held against the true masks of {} pictures: mean intersection over union {:.2f}, rank correlation of the "
+        "share {:.2f}.",
+        Grouped(run.truth.images), run.truth.overlap, run.truth.spearman);
   }
   Heading(html, "Foreground over the whole set", note);
   html.Open("svg", {{"viewBox", "0 0 720 170"}, {"role", "img"}, {"aria-label", note}, {"class", "histogram"}});
@@ -354,15 +394,24 @@ void WriteRatios(Html& html, const RunRecord& run) {
   for (size_t bin = 0; bin < kBins; ++bin) {
     if (counts[bin] == 0) continue;
     const double height = 130.0 * static_cast<double>(counts[bin]) / static_cast<double>(most);
-    const auto common = std::max_element(levels[bin].begin(), levels[bin].end(), [](auto& a, auto& b) { return a.second < b.second; });
+    const auto common =
+        std::max_element(levels[bin].begin(), levels[bin].end(), [](auto& a, auto& b) { return a.second < b.second; });
     const double shade = 0.3 + 0.7 * static_cast<double>(common->first) / static_cast<double>(top_level);
-    html.Void("rect", {{"class", "bar"}, {"x", Format("{:.1f}", 10 + 17.5 * static_cast<double>(bin) + 1)}, {"y", Format("{:.1f}", 140 - height)},
-                       {"width", "15.5"}, {"height", Format("{:.1f}", height)}, {"opacity", Format("{:.2f}", shade)}});
+    html.Void("rect", {{"class", "bar"},
+                       {"x", Format("{:.1f}", 10 + 17.5 * static_cast<double>(bin) + 1)},
+                       {"y", Format("{:.1f}", 140 - height)},
+                       {"width", "15.5"},
+                       {"height", Format("{:.1f}", height)},
+                       {"opacity", Format("{:.2f}", shade)}});
   }
   html.Void("line", {{"class", "axis"}, {"x1", "10"}, {"x2", "710"}, {"y1", "140.5"}, {"y2", "140.5"}});
   for (const int percent : {0, 20, 40, 60, 80, 100}) {
-    html.Line("text", Format("{}%", percent), {{"class", percent == 0 ? "tick start" : percent == 100 ? "tick end" : "tick middle"},
-                                                {"x", Format("{}", 10 + 7 * percent)}, {"y", "160"}});
+    html.Line("text", Format("{}%", percent),
+              {{"class", percent == 0     ? "tick start"
+                         : percent == 100 ? "tick end"
+                                          : "tick middle"},
+               {"x", Format("{}", 10 + 7 * percent)},
+               {"y", "160"}});
   }
   html.Close().Close();
 }

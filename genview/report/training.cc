@@ -47,14 +47,16 @@ Sources SourcesOf(const Comparison& arms, bool several_runs) {
     sources.legend = sources.legend || (named && Cut(name) != name);
     bool first = true;  // one name for all seeds
     for (const TrainingRecord& training : row.arm->trainings) {
-      sources.logs.push_back({NameOf(row, training, several_runs), training.log, row.colour, named && first ? Cut(name) : "", row.stands_out, arms.MethodOf(row)});
+      sources.logs.push_back({NameOf(row, training, several_runs), training.log, row.colour,
+                              named && first ? Cut(name) : "", row.stands_out, arms.MethodOf(row)});
       first = false;
     }
   }
   return sources;
 }
 
-void WritePanel(Html& html, const Panel& panel, const std::string& title, const std::string& note, const Extent& extent) {
+void WritePanel(Html& html, const Panel& panel, const std::string& title, const std::string& note,
+                const Extent& extent) {
   html.Open("figure").Open("figcaption").Line("strong", title);
   if (!note.empty()) html.Line("small", note);
   html.Close();
@@ -64,7 +66,8 @@ void WritePanel(Html& html, const Panel& panel, const std::string& title, const 
 
 // A panel for each method. Their axes are the same, so that they can be compared, unless their scales are not.
 void WriteMethods(Html& html, const Panel& panel, const Comparison& arms) {
-  html.Line("h3", panel.title).Line("p", Format("{}{}", panel.note, panel.by_method ? "" : " All on the same axes."), {{"class", "note"}});
+  html.Line("h3", panel.title)
+      .Line("p", Format("{}{}", panel.note, panel.by_method ? "" : " All on the same axes."), {{"class", "note"}});
   html.Open("div", {{"class", "panels"}});
   const Extent all = ExtentOf(panel.curves);
   for (size_t method = 0; method < arms.methods.size(); ++method) {
@@ -92,12 +95,16 @@ void WriteCurves(Html& html, const std::vector<RunRecord>& runs) {
   html.Open("section");
   std::vector<std::string> notes;
   if (logs.size() > arms.rows.size()) notes.push_back("A line for each seed.");
-  if (arms.rows.size() > 2 && arms.rows.front().reference != nullptr) notes.push_back("Heavy lines are the arm that others are held to, and the best beside it.");
+  if (arms.rows.size() > 2 && arms.rows.front().reference != nullptr)
+    notes.push_back("Heavy lines are the arm that others are held to, and the best beside it.");
   Heading(html, "Training", Format("{}", fmt::join(notes, " ")));
   if (legend) {
     html.Open("ul", {{"class", "legend"}});
     for (const Row& row : arms.rows) {
-      html.Open("li").Line("span", "", {{"class", Format("swatch c{} d{}", row.colour, row.colour)}, {"aria-hidden", "true"}}).Text(row.name).Close();
+      html.Open("li")
+          .Line("span", "", {{"class", Format("swatch c{} d{}", row.colour, row.colour)}, {"aria-hidden", "true"}})
+          .Text(row.name)
+          .Close();
     }
     html.Close();
   }
@@ -115,7 +122,9 @@ void WriteCurves(Html& html, const std::vector<RunRecord>& runs) {
   for (const Row& row : arms.rows) {
     for (const TrainingRecord& training : row.arm->trainings) {
       if (!training.collapsed) continue;
-      html.Line("p", Format("{} looks collapsed: its features hardly differ from picture to picture.", Quoted(NameOf(row, training, runs.size() > 1))),
+      html.Line("p",
+                Format("{} looks collapsed: its features hardly differ from picture to picture.",
+                       Quoted(NameOf(row, training, runs.size() > 1))),
                 {{"class", "warning"}});
     }
   }

@@ -6,7 +6,8 @@ namespace genview {
 
 Byol::Byol(const MethodConfig& c, const BackboneConfig& backbone, Seed seed)
     : PredictingMethod(
-          backbone, [&](int64_t in) { return ByolHead(in, c.hidden > 0 ? c.hidden : 4096, c.output > 0 ? c.output : 256); },
+          backbone,
+          [&](int64_t in) { return ByolHead(in, c.hidden > 0 ? c.hidden : 4096, c.output > 0 ? c.output : 256); },
           [&](int64_t width) { return ByolHead(width, c.predictor > 0 ? c.predictor : 4096, width); }, seed),
       start_(c.momentum) {}
 

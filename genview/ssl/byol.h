@@ -11,7 +11,8 @@ class Byol final : public PredictingMethod {
   // Projector: 4096 inside, 256 out; predictor the same on 256, unless the config says otherwise.
   Byol(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
 
-  // The copy follows after the optimiser's update, with a momentum that rises from the config's to 1 along a half cosine.
+  // The copy follows after the optimiser's update, with a momentum that rises from the config's to 1 along a half
+  // cosine.
   void AfterStep(int64_t step, int64_t total_steps) override;
 
  private:

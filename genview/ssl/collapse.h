@@ -6,7 +6,7 @@
 namespace genview {
 
 struct FeatureSpread {
-  double std = 0;             // of the unit rows, mean over the dimensions; features spread over the sphere give 1/sqrt(D)
+  double std = 0;  // of the unit rows, mean over the dimensions; features spread over the sphere give 1/sqrt(D)
   double relative_std = 0;    // std * sqrt(D): about 1 when healthy, 0 when all rows are the same
   double effective_rank = 0;  // exp of the entropy of the singular values of the centred unit rows: 0 to min(N, D)
 

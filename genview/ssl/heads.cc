@@ -8,7 +8,8 @@ namespace {
 enum class Norm { kNone, kPlain, kAffine };
 
 HeadLayer MakeLayer(int64_t in, int64_t out, bool bias, Norm norm, bool relu) {
-  return {MakeLinear(in, out, bias), norm == Norm::kNone ? BatchNormWeights{} : MakeBatchNorm(out, norm == Norm::kAffine), relu};
+  return {MakeLinear(in, out, bias),
+          norm == Norm::kNone ? BatchNormWeights{} : MakeBatchNorm(out, norm == Norm::kAffine), relu};
 }
 
 }  // namespace

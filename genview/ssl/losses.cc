@@ -33,8 +33,8 @@ Tensor InfoNce(const Tensor& q, const Tensor& k, const Tensor& queue, double tem
   ExpectShape(queue, {q.size(1), -1}, "queue");
   const NoAutocast full_precision(c10::autocast_dispatch_keyset);
   const Tensor anchor = UnitRows(q) * (1 / temperature);
-  const Tensor positive = (anchor * UnitRows(k)).sum(1);              // [N]
-  const Tensor negatives = at::matmul(anchor, Full(queue));           // [N,K]
+  const Tensor positive = (anchor * UnitRows(k)).sum(1);     // [N]
+  const Tensor negatives = at::matmul(anchor, Full(queue));  // [N,K]
   return at::logaddexp(positive, LogSumExp(negatives, {1})) - positive;
 }
 
@@ -43,11 +43,12 @@ Tensor NtXent(const Tensor& z1, const Tensor& z2, double temperature) {
   ExpectShape(z2, {z1.size(0), z1.size(1)}, "z2");
   const NoAutocast full_precision(c10::autocast_dispatch_keyset);
   const int64_t n = z1.size(0);
-  const Tensor z = UnitRows(at::cat({z1, z2}));                       // [2N,D]: row i and row N+i are a pair
+  const Tensor z = UnitRows(at::cat({z1, z2}));  // [2N,D]: row i and row N+i are a pair
   const Tensor own = at::eye(2 * n, z.options().dtype(at::kBool));
-  const Tensor logits = (at::matmul(z, z.t()) * (1 / temperature)).masked_fill(own, -std::numeric_limits<double>::infinity());
+  const Tensor logits =
+      (at::matmul(z, z.t()) * (1 / temperature)).masked_fill(own, -std::numeric_limits<double>::infinity());
   const Tensor positive = (z.narrow(0, 0, n) * z.narrow(0, n, n)).sum(1) * (1 / temperature);  // [N]
-  const Tensor all = LogSumExp(logits, {1});                      // [2N]
+  const Tensor all = LogSumExp(logits, {1});                                                   // [2N]
   return 0.5 * (all.narrow(0, 0, n) + all.narrow(0, n, n)) - positive;
 }
 
@@ -55,9 +56,10 @@ Tensor MultiPositiveLoss(const Tensor& views, double temperature) {
   ExpectShape(views, {-1, -1, -1}, "z");
   const NoAutocast full_precision(c10::autocast_dispatch_keyset);
   const int64_t v = views.size(0), n = views.size(1);
-  const Tensor z = UnitRows(views.flatten(0, 1));                     // [VN,D]: row u N + i is view u of picture i
+  const Tensor z = UnitRows(views.flatten(0, 1));  // [VN,D]: row u N + i is view u of picture i
   const Tensor own = at::eye(v * n, z.options().dtype(at::kBool));
-  const Tensor all = LogSumExp((at::matmul(z, z.t()) * (1 / temperature)).masked_fill(own, -std::numeric_limits<double>::infinity()), {1});
+  const Tensor all = LogSumExp(
+      (at::matmul(z, z.t()) * (1 / temperature)).masked_fill(own, -std::numeric_limits<double>::infinity()), {1});
   // Mean over ordered pairs of different views of their cosine: (|sum of the views|^2 - V) / (V (V - 1)).
   const Tensor together = z.view({v, n, -1}).sum(0).square().sum(1);  // [N]
   const Tensor positive = (together - static_cast<double>(v)) * (1 / (temperature * static_cast<double>(v * (v - 1))));
@@ -103,7 +105,8 @@ Tensor AssignmentCrossEntropy(const Tensor& assignment, const Tensor& scores, do
   return -(assignment * at::log_softmax(Full(scores) * (1 / temperature), 1)).sum(1);
 }
 
-Tensor SwappedPrediction(const Tensor& scores1, const Tensor& scores2, double temperature, double epsilon, int64_t iterations) {
+Tensor SwappedPrediction(const Tensor& scores1, const Tensor& scores2, double temperature, double epsilon,
+                         int64_t iterations) {
   ExpectShape(scores1, {-1, -1}, "scores1");
   ExpectShape(scores2, {scores1.size(0), scores1.size(1)}, "scores2");
   const Tensor second = AssignmentCrossEntropy(SinkhornAssignment(scores1, epsilon, iterations), scores2, temperature);
@@ -118,7 +121,8 @@ Tensor MocoV3Loss(const Tensor& q1, const Tensor& q2, const Tensor& k1, const Te
   ExpectShape(k2, {q1.size(0), q1.size(1)}, "k2");
   const NoAutocast full_precision(c10::autocast_dispatch_keyset);
   const auto cross_entropy = [&](const Tensor& q, const Tensor& k) {
-    const Tensor logits = at::matmul(UnitRows(q) * (1 / temperature), UnitRows(k).t());  // [N,N]: a pair is on the diagonal
+    const Tensor logits =
+        at::matmul(UnitRows(q) * (1 / temperature), UnitRows(k).t());  // [N,N]: a pair is on the diagonal
     return LogSumExp(logits, {1}) - logits.diagonal();
   };
   return 2 * temperature * (cross_entropy(q1, k2) + cross_entropy(q2, k1));

@@ -1,5 +1,6 @@
 // One loss per pair, [N], so that a weight per pair multiplies outside and no method needs to know of it. The mean over
-// the batch is the loss of the papers. Rows are brought to unit length here; half-precision inputs are computed in fp32.
+// the batch is the loss of the papers. Rows are brought to unit length here; half-precision inputs are computed in
+// fp32.
 #pragma once
 
 #include "genview/tensor/tensor.h"
@@ -14,8 +15,9 @@ Tensor InfoNce(const Tensor& q, const Tensor& k, const Tensor& queue, double tem
 // scales both and leaves its part as a negative alone. z1, z2: [N,D] -> [N].
 Tensor NtXent(const Tensor& z1, const Tensor& z2, double temperature);
 
-// Multi-positive: each of the V views of a picture is to give its V - 1 others, and no other of the batch's VN - 1 rows, equal
-// shares of a softmax; the loss of a picture is the mean over its views. With V = 2: NtXent. z: [V,N,D] -> [N].
+// Multi-positive: each of the V views of a picture is to give its V - 1 others, and no other of the batch's VN - 1
+// rows, equal shares of a softmax; the loss of a picture is the mean over its views. With V = 2: NtXent. z: [V,N,D] ->
+// [N].
 Tensor MultiPositiveLoss(const Tensor& z, double temperature);
 
 // -cos(p, z). p, z: [N,D] -> [N]. Gradients flow to both; SimSiam passes z detached.
@@ -24,7 +26,8 @@ Tensor NegativeCosine(const Tensor& p, const Tensor& z);
 // SwAV: the second view's scores are to predict which prototypes the first view's were assigned to, and the other way
 // round; the mean of both. scores: [N,K], cosines of features and prototypes. -> [N]. The assignment is made over the
 // whole batch, knows no weights and lets no gradient through: a pair's weight scales its two cross-entropies alone.
-Tensor SwappedPrediction(const Tensor& scores1, const Tensor& scores2, double temperature, double epsilon, int64_t iterations);
+Tensor SwappedPrediction(const Tensor& scores1, const Tensor& scores2, double temperature, double epsilon,
+                         int64_t iterations);
 
 // Its parts. Cosines of features [N,D] and prototypes [K,D], all of length 1 -> [N,K].
 Tensor PrototypeScores(const Tensor& features, const Tensor& prototypes);

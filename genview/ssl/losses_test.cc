@@ -60,8 +60,10 @@ TEST(MultiPositiveLoss, FollowsTheFormula) {
     for (int64_t u = 0; u < kViews; ++u) {
       const int64_t anchor = u * kPictures + i;
       double all = 0;
-      for (int64_t j = 0; j < kViews * kPictures; ++j) all += j == anchor ? 0 : std::exp(Dot(rows[anchor], rows[j]) / 0.3);
-      for (int64_t v = 0; v < kViews; ++v) sum += v == u ? 0 : -std::log(std::exp(Dot(rows[anchor], z[v][i]) / 0.3) / all) / (kViews - 1);
+      for (int64_t j = 0; j < kViews * kPictures; ++j)
+        all += j == anchor ? 0 : std::exp(Dot(rows[anchor], rows[j]) / 0.3);
+      for (int64_t v = 0; v < kViews; ++v)
+        sum += v == u ? 0 : -std::log(std::exp(Dot(rows[anchor], z[v][i]) / 0.3) / all) / (kViews - 1);
     }
     EXPECT_NEAR(loss[i].item<double>(), sum / kViews, 1e-10);
   }

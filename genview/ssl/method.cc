@@ -18,13 +18,20 @@ Tensor Method::MultiViewLoss(const Tensor& view1, const Tensor& view2, const std
 
 std::unique_ptr<Method> MakeMethod(const MethodConfig& config, const BackboneConfig& backbone, Seed seed) {
   switch (config.kind) {
-    case MethodKind::kMocoV2: return std::make_unique<MocoV2>(config, backbone, seed);
-    case MethodKind::kSimClr: return std::make_unique<SimClr>(config, backbone, seed);
-    case MethodKind::kSimSiam: return std::make_unique<SimSiam>(config, backbone, seed);
-    case MethodKind::kByol: return std::make_unique<Byol>(config, backbone, seed);
-    case MethodKind::kSwav: return std::make_unique<Swav>(config, backbone, seed);
-    case MethodKind::kMocoV3: return std::make_unique<MocoV3>(config, backbone, seed);
-    case MethodKind::kMultiPositive: return std::make_unique<MultiPositive>(config, backbone, seed);
+    case MethodKind::kMocoV2:
+      return std::make_unique<MocoV2>(config, backbone, seed);
+    case MethodKind::kSimClr:
+      return std::make_unique<SimClr>(config, backbone, seed);
+    case MethodKind::kSimSiam:
+      return std::make_unique<SimSiam>(config, backbone, seed);
+    case MethodKind::kByol:
+      return std::make_unique<Byol>(config, backbone, seed);
+    case MethodKind::kSwav:
+      return std::make_unique<Swav>(config, backbone, seed);
+    case MethodKind::kMocoV3:
+      return std::make_unique<MocoV3>(config, backbone, seed);
+    case MethodKind::kMultiPositive:
+      return std::make_unique<MultiPositive>(config, backbone, seed);
   }
   return nullptr;
 }

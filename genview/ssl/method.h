@@ -22,18 +22,21 @@ enum class MethodKind { kMocoV2, kSimClr, kSimSiam, kByol, kSwav, kMocoV3, kMult
 
 template <>
 struct EnumNames<MethodKind> {
-  static constexpr std::pair<MethodKind, const char*> kNames[] = {
-      {MethodKind::kMocoV2, "moco-v2"}, {MethodKind::kSimClr, "simclr"}, {MethodKind::kSimSiam, "simsiam"},
-      {MethodKind::kByol, "byol"},      {MethodKind::kSwav, "swav"},     {MethodKind::kMocoV3, "moco-v3"},
-      {MethodKind::kMultiPositive, "multi-positive"}};
+  static constexpr std::pair<MethodKind, const char*> kNames[] = {{MethodKind::kMocoV2, "moco-v2"},
+                                                                  {MethodKind::kSimClr, "simclr"},
+                                                                  {MethodKind::kSimSiam, "simsiam"},
+                                                                  {MethodKind::kByol, "byol"},
+                                                                  {MethodKind::kSwav, "swav"},
+                                                                  {MethodKind::kMocoV3, "moco-v3"},
+                                                                  {MethodKind::kMultiPositive, "multi-positive"}};
 };
 
 struct SwavConfig {
   int64_t prototypes = 3000;
-  double epsilon = 0.05;          // of the assignment: smaller = harder
-  int64_t iterations = 3;         // of Sinkhorn-Knopp
-  int64_t frozen_steps = 0;       // updates before the prototypes begin to move
-  int64_t queue = 0;              // features of earlier batches kept per view, that take part in the assignment
+  double epsilon = 0.05;     // of the assignment: smaller = harder
+  int64_t iterations = 3;    // of Sinkhorn-Knopp
+  int64_t frozen_steps = 0;  // updates before the prototypes begin to move
+  int64_t queue = 0;         // features of earlier batches kept per view, that take part in the assignment
   int64_t queue_from_step = 0;
 };
 
@@ -52,12 +55,12 @@ class Method {
  public:
   virtual ~Method() = default;
 
-  // view1, view2: [N,3,H,W] -> [N]. With gradient accumulation it is called several times before one AfterStep: once for each part
-  // of the batch, which the processes of a job share. So it leaves nothing behind but gradients, running statistics of batch
-  // norms and what it hands to Leave.
+  // view1, view2: [N,3,H,W] -> [N]. With gradient accumulation it is called several times before one AfterStep: once
+  // for each part of the batch, which the processes of a job share. So it leaves nothing behind but gradients, running
+  // statistics of batch norms and what it hands to Leave.
   virtual Tensor PairLoss(const Tensor& view1, const Tensor& view2) = 0;
-  // With further views of the same pictures, each [N,3,s,s]: for methods that have a use for them (small crops: swav; of the
-  // size of the two: multi-positive).
+  // With further views of the same pictures, each [N,3,s,s]: for methods that have a use for them (small crops: swav;
+  // of the size of the two: multi-positive).
   virtual Tensor MultiViewLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more);
   // After the optimiser's update number `step` (from 0) of `total_steps`.
   virtual void AfterStep(int64_t /*step*/, int64_t /*total_steps*/) {}
@@ -72,8 +75,8 @@ class Method {
   // The projections of the first views of the latest PairLoss, [N,D], detached: what MeasureSpread looks at.
   const Tensor& projections() const { return projections_; }
 
-  // What the parts since the last AfterStep have left for it, a tensor each, in the order of the parts. A trainer that shares the
-  // parts with other processes puts those of all in the place of its own.
+  // What the parts since the last AfterStep have left for it, a tensor each, in the order of the parts. A trainer that
+  // shares the parts with other processes puts those of all in the place of its own.
   std::vector<Tensor>& left() { return left_; }
 
  protected:

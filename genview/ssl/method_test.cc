@@ -41,7 +41,14 @@ std::map<std::string, Tensor> Tensors(WeightList list) {
 class EveryMethod : public testing::TestWithParam<MethodKind> {
  protected:
   static std::unique_ptr<Method> Make(uint64_t seed = 0) {
-    return MakeDouble({.kind = GetParam(), .queue = 8, .momentum = 0.9, .hidden = 10, .output = 6, .predictor = 5, .swav = {.prototypes = 7}}, seed);
+    return MakeDouble({.kind = GetParam(),
+                       .queue = 8,
+                       .momentum = 0.9,
+                       .hidden = 10,
+                       .output = 6,
+                       .predictor = 5,
+                       .swav = {.prototypes = 7}},
+                      seed);
   }
 };
 
@@ -93,17 +100,17 @@ TEST_P(EveryMethod, AWeightOfZeroTakesAPairOutOfTheGradientOfItsLoss) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, EveryMethod, testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam, MethodKind::kByol, MethodKind::kSwav,
-                                         MethodKind::kMocoV3, MethodKind::kMultiPositive),
+INSTANTIATE_TEST_SUITE_P(All, EveryMethod,
+                         testing::Values(MethodKind::kMocoV2, MethodKind::kSimClr, MethodKind::kSimSiam,
+                                         MethodKind::kByol, MethodKind::kSwav, MethodKind::kMocoV3,
+                                         MethodKind::kMultiPositive),
                          [](const auto& param) {
                            std::string name = EnumName(param.param);
                            std::erase(name, '-');
                            return name;
                          });
 
-std::unique_ptr<Method> Moco(int64_t queue) {
-  return MakeDouble({.queue = queue, .momentum = 0.9, .output = 6});
-}
+std::unique_ptr<Method> Moco(int64_t queue) { return MakeDouble({.queue = queue, .momentum = 0.9, .output = 6}); }
 
 TEST(MocoV2, QueueBeginsOnTheSphereAndTakesTheKeysInTurn) {
   auto method = Moco(8);
@@ -117,7 +124,8 @@ TEST(MocoV2, QueueBeginsOnTheSphereAndTakesTheKeysInTurn) {
     EXPECT_EQ(place.item<int64_t>(), step == 0 ? 4 : 0);
   }
   EXPECT_FALSE(at::allclose(queue, before));
-  EXPECT_TRUE(at::allclose(queue.narrow(1, 0, 4), queue.narrow(1, 4, 4)));  // the weights did not move, so the keys are the same
+  EXPECT_TRUE(at::allclose(queue.narrow(1, 0, 4),
+                           queue.narrow(1, 4, 4)));  // the weights did not move, so the keys are the same
   EXPECT_TRUE(at::allclose(queue.norm(2, {0}, false), at::ones({8}, at::kDouble)));
 }
 
@@ -229,7 +237,9 @@ TEST(Swav, SmallCropsPredictBothAssignments) {
   const std::vector<Tensor> local{Views(3).slice(2, 0, 4).slice(3, 0, 4), Views(4).slice(2, 0, 4).slice(3, 0, 4)};
   const Tensor loss = method->MultiViewLoss(Views(1), Views(2), local);
   auto weights = Tensors(again->Weights());
-  const auto pooled = [&](const std::vector<Tensor>& views) { return again->encoder()->Forward(at::cat(views), true).pooled; };
+  const auto pooled = [&](const std::vector<Tensor>& views) {
+    return again->encoder()->Forward(at::cat(views), true).pooled;
+  };
   Head head = SwavProjector(16, 10, 6);
   ConvertWeights(ListWeights(head), at::kDouble);
   for (const WeightRef& ref : ListWeights(head)) ref.tensor->copy_(weights["projector." + ref.name]);
@@ -237,10 +247,12 @@ TEST(Swav, SmallCropsPredictBothAssignments) {
   const auto scores = PrototypeScores(z, weights["prototypes.weight"]).split(4);
   Tensor sum = at::zeros({4}, at::kDouble);
   for (const auto& [c, v] : std::vector<std::pair<int, int>>{{0, 1}, {0, 2}, {0, 3}, {1, 0}, {1, 2}, {1, 3}}) {
-    sum += AssignmentCrossEntropy(SinkhornAssignment(scores[static_cast<size_t>(c)], 0.05, 3), scores[static_cast<size_t>(v)], 0.1);
+    sum += AssignmentCrossEntropy(SinkhornAssignment(scores[static_cast<size_t>(c)], 0.05, 3),
+                                  scores[static_cast<size_t>(v)], 0.1);
   }
   EXPECT_TRUE(at::allclose(loss, sum / 6, 1e-9, 1e-12));
-  EXPECT_TRUE(at::equal(MakeDouble(SmallSwav())->MultiViewLoss(Views(1), Views(2), {}), MakeDouble(SmallSwav())->PairLoss(Views(1), Views(2))));
+  EXPECT_TRUE(at::equal(MakeDouble(SmallSwav())->MultiViewLoss(Views(1), Views(2), {}),
+                        MakeDouble(SmallSwav())->PairLoss(Views(1), Views(2))));
 }
 
 TEST(MocoV3, HeadsDependOnTheEncoder) {
@@ -252,14 +264,18 @@ TEST(MocoV3, HeadsDependOnTheEncoder) {
     backbone.patch_size = 4;
     backbone.layers = 1;
     std::set<std::string> names;
-    for (const WeightRef& ref : MakeMethod({.kind = MethodKind::kMocoV3, .hidden = 8, .output = 6, .predictor = 8}, backbone, Seed(0))->Weights()) {
+    for (const WeightRef& ref :
+         MakeMethod({.kind = MethodKind::kMocoV3, .hidden = 8, .output = 6, .predictor = 8}, backbone, Seed(0))
+             ->Weights()) {
       if (ref.name.ends_with("running_mean") && !ref.name.starts_with("encoder.")) names.insert(ref.name);
     }
     return names;
   };
-  EXPECT_EQ(norms("resnet18"), (std::set<std::string>{"projector.1.running_mean", "projector.4.running_mean", "predictor.1.running_mean"}));
-  EXPECT_EQ(norms("vit-tiny"), (std::set<std::string>{"projector.1.running_mean", "projector.4.running_mean", "projector.7.running_mean",
-                                                      "predictor.1.running_mean", "predictor.4.running_mean"}));
+  EXPECT_EQ(norms("resnet18"), (std::set<std::string>{"projector.1.running_mean", "projector.4.running_mean",
+                                                      "predictor.1.running_mean"}));
+  EXPECT_EQ(norms("vit-tiny"),
+            (std::set<std::string>{"projector.1.running_mean", "projector.4.running_mean", "projector.7.running_mean",
+                                   "predictor.1.running_mean", "predictor.4.running_mean"}));
 }
 
 TEST(FeatureSpread, TellsHealthyFromCollapsed) {
@@ -282,7 +298,8 @@ TEST(MultiPositive, WithTwoViewsIsSimClr) {
   MethodConfig several = config, two = config;
   several.kind = MethodKind::kMultiPositive;
   two.kind = MethodKind::kSimClr;
-  EXPECT_TRUE(at::allclose(MakeDouble(several)->PairLoss(Views(1), Views(2)), MakeDouble(two)->PairLoss(Views(1), Views(2)), 1e-10));
+  EXPECT_TRUE(at::allclose(MakeDouble(several)->PairLoss(Views(1), Views(2)),
+                           MakeDouble(two)->PairLoss(Views(1), Views(2)), 1e-10));
 }
 
 TEST(MultiPositive, FurtherViewsTakePart) {

@@ -27,7 +27,8 @@ TEST(LossesGolden, SwappedPrediction) {
 
 TEST(LossesGolden, MocoV3) {
   const WeightMap golden = Golden("methods/losses");
-  const Tensor q1 = Leaf(golden.At("q1")), q2 = Leaf(golden.At("q2")), k1 = Leaf(golden.At("k1")), k2 = Leaf(golden.At("k2"));
+  const Tensor q1 = Leaf(golden.At("q1")), q2 = Leaf(golden.At("q2")), k1 = Leaf(golden.At("k1")),
+               k2 = Leaf(golden.At("k2"));
   const Tensor loss = MocoV3Loss(q1, q2, k1, k2, 0.2);
   EXPECT_CLOSE(loss, golden.At("moco_v3"), 1e-5);
   loss.mean().backward();
@@ -38,14 +39,16 @@ TEST(LossesGolden, MocoV3) {
 }
 
 TEST(MethodsGolden, ByolThreeSteps) {
-  Byol method({.kind = MethodKind::kByol, .momentum = 0.9, .hidden = 12, .output = 6, .predictor = 10}, TinyResnet(), Seed(0));
+  Byol method({.kind = MethodKind::kByol, .momentum = 0.9, .hidden = 12, .output = 6, .predictor = 10}, TinyResnet(),
+              Seed(0));
   Training training("methods/byol", method, "methods/start");
   training.Run(0.05, 0.05);
   training.ExpectEnd(1e-5);
 }
 
 TEST(MethodsGolden, MocoV3ThreeSteps) {
-  const MethodConfig config{.kind = MethodKind::kMocoV3, .temperature = 1, .momentum = 0.9, .hidden = 12, .output = 6, .predictor = 10};
+  const MethodConfig config{
+      .kind = MethodKind::kMocoV3, .temperature = 1, .momentum = 0.9, .hidden = 12, .output = 6, .predictor = 10};
   MocoV3 method(config, TinyResnet(), Seed(0));
   Training training("methods/moco_v3", method, "methods/start");
   training.Run(0.05, 0.05);
@@ -53,7 +56,8 @@ TEST(MethodsGolden, MocoV3ThreeSteps) {
 }
 
 TEST(MethodsGolden, MocoV3OfAVitThreeSteps) {
-  const MethodConfig config{.kind = MethodKind::kMocoV3, .temperature = 0.2, .momentum = 0.9, .hidden = 12, .output = 6, .predictor = 10};
+  const MethodConfig config{
+      .kind = MethodKind::kMocoV3, .temperature = 0.2, .momentum = 0.9, .hidden = 12, .output = 6, .predictor = 10};
   BackboneConfig backbone;
   backbone.type = "vit-tiny";
   backbone.width = 1.0 / 16;
@@ -69,7 +73,10 @@ TEST(MethodsGolden, MocoV3OfAVitThreeSteps) {
 }
 
 TEST(MethodsGolden, SwavThreeSteps) {
-  const MethodConfig config{.kind = MethodKind::kSwav, .temperature = 0.1, .hidden = 12, .output = 6,
+  const MethodConfig config{.kind = MethodKind::kSwav,
+                            .temperature = 0.1,
+                            .hidden = 12,
+                            .output = 6,
                             .swav = {.prototypes = 7, .frozen_steps = 1, .queue = 16}};
   Swav method(config, TinyResnet(), Seed(0));
   Training training("methods/swav", method, "methods/start");

@@ -26,8 +26,8 @@ class MocoV2 final : public Method {
   std::shared_ptr<Backbone> encoder_;
   Head projector_;
   MomentumNetwork momentum_;
-  Tensor queue_;                // [D,K], columns of length 1
-  Tensor queue_place_;          // [], int64: where the next keys go
+  Tensor queue_;        // [D,K], columns of length 1
+  Tensor queue_place_;  // [], int64: where the next keys go
 };
 
 }  // namespace genview

@@ -12,8 +12,14 @@ bool IsVit(const BackboneConfig& backbone) { return backbone.type.starts_with("v
 MocoV3::MocoV3(const MethodConfig& c, const BackboneConfig& backbone, Seed seed)
     : PredictingMethod(
           backbone,
-          [&](int64_t in) { return MocoV3Projector(in, c.hidden > 0 ? c.hidden : 4096, c.output > 0 ? c.output : 256, IsVit(backbone) ? 3 : 2); },
-          [&](int64_t width) { return MocoV3Predictor(width, c.predictor > 0 ? c.predictor : 4096, /*last_norm=*/IsVit(backbone)); }, seed),
+          [&](int64_t in) {
+            return MocoV3Projector(in, c.hidden > 0 ? c.hidden : 4096, c.output > 0 ? c.output : 256,
+                                   IsVit(backbone) ? 3 : 2);
+          },
+          [&](int64_t width) {
+            return MocoV3Predictor(width, c.predictor > 0 ? c.predictor : 4096, /*last_norm=*/IsVit(backbone));
+          },
+          seed),
       temperature_(c.temperature),
       start_(c.momentum) {}
 

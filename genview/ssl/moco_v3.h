@@ -1,5 +1,5 @@
-// MoCo v3 (X. Chen, S. Xie, K. He, 2021): a predictor on each view's projection is to find, among all keys of the batch,
-// the one that a slowly following copy of the network makes of the other view. Both ways, no queue.
+// MoCo v3 (X. Chen, S. Xie, K. He, 2021): a predictor on each view's projection is to find, among all keys of the
+// batch, the one that a slowly following copy of the network makes of the other view. Both ways, no queue.
 #pragma once
 
 #include "genview/ssl/predicting_method.h"
@@ -12,8 +12,8 @@ class MocoV3 final : public PredictingMethod {
   // ViT's ends in a norm. Unless the config says otherwise.
   MocoV3(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
 
-  // The copy follows with a momentum that rises from the config's to 1 along a half cosine. (The original moves it in the
-  // next step, before it makes keys: the same sequence.)
+  // The copy follows with a momentum that rises from the config's to 1 along a half cosine. (The original moves it in
+  // the next step, before it makes keys: the same sequence.)
   void AfterStep(int64_t step, int64_t total_steps) override;
 
  private:

@@ -8,8 +8,7 @@
 
 namespace genview {
 
-MomentumNetwork::MomentumNetwork(const BackboneConfig& backbone, Head projector)
-    : projector_(std::move(projector)) {
+MomentumNetwork::MomentumNetwork(const BackboneConfig& backbone, Head projector) : projector_(std::move(projector)) {
   BackboneConfig whole = backbone;
   whole.drop_path = 0;
   encoder_ = MakeBackbone(whole);

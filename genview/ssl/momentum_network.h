@@ -1,6 +1,6 @@
-// A copy of encoder and projector that is never trained but follows them slowly: it makes the keys of MoCo and the targets
-// of BYOL. Its norms see its own batches, so its running statistics are its own; what it makes is of the whole network, without
-// drop path.
+// A copy of encoder and projector that is never trained but follows them slowly: it makes the keys of MoCo and the
+// targets of BYOL. Its norms see its own batches, so its running statistics are its own; what it makes is of the whole
+// network, without drop path.
 //
 //   MomentumNetwork slow(backbone, projector);      // the projector's shape; values come with Copy
 //   slow.Copy(online);                              // online: encoder and projector, in this order
@@ -22,7 +22,7 @@ class MomentumNetwork {
   void Copy(const WeightList& online);
   Tensor Project(const Tensor& view) const;  // [N,3,H,W] -> [N,D], norms by the batch, without gradient
   void Follow(const WeightList& online, double momentum);
-  WeightList Weights();                      // momentum_encoder.*, momentum_projector.*
+  WeightList Weights();  // momentum_encoder.*, momentum_projector.*
 
  private:
   std::unique_ptr<Backbone> encoder_;

@@ -2,7 +2,8 @@
 
 namespace genview {
 
-PredictingMethod::PredictingMethod(const BackboneConfig& backbone, const MakeHead& projector, const MakeHead& predictor, Seed seed)
+PredictingMethod::PredictingMethod(const BackboneConfig& backbone, const MakeHead& projector, const MakeHead& predictor,
+                                   Seed seed)
     : encoder_(MakeBackbone(backbone)),
       projector_(projector(encoder_->width())),
       predictor_(predictor(projector_.layers.back().fc.weight.size(0))),

@@ -1,5 +1,5 @@
-// What BYOL and MoCo v3 share: a predictor on each view's projection is compared with what a slowly following copy of encoder
-// and projector makes of the other view. Both ways.
+// What BYOL and MoCo v3 share: a predictor on each view's projection is compared with what a slowly following copy of
+// encoder and projector makes of the other view. Both ways.
 #pragma once
 
 #include <functional>

@@ -17,7 +17,8 @@ class SimClr : public Method {
   std::shared_ptr<Backbone> encoder() override { return encoder_; }
 
  protected:
-  // Views of the same pictures, [N,3,H,W] each, through the network as one batch -> [VN,D]: row v N + i is view v of picture i.
+  // Views of the same pictures, [N,3,H,W] each, through the network as one batch -> [VN,D]: row v N + i is view v of
+  // picture i.
   Tensor Project(const std::vector<Tensor>& views);
   double temperature() const { return config_.temperature; }
 

@@ -4,7 +4,8 @@
 
 namespace genview {
 
-SimSiam::SimSiam(const MethodConfig& config, const BackboneConfig& backbone, Seed seed) : encoder_(MakeBackbone(backbone)) {
+SimSiam::SimSiam(const MethodConfig& config, const BackboneConfig& backbone, Seed seed)
+    : encoder_(MakeBackbone(backbone)) {
   const int64_t in = encoder_->width(), out = config.output > 0 ? config.output : 2048;
   projector_ = SimSiamProjector(in, config.hidden > 0 ? config.hidden : in, out);
   predictor_ = SimSiamPredictor(out, config.predictor > 0 ? config.predictor : std::max<int64_t>(1, out / 4));

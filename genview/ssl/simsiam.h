@@ -1,5 +1,5 @@
-// SimSiam (X. Chen, K. He, 2021): a predictor on one view's projection is to give the other's, through which no gradient
-// flows. No negatives: watch the spread of the projections.
+// SimSiam (X. Chen, K. He, 2021): a predictor on one view's projection is to give the other's, through which no
+// gradient flows. No negatives: watch the spread of the projections.
 #pragma once
 
 #include "genview/ssl/heads.h"

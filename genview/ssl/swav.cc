@@ -44,7 +44,8 @@ Tensor Swav::MultiViewLoss(const Tensor& view1, const Tensor& view2, const std::
   if (queue_.defined()) Leave(z.narrow(0, 0, 2 * n).reshape({2, n, -1}));
   // Without a gradient the optimiser passes the prototypes over: no pull towards 0, no momentum.
   const bool frozen = step() < config_.swav.frozen_steps;
-  const std::vector<Tensor> scores = PrototypeScores(z, frozen ? prototypes_.weight.detach() : prototypes_.weight).split(n);  // V x [N,K]
+  const std::vector<Tensor> scores =
+      PrototypeScores(z, frozen ? prototypes_.weight.detach() : prototypes_.weight).split(n);  // V x [N,K]
   Tensor loss = at::zeros({n}, scores[0].options());
   for (size_t assigned = 0; assigned < 2; ++assigned) {
     const Tensor assignment = Assign(scores[assigned], static_cast<int64_t>(assigned));

@@ -21,17 +21,20 @@ namespace genview {
 // has the encoder's start and the pictures of several.
 class Training {
  public:
-  Training(const std::string& name, Method& method, const std::string& shared = "") : golden_(Golden(name)), method_(method) {
+  Training(const std::string& name, Method& method, const std::string& shared = "")
+      : golden_(Golden(name)), method_(method) {
     if (!shared.empty()) {
       const WeightMap common = Golden(shared);
-      for (const auto& [key, tensor] : common.tensors()) golden_.Add(key, tensor.is_floating_point() ? tensor.to(at::kFloat) : tensor.clone());
+      for (const auto& [key, tensor] : common.tensors())
+        golden_.Add(key, tensor.is_floating_point() ? tensor.to(at::kFloat) : tensor.clone());
     }
     const WeightMap start = golden_.WithPrefixRemoved("start.");
     WeightReader reader(start);
     LoadWeights(method.Weights(), reader);
     for (WeightRef& ref : method.Extra()) {
       if (ref.name == "queue" && start.tensors().count("queue")) ref.tensor->copy_(start.At("queue"));
-      if (ref.name.starts_with("momentum_")) ref.tensor->copy_(start.At(ref.name.substr(std::string("momentum_").size())));
+      if (ref.name.starts_with("momentum_"))
+        ref.tensor->copy_(start.At(ref.name.substr(std::string("momentum_").size())));
     }
     UseChannelsLast(method.Weights());
     ConvertWeights(method.Weights(), at::kDouble);  // as the maker does

@@ -9,7 +9,9 @@ namespace genview {
 
 BenchTimes MeasureTimes(const BenchRounds& asked, Progress& progress, const std::function<void()>& work) {
   using Clock = std::chrono::steady_clock;
-  const auto seconds_since = [](Clock::time_point time) { return std::chrono::duration<double>(Clock::now() - time).count(); };
+  const auto seconds_since = [](Clock::time_point time) {
+    return std::chrono::duration<double>(Clock::now() - time).count();
+  };
   std::vector<double> times;  // ms
   const auto begin = Clock::now();
   const auto more = [&] {
@@ -24,7 +26,10 @@ BenchTimes MeasureTimes(const BenchRounds& asked, Progress& progress, const std:
     progress.Update(static_cast<int64_t>(times.size()));
   }
   std::sort(times.begin(), times.end());
-  return {.median_ms = times[times.size() / 2], .min_ms = times.front(), .max_ms = times.back(), .rounds = static_cast<int64_t>(times.size())};
+  return {.median_ms = times[times.size() / 2],
+          .min_ms = times.front(),
+          .max_ms = times.back(),
+          .rounds = static_cast<int64_t>(times.size())};
 }
 
 Json BenchFiguresToJson(const BenchFigures& f) {
@@ -43,8 +48,9 @@ Json BenchFiguresToJson(const BenchFigures& f) {
 }
 
 std::string BenchFiguresToText(const BenchFigures& f, const std::string& unit) {
-  return Format("{:.3g} {}/s, {:.0f} ms for {} ({:.0f} to {:.0f}), {:.0f}% of {:.0f} GFLOP/s, {} on {}, {} at most\n", f.images_per_second(), unit, f.times.median_ms,
-                f.images, f.times.min_ms, f.times.max_ms, 100 * f.peak_share(), f.matmul_gflops, f.precision, f.device, HumanBytes(f.peak_bytes));
+  return Format("{:.3g} {}/s, {:.0f} ms for {} ({:.0f} to {:.0f}), {:.0f}% of {:.0f} GFLOP/s, {} on {}, {} at most\n",
+                f.images_per_second(), unit, f.times.median_ms, f.images, f.times.min_ms, f.times.max_ms,
+                100 * f.peak_share(), f.matmul_gflops, f.precision, f.device, HumanBytes(f.peak_bytes));
 }
 
 }  // namespace genview

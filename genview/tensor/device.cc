@@ -37,7 +37,8 @@ CpuFeatures ReadCpuFeatures() {
     if (key == "model name" && features.model.empty()) features.model = value;
     if (key == "flags" && flags.empty()) flags = Format(" {} ", value);
   }
-  for (const char* name : {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "avx512_fp16"}) {
+  for (const char* name :
+       {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "avx512_fp16"}) {
     if (flags.find(Format(" {} ", name)) != std::string::npos) features.extensions.emplace_back(name);
   }
   for (const auto& name : features.extensions) {
@@ -72,14 +73,16 @@ at::Device ChooseDevice(DeviceChoice choice) {
 
 at::ScalarType ChooseCompute(Precision precision, at::Device device) {
   switch (precision) {
-    case Precision::kFp32: return at::kFloat;
-    case Precision::kBf16: return at::kBFloat16;
+    case Precision::kFp32:
+      return at::kFloat;
+    case Precision::kBf16:
+      return at::kBFloat16;
     case Precision::kFp16:
       if (device.is_cuda()) return at::kHalf;
-      throw UsageError({.what = "fp16 arithmetic needs a GPU",
-                        .where = "--precision fp16",
-                        .next = "use --precision auto"});
-    case Precision::kAuto: break;
+      throw UsageError(
+          {.what = "fp16 arithmetic needs a GPU", .where = "--precision fp16", .next = "use --precision auto"});
+    case Precision::kAuto:
+      break;
   }
   if (device.is_cuda()) return at::kBFloat16;
   // AVX512-BF16 alone speeds up large products, but the backward pass of convolutions with few channels then takes slow
@@ -90,10 +93,14 @@ at::ScalarType ChooseCompute(Precision precision, at::Device device) {
 
 std::string PrecisionName(at::ScalarType compute) {
   switch (compute) {
-    case at::kFloat: return EnumName(Precision::kFp32);
-    case at::kBFloat16: return EnumName(Precision::kBf16);
-    case at::kHalf: return EnumName(Precision::kFp16);
-    default: throw std::logic_error("nothing is computed in this type");
+    case at::kFloat:
+      return EnumName(Precision::kFp32);
+    case at::kBFloat16:
+      return EnumName(Precision::kBf16);
+    case at::kHalf:
+      return EnumName(Precision::kFp16);
+    default:
+      throw std::logic_error("nothing is computed in this type");
   }
 }
 
@@ -116,7 +123,8 @@ ComputeScope::~ComputeScope() {
 
 namespace {
 
-// The number after `key` in a file of lines, or the whole file's where `key` is empty. Nothing where there is no such file.
+// The number after `key` in a file of lines, or the whole file's where `key` is empty. Nothing where there is no such
+// file.
 std::optional<uint64_t> NumberIn(const Path& file, std::string_view key) {
   std::error_code code;
   if (!std::filesystem::exists(file, code)) return std::nullopt;

@@ -20,16 +20,16 @@ struct EnumNames<DeviceChoice> {
 };
 template <>
 struct EnumNames<Precision> {
-  static constexpr std::pair<Precision, const char*> kNames[] = {{Precision::kAuto, "auto"}, {Precision::kFp32, "fp32"},
-                                                                 {Precision::kBf16, "bf16"}, {Precision::kFp16, "fp16"}};
+  static constexpr std::pair<Precision, const char*> kNames[] = {
+      {Precision::kAuto, "auto"}, {Precision::kFp32, "fp32"}, {Precision::kBf16, "bf16"}, {Precision::kFp16, "fp16"}};
 };
 
 struct CpuFeatures {
-  std::string model;                   // "AMD EPYC ..."
-  std::vector<std::string> extensions; // of avx2, fma, avx512f, avx512_bf16, amx_bf16, ...
-  bool native_bf16 = false;            // avx512_bf16 or amx_bf16: multiplies bf16 itself
-  bool amx_bf16 = false;               // many times faster
-  int64_t cores = 1;                   // that this process may use
+  std::string model;                    // "AMD EPYC ..."
+  std::vector<std::string> extensions;  // of avx2, fma, avx512f, avx512_bf16, amx_bf16, ...
+  bool native_bf16 = false;             // avx512_bf16 or amx_bf16: multiplies bf16 itself
+  bool amx_bf16 = false;                // many times faster
+  int64_t cores = 1;                    // that this process may use
 };
 CpuFeatures ReadCpuFeatures();
 
@@ -63,6 +63,6 @@ void ResetPeakMemory();      // where the kernel lets a process do it
 // What could be taken now without anything being swapped out or killed: of the machine and, where it has one, of the
 // container's limit; of a GPU what its driver says. 0: unknown.
 uint64_t FreeMemoryBytes(at::Device device = at::kCPU);
-void ReturnFreedMemory();    // what has been freed and is kept for later goes back to the system
+void ReturnFreedMemory();  // what has been freed and is kept for later goes back to the system
 
 }  // namespace genview

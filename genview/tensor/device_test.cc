@@ -27,7 +27,8 @@ TEST(CpuFeatures, AreReadOffTheProcessor) {
 }
 
 TEST(Device, PrecisionIsNamedAsTheOptionNamesIt) {
-  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) EXPECT_EQ(PrecisionName(ChooseCompute(precision, at::kCPU)), EnumName(precision));
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16})
+    EXPECT_EQ(PrecisionName(ChooseCompute(precision, at::kCPU)), EnumName(precision));
   EXPECT_EQ(PrecisionName(at::kHalf), "fp16");
 }
 

@@ -23,10 +23,14 @@ bool HasFullExponent(const void* data, int64_t count, Bits exponent) {
 bool PieceIsFinite(const Tensor& x) {
   if (!x.is_contiguous()) return PieceIsFinite(x.contiguous());
   switch (x.scalar_type()) {
-    case at::kHalf: return !HasFullExponent<uint16_t>(x.const_data_ptr(), x.numel(), 0x7C00);
-    case at::kBFloat16: return !HasFullExponent<uint16_t>(x.const_data_ptr(), x.numel(), 0x7F80);
-    case at::kFloat: return !HasFullExponent<uint32_t>(x.const_data_ptr(), x.numel(), 0x7F800000);
-    default: return at::isfinite(x.to(at::kDouble)).all().item<bool>();  // eight bits, doubles: rare
+    case at::kHalf:
+      return !HasFullExponent<uint16_t>(x.const_data_ptr(), x.numel(), 0x7C00);
+    case at::kBFloat16:
+      return !HasFullExponent<uint16_t>(x.const_data_ptr(), x.numel(), 0x7F80);
+    case at::kFloat:
+      return !HasFullExponent<uint32_t>(x.const_data_ptr(), x.numel(), 0x7F800000);
+    default:
+      return at::isfinite(x.to(at::kDouble)).all().item<bool>();  // eight bits, doubles: rare
   }
 }
 

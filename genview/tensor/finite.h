@@ -1,5 +1,5 @@
-// Whether all numbers of a tensor are numbers, found in one pass over its memory on all threads, alone or on the way into
-// another tensor: weights of gigabytes are looked at while they are in the cache.
+// Whether all numbers of a tensor are numbers, found in one pass over its memory on all threads, alone or on the way
+// into another tensor: weights of gigabytes are looked at while they are in the cache.
 #pragma once
 
 #include "genview/tensor/tensor.h"

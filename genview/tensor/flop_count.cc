@@ -35,7 +35,8 @@ std::vector<int64_t> PlacesOf(c10::ArrayRef<const c10::IValue> in) {
     const auto of = [&](const std::vector<int64_t>& list) {  // one value may stand for all axes
       return list[std::min(list.size() - 1, static_cast<size_t>(axis - 2))];
     };
-    places.push_back((input.size(axis) + 2 * of(padding) - of(dilation) * (weight.size(axis) - 1) - 1) / of(stride) + 1);
+    places.push_back((input.size(axis) + 2 * of(padding) - of(dilation) * (weight.size(axis) - 1) - 1) / of(stride) +
+                     1);
   }
   return places;
 }
@@ -76,7 +77,8 @@ double MatmulGflops(at::Device device, at::ScalarType compute) {
     const auto start = Clock::now();
     const Tensor product = at::mm(a, b);
     (void)product[0][0].item();  // waits for the device
-    best = std::max(best, 2.0 * static_cast<double>(n * n * n) / std::chrono::duration<double>(Clock::now() - start).count() / 1e9);
+    best = std::max(
+        best, 2.0 * static_cast<double>(n * n * n) / std::chrono::duration<double>(Clock::now() - start).count() / 1e9);
   }
   return best;
 }

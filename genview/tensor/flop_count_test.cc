@@ -5,8 +5,8 @@
 namespace genview {
 namespace {
 
-// Two products forward (scores, and those times the values), five backward: the scores once more, and for each of the two
-// products both of its gradients.
+// Two products forward (scores, and those times the values), five backward: the scores once more, and for each of the
+// two products both of its gradients.
 TEST(CountFlops, CountsFusedAttentionBothWays) {
   const double product = 2.0 * 2 * 3 * 16 * 16 * 8;
   const auto attend = [](const Tensor& q) { return at::scaled_dot_product_attention(q, q, q); };

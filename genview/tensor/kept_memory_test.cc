@@ -58,7 +58,8 @@ TEST(KeptMemory, ThreadsShareIt) {
   std::vector<double> sums(4);
   for (size_t t = 0; t < sums.size(); ++t) {
     threads.emplace_back([&sums, t] {
-      for (int i = 0; i < 50; ++i) sums[t] += at::full({kMegabyte + 1000 * i}, static_cast<double>(t)).max().item<double>();
+      for (int i = 0; i < 50; ++i)
+        sums[t] += at::full({kMegabyte + 1000 * i}, static_cast<double>(t)).max().item<double>();
     });
   }
   for (std::thread& thread : threads) thread.join();

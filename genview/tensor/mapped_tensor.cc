@@ -24,8 +24,9 @@ Tensor MappedTensor(const void* data, at::IntArrayRef shape, at::ScalarType type
   for (const int64_t extent : shape) count *= extent;
   void* memory = const_cast<void*>(data);  // read-only pages: writing ends the program, so nobody may
   const auto bytes = static_cast<size_t>(count) * at::elementSize(type);
-  auto storage = c10::make_intrusive<at::StorageImpl>(at::StorageImpl::use_byte_size_t(), bytes, at::DataPtr(memory, memory, &Keep, at::kCPU), /*allocator=*/nullptr,
-                                                      /*resizable=*/false);
+  auto storage = c10::make_intrusive<at::StorageImpl>(
+      at::StorageImpl::use_byte_size_t(), bytes, at::DataPtr(memory, memory, &Keep, at::kCPU), /*allocator=*/nullptr,
+      /*resizable=*/false);
   Tensor tensor = at::empty({0}, at::TensorOptions().dtype(type));
   return tensor.set_(at::Storage(std::move(storage))).view(shape);
 }

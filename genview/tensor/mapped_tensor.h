@@ -1,5 +1,5 @@
-// Tensors that lie in a mapped file: reading them costs nothing until they are touched, and what has been copied out of them
-// can be given back, so that loading a model takes the memory of one copy and not of two.
+// Tensors that lie in a mapped file: reading them costs nothing until they are touched, and what has been copied out of
+// them can be given back, so that loading a model takes the memory of one copy and not of two.
 #pragma once
 
 #include "genview/tensor/tensor.h"

@@ -15,18 +15,17 @@ constexpr uint64_t kMaxHeader = 1 << 16;
 constexpr size_t kMaxDimensions = 64;
 
 [[noreturn]] void Refuse(std::string what, const std::string& where) {
-  throw Error({.what = std::move(what),
-               .where = where,
-               .next = "save the array again with numpy.save, as plain numbers"});
+  throw Error(
+      {.what = std::move(what), .where = where, .next = "save the array again with numpy.save, as plain numbers"});
 }
 
 struct NpyType {
   const char* name;  // without the byte order
   at::ScalarType dtype;
 };
-constexpr NpyType kTypes[] = {{"f2", at::kHalf}, {"f4", at::kFloat}, {"f8", at::kDouble}, {"i1", at::kChar},
-                              {"i2", at::kShort}, {"i4", at::kInt}, {"i8", at::kLong}, {"u1", at::kByte},
-                              {"b1", at::kBool}};
+constexpr NpyType kTypes[] = {{"f2", at::kHalf}, {"f4", at::kFloat}, {"f8", at::kDouble},
+                              {"i1", at::kChar}, {"i2", at::kShort}, {"i4", at::kInt},
+                              {"i8", at::kLong}, {"u1", at::kByte},  {"b1", at::kBool}};
 
 at::ScalarType TypeOf(std::string_view descr, const std::string& where) {
   if (descr.size() == 3) {
@@ -83,7 +82,8 @@ class HeaderText {
     size_t end = place_;
     while (end < text_.size() && text_[end] >= '0' && text_[end] <= '9') ++end;
     int64_t value = 0;
-    if (!ParseInt(text_.substr(place_, end - place_), value)) Refuse(Format("the header has no size at byte {}", place_), where_);
+    if (!ParseInt(text_.substr(place_, end - place_), value))
+      Refuse(Format("the header has no size at byte {}", place_), where_);
     place_ = end;
     return value;
   }
@@ -153,13 +153,16 @@ NpyHeader ParseNpyHeader(std::string_view file, const std::string& where) {
 
   uint64_t bytes = at::elementSize(header.dtype), counted = bytes;  // counted: with empty extents as 1, as strides are
   for (const int64_t extent : header.shape) {
-    if (__builtin_mul_overflow(counted, static_cast<uint64_t>(std::max<int64_t>(extent, 1)), &counted) || counted > INT64_MAX) {
+    if (__builtin_mul_overflow(counted, static_cast<uint64_t>(std::max<int64_t>(extent, 1)), &counted) ||
+        counted > INT64_MAX) {
       Refuse("the shape is too large to count", where);
     }
     bytes *= static_cast<uint64_t>(extent);
   }
   if (bytes != file.size() - header.data_begin) {
-    Refuse(Format("the array has {} bytes by shape and type, the file holds {}", bytes, file.size() - header.data_begin), where);
+    Refuse(
+        Format("the array has {} bytes by shape and type, the file holds {}", bytes, file.size() - header.data_begin),
+        where);
   }
   return header;
 }

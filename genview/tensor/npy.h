@@ -1,5 +1,5 @@
-// NumPy's .npy files (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html), versions 1 to 3: one array of
-// plain numbers. Object arrays, which hold pickles, are refused; nothing in a file is executed.
+// NumPy's .npy files (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html), versions 1 to 3: one
+// array of plain numbers. Object arrays, which hold pickles, are refused; nothing in a file is executed.
 //
 //   Tensor component = ReadNpy("pca_vectors.npy");
 #pragma once
@@ -20,9 +20,9 @@ struct NpyHeader {
   uint64_t data_begin = 0;  // bytes from the start of the file
 };
 
-// Parses the header of a whole file's bytes and checks the length of the data against it. Throws Error for: wrong magic,
-// unknown version, header longer than the file or 64 kB, anything but the dictionary of `descr`, `fortran_order` and
-// `shape`, big-endian or unknown types, negative or overflowing shapes, too little or too much data.
+// Parses the header of a whole file's bytes and checks the length of the data against it. Throws Error for: wrong
+// magic, unknown version, header longer than the file or 64 kB, anything but the dictionary of `descr`, `fortran_order`
+// and `shape`, big-endian or unknown types, negative or overflowing shapes, too little or too much data.
 NpyHeader ParseNpyHeader(std::string_view file, const std::string& where);
 
 Tensor ParseNpy(std::string_view file, const std::string& where);  // an owned, contiguous tensor

@@ -49,8 +49,12 @@ TEST(Npy, ReadsBothOrdersAndAllVersions) {
 
 TEST(Npy, ReadsScalarsAndEmptyArrays) {
   EXPECT_EQ(ParseNpy(Npy("{'descr': '<f4', 'fortran_order': False, 'shape': ()}", Floats({7})), "x").item<float>(), 7);
-  EXPECT_EQ(ParseNpy(Npy("{'descr': '<i8', 'fortran_order': False, 'shape': (0, 5)}", ""), "x").sizes(), (at::IntArrayRef{0, 5}));
-  EXPECT_EQ(ParseNpy(Npy("{'descr': '|b1', 'fortran_order': False, 'shape': (2,)}", std::string("\0\x07", 2)), "x").sum().item<int64_t>(), 1);
+  EXPECT_EQ(ParseNpy(Npy("{'descr': '<i8', 'fortran_order': False, 'shape': (0, 5)}", ""), "x").sizes(),
+            (at::IntArrayRef{0, 5}));
+  EXPECT_EQ(ParseNpy(Npy("{'descr': '|b1', 'fortran_order': False, 'shape': (2,)}", std::string("\0\x07", 2)), "x")
+                .sum()
+                .item<int64_t>(),
+            1);
 }
 
 TEST(Npy, DamagedAndForeignFilesAreRefused) {
@@ -63,12 +67,15 @@ TEST(Npy, DamagedAndForeignFilesAreRefused) {
   const auto with = [](const char* dictionary) { return Complaint(Npy(dictionary, Floats({0, 1, 2, 3, 4, 5}))); };
   EXPECT_NE(with("{'descr': '|O', 'fortran_order': False, 'shape': (2, 3)}").find("`|O`"), std::string::npos);
   EXPECT_NE(with("{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3)}").find("big-endian"), std::string::npos);
-  EXPECT_NE(with("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 3)}").find("no text"), std::string::npos);
+  EXPECT_NE(with("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 3)}").find("no text"),
+            std::string::npos);
   EXPECT_NE(with("{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3)}").find("True nor False"), std::string::npos);
   EXPECT_NE(with("{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3)}").find("no size"), std::string::npos);
-  EXPECT_NE(with("{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999, 9999999999, 9)}").find("too large"), std::string::npos);
+  EXPECT_NE(with("{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999, 9999999999, 9)}").find("too large"),
+            std::string::npos);
   EXPECT_NE(with("{'descr': '<f4', 'fortran_order': False}").find("lacks"), std::string::npos);
-  EXPECT_NE(with("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}").find("second or unknown"), std::string::npos);
+  EXPECT_NE(with("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}").find("second or unknown"),
+            std::string::npos);
   EXPECT_NE(with("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)} + x").find("goes on"), std::string::npos);
   EXPECT_NE(with("[1, 2]").find("no `{`"), std::string::npos);
 }

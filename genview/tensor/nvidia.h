@@ -1,4 +1,5 @@
-// Whether the machine has an NVIDIA GPU, apart from whether LibTorch can use it (OpenCuda in device.h), and what to say where not.
+// Whether the machine has an NVIDIA GPU, apart from whether LibTorch can use it (OpenCuda in device.h), and what to say
+// where not.
 #pragma once
 
 #include <string>

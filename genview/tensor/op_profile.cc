@@ -68,14 +68,16 @@ std::string OpProfileToText(const std::vector<OpTime>& times, size_t most) {
   std::string text = Format("{:>7} {:>8} {:>10}  {}\n", "share", "calls", "us a call", "operator");
   for (size_t i = 0; i < std::min(most, times.size()); ++i) {
     const OpTime& time = times[i];
-    text += Format("{:>6.1f}% {:>8} {:>10.1f}  {}\n", 100 * time.seconds / all, time.calls, 1e6 * time.seconds / static_cast<double>(time.calls), time.name);
+    text += Format("{:>6.1f}% {:>8} {:>10.1f}  {}\n", 100 * time.seconds / all, time.calls,
+                   1e6 * time.seconds / static_cast<double>(time.calls), time.name);
   }
   return text;
 }
 
 Json OpProfileToJson(const std::vector<OpTime>& times) {
   Json list = Json::array();
-  for (const OpTime& time : times) list.push_back({{"operator", time.name}, {"calls", time.calls}, {"seconds", time.seconds}});
+  for (const OpTime& time : times)
+    list.push_back({{"operator", time.name}, {"calls", time.calls}, {"seconds", time.seconds}});
   return list;
 }
 

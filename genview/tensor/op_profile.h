@@ -16,9 +16,9 @@
 namespace genview {
 
 struct OpTime {
-  std::string name;      // "aten::mm", "ConvolutionBackward0", "genview::batch_norm"
+  std::string name;  // "aten::mm", "ConvolutionBackward0", "genview::batch_norm"
   int64_t calls = 0;
-  double seconds = 0;    // without the operators within it; summed over threads
+  double seconds = 0;  // without the operators within it; summed over threads
 };
 
 // One at a time in a process. Costs about a microsecond a call.

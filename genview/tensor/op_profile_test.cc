@@ -35,7 +35,10 @@ TEST(OpProfile, CountsCallsAndLeavesOutWhatIsWithin) {
 
 TEST(OpProfile, BeginsAnewAndEndsWithItsScope) {
   const Tensor x = at::ones({4});
-  { const OpProfile profile; (void)at::relu(x); }
+  {
+    const OpProfile profile;
+    (void)at::relu(x);
+  }
   (void)at::sigmoid(x);
   const OpProfile profile;
   (void)at::tanh(x);

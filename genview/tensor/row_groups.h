@@ -15,8 +15,8 @@ namespace genview {
 
 inline int64_t GroupCount(int64_t rows, int64_t group) { return (rows + group - 1) / group; }
 
-// How many of `rows` make a group of at most `most`, so that groups come in pairs of one size and two threads have the same to do.
-// Of the rows alone: what is computed depends on no machine.
+// How many of `rows` make a group of at most `most`, so that groups come in pairs of one size and two threads have the
+// same to do. Of the rows alone: what is computed depends on no machine.
 int64_t EvenGroup(int64_t rows, int64_t most);
 
 // Calls work(first, last, index) for rows first .. last-1 of every group. On the CPU, where there are at least as many

@@ -24,7 +24,8 @@ TEST(RowGroups, EveryRowIsSeenOnceWhateverTheThreads) {
         ++calls;
       });
       EXPECT_EQ(calls, GroupCount(rows, 4));
-      for (int64_t row = 0; row < 13; ++row) EXPECT_EQ(seen[static_cast<size_t>(row)], row < rows ? 1 : 0) << rows << " rows, row " << row;
+      for (int64_t row = 0; row < 13; ++row)
+        EXPECT_EQ(seen[static_cast<size_t>(row)], row < rows ? 1 : 0) << rows << " rows, row " << row;
     }
   }
   at::set_num_threads(before);
@@ -65,9 +66,10 @@ TEST(RowGroups, GivesTheSameBytesForAnyNumberOfThreads) {
 }
 
 TEST(RowGroups, AnExceptionReachesTheCaller) {
-  EXPECT_THROW(ForEachRowGroup(16, 1, at::kCPU, [](int64_t first, int64_t, int64_t) {
-                 if (first == 7) throw std::runtime_error("group 7");
-               }),
+  EXPECT_THROW(ForEachRowGroup(16, 1, at::kCPU,
+                               [](int64_t first, int64_t, int64_t) {
+                                 if (first == 7) throw std::runtime_error("group 7");
+                               }),
                std::runtime_error);
 }
 

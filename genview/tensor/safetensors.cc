@@ -23,13 +23,27 @@ struct Dtype {
 
 // In the order in which the original writer stores them.
 constexpr Dtype kDtypes[] = {
-    {"U64", 64, at::kUInt64},  {"I64", 64, at::kLong},          {"F64", 64, at::kDouble},
-    {"C64", 64, at::kComplexFloat}, {"F32", 32, at::kFloat},    {"U32", 32, at::kUInt32},
-    {"I32", 32, at::kInt},     {"BF16", 16, at::kBFloat16},     {"F16", 16, at::kHalf},
-    {"U16", 16, at::kUInt16},  {"I16", 16, at::kShort},         {"F8_E5M2FNUZ", 8, at::kFloat8_e5m2fnuz},
-    {"F8_E4M3FNUZ", 8, at::kFloat8_e4m3fnuz}, {"F8_E8M0", 8, std::nullopt}, {"F8_E4M3", 8, at::kFloat8_e4m3fn},
-    {"F8_E5M2", 8, at::kFloat8_e5m2}, {"I8", 8, at::kChar},     {"U8", 8, at::kByte},
-    {"F6_E3M2", 6, std::nullopt}, {"F6_E2M3", 6, std::nullopt}, {"F4", 4, std::nullopt},
+    {"U64", 64, at::kUInt64},
+    {"I64", 64, at::kLong},
+    {"F64", 64, at::kDouble},
+    {"C64", 64, at::kComplexFloat},
+    {"F32", 32, at::kFloat},
+    {"U32", 32, at::kUInt32},
+    {"I32", 32, at::kInt},
+    {"BF16", 16, at::kBFloat16},
+    {"F16", 16, at::kHalf},
+    {"U16", 16, at::kUInt16},
+    {"I16", 16, at::kShort},
+    {"F8_E5M2FNUZ", 8, at::kFloat8_e5m2fnuz},
+    {"F8_E4M3FNUZ", 8, at::kFloat8_e4m3fnuz},
+    {"F8_E8M0", 8, std::nullopt},
+    {"F8_E4M3", 8, at::kFloat8_e4m3fn},
+    {"F8_E5M2", 8, at::kFloat8_e5m2},
+    {"I8", 8, at::kChar},
+    {"U8", 8, at::kByte},
+    {"F6_E3M2", 6, std::nullopt},
+    {"F6_E2M3", 6, std::nullopt},
+    {"F4", 4, std::nullopt},
     {"BOOL", 8, at::kBool},
 };
 
@@ -99,7 +113,8 @@ SafetensorsEntry ParseEntry(const std::string& name, const Json& value, const st
     Refuse(Format("tensor `{}` lacks dtype, shape or data_offsets", shown), where);
   }
   const Dtype* dtype = FindDtype(entry.dtype);
-  if (dtype == nullptr) Refuse(Format("tensor `{}` has the unknown dtype `{}`", shown, entry.dtype.substr(0, 50)), where);
+  if (dtype == nullptr)
+    Refuse(Format("tensor `{}` has the unknown dtype `{}`", shown, entry.dtype.substr(0, 50)), where);
   if (entry.shape.size() > 64) Refuse(Format("tensor `{}` has {} dimensions", shown, entry.shape.size()), where);
   uint64_t bits = static_cast<uint64_t>(dtype->bits);
   for (const int64_t extent : entry.shape) {
@@ -109,7 +124,8 @@ SafetensorsEntry ParseEntry(const std::string& name, const Json& value, const st
   }
   if (bits % 8 != 0) Refuse(Format("tensor `{}` does not fill whole bytes", shown), where);
   if (entry.end < entry.begin || entry.end - entry.begin != bits / 8) {
-    Refuse(Format("tensor `{}` has offsets {}..{} but {} bytes by shape and dtype", shown, entry.begin, entry.end, bits / 8),
+    Refuse(Format("tensor `{}` has offsets {}..{} but {} bytes by shape and dtype", shown, entry.begin, entry.end,
+                  bits / 8),
            where);
   }
   return entry;
@@ -148,12 +164,14 @@ SafetensorsHeader ParseSafetensorsHeader(std::string_view file, const std::strin
   for (const auto& entry : header.entries) {
     if (entry.begin != expected) {
       Refuse(Format("tensor `{}` begins at {} where {} was expected: a gap or an overlap", entry.name.substr(0, 200),
-                    entry.begin, expected), where);
+                    entry.begin, expected),
+             where);
     }
     expected = entry.end;
   }
   if (expected != file.size() - header.data_begin) {
-    Refuse(Format("the tensors end at byte {} of the data, the file at {}", expected, file.size() - header.data_begin), where);
+    Refuse(Format("the tensors end at byte {} of the data, the file at {}", expected, file.size() - header.data_begin),
+           where);
   }
   return header;
 }
@@ -166,9 +184,10 @@ WeightMap ReadSafetensors(const Path& path) {
   for (const auto& entry : header.entries) {
     const Dtype* dtype = FindDtype(entry.dtype);
     if (!dtype->scalar) {
-      throw Error({.what = Format("tensor `{}` is stored as {}, which this program does not read", entry.name, entry.dtype),
-                   .where = path.string(),
-                   .next = "save the file in F32, F16 or BF16"});
+      throw Error(
+          {.what = Format("tensor `{}` is stored as {}, which this program does not read", entry.name, entry.dtype),
+           .where = path.string(),
+           .next = "save the file in F32, F16 or BF16"});
     }
     const auto options = at::TensorOptions().dtype(*dtype->scalar);
     if (entry.begin == entry.end) {
@@ -189,7 +208,8 @@ WeightMap ReadSafetensors(const Path& path) {
   return weights;
 }
 
-std::string SafetensorsHeaderText(const std::vector<SafetensorsEntry>& entries, const std::map<std::string, std::string>& metadata) {
+std::string SafetensorsHeaderText(const std::vector<SafetensorsEntry>& entries,
+                                  const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = Json(metadata);
   for (const SafetensorsEntry& entry : entries) {

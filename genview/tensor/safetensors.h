@@ -32,15 +32,17 @@ struct SafetensorsHeader {
   uint64_t data_begin = 0;  // bytes from the start of the file
 };
 
-// Parses the header of a whole file's bytes. Throws Error for: too short, header too long (> 100 MB), header past the end,
-// not UTF-8, not a JSON object, wrong member, duplicate name, unknown dtype, negative or overflowing shape, offsets out of
-// order, overlapping or with a gap, size that does not fit shape and dtype, data not ending at the end of the file.
+// Parses the header of a whole file's bytes. Throws Error for: too short, header too long (> 100 MB), header past the
+// end, not UTF-8, not a JSON object, wrong member, duplicate name, unknown dtype, negative or overflowing shape,
+// offsets out of order, overlapping or with a gap, size that does not fit shape and dtype, data not ending at the end
+// of the file.
 SafetensorsHeader ParseSafetensorsHeader(std::string_view file, const std::string& where);
 
 WeightMap ReadSafetensors(const Path& path);
 
 // The JSON text of a header, not padded, for who writes the data himself. Entries in the order of their data.
-std::string SafetensorsHeaderText(const std::vector<SafetensorsEntry>& entries, const std::map<std::string, std::string>& metadata);
+std::string SafetensorsHeaderText(const std::vector<SafetensorsEntry>& entries,
+                                  const std::map<std::string, std::string>& metadata);
 
 // Tensors are written contiguous, ordered by dtype (largest first) and then name, as the original writer does.
 // Non-CPU tensors are copied. Metadata keys are sorted.

@@ -28,7 +28,8 @@ std::string RefusalOf(const std::string& file) {
 TEST(Safetensors, RoundTripKeepsValuesTypesAndMetadata) {
   const Path path = testing::TempDir() + "round_trip.safetensors";
   const Tensor a = at::arange(6, at::kFloat).view({2, 3});
-  WriteSafetensors(path, {{"b", at::ones({3}, at::kHalf)}, {"a", a.t()}, {"c", at::scalar_tensor(7, at::kLong)}}, {{"k", "v"}});
+  WriteSafetensors(path, {{"b", at::ones({3}, at::kHalf)}, {"a", a.t()}, {"c", at::scalar_tensor(7, at::kLong)}},
+                   {{"k", "v"}});
   const WeightMap read = ReadSafetensors(path);
   EXPECT_TRUE(at::equal(read.At("a"), a.t()));
   EXPECT_EQ(read.At("b").scalar_type(), at::kHalf);
@@ -39,7 +40,8 @@ TEST(Safetensors, RoundTripKeepsValuesTypesAndMetadata) {
 TEST(Safetensors, LayoutIsTheOriginalWriters) {
   // {b: f16[3], a: f32[2], c: i64[]} is stored in the order c, a, b with a header of 200 bytes.
   const Path path = testing::TempDir() + "layout.safetensors";
-  WriteSafetensors(path, {{"b", at::ones({3}, at::kHalf)}, {"a", at::ones({2})}, {"c", at::scalar_tensor(7, at::kLong)}},
+  WriteSafetensors(path,
+                   {{"b", at::ones({3}, at::kHalf)}, {"a", at::ones({2})}, {"c", at::scalar_tensor(7, at::kLong)}},
                    {{"format", "pt"}});
   const std::string file = ReadFile(path);
   const auto header = ParseSafetensorsHeader(file, "test");
@@ -53,31 +55,42 @@ TEST(Safetensors, LayoutIsTheOriginalWriters) {
 TEST(Safetensors, EveryKindOfDamageIsRefused) {
   const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
   EXPECT_EQ(RefusalOf(Bytes(good, 8)), "");
-  EXPECT_NE(RefusalOf("1234567"), "");                                    // too short
+  EXPECT_NE(RefusalOf("1234567"), "");  // too short
   std::string huge = Bytes(good, 8);
   huge[7] = '\x7f';
-  EXPECT_NE(RefusalOf(huge).find("100 MB"), std::string::npos);           // header too large
+  EXPECT_NE(RefusalOf(huge).find("100 MB"), std::string::npos);  // header too large
   std::string past = Bytes(good, 0);
   past[0] = static_cast<char>(past[0] + 1);
-  EXPECT_NE(RefusalOf(past).find("ends after"), std::string::npos);       // header past the end
+  EXPECT_NE(RefusalOf(past).find("ends after"), std::string::npos);  // header past the end
   EXPECT_NE(RefusalOf(Bytes("[1]", 0)).find("begin with"), std::string::npos);
   EXPECT_NE(RefusalOf(Bytes("{\"\xff\":1}", 0)).find("UTF-8"), std::string::npos);
   EXPECT_NE(RefusalOf(Bytes("{\"a\":", 0)).find("JSON"), std::string::npos);
   const auto entry = [](const std::string& text) { return "{\"a\":" + text + "}"; };
-  for (const char* wrong : {"1", R"({"dtype":"F32","shape":[2]})", R"({"dtype":"F99","shape":[2],"data_offsets":[0,8]})",
-                            R"({"dtype":"F32","shape":[-2],"data_offsets":[0,8]})",
-                            R"({"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1})",
-                            R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})",
-                            R"({"dtype":"F32","shape":[2],"data_offsets":[8,0]})",
-                            R"({"dtype":"F4","shape":[1],"data_offsets":[0,1]})",
-                            R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]})"}) {
+  for (const char* wrong :
+       {"1", R"({"dtype":"F32","shape":[2]})", R"({"dtype":"F99","shape":[2],"data_offsets":[0,8]})",
+        R"({"dtype":"F32","shape":[-2],"data_offsets":[0,8]})",
+        R"({"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1})",
+        R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})", R"({"dtype":"F32","shape":[2],"data_offsets":[8,0]})",
+        R"({"dtype":"F4","shape":[1],"data_offsets":[0,1]})",
+        R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]})"}) {
     EXPECT_NE(RefusalOf(Bytes(entry(wrong), 8)), "") << wrong;
   }
-  EXPECT_NE(RefusalOf(Bytes(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})", 8)).find("gap"), std::string::npos);
-  EXPECT_NE(RefusalOf(Bytes(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})", 8))
-                .find("overlap"), std::string::npos);
-  EXPECT_NE(RefusalOf(Bytes(R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", 0))
-                .find("twice"), std::string::npos);
+  EXPECT_NE(RefusalOf(Bytes(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})", 8)).find("gap"),
+            std::string::npos);
+  EXPECT_NE(
+      RefusalOf(
+          Bytes(
+              R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
+              8))
+          .find("overlap"),
+      std::string::npos);
+  EXPECT_NE(
+      RefusalOf(
+          Bytes(
+              R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})",
+              0))
+          .find("twice"),
+      std::string::npos);
   EXPECT_NE(RefusalOf(Bytes(good, 9)).find("end at byte"), std::string::npos);
   EXPECT_NE(RefusalOf(Bytes(R"({"__metadata__":{"k":1}})", 0)).find("metadata"), std::string::npos);
 }
@@ -95,7 +108,8 @@ TEST(WeightReader, NamesEveryWrongTensorAtOnce) {
     reader.Finish();
     FAIL();
   } catch (const Error& error) {
-    for (const char* part : {"4 tensors", "a: has [2], wanted [3]", "b: missing", "bad: holds NaN", "extra: not part"}) {
+    for (const char* part :
+         {"4 tensors", "a: has [2], wanted [3]", "b: missing", "bad: holds NaN", "extra: not part"}) {
       EXPECT_NE(error.text().what.find(part), std::string::npos) << part << " in " << error.text().what;
     }
   }
@@ -108,8 +122,8 @@ TEST(WeightReader, ReadsAsMuchAsIsAskedFor) {
   weights.Add("single", single);
   for (const Reads reads : {Reads::kNames, Reads::kChecked, Reads::kAll, Reads::kAsStored}) {
     WeightReader reader(weights, reads);
-    const Tensor a = reader.TakeMatrix("half", half.sizes(), at::MemoryFormat::ChannelsLast), b = reader.TakeMatrix("single", single.sizes()),
-                 norm = reader.Take("half", half.sizes());
+    const Tensor a = reader.TakeMatrix("half", half.sizes(), at::MemoryFormat::ChannelsLast),
+                 b = reader.TakeMatrix("single", single.sizes()), norm = reader.Take("half", half.sizes());
     reader.Finish();
     EXPECT_EQ(a.sizes(), half.sizes());
     EXPECT_EQ(a.is_meta(), !KeepsContents(reads));

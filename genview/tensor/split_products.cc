@@ -15,8 +15,9 @@
 #include "genview/tensor/op_profile.h"
 
 // Of MKL, which LibTorch brings along; a LibTorch without it has fp32 products alone.
-extern "C" void gemm_bf16bf16f32_(const char* transpose_a, const char* transpose_b, const int* m, const int* n, const int* k, const float* alpha,
-                                  const genview::Bf16* a, const int* lda, const genview::Bf16* b, const int* ldb, const float* beta, float* c, const int* ldc)
+extern "C" void gemm_bf16bf16f32_(const char* transpose_a, const char* transpose_b, const int* m, const int* n,
+                                  const int* k, const float* alpha, const genview::Bf16* a, const int* lda,
+                                  const genview::Bf16* b, const int* ldb, const float* beta, float* c, const int* ldc)
     __attribute__((weak));
 
 namespace genview {
@@ -28,8 +29,10 @@ constexpr int64_t kFewestProducts = int64_t{1} << 26;    // below, fp32 is soon 
 constexpr int64_t kFewestRows = 256, kFewestOuts = 128;  // below, splitting the other factor takes longer than it saves
 
 // c (+)= a b^T. MKL counts in columns, so the factors change places.
-void Multiply(const Bf16* a, int64_t rows, const Bf16* b, int64_t outs, int64_t width, bool add, float* c, int64_t stride) {
-  const int m = static_cast<int>(outs), n = static_cast<int>(rows), k = static_cast<int>(width), ldc = static_cast<int>(stride);
+void Multiply(const Bf16* a, int64_t rows, const Bf16* b, int64_t outs, int64_t width, bool add, float* c,
+              int64_t stride) {
+  const int m = static_cast<int>(outs), n = static_cast<int>(rows), k = static_cast<int>(width),
+            ldc = static_cast<int>(stride);
   const float one = 1, kept = add ? 1.0f : 0.0f;
   gemm_bf16bf16f32_("T", "N", &m, &n, &k, &one, b, &k, a, &k, &kept, c, &ldc);
 }
@@ -66,11 +69,13 @@ GENVIEW_CLONES void SplitValues(const float* in, int64_t count, Bf16* upper, Bf1
 
 bool SplitProductsPay(const Tensor& x, int64_t rows, int64_t outs, int64_t width) {
   static const bool amx = ReadCpuFeatures().amx_bf16 && gemm_bf16bf16f32_ != nullptr;
-  return amx && x.is_cpu() && x.scalar_type() == at::kFloat && !c10::GradMode::is_enabled() && !at::autocast::is_autocast_enabled(at::kCPU) &&
-         rows >= kFewestRows && outs >= kFewestOuts && rows * outs * width >= kFewestProducts && FitsInt(outs) && FitsInt(width);
+  return amx && x.is_cpu() && x.scalar_type() == at::kFloat && !c10::GradMode::is_enabled() &&
+         !at::autocast::is_autocast_enabled(at::kCPU) && rows >= kFewestRows && outs >= kFewestOuts &&
+         rows * outs * width >= kFewestProducts && FitsInt(outs) && FitsInt(width);
 }
 
-void SplitProduct(SplitMatrix a, int64_t rows, SplitMatrix b, int64_t outs, int64_t width, bool add, float* c, int64_t stride) {
+void SplitProduct(SplitMatrix a, int64_t rows, SplitMatrix b, int64_t outs, int64_t width, bool add, float* c,
+                  int64_t stride) {
   if (a.lower != nullptr) Multiply(a.lower, rows, b.upper, outs, width, std::exchange(add, true), c, stride);
   if (b.lower != nullptr) Multiply(a.upper, rows, b.lower, outs, width, std::exchange(add, true), c, stride);
   Multiply(a.upper, rows, b.upper, outs, width, add, c, stride);
@@ -88,13 +93,15 @@ Tensor SplitLinear(const Tensor& given, const Tensor& given_weight, const Tensor
     const int64_t some = std::min(kRows, rows - first);
     const float* in = x.const_data_ptr<float>() + first * width;
     at::parallel_for(0, some, std::max<int64_t>(1, (1 << 15) / width), [&](int64_t begin, int64_t end) {
-      SplitValues(in + begin * width, (end - begin) * width, MutableDataOf<Bf16>(upper) + begin * width, MutableDataOf<Bf16>(lower) + begin * width);
+      SplitValues(in + begin * width, (end - begin) * width, MutableDataOf<Bf16>(upper) + begin * width,
+                  MutableDataOf<Bf16>(lower) + begin * width);
     });
     at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
       const Tensor own_upper = at::empty({kOuts, width}, at::kBFloat16), own_lower = at::empty_like(own_upper);
       for (int64_t panel = begin; panel < end; ++panel) {
         const int64_t out = panel * kOuts, count = std::min(kOuts, outs - out);
-        const SplitMatrix panel_rows = SplitRows(weight, out, count, MutableDataOf<Bf16>(own_upper), MutableDataOf<Bf16>(own_lower));
+        const SplitMatrix panel_rows =
+            SplitRows(weight, out, count, MutableDataOf<Bf16>(own_upper), MutableDataOf<Bf16>(own_lower));
         SplitProduct({DataOf<Bf16>(upper), DataOf<Bf16>(lower)}, some, panel_rows, count, width, bias.defined(),
                      y.mutable_data_ptr<float>() + first * outs + out, outs);
       }

@@ -9,7 +9,9 @@
 namespace genview {
 namespace {
 
-double Away(const Tensor& got, const Tensor& exact) { return ((got.to(at::kDouble) - exact).norm() / exact.norm()).item<double>(); }
+double Away(const Tensor& got, const Tensor& exact) {
+  return ((got.to(at::kDouble) - exact).norm() / exact.norm()).item<double>();
+}
 
 bool CanSplit() {
   const c10::InferenceMode guard;
@@ -17,7 +19,8 @@ bool CanSplit() {
 }
 
 TEST(SplitProducts, TwoHalvesHaveTwiceTheDigits) {
-  const Tensor x = at::cat({NormalTensor(Seed(1), {999}) * 1e3, at::tensor({0.0, -0.0, 1.0, 3.0e38, 1e-30}).to(at::kFloat)});
+  const Tensor x =
+      at::cat({NormalTensor(Seed(1), {999}) * 1e3, at::tensor({0.0, -0.0, 1.0, 3.0e38, 1e-30}).to(at::kFloat)});
   std::vector<Bf16> upper(static_cast<size_t>(x.numel())), lower(upper.size());
   SplitValues(x.const_data_ptr<float>(), x.numel(), upper.data(), lower.data());
   for (size_t i = 0; i < upper.size(); ++i) {
@@ -43,10 +46,12 @@ TEST(SplitProducts, AreNearlyFp32) {
   };
   // One of each, several panels, several parts of the rows, widths that are no multiple of anything.
   for (const Case& c : {Case{1, 1, 1}, {3, 5, 7}, {65, 300, 129}, {2050, 17, 64}, {100, 256, 2048}}) {
-    const Tensor x = NormalTensor(Seed(1), {c.rows, c.width}), weight = NormalTensor(Seed(2), {c.outs, c.width}), bias = NormalTensor(Seed(3), {c.outs});
+    const Tensor x = NormalTensor(Seed(1), {c.rows, c.width}), weight = NormalTensor(Seed(2), {c.outs, c.width}),
+                 bias = NormalTensor(Seed(3), {c.outs});
     for (const at::ScalarType type : {at::kFloat, at::kHalf, at::kBFloat16}) {
       const Tensor stored = weight.to(type), exact = at::mm(x.to(at::kDouble), stored.to(at::kDouble).t());
-      EXPECT_LT(Away(SplitLinear(x, stored, {}), exact), 1e-5) << c.rows << " x " << c.width << " x " << c.outs << ", " << type;
+      EXPECT_LT(Away(SplitLinear(x, stored, {}), exact), 1e-5)
+          << c.rows << " x " << c.width << " x " << c.outs << ", " << type;
       EXPECT_LT(Away(SplitLinear(x, stored, bias), exact + bias.to(at::kDouble)), 1e-5);
     }
   }
@@ -55,7 +60,8 @@ TEST(SplitProducts, AreNearlyFp32) {
 TEST(SplitProducts, FactorsMayLieInAnyOrder) {
   if (!CanSplit()) GTEST_SKIP() << "this processor multiplies bf16 no faster than fp32";
   const Tensor x = NormalTensor(Seed(1), {40, 30}), weight = NormalTensor(Seed(2), {40, 20});
-  EXPECT_TRUE(at::equal(SplitLinear(x.t(), weight.t(), {}), SplitLinear(x.t().contiguous(), weight.t().contiguous(), {})));
+  EXPECT_TRUE(
+      at::equal(SplitLinear(x.t(), weight.t(), {}), SplitLinear(x.t().contiguous(), weight.t().contiguous(), {})));
 }
 
 TEST(SplitProducts, ThreadsChangeNoByte) {

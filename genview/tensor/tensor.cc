@@ -8,7 +8,8 @@ namespace genview {
 void ExpectShape(const Tensor& tensor, std::initializer_list<int64_t> shape, std::string_view name) {
   const at::IntArrayRef wanted(shape.begin(), shape.size());
   bool same = tensor.defined() && tensor.dim() == static_cast<int64_t>(shape.size());
-  for (size_t i = 0; same && i < wanted.size(); ++i) same = wanted[i] < 0 || wanted[i] == tensor.size(static_cast<int64_t>(i));
+  for (size_t i = 0; same && i < wanted.size(); ++i)
+    same = wanted[i] < 0 || wanted[i] == tensor.size(static_cast<int64_t>(i));
   if (same) return;
   throw std::logic_error(Format("{} has shape [{}], wanted is [{}]", name,
                                 tensor.defined() ? Format("{}", fmt::join(tensor.sizes(), ",")) : "undefined",

@@ -12,10 +12,12 @@ namespace genview {
 
 using at::Tensor;
 
-// Throws std::logic_error naming `name`, the shape wanted (-1 = any) and the one found. For the doors of public functions.
+// Throws std::logic_error naming `name`, the shape wanted (-1 = any) and the one found. For the doors of public
+// functions.
 void ExpectShape(const Tensor& tensor, std::initializer_list<int64_t> shape, std::string_view name);
 
-// The numbers of a contiguous tensor as a type of ours that LibTorch does not know (Bf16); null where there is no tensor.
+// The numbers of a contiguous tensor as a type of ours that LibTorch does not know (Bf16); null where there is no
+// tensor.
 template <class T>
 const T* DataOf(const Tensor& tensor) {
   return tensor.defined() ? static_cast<const T*>(tensor.const_data_ptr()) : nullptr;

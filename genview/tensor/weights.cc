@@ -52,10 +52,13 @@ WeightMap WeightMap::WithPrefixRemoved(const std::string& prefix) const {
 
 // Takes no memory, whatever size a hostile config asks for; Finish throws before anyone computes with it.
 Tensor WeightReader::Absent(at::IntArrayRef shape) const {
-  return KeepsContents(reads_) ? at::zeros({}, at::kFloat).expand(shape) : at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta));
+  return KeepsContents(reads_) ? at::zeros({}, at::kFloat).expand(shape)
+                               : at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta));
 }
 
-Tensor WeightReader::Take(const std::string& name, at::IntArrayRef shape) { return Read(name, shape, false, at::MemoryFormat::Contiguous); }
+Tensor WeightReader::Take(const std::string& name, at::IntArrayRef shape) {
+  return Read(name, shape, false, at::MemoryFormat::Contiguous);
+}
 
 Tensor WeightReader::TakeMatrix(const std::string& name, at::IntArrayRef shape, at::MemoryFormat order) {
   return Read(name, shape, reads_ == Reads::kAsStored, order);
@@ -78,7 +81,9 @@ Tensor WeightReader::Read(const std::string& name, at::IntArrayRef shape, bool i
   if (!at::isFloatingType(type)) return KeepsContents(reads_) ? stored.clone() : Absent(shape);
   in_16_bits = in_16_bits && (type == at::kHalf || type == at::kBFloat16);
   PrefetchMapped(stored);
-  Tensor tensor = KeepsContents(reads_) ? at::empty(shape, at::TensorOptions(in_16_bits ? type : at::kFloat).memory_format(order)) : Absent(shape);
+  Tensor tensor = KeepsContents(reads_)
+                      ? at::empty(shape, at::TensorOptions(in_16_bits ? type : at::kFloat).memory_format(order))
+                      : Absent(shape);
   const bool finite = KeepsContents(reads_) ? CopyFinite(tensor, stored) : AllFinite(stored);
   if (!finite) wrong_.push_back(Format("{}: holds NaN or infinity", name));
   ReleaseMapped(stored);
@@ -89,16 +94,16 @@ void WeightReader::Finish(const std::vector<std::string>& tolerated) {
   const std::set<std::string> used(used_.begin(), used_.end());
   for (const auto& [name, tensor] : weights_.tensors()) {
     if (used.count(name) != 0) continue;
-    const bool known = std::any_of(tolerated.begin(), tolerated.end(),
-                                   [&key = name](const auto& p) { return key.starts_with(p); });
+    const bool known =
+        std::any_of(tolerated.begin(), tolerated.end(), [&key = name](const auto& p) { return key.starts_with(p); });
     if (!known) wrong_.push_back(Format("{}: not part of this model", name));
   }
   if (wrong_.empty()) return;
   constexpr size_t kShown = 10;
   const size_t count = wrong_.size();
   if (count > kShown) wrong_.resize(kShown);
-  throw Error({.what = Format("{} tensor{} do{} not fit the model: {}{}", count, count == 1 ? "" : "s", count == 1 ? "es" : "",
-                              fmt::join(wrong_, "; "), count > kShown ? "; ..." : ""),
+  throw Error({.what = Format("{} tensor{} do{} not fit the model: {}{}", count, count == 1 ? "" : "s",
+                              count == 1 ? "es" : "", fmt::join(wrong_, "; "), count > kShown ? "; ..." : ""),
                .where = weights_.where(),
                .next = "check that weights and config belong together; `genview inspect` lists what the file holds"});
 }

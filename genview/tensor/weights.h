@@ -30,7 +30,7 @@ class WeightMap {
   bool empty() const { return tensors_.empty(); }
 
   void Keep(std::shared_ptr<const void> owner) { owners_.push_back(std::move(owner)); }  // memory the tensors live in
-  void Merge(const WeightMap& other);                        // throws Error for a name both have
+  void Merge(const WeightMap& other);                            // throws Error for a name both have
   WeightMap WithPrefixRemoved(const std::string& prefix) const;  // only the tensors whose names begin with it
 
  private:
@@ -45,7 +45,8 @@ enum class Reads {
   kNames,     // names and shapes are checked; the tensors that are given have no memory (device meta)
   kChecked,   // contents are looked through for NaN and infinity, too, and not kept
   kAll,       // in fp32
-  kAsStored,  // the same, but matrices and convolutions that are stored in fp16 or bf16 stay so: half the memory, the same numbers
+  kAsStored,  // the same, but matrices and convolutions that are stored in fp16 or bf16 stay so: half the memory, the
+              // same numbers
 };
 inline bool KeepsContents(Reads reads) { return reads >= Reads::kAll; }
 
@@ -58,10 +59,10 @@ class WeightReader {
   // and an empty tensor of the right shape is given, so that all are found in one pass. NaN and infinity are noted too.
   Tensor Take(const std::string& name, at::IntArrayRef shape);
   // Of a linear layer or convolution, whose functions in models/blocks.h take it in 16 bits as well.
-  Tensor TakeMatrix(const std::string& name, at::IntArrayRef shape, at::MemoryFormat order = at::MemoryFormat::Contiguous);
+  Tensor TakeMatrix(const std::string& name, at::IntArrayRef shape,
+                    at::MemoryFormat order = at::MemoryFormat::Contiguous);
   bool Has(const std::string& name) const { return weights_.Has(name); }
   void Ignore(const std::string& name) { used_.push_back(name); }
-
 
   // Throws one Error if anything was wrong. Unused names that begin with one of `tolerated` are no error.
   void Finish(const std::vector<std::string>& tolerated = {});

@@ -24,7 +24,8 @@ std::string Checksum(const std::map<std::string, Tensor>& tensors) {
 
 }  // namespace
 
-std::map<std::string, std::string> CheckpointMetadata(const std::vector<std::pair<std::string, Tensor>>& tensors, Json meta) {
+std::map<std::string, std::string> CheckpointMetadata(const std::vector<std::pair<std::string, Tensor>>& tensors,
+                                                      Json meta) {
   meta["checksum"] = Checksum({tensors.begin(), tensors.end()});
   return {{"genview", meta.dump(-1, ' ', false, Json::error_handler_t::replace)}};
 }
@@ -34,7 +35,8 @@ std::vector<std::pair<int64_t, Path>> ListCheckpoints(const Path& folder) {
   std::error_code code;
   for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
     const std::string name = it->path().filename().string();
-    if (name.size() != kPrefix.size() + 10 + kSuffix.size() || !name.starts_with(kPrefix) || !name.ends_with(kSuffix)) continue;
+    if (name.size() != kPrefix.size() + 10 + kSuffix.size() || !name.starts_with(kPrefix) || !name.ends_with(kSuffix))
+      continue;
     int64_t step = 0;
     if (ParseInt(std::string_view(name).substr(kPrefix.size(), 10), step)) found.emplace_back(step, it->path());
   }
@@ -42,8 +44,8 @@ std::vector<std::pair<int64_t, Path>> ListCheckpoints(const Path& folder) {
   return found;
 }
 
-Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pair<std::string, Tensor>>& tensors, Json meta,
-                    int64_t keep) {
+Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pair<std::string, Tensor>>& tensors,
+                    Json meta, int64_t keep) {
   meta["step"] = step;
   const Path path = folder / Format("{}{:010d}{}", kPrefix, step, kSuffix);
   WriteSafetensors(path, tensors, CheckpointMetadata(tensors, std::move(meta)));
@@ -59,7 +61,8 @@ Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pai
 void KeepNewestCheckpoints(const Path& folder, int64_t keep) {
   const auto all = ListCheckpoints(folder);
   std::error_code ignored;
-  for (size_t i = 0; keep > 0 && i + static_cast<size_t>(keep) < all.size(); ++i) std::filesystem::remove(all[i].second, ignored);
+  for (size_t i = 0; keep > 0 && i + static_cast<size_t>(keep) < all.size(); ++i)
+    std::filesystem::remove(all[i].second, ignored);
 }
 
 Checkpoint ReadCheckpoint(const Path& path) {

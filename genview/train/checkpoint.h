@@ -24,15 +24,16 @@ struct Checkpoint {
   int64_t step = 0;
 };
 
-// Writes the file and then removes all checkpoints of later steps, and all but the newest `keep` of the rest (0: keeps them). Returns its path.
-// Throws Error when it cannot be written; the checkpoints before are then still there.
-Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pair<std::string, Tensor>>& tensors, Json meta,
-                    int64_t keep = 2);
+// Writes the file and then removes all checkpoints of later steps, and all but the newest `keep` of the rest (0: keeps
+// them). Returns its path. Throws Error when it cannot be written; the checkpoints before are then still there.
+Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pair<std::string, Tensor>>& tensors,
+                    Json meta, int64_t keep = 2);
 
 // Removes all but the newest `keep` (0: none).
 void KeepNewestCheckpoints(const Path& folder, int64_t keep);
 
-// The newest checkpoint that is whole, read, or nothing. `skipped`, if given, receives the reason for each one passed over.
+// The newest checkpoint that is whole, read, or nothing. `skipped`, if given, receives the reason for each one passed
+// over.
 std::optional<Checkpoint> LatestCheckpoint(const Path& folder, std::vector<std::string>* skipped = nullptr);
 
 // Throws Error for a file that is not a whole checkpoint of this program (the checksum is compared).
@@ -42,6 +43,7 @@ Checkpoint ReadCheckpoint(const Path& path);
 std::vector<std::pair<int64_t, Path>> ListCheckpoints(const Path& folder);
 
 // Metadata for WriteSafetensors: `meta` and the checksum under the key `genview`.
-std::map<std::string, std::string> CheckpointMetadata(const std::vector<std::pair<std::string, Tensor>>& tensors, Json meta);
+std::map<std::string, std::string> CheckpointMetadata(const std::vector<std::pair<std::string, Tensor>>& tensors,
+                                                      Json meta);
 
 }  // namespace genview

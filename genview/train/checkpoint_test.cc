@@ -21,7 +21,8 @@ class CheckpointTest : public testing::Test {
   ~CheckpointTest() override { std::filesystem::remove_all(folder_); }
 
   void Save(int64_t step, int64_t keep = 2) {
-    SaveCheckpoint(folder_, step, {{"encoder.weight", at::full({2, 3}, step)}, {"count", at::full({}, step, at::kLong)}},
+    SaveCheckpoint(folder_, step,
+                   {{"encoder.weight", at::full({2, 3}, step)}, {"count", at::full({}, step, at::kLong)}},
                    {{"format", 1}, {"kind", "pretrain"}}, keep);
   }
   std::vector<int64_t> Steps() {

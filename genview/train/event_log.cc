@@ -1,14 +1,14 @@
 #include "genview/train/event_log.h"
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <fcntl.h>
 #include <optional>
-#include <unistd.h>
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
@@ -20,7 +20,8 @@ std::array<uint32_t, 256> MakeCrcTable() {
   std::array<uint32_t, 256> table{};
   for (uint32_t i = 0; i < 256; ++i) {
     uint32_t value = i;
-    for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ ((value & 1) != 0 ? 0x82F63B78u : 0);  // Castagnoli, reflected
+    for (int bit = 0; bit < 8; ++bit)
+      value = (value >> 1) ^ ((value & 1) != 0 ? 0x82F63B78u : 0);  // Castagnoli, reflected
     table[i] = value;
   }
   return table;
@@ -79,12 +80,17 @@ std::optional<int64_t> StepOf(std::string_view event) {
         if (!TakeVarint(event, value)) return std::nullopt;
         if (key >> 3 == 2) step = static_cast<int64_t>(value);
         continue;
-      case kFixed64: value = 8; break;
-      case kFixed32: value = 4; break;
+      case kFixed64:
+        value = 8;
+        break;
+      case kFixed32:
+        value = 4;
+        break;
       case kBytes:
         if (!TakeVarint(event, value)) return std::nullopt;
         break;
-      default: return std::nullopt;
+      default:
+        return std::nullopt;
     }
     if (value > event.size()) return std::nullopt;
     event.remove_prefix(value);

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
 #include <unistd.h>
+#include <limits>
 
 #include "genview/base/text.h"
 
@@ -20,7 +20,8 @@ class EventLogTest : public testing::Test {
   ~EventLogTest() override { std::filesystem::remove_all(folder_); }
 
   static void WriteRows(EventLog& log, int64_t from, int64_t to) {
-    for (int64_t step = from; step <= to; ++step) log.Write(step, {{"loss", 1.0 / static_cast<double>(step)}, {"note", "x"}});
+    for (int64_t step = from; step <= to; ++step)
+      log.Write(step, {{"loss", 1.0 / static_cast<double>(step)}, {"note", "x"}});
   }
   std::string Rows() const { return ReadFile(folder_ / "log.jsonl"); }
   std::string Events() const { return ReadFile(folder_ / kEventsFile); }
@@ -43,7 +44,8 @@ TEST(Crc32c, HasTheKnownValues) {
 
 TEST(ScalarEvent, HasTheKnownBytes) {
   const std::string event = ScalarEvent(0, 7, {{"train/loss", 1.5f}});
-  EXPECT_EQ(event.substr(9), Bytes({0x10, 0x07, 0x2a, 0x13, 0x0a, 0x11, 0x0a, 0x0a}) + "train/loss" + Bytes({0x15, 0, 0, 0xc0, 0x3f}));
+  EXPECT_EQ(event.substr(9),
+            Bytes({0x10, 0x07, 0x2a, 0x13, 0x0a, 0x11, 0x0a, 0x0a}) + "train/loss" + Bytes({0x15, 0, 0, 0xc0, 0x3f}));
 }
 
 TEST_F(EventLogTest, RowsAndScalars) {

@@ -21,10 +21,12 @@ class Lars final : public Optimizer {
       const OptimizerLists lists = CollectGradients(group);
       if (lists.weights.empty()) continue;
       const double rate = group.Rate(lr);
-      std::vector<Tensor> updates = group.flat && !Is(LarsVariant::kLarc) ? lists.gradients : Scaled(lists, group.weight_decay, rate);
+      std::vector<Tensor> updates =
+          group.flat && !Is(LarsVariant::kLarc) ? lists.gradients : Scaled(lists, group.weight_decay, rate);
       if (rate_in_momentum) updates = at::_foreach_mul(updates, rate);
       // The momentum begins at zero, which without dampening is the same as beginning with the first update.
-      at::_fused_sgd_(lists.weights, updates, lists.first, /*weight_decay=*/0, config_.momentum, rate_in_momentum ? 1 : rate,
+      at::_fused_sgd_(lists.weights, updates, lists.first, /*weight_decay=*/0, config_.momentum,
+                      rate_in_momentum ? 1 : rate,
                       /*dampening=*/0, /*nesterov=*/false, /*maximize=*/false, /*is_first_step=*/false);
     }
   }
@@ -41,8 +43,8 @@ class Lars final : public Optimizer {
   std::vector<Tensor> Scaled(const OptimizerLists& lists, double decay, double rate) const {
     const bool joint = Is(LarsVariant::kMocoV3) || Is(LarsVariant::kSimclr);
     std::vector<Tensor> updates = at::_foreach_add(lists.gradients, lists.weights, decay);
-    const Tensor weight = at::stack(at::_foreach_norm(lists.weights));                            // [P]
-    const Tensor gradient = at::stack(at::_foreach_norm(joint ? updates : lists.gradients));      // [P]
+    const Tensor weight = at::stack(at::_foreach_norm(lists.weights));                        // [P]
+    const Tensor gradient = at::stack(at::_foreach_norm(joint ? updates : lists.gradients));  // [P]
     Tensor scale = config_.trust * weight / (joint ? gradient : gradient + decay * weight + 1e-8);
     if (Is(LarsVariant::kSoloLearn)) scale = (scale / rate).clamp_max(1);
     // A gradient of 0 taken as it is means no decay either, that is a scale of 0; a weight of 0 has no decay anyway.
@@ -58,7 +60,8 @@ class Lars final : public Optimizer {
 
 }  // namespace
 
-std::unique_ptr<Optimizer> MakeLars(const WeightList& weights, const LarsConfig& config, const std::vector<GroupRule>& rules) {
+std::unique_ptr<Optimizer> MakeLars(const WeightList& weights, const LarsConfig& config,
+                                    const std::vector<GroupRule>& rules) {
   return std::make_unique<Lars>(weights, config, rules);
 }
 

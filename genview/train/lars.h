@@ -1,6 +1,6 @@
-// Layer-wise rates: each weight's update is scaled by the ratio of its length to that of its gradient, so that batches of
-// thousands train. Five rules go by the name of LARS, and a rate tuned for one does not suit another (g gradient, w weight,
-// d decay, eta trust):
+// Layer-wise rates: each weight's update is scaled by the ratio of its length to that of its gradient, so that batches
+// of thousands train. Five rules go by the name of LARS, and a rate tuned for one does not suit another (g gradient, w
+// weight, d decay, eta trust):
 //
 //   variant       scale                            rate          biases and norms   where w or g is 0
 //   kMocoV3       eta |w| / |g + d w|              outside       plain, no decay    scale 1           MoCo v3, BYOL
@@ -25,6 +25,7 @@ struct LarsConfig {
   double trust = 0;  // eta; 0: the variant's own, 0.001 or 0.02
 };
 
-std::unique_ptr<Optimizer> MakeLars(const WeightList& weights, const LarsConfig& config, const std::vector<GroupRule>& rules = {});
+std::unique_ptr<Optimizer> MakeLars(const WeightList& weights, const LarsConfig& config,
+                                    const std::vector<GroupRule>& rules = {});
 
 }  // namespace genview

@@ -24,10 +24,12 @@ void ExpectRule(LarsVariant variant, const std::string& name) {
   auto optimizer = MakeLars(list, {.variant = variant, .weight_decay = 0.02});
   const double rates[] = {0.5, 1.0, 2.0, 1.0, 0.3};
   for (int64_t step = 0; step < 5; ++step) {
-    for (const WeightRef& ref : list) ref.tensor->mutable_grad() = Rules().At(Format("gradient.{}.{}", step, ref.name)).clone();
+    for (const WeightRef& ref : list)
+      ref.tensor->mutable_grad() = Rules().At(Format("gradient.{}.{}", step, ref.name)).clone();
     optimizer->Step(rates[step]);
   }
-  for (const WeightRef& ref : list) EXPECT_CLOSE(*ref.tensor, Rules().At(name + "." + ref.name), 1e-6) << name << " " << ref.name;
+  for (const WeightRef& ref : list)
+    EXPECT_CLOSE(*ref.tensor, Rules().At(name + "." + ref.name), 1e-6) << name << " " << ref.name;
 }
 
 TEST(Lars, EveryRuleFollowsItsFormula) {
@@ -44,7 +46,8 @@ TEST(Lars, LarcIsLightlys) { ExpectRule(LarsVariant::kLarc, "lightly"); }
 TEST(Lars, TwoStepsOfMocoV3AndMmpretrain) {
   for (const bool moco : {true, false}) {
     Tensor w = at::tensor({0.3, -0.2, 0.1, 0.4}, at::kFloat).view({2, 2}).set_requires_grad(true);
-    auto optimizer = MakeLars({{"w", &w, WeightRole::kWeight}}, {.variant = moco ? LarsVariant::kMocoV3 : LarsVariant::kMmpretrain});
+    auto optimizer =
+        MakeLars({{"w", &w, WeightRole::kWeight}}, {.variant = moco ? LarsVariant::kMocoV3 : LarsVariant::kMmpretrain});
     w.mutable_grad() = at::tensor({0.05, 0.02, -0.01, 0.03}, at::kFloat).view({2, 2});
     optimizer->Step(0.96);
     w.mutable_grad() = at::tensor({0.01, -0.04, 0.02, 0.02}, at::kFloat).view({2, 2});
@@ -58,24 +61,28 @@ TEST(Lars, TwoStepsOfMocoV3AndMmpretrain) {
 TEST(Lars, StateComesBack) {
   Three a, b;
   for (Three* three : {&a, &b}) {
-    for (const WeightRef& ref : ListWeights(*three)) *ref.tensor = Rules().At("start." + ref.name).clone().set_requires_grad(true);
+    for (const WeightRef& ref : ListWeights(*three))
+      *ref.tensor = Rules().At("start." + ref.name).clone().set_requires_grad(true);
   }
   const auto step = [](Three& three, Optimizer& optimizer, int64_t k) {
-    for (const WeightRef& ref : ListWeights(three)) ref.tensor->mutable_grad() = Rules().At(Format("gradient.{}.{}", k, ref.name)).clone();
+    for (const WeightRef& ref : ListWeights(three))
+      ref.tensor->mutable_grad() = Rules().At(Format("gradient.{}.{}", k, ref.name)).clone();
     optimizer.Step(0.5);
   };
   auto first = MakeLars(ListWeights(a), {});
   step(a, *first, 0);
   WeightMap saved("memory");
   for (const auto& [name, tensor] : first->State()) saved.Add(name, tensor.clone());
-  for (size_t i = 0; i < ListWeights(a).size(); ++i) *ListWeights(b)[i].tensor = ListWeights(a)[i].tensor->detach().clone().set_requires_grad(true);
+  for (size_t i = 0; i < ListWeights(a).size(); ++i)
+    *ListWeights(b)[i].tensor = ListWeights(a)[i].tensor->detach().clone().set_requires_grad(true);
   auto second = MakeLars(ListWeights(b), {});
   WeightReader reader(saved);
   second->LoadState(reader);
   reader.Finish();
   step(a, *first, 1);
   step(b, *second, 1);
-  for (size_t i = 0; i < ListWeights(a).size(); ++i) EXPECT_TRUE(at::equal(*ListWeights(a)[i].tensor, *ListWeights(b)[i].tensor));
+  for (size_t i = 0; i < ListWeights(a).size(); ++i)
+    EXPECT_TRUE(at::equal(*ListWeights(a)[i].tensor, *ListWeights(b)[i].tensor));
 }
 
 TEST(LayerDecay, FollowsTimm) {

@@ -17,7 +17,8 @@ namespace {
 class Sgd final : public Optimizer {
  public:
   Sgd(const WeightList& weights, const SgdConfig& config, const std::vector<GroupRule>& rules)
-      : config_(config), groups_(MakeOptimizerGroups(weights, config.weight_decay, rules, config.momentum != 0 ? 1 : 0)) {}
+      : config_(config),
+        groups_(MakeOptimizerGroups(weights, config.weight_decay, rules, config.momentum != 0 ? 1 : 0)) {}
 
   void Step(double lr) override {
     const c10::AutoGradMode no_grad(false);
@@ -51,8 +52,9 @@ class AdamW final : public Optimizer {
       const OptimizerLists lists = CollectGradients(group);
       if (lists.weights.empty()) continue;
       at::_foreach_add_(lists.updates, 1);
-      at::_fused_adamw_(lists.weights, lists.gradients, lists.first, lists.second, {}, lists.updates, group.Rate(lr), config_.beta1,
-                        config_.beta2, group.weight_decay, config_.eps, /*amsgrad=*/false, /*maximize=*/false);
+      at::_fused_adamw_(lists.weights, lists.gradients, lists.first, lists.second, {}, lists.updates, group.Rate(lr),
+                        config_.beta1, config_.beta2, group.weight_decay, config_.eps, /*amsgrad=*/false,
+                        /*maximize=*/false);
     }
   }
 
@@ -90,9 +92,11 @@ class AdamW final : public Optimizer {
 }  // namespace
 
 GroupRule NoDecayForBiasAndNorms() {
-  return {.matches = [](const WeightRef& ref) {
-            return ref.role == WeightRole::kBias || ref.role == WeightRole::kNormScale || ref.role == WeightRole::kNormShift;
-          },
+  return {.matches =
+              [](const WeightRef& ref) {
+                return ref.role == WeightRole::kBias || ref.role == WeightRole::kNormScale ||
+                       ref.role == WeightRole::kNormShift;
+              },
           .weight_decay = 0};
 }
 
@@ -112,7 +116,8 @@ int64_t DepthOf(std::string_view name, const std::vector<int64_t>& stage_begins)
   }
   int64_t stage = 0, block = 0;
   if (std::sscanf(std::string(name).c_str(), "blocks.%" SCNd64 ".", &block) == 1) return 1 + block;
-  if (std::sscanf(std::string(name).c_str(), "layer%" SCNd64 ".%" SCNd64 ".", &stage, &block) == 2 && stage >= 1 && stage <= 4) {
+  if (std::sscanf(std::string(name).c_str(), "layer%" SCNd64 ".%" SCNd64 ".", &stage, &block) == 2 && stage >= 1 &&
+      stage <= 4) {
     return 1 + stage_begins[static_cast<size_t>(stage - 1)] + block;
   }
   return name.starts_with("norm.") ? kLastNorm : kAboveBlocks;
@@ -124,7 +129,8 @@ std::vector<int64_t> StageBegins(const WeightList& weights) {
   for (const WeightRef& ref : weights) {
     const std::string name = ref.name.starts_with("encoder.") ? ref.name.substr(8) : ref.name;
     int64_t stage = 0, block = 0;
-    if (std::sscanf(name.c_str(), "layer%" SCNd64 ".%" SCNd64 ".", &stage, &block) != 2 || stage < 1 || stage > 4) continue;
+    if (std::sscanf(name.c_str(), "layer%" SCNd64 ".%" SCNd64 ".", &stage, &block) != 2 || stage < 1 || stage > 4)
+      continue;
     begins[static_cast<size_t>(stage)] = std::max(begins[static_cast<size_t>(stage)], block + 1);
   }
   for (size_t stage = 1; stage < begins.size(); ++stage) begins[stage] += begins[stage - 1];
@@ -139,20 +145,23 @@ std::vector<GroupRule> LayerDecay(const WeightList& weights, double decay) {
   for (const WeightRef& ref : weights) blocks = std::max(blocks, DepthOf(ref.name, begins));
   std::vector<GroupRule> rules;
   for (int64_t depth = 0; depth <= blocks; ++depth) {
-    rules.push_back({.matches = [=](const WeightRef& ref) {
-                       const int64_t own = DepthOf(ref.name, begins);
-                       return own == depth || (own == kLastNorm && depth == blocks);
-                     },
+    rules.push_back({.matches =
+                         [=](const WeightRef& ref) {
+                           const int64_t own = DepthOf(ref.name, begins);
+                           return own == depth || (own == kLastNorm && depth == blocks);
+                         },
                      .lr_factor = std::pow(decay, static_cast<double>(blocks + 1 - depth))});
   }
   return rules;
 }
 
-std::unique_ptr<Optimizer> MakeSgd(const WeightList& weights, const SgdConfig& config, const std::vector<GroupRule>& rules) {
+std::unique_ptr<Optimizer> MakeSgd(const WeightList& weights, const SgdConfig& config,
+                                   const std::vector<GroupRule>& rules) {
   return std::make_unique<Sgd>(weights, config, rules);
 }
 
-std::unique_ptr<Optimizer> MakeAdamW(const WeightList& weights, const AdamWConfig& config, const std::vector<GroupRule>& rules) {
+std::unique_ptr<Optimizer> MakeAdamW(const WeightList& weights, const AdamWConfig& config,
+                                     const std::vector<GroupRule>& rules) {
   return std::make_unique<AdamW>(weights, config, rules);
 }
 

@@ -41,10 +41,10 @@ struct GroupRule {
   double weight_decay = -1;  // >= 0: instead of the config's
 };
 
-GroupRule NoDecayForBiasAndNorms();                                       // biases, gammas, betas: weight decay 0
+GroupRule NoDecayForBiasAndNorms();  // biases, gammas, betas: weight decay 0
 std::function<bool(const WeightRef&)> NameBegins(std::string prefix);
-// Rates that shrink by `decay` from each block of a ResNet or ViT to the one before it, as timm has them: 1 for heads, `decay`
-// for the last block and the norm after it, least for stem and embeddings.
+// Rates that shrink by `decay` from each block of a ResNet or ViT to the one before it, as timm has them: 1 for heads,
+// `decay` for the last block and the norm after it, least for stem and embeddings.
 std::vector<GroupRule> LayerDecay(const WeightList& weights, double decay);
 
 class Optimizer {
@@ -52,12 +52,14 @@ class Optimizer {
   virtual ~Optimizer() = default;
   virtual void Step(double lr) = 0;
 
-  // Everything a resume needs, as `<prefix>momentum.<weight>` and the like. The tensors share memory with the optimiser.
+  // Everything a resume needs, as `<prefix>momentum.<weight>` and the like. The tensors share memory with the
+  // optimiser.
   virtual std::vector<std::pair<std::string, Tensor>> State(const std::string& prefix = "optimizer.") const = 0;
   virtual void LoadState(WeightReader& reader, const std::string& prefix = "optimizer.") = 0;
 };
 
-std::unique_ptr<Optimizer> MakeSgd(const WeightList& weights, const SgdConfig& config, const std::vector<GroupRule>& rules = {});
+std::unique_ptr<Optimizer> MakeSgd(const WeightList& weights, const SgdConfig& config,
+                                   const std::vector<GroupRule>& rules = {});
 std::unique_ptr<Optimizer> MakeAdamW(const WeightList& weights, const AdamWConfig& config,
                                      const std::vector<GroupRule>& rules = {});
 

@@ -7,12 +7,14 @@ namespace genview {
 namespace {
 
 // The kernels walk raw memory, so everything must lie in memory as the weight does.
-Tensor ZerosLike(const Tensor& weight) { return at::zeros_like(weight.detach(), at::TensorOptions(), at::MemoryFormat::Preserve); }
+Tensor ZerosLike(const Tensor& weight) {
+  return at::zeros_like(weight.detach(), at::TensorOptions(), at::MemoryFormat::Preserve);
+}
 
 }  // namespace
 
-std::vector<OptimizerGroup> MakeOptimizerGroups(const WeightList& weights, double weight_decay, const std::vector<GroupRule>& rules,
-                                                int averages) {
+std::vector<OptimizerGroup> MakeOptimizerGroups(const WeightList& weights, double weight_decay,
+                                                const std::vector<GroupRule>& rules, int averages) {
   std::vector<OptimizerGroup> groups;
   std::map<std::tuple<double, double, double, bool>, size_t> known;
   for (const WeightRef& ref : weights) {
@@ -55,7 +57,8 @@ OptimizerLists CollectGradients(const OptimizerGroup& group) {
   return lists;
 }
 
-std::vector<std::pair<std::string, Tensor>> MomentumState(const std::vector<OptimizerGroup>& groups, const std::string& prefix) {
+std::vector<std::pair<std::string, Tensor>> MomentumState(const std::vector<OptimizerGroup>& groups,
+                                                          const std::string& prefix) {
   std::vector<std::pair<std::string, Tensor>> state;
   for (const OptimizerGroup& group : groups) {
     for (const OptimizerSlot& slot : group.slots) {

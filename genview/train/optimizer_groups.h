@@ -30,12 +30,13 @@ struct OptimizerLists {
 };
 
 // `averages`: of 0, 1 or 2 kinds, kept per weight. Flat weights get groups of their own.
-std::vector<OptimizerGroup> MakeOptimizerGroups(const WeightList& weights, double weight_decay, const std::vector<GroupRule>& rules,
-                                                int averages);
+std::vector<OptimizerGroup> MakeOptimizerGroups(const WeightList& weights, double weight_decay,
+                                                const std::vector<GroupRule>& rules, int averages);
 OptimizerLists CollectGradients(const OptimizerGroup& group);
 
 // The first average of every weight as `<prefix>momentum.<weight>`.
-std::vector<std::pair<std::string, Tensor>> MomentumState(const std::vector<OptimizerGroup>& groups, const std::string& prefix);
+std::vector<std::pair<std::string, Tensor>> MomentumState(const std::vector<OptimizerGroup>& groups,
+                                                          const std::string& prefix);
 void LoadMomentum(std::vector<OptimizerGroup>& groups, WeightReader& reader, const std::string& prefix);
 
 }  // namespace genview

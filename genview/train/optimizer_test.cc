@@ -39,7 +39,8 @@ void Steps(Toy& toy, Optimizer& optimizer, int64_t from, int64_t to, const std::
 }
 
 void ExpectGolden(Toy& toy, const std::string& name, const WeightMap& golden = Torch()) {
-  for (const WeightRef& ref : ListWeights(toy)) EXPECT_CLOSE(*ref.tensor, golden.At(name + "." + ref.name), 1e-6) << ref.name;
+  for (const WeightRef& ref : ListWeights(toy))
+    EXPECT_CLOSE(*ref.tensor, golden.At(name + "." + ref.name), 1e-6) << ref.name;
 }
 
 TEST(Sgd, FollowsPyTorch) {
@@ -80,7 +81,8 @@ TEST(AdamW, FollowsPyTorch) {
   Steps(toy, *MakeAdamW(ListWeights(toy), {.weight_decay = 0.05}), 0, 5);
   ExpectGolden(toy, "adamw");
   Start(toy, /*channels_last=*/true);
-  Steps(toy, *MakeAdamW(ListWeights(toy), {.beta1 = 0.8, .beta2 = 0.95, .weight_decay = 0.05, .eps = 1e-6}, ToyRules()), 0, 5);
+  Steps(toy, *MakeAdamW(ListWeights(toy), {.beta1 = 0.8, .beta2 = 0.95, .weight_decay = 0.05, .eps = 1e-6}, ToyRules()),
+        0, 5);
   ExpectGolden(toy, "adamw_groups");
 }
 
@@ -112,7 +114,8 @@ TEST(AdamW, TakesTheStateOfVersionsThatCountedTogether) {
 TEST(Optimizer, FixedRateIgnoresTheSchedule) {
   Toy toy;
   Start(toy);
-  auto optimizer = MakeSgd(ListWeights(toy), {.momentum = 0, .weight_decay = 0}, {{.matches = NameBegins("fc."), .fixed_lr = 1}});
+  auto optimizer =
+      MakeSgd(ListWeights(toy), {.momentum = 0, .weight_decay = 0}, {{.matches = NameBegins("fc."), .fixed_lr = 1}});
   const Tensor before = toy.fc.bias.detach().clone(), conv = toy.conv.weight.detach().clone();
   for (const WeightRef& ref : ListWeights(toy)) ref.tensor->mutable_grad() = at::ones_like(*ref.tensor);
   optimizer->Step(0);
@@ -152,16 +155,19 @@ void ExpectResumeIsExact(Make&& make) {
 }
 
 TEST(Optimizer, ResumeIsExact) {
-  ExpectResumeIsExact([](Toy& toy) { return MakeSgd(ListWeights(toy), {.momentum = 0.9, .weight_decay = 1e-2}, ToyRules()); });
+  ExpectResumeIsExact(
+      [](Toy& toy) { return MakeSgd(ListWeights(toy), {.momentum = 0.9, .weight_decay = 1e-2}, ToyRules()); });
   ExpectResumeIsExact([](Toy& toy) { return MakeAdamW(ListWeights(toy), {}, ToyRules()); });
 }
 
 TEST(ClipGradients, FollowsPyTorch) {
   Toy toy;
   Start(toy);
-  for (const WeightRef& ref : ListWeights(toy)) ref.tensor->mutable_grad() = Torch().At("gradient.0." + ref.name).clone();
+  for (const WeightRef& ref : ListWeights(toy))
+    ref.tensor->mutable_grad() = Torch().At("gradient.0." + ref.name).clone();
   EXPECT_NEAR(ClipGradients(ListWeights(toy), 1.5), Torch().At("clip.norm").item<double>(), 1e-5);
-  for (const WeightRef& ref : ListWeights(toy)) EXPECT_CLOSE(ref.tensor->grad(), Torch().At("clip." + ref.name), 1e-6) << ref.name;
+  for (const WeightRef& ref : ListWeights(toy))
+    EXPECT_CLOSE(ref.tensor->grad(), Torch().At("clip." + ref.name), 1e-6) << ref.name;
   EXPECT_NEAR(ClipGradients(ListWeights(toy), 0), 1.5, 1e-5);
 }
 

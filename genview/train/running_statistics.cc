@@ -37,7 +37,8 @@ RunningStatistics::RunningStatistics(const WeightList& weights) {
     if (ref.name.ends_with("running_var")) variances_.push_back(ref);
     if (ref.name.ends_with("num_batches_tracked")) counts_.push_back(ref);
   }
-  GENVIEW_CHECK(means_.size() == variances_.size() && means_.size() == counts_.size(), "a norm keeps mean, variance and count");
+  GENVIEW_CHECK(means_.size() == variances_.size() && means_.size() == counts_.size(),
+                "a norm keeps mean, variance and count");
   if (!means_.empty()) widths_ = at::tensor(widths, at::kLong).to(means_[0].tensor->device());
 }
 
@@ -67,8 +68,8 @@ void RunningStatistics::Apply(const std::vector<Tensor>& parts) {
   std::vector<Tensor> values = Interleaved(means_, variances_), counts = TensorsOf(counts_);
   const auto norms = static_cast<int64_t>(counts.size());
   const auto middle = before_.begin() + static_cast<std::ptrdiff_t>(values.size());
-  Tensor all = at::cat(std::vector<Tensor>(before_.begin(), middle));           // [S - norms]
-  Tensor passed = at::stack(std::vector<Tensor>(middle, before_.end()));        // [norms]
+  Tensor all = at::cat(std::vector<Tensor>(before_.begin(), middle));     // [S - norms]
+  Tensor passed = at::stack(std::vector<Tensor>(middle, before_.end()));  // [norms]
   for (const Tensor& part : parts) {
     const Tensor passes = part.narrow(0, all.size(0), norms);
     const Tensor kept = at::pow(1 - kBatchNormMomentum, passes.to(at::kDouble)).to(at::kFloat);

@@ -1,6 +1,6 @@
-// The running statistics of batch norms over a batch that is computed in parts. Each part begins at zero, so that what it leaves is
-// its own contribution, and those of all parts are put together in their order: which process computed a part, and what
-// it had computed before, plays no role.
+// The running statistics of batch norms over a batch that is computed in parts. Each part begins at zero, so that what
+// it leaves is its own contribution, and those of all parts are put together in their order: which process computed a
+// part, and what it had computed before, plays no role.
 //
 //   RunningStatistics statistics(weights);
 //   for (part : parts) { statistics.BeginPart(); Forward(part); of_parts.push_back(statistics.EndPart()); }
@@ -26,7 +26,7 @@ class RunningStatistics {
  private:
   WeightList means_, variances_, counts_;  // of each norm
   Tensor widths_;                          // [norms]: numbers that a norm keeps
-  std::vector<Tensor> before_;             // values, then counts, as they were before the parts; empty: no part has begun
+  std::vector<Tensor> before_;  // values, then counts, as they were before the parts; empty: no part has begun
 };
 
 }  // namespace genview

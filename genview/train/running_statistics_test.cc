@@ -38,7 +38,8 @@ TEST(RunningStatistics, PartsMakeWhatOneAfterAnotherWould) {
     }
     statistics.Apply(of_parts);
     const auto wanted = NamedTensors(plain.List()), found = NamedTensors(net.List());
-    for (size_t i = 0; i < wanted.size(); ++i) EXPECT_TRUE(at::allclose(found[i].second, wanted[i].second, 1e-6, 1e-7)) << wanted[i].first;
+    for (size_t i = 0; i < wanted.size(); ++i)
+      EXPECT_TRUE(at::allclose(found[i].second, wanted[i].second, 1e-6, 1e-7)) << wanted[i].first;
   }
   EXPECT_EQ(net.first.num_batches_tracked.item<int64_t>(), 12);
   EXPECT_EQ(net.second.num_batches_tracked.item<int64_t>(), 6);

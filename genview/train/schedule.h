@@ -21,12 +21,12 @@ struct EnumNames<ScheduleKind> {
 
 struct Schedule {
   ScheduleKind kind = ScheduleKind::kCosine;
-  double lr = 0;                    // after the warm-up
-  double final_lr = 0;              // which the cosine reaches at total_steps
-  int64_t warmup_steps = 0;         // linear from warmup_start * lr to lr, always step by step
+  double lr = 0;             // after the warm-up
+  double final_lr = 0;       // which the cosine reaches at total_steps
+  int64_t warmup_steps = 0;  // linear from warmup_start * lr to lr, always step by step
   double warmup_start = 0;
-  int64_t total_steps = 0;          // warm-up included
-  int64_t hold = 1;                 // the rate changes every `hold` steps: 1 = each iteration, steps per epoch = each epoch
+  int64_t total_steps = 0;  // warm-up included
+  int64_t hold = 1;         // the rate changes every `hold` steps: 1 = each iteration, steps per epoch = each epoch
   std::vector<int64_t> milestones{};  // kStep: from each of these steps on the rate is `decay` times what it was
   double decay = 0.1;
 

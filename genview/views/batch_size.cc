@@ -11,7 +11,8 @@ int64_t AutoViewBatch(at::Device device, const std::vector<int64_t>& latent_shap
   return std::clamp<int64_t>((device.is_cuda() ? 16 * 96 * 96 : 8 * 64 * 64) / pixels, 1, 64);
 }
 
-bool DecodesInTiles(DecodeChoice choice, const UnclipPipeline& pipeline, const std::vector<int64_t>& latent_shape, int64_t batch) {
+bool DecodesInTiles(DecodeChoice choice, const UnclipPipeline& pipeline, const std::vector<int64_t>& latent_shape,
+                    int64_t batch) {
   if (choice == DecodeChoice::kWhole || !pipeline.HasTiles(latent_shape)) return false;
   if (choice == DecodeChoice::kTiles) return true;
   const uint64_t free = FreeMemoryBytes(pipeline.device());

@@ -23,7 +23,9 @@ struct Work {
     request.steps = steps;
     request.embeddings = pipeline->EncodeImages(pixels);
     for (const std::string& fault : pipeline->Generate(request).faults) {
-      if (fault == "not a number") throw Error({.what = Format("a view is {}", fault), .where = "bench views", .next = "measure with --precision fp32"});
+      if (fault == "not a number")
+        throw Error(
+            {.what = Format("a view is {}", fault), .where = "bench views", .next = "measure with --precision fp32"});
     }
   }
 };
@@ -76,10 +78,19 @@ BenchFigures BenchViews(const BenchViewsConfig& config, Progress& progress) {
     const auto decode = [&] { pipeline->Decode(latents, tiles).cpu(); };
     measure(CountFlops(decode), decode);
   } else {
-    Work work{pipeline, NormalTensor(seed.With("pixels"), {batch, 3, size, size}),
-              {.embeddings = {}, .levels = levels, .guidance = std::vector<double>(static_cast<size_t>(batch), config.guidance),
-               .embedding_noise = NormalTensor(seed.With("embedding"), {batch, pipeline->embedding_width()}), .latents = latents,
-               .latents_as_given = false, .steps = config.steps, .scheduler = config.scheduler, .prompts = {}, .negative_prompt = {}, .tiles = tiles}};
+    Work work{pipeline,
+              NormalTensor(seed.With("pixels"), {batch, 3, size, size}),
+              {.embeddings = {},
+               .levels = levels,
+               .guidance = std::vector<double>(static_cast<size_t>(batch), config.guidance),
+               .embedding_noise = NormalTensor(seed.With("embedding"), {batch, pipeline->embedding_width()}),
+               .latents = latents,
+               .latents_as_given = false,
+               .steps = config.steps,
+               .scheduler = config.scheduler,
+               .prompts = {},
+               .negative_prompt = {},
+               .tiles = tiles}};
     measure(CountViews(work, config.steps), [&] { work.Generate(config.steps); });
   }
   progress.End();

@@ -13,8 +13,10 @@ enum class BenchPart { kViews, kUnet, kDecode, kLoad };
 
 template <>
 struct EnumNames<BenchPart> {
-  static constexpr std::pair<BenchPart, const char*> kNames[] = {
-      {BenchPart::kViews, "views"}, {BenchPart::kUnet, "unet"}, {BenchPart::kDecode, "decode"}, {BenchPart::kLoad, "load"}};
+  static constexpr std::pair<BenchPart, const char*> kNames[] = {{BenchPart::kViews, "views"},
+                                                                 {BenchPart::kUnet, "unet"},
+                                                                 {BenchPart::kDecode, "decode"},
+                                                                 {BenchPart::kLoad, "load"}};
 };
 
 struct BenchViewsConfig {
@@ -46,7 +48,8 @@ void VisitFields(BenchViewsConfig& c, Visit&& visit) {
   visit("run", c.run, Section{}, "device, precision, batch, seed");
 }
 
-// Of one batch: pictures encoded, denoised, decoded, or the part asked for. Throws Error when a view comes out unusable.
+// Of one batch: pictures encoded, denoised, decoded, or the part asked for. Throws Error when a view comes out
+// unusable.
 BenchFigures BenchViews(const BenchViewsConfig& config, Progress& progress);
 
 }  // namespace genview

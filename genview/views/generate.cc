@@ -26,9 +26,9 @@ namespace {
 
 // One view of a batch: where it belongs and the picture it is made from, as the image encoder sees it.
 struct Slot {
-  int64_t view = 0;         // image * per_image + k
-  Tensor pixels;            // [3,S,S]; undefined where the picture cannot be used
-  std::string fault;        // why it cannot
+  int64_t view = 0;   // image * per_image + k
+  Tensor pixels;      // [3,S,S]; undefined where the picture cannot be used
+  std::string fault;  // why it cannot
 };
 using Batch = std::vector<Slot>;
 
@@ -44,7 +44,8 @@ class ViewsRun {
   std::vector<int64_t> ViewsToCompute() const;
   void FillSlot(Slot& slot, int64_t view) const;
   void MakeBatch(Batch& batch);
-  UnclipViews Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings, UnclipTrace* trace) const;
+  UnclipViews Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings,
+                       UnclipTrace* trace) const;
   void MakeAgainInFp32(const Batch& batch, UnclipViews& views, std::vector<bool>& retried);
   void WriteBatch(const Batch& batch, const UnclipViews& views, const std::vector<bool>& retried);
   void LeaveOut(int64_t view, const std::string& reason);
@@ -80,13 +81,19 @@ at::ScalarType ComputeOf(const ViewsConfig& c, at::Device device) {
 }
 
 ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
-    : config_(config), progress_(progress), group_(group), levels_(NoiseLevels::Open(config)), device_(ChooseDevice(config.run.device)), compute_(ComputeOf(config, device_)) {
+    : config_(config),
+      progress_(progress),
+      group_(group),
+      levels_(NoiseLevels::Open(config)),
+      device_(ChooseDevice(config.run.device)),
+      compute_(ComputeOf(config, device_)) {
   const Json request = ViewsRequest(config_);
   source_ = OpenSource(config_.images);
   if (group_.rank() == 0) WarnOfOtherFormats(*source_, progress_);
   pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_, config_.keep);
   if (levels_.highest() >= pipeline_->levels()) {
-    throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels_.highest(), pipeline_->levels() - 1),
+    throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels_.highest(),
+                                     pipeline_->levels() - 1),
                       .where = "noise_level, levels, ratios",
                       .next = "ask for a level that the generator has"});
   }
@@ -94,15 +101,19 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   summary_.folder = config_.out;
   noise_.emplace(config_.noise, summary_.asked, pipeline_->latent_shape(), pipeline_->embedding_width());
   if (config_.run.batch == 0) config_.run.batch = AutoViewBatch(device_, noise_->latent_shape());
-  // Which pictures are computed together is the same in all processes: process 0 says it, whatever machines the others have.
-  if (!ParseInt(group_.Broadcast(std::to_string(config_.run.batch)), config_.run.batch)) GENVIEW_CHECK(false, "no batch size");
+  // Which pictures are computed together is the same in all processes: process 0 says it, whatever machines the others
+  // have.
+  if (!ParseInt(group_.Broadcast(std::to_string(config_.run.batch)), config_.run.batch))
+    GENVIEW_CHECK(false, "no batch size");
   tiles_ = group_.Broadcast(ChooseTiles() ? "tiles" : "") == "tiles";
   if (!config_.dump.empty()) dump_.emplace();
   CheckPrompts();
   std::vector<ViewRow> wanted = WantedRows();
   if (group_.rank() == 0) {
-    folder_.emplace(config_.out, Settings(tiles_), std::move(wanted), /*redo=*/dump_.has_value(), config_.per_shard, config_.forget);
-    if (folder_->replaced() > 0 && !dump_) progress_.Warn(Format("{} views that were there are made again or dropped", folder_->replaced()));
+    folder_.emplace(config_.out, Settings(tiles_), std::move(wanted), /*redo=*/dump_.has_value(), config_.per_shard,
+                    config_.forget);
+    if (folder_->replaced() > 0 && !dump_)
+      progress_.Warn(Format("{} views that were there are made again or dropped", folder_->replaced()));
     WriteJson(config_.out / "request.json", request);
   }
   group_.Broadcast("");  // the folder is as it should be
@@ -113,13 +124,17 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
 constexpr std::string_view kClassMark = "{class}";
 
 void ViewsRun::CheckPrompts() const {
-  const auto refuse = [](const std::string& what, const std::string& next) { throw UsageError({.what = what, .where = "prompt, negative_prompt", .next = next}); };
+  const auto refuse = [](const std::string& what, const std::string& next) {
+    throw UsageError({.what = what, .where = "prompt, negative_prompt", .next = next});
+  };
   if (config_.prompt.empty() && config_.negative_prompt.empty()) return;
-  if (!pipeline_->has_text()) refuse("the generator has no text encoder", "leave the prompts away, or give a generator that reads text");
+  if (!pipeline_->has_text())
+    refuse("the generator has no text encoder", "leave the prompts away, or give a generator that reads text");
   if (config_.prompt.find(kClassMark) == std::string::npos) return;
   for (int64_t i = 0; i < source_->size(); ++i) {
     if (source_->item(i).label < 0) {
-      refuse(Format("the prompt asks for the class of {}, which has none", source_->item(i).id), "give pictures in folders by class, or a prompt without {class}");
+      refuse(Format("the prompt asks for the class of {}, which has none", source_->item(i).id),
+             "give pictures in folders by class, or a prompt without {class}");
     }
   }
 }
@@ -137,7 +152,9 @@ std::string ViewsRun::PromptOf(const SourceItem& item) const {
 
 std::vector<ViewRow> ViewsRun::WantedRows() const {
   const auto names = ViewFileNames(*source_, config_.per_image, ViewEnding(config_.format));
-  const std::string scheduler = config_.scheduler.empty() ? pipeline_->scheduler_name() : SchedulerName(ParseSchedulerKind(config_.scheduler, "--scheduler"));
+  const std::string scheduler = config_.scheduler.empty()
+                                    ? pipeline_->scheduler_name()
+                                    : SchedulerName(ParseSchedulerKind(config_.scheduler, "--scheduler"));
   std::vector<ViewRow> rows;
   for (int64_t view = 0; view < summary_.asked; ++view) {
     const SourceItem& item = ItemOf(view);
@@ -160,7 +177,10 @@ std::vector<ViewRow> ViewsRun::WantedRows() const {
 
 // What a picture depends on and its row does not say. The batch size changes pictures to rounding only, or not at all.
 Json ViewsRun::Settings(bool tiles) const {
-  Json settings = {{"format", 1}, {"size", config_.size}, {"prompt", config_.prompt}, {"noise", noise_->fingerprint()},
+  Json settings = {{"format", 1},
+                   {"size", config_.size},
+                   {"prompt", config_.prompt},
+                   {"noise", noise_->fingerprint()},
                    {"precision", PrecisionName(compute_)}};
   if (!config_.negative_prompt.empty()) settings["negative_prompt"] = config_.negative_prompt;
   if (config_.format != ViewFormat::kPng) settings["quality"] = config_.quality;
@@ -184,8 +204,8 @@ bool ViewsRun::ChooseTiles() const {
 
 constexpr int64_t kNoView = -1;  // fills up a short batch
 
-// All views of every batch that has one to make, in order: a batch is computed whole or not at all. Of several processes each
-// takes its turn, or its shards; the tensors of --dump lie in one process.
+// All views of every batch that has one to make, in order: a batch is computed whole or not at all. Of several
+// processes each takes its turn, or its shards; the tensors of --dump lie in one process.
 std::vector<int64_t> ViewsRun::ViewsToCompute() const {
   std::vector<int64_t> views;
   const int64_t batch = config_.run.batch, per_shard = config_.per_shard;
@@ -222,17 +242,18 @@ void ViewsRun::FillSlot(Slot& slot, int64_t view) const {
 void ViewsRun::LeaveOut(int64_t view, const std::string& reason) {
   const std::string& id = ItemOf(view).id;
   if (config_.run.strict) {
-    throw Error({.what = Format("no view can be made of {}: {}", id, reason), .where = ItemOf(view).path, .next = "remove the picture, or run without --strict"});
+    throw Error({.what = Format("no view can be made of {}: {}", id, reason),
+                 .where = ItemOf(view).path,
+                 .next = "remove the picture, or run without --strict"});
   }
   skipped_.Add(id, reason);
 }
 
-void ViewsRun::LeaveOutLost(int64_t view) {
-  LeaveOut(view, LostReason(folder_->wanted(view)));
-}
+void ViewsRun::LeaveOutLost(int64_t view) { LeaveOut(view, LostReason(folder_->wanted(view))); }
 
 std::string ViewsRun::LostReason(const ViewRow& row) const {
-  return config_.per_image == 1 ? Format("the view is {}, in fp32 too", row.fault) : Format("view {} is {}, in fp32 too", row.index, row.fault);
+  return config_.per_image == 1 ? Format("the view is {}, in fp32 too", row.fault)
+                                : Format("view {} is {}, in fp32 too", row.index, row.fault);
 }
 
 // Process 0 gets what the others have counted, once all rows are on the disk. False in the others.
@@ -251,11 +272,19 @@ bool ViewsRun::Gathered() {
   return true;
 }
 
-UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings, UnclipTrace* trace) const {
+UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings,
+                               UnclipTrace* trace) const {
   std::vector<Tensor> pixels, latents, noises;
-  UnclipRequest request{.embeddings = {}, .levels = {}, .guidance = std::vector<double>(batch.size(), config_.guidance), .embedding_noise = {},
-                        .latents = {}, .latents_as_given = !config_.noise.empty(), .steps = config_.steps, .scheduler = config_.scheduler,
-                        .prompts = {}, .negative_prompt = config_.negative_prompt};
+  UnclipRequest request{.embeddings = {},
+                        .levels = {},
+                        .guidance = std::vector<double>(batch.size(), config_.guidance),
+                        .embedding_noise = {},
+                        .latents = {},
+                        .latents_as_given = !config_.noise.empty(),
+                        .steps = config_.steps,
+                        .scheduler = config_.scheduler,
+                        .prompts = {},
+                        .negative_prompt = config_.negative_prompt};
   for (const Slot& slot : batch) {
     const ViewRow& row = folder_->wanted(slot.view);
     const ViewNoise noise = noise_->For(slot.view, row.seed);
@@ -298,7 +327,8 @@ void ViewsRun::WriteBatch(const Batch& batch, const UnclipViews& views, const st
   at::parallel_for(0, static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto at = static_cast<size_t>(i);
-      if (needed(at)) folder_->WritePicture(batch[at].view, EncodeView(config_, ViewImage(views.pictures[i], config_.size)));
+      if (needed(at))
+        folder_->WritePicture(batch[at].view, EncodeView(config_, ViewImage(views.pictures[i], config_.size)));
     }
   });
   for (size_t i = 0; i < batch.size(); ++i) {
@@ -346,13 +376,19 @@ ViewsSummary ViewsRun::Run() {
   }
   // With several processes each shows what it makes itself.
   const int64_t before = group_.size() > 1 ? folder_->count() : 0;
-  progress_.Begin("views", group_.size() > 1 ? std::ssize(views) - std::count(views.begin(), views.end(), kNoView) : summary_.asked, "views");
-  OrderedBatches<Batch> batches({.begin = 0, .end = static_cast<int64_t>(views.size()), .batch = config_.run.batch,
-                                 .threads = std::min<int64_t>(ResolveThreads(config_.run.threads), config_.run.batch), .ahead = 2},
-                                [](int64_t, int64_t count) { return Batch(static_cast<size_t>(count)); },
-                                [&](Batch& batch, int64_t slot, int64_t position) {
-                                  FillSlot(batch[static_cast<size_t>(slot)], views[static_cast<size_t>(position)]);
-                                });
+  progress_.Begin(
+      "views", group_.size() > 1 ? std::ssize(views) - std::count(views.begin(), views.end(), kNoView) : summary_.asked,
+      "views");
+  OrderedBatches<Batch> batches(
+      {.begin = 0,
+       .end = static_cast<int64_t>(views.size()),
+       .batch = config_.run.batch,
+       .threads = std::min<int64_t>(ResolveThreads(config_.run.threads), config_.run.batch),
+       .ahead = 2},
+      [](int64_t, int64_t count) { return Batch(static_cast<size_t>(count)); },
+      [&](Batch& batch, int64_t slot, int64_t position) {
+        FillSlot(batch[static_cast<size_t>(slot)], views[static_cast<size_t>(position)]);
+      });
   int64_t shard = -1;  // that is being filled
   for (Batch batch; batches.Next(batch);) {
     progress_.ThrowIfStopped();
@@ -375,14 +411,17 @@ ViewsSummary ViewsRun::Run() {
   summary_.written = folder_->count();
   summary_.skipped = skipped_.count();
   if (summary_.asked > 0 && summary_.written == 0) {
-    throw Error({.what = Format("none of {} views could be made", summary_.asked), .where = (config_.out / "skipped.tsv").string(), .next = "read there why"});
+    throw Error({.what = Format("none of {} views could be made", summary_.asked),
+                 .where = (config_.out / "skipped.tsv").string(),
+                 .next = "read there why"});
   }
   std::string text = Format("{} asked, {} written", summary_.asked, summary_.written);
   if (summary_.made < summary_.written) text += Format(", {} of them before", summary_.written - summary_.made);
   if (summary_.skipped > 0) text += Format(", {} pictures left out (skipped.tsv)", summary_.skipped);
   if (summary_.retried > 0) text += Format(", {} made again in fp32", summary_.retried);
   if (!summary_.lost.empty()) {
-    text += Format("; {} unusable: {}{}", summary_.lost.size(), summary_.lost.front(), summary_.lost.size() > 1 ? ", ..." : "");
+    text += Format("; {} unusable: {}{}", summary_.lost.size(), summary_.lost.front(),
+                   summary_.lost.size() > 1 ? ", ..." : "");
   }
   progress_.End(text);
   return summary_;

@@ -24,19 +24,21 @@ constexpr double kBinWidth = 0.2;
 std::vector<int64_t> Evenly(const std::vector<int64_t>& all, int64_t count) {
   std::vector<int64_t> chosen;
   const auto size = static_cast<int64_t>(all.size());
-  for (int64_t k = 0; k < std::min(count, size); ++k) chosen.push_back(all[static_cast<size_t>(k * size / std::min(count, size))]);
+  for (int64_t k = 0; k < std::min(count, size); ++k)
+    chosen.push_back(all[static_cast<size_t>(k * size / std::min(count, size))]);
   return chosen;
 }
 
 struct Encoded {
-  Tensor embeddings;              // [N,D]
-  std::vector<int64_t> indices;   // into the source: pictures that could be read
+  Tensor embeddings;             // [N,D]
+  std::vector<int64_t> indices;  // into the source: pictures that could be read
 };
 
-Encoded EncodeSome(const std::shared_ptr<const ImageSource>& source, const std::vector<int64_t>& indices, const Encoder& encoder,
-                   const RunOptions& run) {
+Encoded EncodeSome(const std::shared_ptr<const ImageSource>& source, const std::vector<int64_t>& indices,
+                   const Encoder& encoder, const RunOptions& run) {
   SkippedLog skipped;
-  EncodeLoader loader(source, indices, encoder.preprocess(), EncodeBatchSize(encoder, run.batch), run.threads, skipped, run.strict);
+  EncodeLoader loader(source, indices, encoder.preprocess(), EncodeBatchSize(encoder, run.batch), run.threads, skipped,
+                      run.strict);
   Encoded result;
   std::vector<Tensor> rows;
   for (EncodeBatch batch; loader.Next(batch);) {
@@ -86,14 +88,20 @@ size_t BinOf(double ratio) {
 // Views of a few images at one level. The noise of an image is the same at all levels, so that along them the level
 // alone makes the difference.
 struct Made {
-  std::vector<size_t> places;     // of the images whose view is good
+  std::vector<size_t> places;  // of the images whose view is good
   std::vector<Image> pictures;
 };
-Made MakeViews(const UnclipPipeline& pipeline, const LikenessConfig& config, const std::vector<std::string>& ids, const Tensor& embeddings,
-               int64_t level) {
-  UnclipRequest request{.embeddings = embeddings, .levels = std::vector<int64_t>(ids.size(), level),
-                        .guidance = std::vector<double>(ids.size(), config.guidance), .embedding_noise = {}, .latents = {},
-                        .steps = config.steps, .scheduler = config.scheduler, .prompts = {}, .negative_prompt = {}};
+Made MakeViews(const UnclipPipeline& pipeline, const LikenessConfig& config, const std::vector<std::string>& ids,
+               const Tensor& embeddings, int64_t level) {
+  UnclipRequest request{.embeddings = embeddings,
+                        .levels = std::vector<int64_t>(ids.size(), level),
+                        .guidance = std::vector<double>(ids.size(), config.guidance),
+                        .embedding_noise = {},
+                        .latents = {},
+                        .steps = config.steps,
+                        .scheduler = config.scheduler,
+                        .prompts = {},
+                        .negative_prompt = {}};
   std::vector<Tensor> noise, latents;
   for (const std::string& id : ids) {
     const Seed seed = Seed(config.run.seed).With("likeness").With(id);
@@ -143,7 +151,9 @@ Json RowToJson(const LikenessRow& row, bool with_classes) {
 
 }  // namespace
 
-Tensor RidgeClassifier::Classes(const Tensor& embeddings) const { return UnitRows(embeddings).matmul(weights).argmax(1); }
+Tensor RidgeClassifier::Classes(const Tensor& embeddings) const {
+  return UnitRows(embeddings).matmul(weights).argmax(1);
+}
 
 RidgeClassifier FitRidge(const Tensor& embeddings, const Tensor& labels, int64_t classes) {
   constexpr double kPenalty = 1e-3;  // against embeddings that are wider than the images are many
@@ -163,12 +173,15 @@ struct Originals {
   Tensor labels;                // [N], -1 without
 };
 
-Originals ReadOriginals(const LikenessConfig& config, const std::shared_ptr<const ImageSource>& source, std::vector<Sampled> sample, const Encoder& encoder) {
+Originals ReadOriginals(const LikenessConfig& config, const std::shared_ptr<const ImageSource>& source,
+                        std::vector<Sampled> sample, const Encoder& encoder) {
   Originals result;
   for (const Sampled& image : sample) result.asked.push_back(image.index);
   std::sort(result.asked.begin(), result.asked.end());
   const Encoded seen = EncodeSome(source, result.asked, encoder, config.run);
-  std::erase_if(sample, [&](const Sampled& image) { return !std::binary_search(seen.indices.begin(), seen.indices.end(), image.index); });
+  std::erase_if(sample, [&](const Sampled& image) {
+    return !std::binary_search(seen.indices.begin(), seen.indices.end(), image.index);
+  });
   std::sort(sample.begin(), sample.end(), [](const Sampled& x, const Sampled& y) { return x.index < y.index; });
   result.sample = std::move(sample);
   result.embeddings = seen.embeddings;
@@ -177,13 +190,17 @@ Originals ReadOriginals(const LikenessConfig& config, const std::shared_ptr<cons
 }
 
 // Learns the classes from images that are not measured; nothing where there are no such images, or no classes.
-std::optional<RidgeClassifier> LearnClasses(const LikenessConfig& config, const std::shared_ptr<const ImageSource>& source, const Originals& originals,
-                                            const Encoder& encoder) {
+std::optional<RidgeClassifier> LearnClasses(const LikenessConfig& config,
+                                            const std::shared_ptr<const ImageSource>& source,
+                                            const Originals& originals, const Encoder& encoder) {
   std::vector<int64_t> others;
   for (int64_t i = 0; i < source->size(); ++i) {
-    if (source->item(i).label >= 0 && !std::binary_search(originals.asked.begin(), originals.asked.end(), i)) others.push_back(i);
+    if (source->item(i).label >= 0 && !std::binary_search(originals.asked.begin(), originals.asked.end(), i))
+      others.push_back(i);
   }
-  if (source->classes().size() < 2 || others.empty() || originals.sample.empty() || originals.labels.min().item<int64_t>() < 0) return std::nullopt;
+  if (source->classes().size() < 2 || others.empty() || originals.sample.empty() ||
+      originals.labels.min().item<int64_t>() < 0)
+    return std::nullopt;
   const Encoded real = EncodeSome(source, Evenly(others, kClassifierImages), encoder, config.run);
   if (real.indices.empty()) return std::nullopt;
   return FitRidge(real.embeddings, Labels(*source, real.indices), static_cast<int64_t>(source->classes().size()));
@@ -195,7 +212,9 @@ Likeness EmptyTables(const LikenessConfig& config, size_t bins) {
   for (const int64_t level : config.levels) {
     result.by_level.push_back({.level = level});
     for (size_t bin = 0; bin < bins && bins > 1; ++bin) {
-      result.by_bin.push_back({.level = level, .from = kBinWidth * static_cast<double>(bin), .to = kBinWidth * static_cast<double>(bin + 1)});
+      result.by_bin.push_back({.level = level,
+                               .from = kBinWidth * static_cast<double>(bin),
+                               .to = kBinWidth * static_cast<double>(bin + 1)});
     }
   }
   return result;
@@ -219,7 +238,8 @@ Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
   const auto bins = config.ratios.empty() ? size_t{1} : static_cast<size_t>(std::llround(1 / kBinWidth));
   Likeness result = EmptyTables(config, bins);
   result.pictures = std::ssize(sample);
-  if (classifier) result.real_kept = classifier->Classes(originals.embeddings).eq(originals.labels).sum().item<int64_t>();
+  if (classifier)
+    result.real_kept = classifier->Classes(originals.embeddings).eq(originals.labels).sum().item<int64_t>();
   // Of image `place` of the sample, at level k.
   const auto count_view = [&](size_t place, size_t k, const Tensor& embedding, int64_t view_class) {
     const auto row = static_cast<int64_t>(place);
@@ -237,15 +257,19 @@ Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
     for (size_t i = first; i < first + count; ++i) {
       ids.push_back(source->item(sample[i].index).id);
       auto image = source->Read(sample[i].index);
-      images.push_back(image ? std::move(*image) : Image(1, 1));  // it was read before: only a source that changes under us
+      images.push_back(image ? std::move(*image)
+                             : Image(1, 1));  // it was read before: only a source that changes under us
     }
     const Tensor conditions = pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), images).to(device));
     for (size_t k = 0; k < config.levels.size(); ++k) {
       progress.ThrowIfStopped();
       const Made made = MakeViews(*pipeline, config, ids, conditions, config.levels[k]);
       if (!made.places.empty()) {
-        const Tensor embeddings = encoder->Encode(EncoderPixels(encoder->preprocess(), made.pictures).to(device), /*tokens=*/false).embeddings.to(at::kCPU);
-        const Tensor classes = classifier ? classifier->Classes(embeddings) : at::full({embeddings.size(0)}, -1, at::kLong);
+        const Tensor embeddings =
+            encoder->Encode(EncoderPixels(encoder->preprocess(), made.pictures).to(device), /*tokens=*/false)
+                .embeddings.to(at::kCPU);
+        const Tensor classes =
+            classifier ? classifier->Classes(embeddings) : at::full({embeddings.size(0)}, -1, at::kLong);
         for (size_t i = 0; i < made.places.size(); ++i) {
           const auto row = static_cast<int64_t>(i);
           count_view(first + made.places[i], k, embeddings[row], classes[row].item<int64_t>());
@@ -263,10 +287,13 @@ Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
 
 Json LikenessToJson(const Likeness& likeness) {
   Json json = {{"format", 1}, {"pictures", likeness.pictures}};
-  if (likeness.real_kept) json["real_kept"] = 100.0 * static_cast<double>(*likeness.real_kept) / static_cast<double>(std::max<int64_t>(1, likeness.pictures));
+  if (likeness.real_kept)
+    json["real_kept"] =
+        100.0 * static_cast<double>(*likeness.real_kept) / static_cast<double>(std::max<int64_t>(1, likeness.pictures));
   json["levels"] = Json::array();
   json["bins"] = Json::array();
-  for (const LikenessRow& row : likeness.by_level) json["levels"].push_back(RowToJson(row, likeness.real_kept.has_value()));
+  for (const LikenessRow& row : likeness.by_level)
+    json["levels"].push_back(RowToJson(row, likeness.real_kept.has_value()));
   for (const LikenessRow& row : likeness.by_bin) json["bins"].push_back(RowToJson(row, likeness.real_kept.has_value()));
   return json;
 }

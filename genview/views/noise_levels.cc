@@ -29,9 +29,12 @@ NoisePolicy PolicyOf(const ViewsConfig& c) {
   if (c.policy == NoisePolicy::kAdaptive) {
     if (level && table) fail("both a table of ratios and one noise level are given", "give one of them");
     if (level) return NoisePolicy::kConstant;
-    if (!table) fail("the adaptive policy needs foreground ratios", "give --ratios FILE (from `genview foreground score`), --noise-level N or --policy random");
+    if (!table)
+      fail("the adaptive policy needs foreground ratios",
+           "give --ratios FILE (from `genview foreground score`), --noise-level N or --policy random");
   }
-  if (c.policy == NoisePolicy::kRandom && level) fail("a random policy and one noise level are given", "give one of them");
+  if (c.policy == NoisePolicy::kRandom && level)
+    fail("a random policy and one noise level are given", "give one of them");
   return c.policy;
 }
 
@@ -46,7 +49,8 @@ NoiseLevels NoiseLevels::Open(const ViewsConfig& c) {
   NoiseLevels result;
   result.policy_ = PolicyOf(c);
   result.seed_ = Seed(c.run.seed).With("noise level");
-  result.levels_ = result.policy_ == NoisePolicy::kConstant ? std::vector<int64_t>{std::max<int64_t>(c.noise_level, 0)} : c.levels;
+  result.levels_ =
+      result.policy_ == NoisePolicy::kConstant ? std::vector<int64_t>{std::max<int64_t>(c.noise_level, 0)} : c.levels;
   if (result.levels_.empty()) {
     throw UsageError({.what = "no noise levels to choose from", .where = "levels", .next = "give at least one"});
   }

@@ -13,8 +13,8 @@
 
 namespace genview {
 
-// Without steps: lowest + (highest - lowest) * ratio^curve of the levels, to the nearest whole number. 1 is a straight line; the
-// larger the curve, the longer the level stays low.
+// Without steps: lowest + (highest - lowest) * ratio^curve of the levels, to the nearest whole number. 1 is a straight
+// line; the larger the curve, the longer the level stays low.
 int64_t NoiseLevelOnCurve(double ratio, const std::vector<int64_t>& levels, double curve);
 
 class NoiseLevels {
@@ -22,8 +22,8 @@ class NoiseLevels {
   // Reads the table of an adaptive policy. Throws UsageError when policy, table and level contradict each other.
   static NoiseLevels Open(const ViewsConfig& config);
 
-  // The level of view k of a picture; none when an adaptive policy's table does not name the picture. A list of paths, as
-  // the original tools write it, is matched from the end: "data/train/n01/a.jpg" is the picture "n01/a.jpg".
+  // The level of view k of a picture; none when an adaptive policy's table does not name the picture. A list of paths,
+  // as the original tools write it, is matched from the end: "data/train/n01/a.jpg" is the picture "n01/a.jpg".
   std::optional<int64_t> For(const SourceItem& item, int64_t k) const;
   int64_t highest() const { return highest_; }  // that can be asked for
   NoisePolicy policy() const { return policy_; }

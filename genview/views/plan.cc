@@ -47,37 +47,44 @@ class Probe {
   at::ScalarType compute_;
   std::shared_ptr<const UnclipPipeline> pipeline_;
   std::vector<int64_t> shape_;
-  std::vector<Tensor> pixels_;        // of the first pictures that can be read
-  double read_seconds_ = 0;           // per picture, on all threads
+  std::vector<Tensor> pixels_;  // of the first pictures that can be read
+  double read_seconds_ = 0;     // per picture, on all threads
   int64_t samples_ = 0;
   double sample_bytes_ = 0;
-  bool whole_samples_ = false;        // the samples are views of all steps
-  double short_seconds_ = 0;          // of the short probes before the whole ones, per view
+  bool whole_samples_ = false;  // the samples are views of all steps
+  double short_seconds_ = 0;    // of the short probes before the whole ones, per view
   int64_t chosen_ = 0;
   ViewsPlan plan_;
 };
 
 Probe::Probe(const ViewsConfig& config, Progress& progress)
-    : config_(config), progress_(progress), device_(ChooseDevice(config.run.device)), compute_(ChooseCompute(config.run.precision, device_)) {
+    : config_(config),
+      progress_(progress),
+      device_(ChooseDevice(config.run.device)),
+      compute_(ChooseCompute(config.run.precision, device_)) {
   const NoiseLevels levels = NoiseLevels::Open(config_);
   source_ = OpenSource(config_.images);
   const auto start = Clock::now();
   pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_, config_.keep);
   plan_.open_seconds = SecondsSince(start);
   if (levels.highest() >= pipeline_->levels()) {
-    throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels.highest(), pipeline_->levels() - 1),
+    throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels.highest(),
+                                     pipeline_->levels() - 1),
                       .where = "noise_level, levels, ratios",
                       .next = "ask for a level that the generator has"});
   }
   plan_.pictures = source_->size();
   plan_.views = plan_.pictures * config_.per_image;
-  shape_ = ViewNoiseSource(config_.noise, plan_.views, pipeline_->latent_shape(), pipeline_->embedding_width()).latent_shape();
+  shape_ = ViewNoiseSource(config_.noise, plan_.views, pipeline_->latent_shape(), pipeline_->embedding_width())
+               .latent_shape();
   plan_.device = device_.str();
   plan_.precision = PrecisionName(compute_);
-  plan_.scheduler = config_.scheduler.empty() ? pipeline_->scheduler_name() : SchedulerName(ParseSchedulerKind(config_.scheduler, "--scheduler"));
+  plan_.scheduler = config_.scheduler.empty() ? pipeline_->scheduler_name()
+                                              : SchedulerName(ParseSchedulerKind(config_.scheduler, "--scheduler"));
   plan_.width = config_.size > 0 ? config_.size : shape_[2] * pipeline_->picture_scale();
   plan_.height = config_.size > 0 ? config_.size : shape_[1] * pipeline_->picture_scale();
-  if (std::filesystem::exists(config_.out / "manifest.jsonl")) plan_.there = static_cast<int64_t>(ReadViewTable(config_.out / "manifest.jsonl").size());
+  if (std::filesystem::exists(config_.out / "manifest.jsonl"))
+    plan_.there = static_cast<int64_t>(ReadViewTable(config_.out / "manifest.jsonl").size());
   chosen_ = config_.run.batch > 0 ? config_.run.batch : AutoViewBatch(device_, shape_);
 }
 
@@ -105,16 +112,23 @@ double Probe::Once(int64_t batch, int64_t steps) {
   const Seed seed = Seed(config_.run.seed).With("plan").With(static_cast<uint64_t>(batch));
   std::vector<int64_t> latents = shape_;
   latents.insert(latents.begin(), batch);
-  UnclipRequest request{.embeddings = pipeline_->EncodeImages(at::stack(chosen)), .levels = std::vector<int64_t>(static_cast<size_t>(batch), 0),
+  UnclipRequest request{.embeddings = pipeline_->EncodeImages(at::stack(chosen)),
+                        .levels = std::vector<int64_t>(static_cast<size_t>(batch), 0),
                         .guidance = std::vector<double>(static_cast<size_t>(batch), config_.guidance),
                         .embedding_noise = NormalTensor(seed.With("embedding"), {batch, pipeline_->embedding_width()}),
-                        .latents = NormalTensor(seed.With("latents"), latents), .latents_as_given = false, .steps = steps, .scheduler = config_.scheduler,
-                        .prompts = std::vector<std::string>(pipeline_->has_text() ? static_cast<size_t>(batch) : 0), .negative_prompt = "",
+                        .latents = NormalTensor(seed.With("latents"), latents),
+                        .latents_as_given = false,
+                        .steps = steps,
+                        .scheduler = config_.scheduler,
+                        .prompts = std::vector<std::string>(pipeline_->has_text() ? static_cast<size_t>(batch) : 0),
+                        .negative_prompt = "",
                         .tiles = DecodesInTiles(config_.decode, *pipeline_, shape_, batch)};
   const UnclipViews views = pipeline_->Generate(request);
   std::vector<double> bytes(static_cast<size_t>(batch));
   at::parallel_for(0, batch, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) bytes[static_cast<size_t>(i)] = static_cast<double>(EncodeView(config_, ViewImage(views.pictures[i], config_.size)).size());
+    for (int64_t i = begin; i < end; ++i)
+      bytes[static_cast<size_t>(i)] =
+          static_cast<double>(EncodeView(config_, ViewImage(views.pictures[i], config_.size)).size());
   });
   const double seconds = SecondsSince(start);
   const bool whole = steps == config_.steps;
@@ -191,7 +205,9 @@ ViewsPlan Probe::Run(double seconds) {
   const std::vector<int64_t> batches = Candidates();
   pixels_ = ReadPixels(std::min<int64_t>(plan_.pictures, std::max<int64_t>(batches.back(), 16)));
   if (pixels_.empty()) {
-    throw Error({.what = "none of the first pictures can be read", .where = config_.images, .next = "look at them with another program, or give other pictures"});
+    throw Error({.what = "none of the first pictures can be read",
+                 .where = config_.images,
+                 .next = "look at them with another program, or give other pictures"});
   }
   for (size_t i = 0; i < batches.size(); ++i) {
     // What is to be run gets half of the time that is left, the others their part of it.
@@ -201,7 +217,8 @@ ViewsPlan Probe::Run(double seconds) {
       if (chosen) plan_.batches.push_back(Reckoned(plan_.batches.back(), batches[i]));
       continue;
     }
-    plan_.batches.push_back(Measure(batches[i], chosen ? left * 0.6 : left / static_cast<double>(batches.size() - i + 1)));
+    plan_.batches.push_back(
+        Measure(batches[i], chosen ? left * 0.6 : left / static_cast<double>(batches.size() - i + 1)));
   }
   plan_.bytes_per_view = samples_ > 0 ? sample_bytes_ / static_cast<double>(samples_) : 0;
   plan_.probed_seconds = SecondsSince(start);
@@ -211,19 +228,26 @@ ViewsPlan Probe::Run(double seconds) {
 
 }  // namespace
 
-ViewsPlan PlanViews(const ViewsConfig& config, const ViewsPlanOptions& options, Progress& progress) { return Probe(config, progress).Run(options.seconds); }
+ViewsPlan PlanViews(const ViewsConfig& config, const ViewsPlanOptions& options, Progress& progress) {
+  return Probe(config, progress).Run(options.seconds);
+}
 
 std::string PlanToText(const ViewsConfig& config, const ViewsPlan& p) {
-  std::string text = Format("{} views of {} pictures, {} x {} px {}, {} steps, guidance {}, {}; on {} in {}, probed for {}\n", p.views, p.pictures, p.width, p.height,
-                            EnumName(config.format), config.steps, config.guidance, p.scheduler, p.device, p.precision, HumanSeconds(p.probed_seconds));
+  std::string text =
+      Format("{} views of {} pictures, {} x {} px {}, {} steps, guidance {}, {}; on {} in {}, probed for {}\n", p.views,
+             p.pictures, p.width, p.height, EnumName(config.format), config.steps, config.guidance, p.scheduler,
+             p.device, p.precision, HumanSeconds(p.probed_seconds));
   if (p.there > 0) text += Format("{} of them are there already; the times are for all\n", p.there);
   text += Format("{:<8} {:<10} {:<34} {}\n", "batch", "views/s", "time (fastest to slowest probe)", "memory");
   for (const PlannedBatch& b : p.batches) {
-    const std::string time = b.whole ? Format("{} ({} to {})", HumanSeconds(b.seconds), HumanSeconds(b.least), HumanSeconds(b.most))
-                                     : Format("{} (reckoned from less)", HumanSeconds(b.seconds));
-    text += Format("{:<8} {:<10.3g} {:<34} {}\n", Format("{}{}", b.batch, b.chosen ? " *" : ""), b.views_per_second, time, HumanBytes(b.peak_bytes));
+    const std::string time =
+        b.whole ? Format("{} ({} to {})", HumanSeconds(b.seconds), HumanSeconds(b.least), HumanSeconds(b.most))
+                : Format("{} (reckoned from less)", HumanSeconds(b.seconds));
+    text += Format("{:<8} {:<10.3g} {:<34} {}\n", Format("{}{}", b.batch, b.chosen ? " *" : ""), b.views_per_second,
+                   time, HumanBytes(b.peak_bytes));
   }
-  text += Format("* what this command takes; disk: {} ({} a view)\n", HumanBytes(static_cast<uint64_t>(p.disk_bytes())), HumanBytes(static_cast<uint64_t>(p.bytes_per_view)));
+  text += Format("* what this command takes; disk: {} ({} a view)\n", HumanBytes(static_cast<uint64_t>(p.disk_bytes())),
+                 HumanBytes(static_cast<uint64_t>(p.bytes_per_view)));
   return text;
 }
 

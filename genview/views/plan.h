@@ -16,11 +16,11 @@ struct ViewsPlanOptions {
 
 struct PlannedBatch {
   int64_t batch = 0;
-  double views_per_second = 0;             // at the median
-  double seconds = 0, least = 0, most = 0; // of the whole job: at the median, the fastest and the slowest probe
-  uint64_t peak_bytes = 0;                 // of memory
-  bool whole = false;                      // all steps were made; otherwise reckoned from fewer, or from a smaller batch
-  bool chosen = false;                     // what the job takes as it is asked for
+  double views_per_second = 0;              // at the median
+  double seconds = 0, least = 0, most = 0;  // of the whole job: at the median, the fastest and the slowest probe
+  uint64_t peak_bytes = 0;                  // of memory
+  bool whole = false;   // all steps were made; otherwise reckoned from fewer, or from a smaller batch
+  bool chosen = false;  // what the job takes as it is asked for
 };
 
 struct ViewsPlan {
@@ -28,9 +28,9 @@ struct ViewsPlan {
   int64_t width = 0, height = 0;               // of a written view
   double bytes_per_view = 0;                   // of the samples
   double probed_seconds = 0;
-  double open_seconds = 0;                     // of the generator
+  double open_seconds = 0;  // of the generator
   std::string device, precision, scheduler;
-  std::vector<PlannedBatch> batches;           // ascending
+  std::vector<PlannedBatch> batches;  // ascending
 
   double disk_bytes() const { return bytes_per_view * static_cast<double>(views); }
 };

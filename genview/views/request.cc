@@ -38,7 +38,8 @@ std::optional<ViewsConfig> ReadViewsRequest(const Path& folder) {
   for (const char* member : kPaths) {
     const std::string path = JsonString(json, member, "", file.string());
     std::error_code code;
-    if (!path.empty() && Path(path).is_relative() && std::filesystem::exists(folder / path, code)) json[member] = (folder / path).lexically_normal().string();
+    if (!path.empty() && Path(path).is_relative() && std::filesystem::exists(folder / path, code))
+      json[member] = (folder / path).lexically_normal().string();
   }
   ViewsConfig config;
   ReadFields(config, json, {.file = file.string(), .prefix = "", .lines = nullptr});

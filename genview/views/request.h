@@ -7,8 +7,8 @@
 
 namespace genview {
 
-// request.json: the config without what changes no picture or names this machine (threads, device, dump). Files inside the
-// folder that holds `out` are named as seen from `out`, so that both can be moved together.
+// request.json: the config without what changes no picture or names this machine (threads, device, dump). Files inside
+// the folder that holds `out` are named as seen from `out`, so that both can be moved together.
 Json ViewsRequest(const ViewsConfig& config);
 // The config of a folder, or none where an older version made it. Throws Error when the file is damaged.
 std::optional<ViewsConfig> ReadViewsRequest(const Path& folder);

@@ -8,8 +8,8 @@
 #include "genview/base/folder_lock.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
-#include "genview/data/ordered_batches.h"
 #include "genview/data/generated_views.h"
+#include "genview/data/ordered_batches.h"
 #include "genview/data/source.h"
 #include "genview/data/tar_writer.h"
 #include "genview/image/image.h"
@@ -36,13 +36,15 @@ struct Checked {
   std::string hash;     // of the file as it is
 };
 
-// A run that was stopped has written some views twice: when they were made, and when their shard was packed, or packed anew.
+// A run that was stopped has written some views twice: when they were made, and when their shard was packed, or packed
+// anew.
 bool IsPackedSince(const ViewRow& before, const ViewRow& row) {
-  return before.file == row.file && !row.shard.empty() && (before.shard.empty() || (before.shard == row.shard && before.offset != row.offset));
+  return before.file == row.file && !row.shard.empty() &&
+         (before.shard.empty() || (before.shard == row.shard && before.offset != row.offset));
 }
 
-// The rows of a manifest; lines that are none are problems of their own. A torn last line is what a kill leaves: it is left
-// out here and by the next run.
+// The rows of a manifest; lines that are none are problems of their own. A torn last line is what a kill leaves: it is
+// left out here and by the next run.
 std::vector<Checked> ReadRows(const Path& manifest, std::vector<std::string>& problems) {
   std::vector<Checked> rows;
   std::map<std::pair<std::string, int64_t>, size_t> seen;
@@ -51,7 +53,8 @@ std::vector<Checked> ReadRows(const Path& manifest, std::vector<std::string>& pr
     if (Trim(lines[i]).empty()) continue;
     const std::string where = Format("line {}", i + 1);
     try {
-      Checked checked{.row = ViewRowFromJson(ParseJson(lines[i], where), where), .line = lines[i], .problem = "", .hash = ""};
+      Checked checked{
+          .row = ViewRowFromJson(ParseJson(lines[i], where), where), .line = lines[i], .problem = "", .hash = ""};
       const auto [place, is_new] = seen.emplace(std::pair(checked.row.id, checked.row.index), rows.size());
       if (!is_new && IsPackedSince(rows[place->second].row, checked.row)) {
         rows[place->second] = std::move(checked);
@@ -74,12 +77,15 @@ std::string FaultOfFile(const Path& folder, const ViewRow& row, int64_t size, st
   const Outcome<std::string> bytes = ReadViewBytes(folder, row);
   if (!bytes) return bytes.reason();
   hash = Fingerprint(*bytes);
-  if (row.bytes != 0 && row.bytes != bytes->size()) return Format("the file has {} bytes, the row says {}", bytes->size(), row.bytes);
+  if (row.bytes != 0 && row.bytes != bytes->size())
+    return Format("the file has {} bytes, the row says {}", bytes->size(), row.bytes);
   if (!row.hash.empty() && row.hash != hash) return "the file's contents are not those that were written";
   const Outcome<Image> image = DecodeImage(*bytes);
   if (!image) return Format("the file is no picture: {}", image.reason());
-  if (size > 0 && (image->width != size || image->height != size)) return Format("the picture is {} x {}, asked for were {}", image->width, image->height, size);
-  if (std::all_of(image->pixels.begin(), image->pixels.end(), [](uint8_t value) { return value == 0; })) return "the picture is black";
+  if (size > 0 && (image->width != size || image->height != size))
+    return Format("the picture is {} x {}, asked for were {}", image->width, image->height, size);
+  if (std::all_of(image->pixels.begin(), image->pixels.end(), [](uint8_t value) { return value == 0; }))
+    return "the picture is black";
   return "";
 }
 
@@ -112,21 +118,26 @@ std::optional<Wanted> TryWantedRows(const std::optional<ViewsConfig>& asked) {
   }
 }
 
-std::string FaultOfRow(const ViewRow& row, const std::optional<ViewsConfig>& asked, const std::optional<Wanted>& wanted) {
+std::string FaultOfRow(const ViewRow& row, const std::optional<ViewsConfig>& asked,
+                       const std::optional<Wanted>& wanted) {
   if (!asked) return "";
   if (row.index >= asked->per_image) return Format("view {} of {} asked for", row.index, asked->per_image);
   if (row.steps != asked->steps) return Format("made with {} steps, asked for were {}", row.steps, asked->steps);
-  if (row.guidance != asked->guidance) return Format("made with guidance {}, asked for was {}", row.guidance, asked->guidance);
+  if (row.guidance != asked->guidance)
+    return Format("made with guidance {}, asked for was {}", row.guidance, asked->guidance);
   if (row.seed != ViewSeed(asked->run.seed, row.id, row.index)) return "made with another seed than the folder's";
   const bool one_prompt = asked->prompt.find("{class}") == std::string::npos;
-  if (one_prompt && row.prompt != asked->prompt) return Format("made with the prompt \"{}\", asked for was \"{}\"", row.prompt, asked->prompt);
+  if (one_prompt && row.prompt != asked->prompt)
+    return Format("made with the prompt \"{}\", asked for was \"{}\"", row.prompt, asked->prompt);
   if (!wanted) return "";
   const auto found = wanted->find({row.id, row.index});
   if (found == wanted->end()) return Format("there is no picture {}", row.id);
   if (row.file != found->second.file) return Format("the view of {} should be {}", row.id, found->second.file);
-  if (row.noise_level != found->second.noise_level) return Format("made with noise level {}, asked for was {}", row.noise_level, found->second.noise_level);
+  if (row.noise_level != found->second.noise_level)
+    return Format("made with noise level {}, asked for was {}", row.noise_level, found->second.noise_level);
   const std::string& shard = found->second.shard;
-  if (!row.shard.empty() && row.shard != shard) return Format("the view of {} should be in {}", row.id, shard.empty() ? "a file of its own" : shard);
+  if (!row.shard.empty() && row.shard != shard)
+    return Format("the view of {} should be in {}", row.id, shard.empty() ? "a file of its own" : shard);
   return "";
 }
 
@@ -134,26 +145,29 @@ std::string FaultOfRow(const ViewRow& row, const std::optional<ViewsConfig>& ask
 void MarkOtherGenerators(std::vector<Checked>& rows) {
   std::map<std::pair<std::string, std::string>, int64_t> counts;
   for (const Checked& row : rows) ++counts[{row.row.generator, row.row.scheduler}];
-  const auto most = std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto most =
+      std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   for (Checked& row : rows) {
     if (!row.problem.empty() || std::pair(row.row.generator, row.row.scheduler) == most->first) continue;
     row.problem = Format("{}: made with another generator or scheduler than the others", row.row.file);
   }
 }
 
-void CheckRows(const Path& folder, std::vector<Checked>& rows, const std::optional<ViewsConfig>& asked, const std::optional<Wanted>& wanted, Progress& progress) {
+void CheckRows(const Path& folder, std::vector<Checked>& rows, const std::optional<ViewsConfig>& asked,
+               const std::optional<Wanted>& wanted, Progress& progress) {
   progress.Begin("views verify", static_cast<int64_t>(rows.size()), "views");
   MarkOtherGenerators(rows);
   const int64_t size = asked ? asked->size : 0;
-  OrderedBatches<int64_t> batches({.begin = 0, .end = static_cast<int64_t>(rows.size()), .batch = 64, .threads = ResolveThreads(0), .ahead = 2},
-                                  [](int64_t, int64_t count) { return count; },
-                                  [&](int64_t&, int64_t, int64_t position) {
-                                    Checked& row = rows[static_cast<size_t>(position)];
-                                    if (!row.problem.empty()) return;
-                                    std::string fault = FaultOfRow(row.row, asked, wanted);
-                                    if (fault.empty()) fault = FaultOfFile(folder, row.row, size, row.hash);
-                                    if (!fault.empty()) row.problem = Format("{}: {}", row.row.file, fault);
-                                  });
+  OrderedBatches<int64_t> batches(
+      {.begin = 0, .end = static_cast<int64_t>(rows.size()), .batch = 64, .threads = ResolveThreads(0), .ahead = 2},
+      [](int64_t, int64_t count) { return count; },
+      [&](int64_t&, int64_t, int64_t position) {
+        Checked& row = rows[static_cast<size_t>(position)];
+        if (!row.problem.empty()) return;
+        std::string fault = FaultOfRow(row.row, asked, wanted);
+        if (fault.empty()) fault = FaultOfFile(folder, row.row, size, row.hash);
+        if (!fault.empty()) row.problem = Format("{}: {}", row.row.file, fault);
+      });
   int64_t done = 0;
   for (int64_t count = 0; batches.Next(count);) {
     progress.ThrowIfStopped();
@@ -169,7 +183,8 @@ void CheckRows(const Path& folder, std::vector<Checked>& rows, const std::option
     for (const auto& [key, members] : groups) {
       for (const size_t i : members) {
         const size_t other = members[0] == i ? members[members.size() > 1 ? 1 : 0] : members[0];
-        if (members.size() > 1 && rows[i].problem.empty()) rows[i].problem = Format("{}: {} {} ({})", rows[i].row.file, what, rows[other].row.file, rows[other].row.id);
+        if (members.size() > 1 && rows[i].problem.empty())
+          rows[i].problem = Format("{}: {} {} ({})", rows[i].row.file, what, rows[other].row.file, rows[other].row.id);
       }
     }
   };
@@ -178,8 +193,8 @@ void CheckRows(const Path& folder, std::vector<Checked>& rows, const std::option
   progress.End();
 }
 
-// Whether a shard is byte for byte what the rows of all its views say: for each of them, in order, a header, the picture and
-// zeros up to the next block; and the end of the file. "" for a good one.
+// Whether a shard is byte for byte what the rows of all its views say: for each of them, in order, a header, the
+// picture and zeros up to the next block; and the end of the file. "" for a good one.
 std::string FaultOfShard(const Path& file, std::vector<const ViewRow*> rows) {
   std::sort(rows.begin(), rows.end(), [](const ViewRow* a, const ViewRow* b) { return a->offset < b->offset; });
   const MappedFile mapped(file);
@@ -191,15 +206,19 @@ std::string FaultOfShard(const Path& file, std::vector<const ViewRow*> rows) {
   };
   for (const ViewRow* row : rows) {
     const uint64_t begin = at;
-    if (!comes(TarHeader(row->file, row->bytes)) || at != row->offset) return Format("the shard is not as it was written, from byte {} on", begin);
+    if (!comes(TarHeader(row->file, row->bytes)) || at != row->offset)
+      return Format("the shard is not as it was written, from byte {} on", begin);
     at += row->bytes;
     if (!comes(TarPadding(row->bytes))) return Format("the shard is not as it was written, at byte {}", at);
   }
-  return comes(TarEnd()) && at == mapped.size() ? "" : Format("the shard holds something else beside its views, from byte {} on", at - TarEnd().size());
+  return comes(TarEnd()) && at == mapped.size()
+             ? ""
+             : Format("the shard holds something else beside its views, from byte {} on", at - TarEnd().size());
 }
 
 // Shards that are not as they should be -> why. "": because of one of their rows, which says itself what is wrong.
-std::map<std::string, std::string> BrokenShards(const Path& folder, const std::vector<Checked>& rows, const std::optional<ViewsConfig>& asked) {
+std::map<std::string, std::string> BrokenShards(const Path& folder, const std::vector<Checked>& rows,
+                                                const std::optional<ViewsConfig>& asked) {
   std::map<std::string, std::vector<const ViewRow*>> shards;
   std::map<std::string, std::string> broken;
   for (const Checked& row : rows) {
@@ -210,7 +229,8 @@ std::map<std::string, std::string> BrokenShards(const Path& folder, const std::v
   for (const auto& [shard, members] : shards) {
     if (broken.count(shard) != 0) continue;
     std::string fault = FaultOfShard(folder / shard, members);
-    if (fault.empty() && asked && asked->per_shard == 0) fault = "the views are in a shard, asked for were files of their own";
+    if (fault.empty() && asked && asked->per_shard == 0)
+      fault = "the views are in a shard, asked for were files of their own";
     if (!fault.empty()) broken.emplace(shard, std::move(fault));
   }
   return broken;
@@ -224,7 +244,8 @@ bool IsOfViews(const Path& file) {
 
 std::vector<std::string> FilesWithoutRow(const Path& folder, const std::vector<Checked>& rows) {
   std::set<std::string> known;
-  for (const Checked& row : rows) known.insert(Path(row.row.shard.empty() ? row.row.file : row.row.shard).lexically_normal().generic_string());
+  for (const Checked& row : rows)
+    known.insert(Path(row.row.shard.empty() ? row.row.file : row.row.shard).lexically_normal().generic_string());
   std::vector<std::string> files;
   std::error_code code;
   for (fs::recursive_directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
@@ -254,7 +275,8 @@ std::vector<std::string> FaultsOfTables(const Path& folder, const std::optional<
   if (!fs::exists(folder / kSettings)) faults.push_back(Format("{}: the file is not there", kSettings));
   check(kSettings, [&](const Path& file) {
     const Json settings = ReadJson(file);
-    if (!settings.is_object() || settings.value("size", Json()) != Json(asked->size) || settings.value("prompt", Json()) != Json(asked->prompt)) {
+    if (!settings.is_object() || settings.value("size", Json()) != Json(asked->size) ||
+        settings.value("prompt", Json()) != Json(asked->prompt)) {
       faults.push_back(Format("{}: not what the folder was asked for", kSettings));
     }
   });
@@ -266,14 +288,15 @@ int64_t CountSkipped(const Path& folder, int64_t per_image) {
   const Path file = folder / "skipped.tsv";
   if (!fs::exists(file)) return 0;
   const auto lines = ReadLines(file);
-  const auto count = std::count_if(lines.begin() + std::min<ptrdiff_t>(1, static_cast<ptrdiff_t>(lines.size())), lines.end(),
-                                   [](const std::string& line) { return line.find(", in fp32 too") == std::string::npos; });
+  const auto count =
+      std::count_if(lines.begin() + std::min<ptrdiff_t>(1, static_cast<ptrdiff_t>(lines.size())), lines.end(),
+                    [](const std::string& line) { return line.find(", in fp32 too") == std::string::npos; });
   return count * per_image;
 }
 
 struct Findings {
   VerifyReport report;
-  std::optional<ViewsConfig> asked;           // what the folder was made from, where it says so
+  std::optional<ViewsConfig> asked;  // what the folder was made from, where it says so
   std::vector<Checked> rows;
   std::map<std::string, std::string> broken;  // shards -> why
   std::vector<std::string> strangers;         // files without a row
@@ -293,7 +316,8 @@ void ListProblems(Findings& found) {
   for (const auto& [shard, fault] : found.broken) {
     if (!fault.empty()) report.problems.push_back(Format("{}: {}", shard, fault));
   }
-  if (found.asked && found.asked->per_shard > 0 && loose > 0) report.problems.push_back(Format("{} views are in no shard yet", loose));
+  if (found.asked && found.asked->per_shard > 0 && loose > 0)
+    report.problems.push_back(Format("{} views are in no shard yet", loose));
   for (const std::string& file : found.strangers) {
     report.problems.push_back(Format("{}: a {} without a row", file, file.ends_with(".tar") ? "shard" : "picture"));
   }
@@ -311,12 +335,15 @@ Findings Check(const VerifyConfig& config, Progress& progress) {
   }
   const auto& asked = found.asked;
   if (!fs::exists(manifest) && !asked) {
-    throw Error({.what = "the folder has no manifest of views", .where = manifest.string(), .next = "give a folder that `genview views` has written"});
+    throw Error({.what = "the folder has no manifest of views",
+                 .where = manifest.string(),
+                 .next = "give a folder that `genview views` has written"});
   }
   if (fs::exists(manifest)) found.rows = ReadRows(manifest, found.report.problems);
   const std::optional<Wanted> all = TryWantedRows(asked);
   CheckRows(config.folder, found.rows, asked, all, progress);
-  for (std::string& fault : FaultsOfTables(config.folder, asked, found.lost)) found.report.problems.push_back(std::move(fault));
+  for (std::string& fault : FaultsOfTables(config.folder, asked, found.lost))
+    found.report.problems.push_back(std::move(fault));
   found.broken = BrokenShards(config.folder, found.rows, asked);
   found.strangers = FilesWithoutRow(config.folder, found.rows);
   ListProblems(found);
@@ -327,8 +354,8 @@ Findings Check(const VerifyConfig& config, Progress& progress) {
   return found;
 }
 
-// What is good in a broken shard gets files of its own; then come the good rows alone, and then no file that is not in them.
-// Stopped between, the next repair does the rest.
+// What is good in a broken shard gets files of its own; then come the good rows alone, and then no file that is not in
+// them. Stopped between, the next repair does the rest.
 void RemoveWhatIsWrong(const Path& folder, Findings& found) {
   std::string text;
   std::set<std::string> good;
@@ -349,7 +376,8 @@ void RemoveWhatIsWrong(const Path& folder, Findings& found) {
   std::error_code code;
   if (found.lost < 0) fs::remove(folder / kLost, code);  // what was lost is tried again, and is so again
   for (const Checked& row : found.rows) {
-    if (!row.problem.empty() && good.count(row.row.file) == 0 && IsOfViews(row.row.file)) fs::remove(folder / row.row.file, code);
+    if (!row.problem.empty() && good.count(row.row.file) == 0 && IsOfViews(row.row.file))
+      fs::remove(folder / row.row.file, code);
   }
   for (const auto& [shard, fault] : found.broken) {
     if (IsOfViews(shard)) fs::remove(folder / shard, code);
@@ -370,7 +398,8 @@ VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress) {
     found = Check(config, progress);
     if (!config.repair || found.whole()) return found.report;
     if (!found.asked) {
-      throw Error({.what = "the folder does not say what it was made from", .where = (config.folder / "request.json").string(),
+      throw Error({.what = "the folder does not say what it was made from",
+                   .where = (config.folder / "request.json").string(),
                    .next = "run the `genview views` command of this folder again: it makes what is missing"});
     }
     RemoveWhatIsWrong(config.folder, found);

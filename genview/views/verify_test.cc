@@ -26,7 +26,8 @@ class Verify : public testing::Test {
  protected:
   static void SetUpTestSuite() { at::set_num_threads(1); }
   void SetUp() override {
-    folder_ = Path(testing::TempDir()) / (std::string("genview-verify-") + testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ = Path(testing::TempDir()) /
+              (std::string("genview-verify-") + testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder_);
     config_.images = "shapes:count=6,size=24,seed=1";
     config_.generator = SourceDir() / "tests/golden/diffusion/pipeline_pndm";
@@ -42,7 +43,8 @@ class Verify : public testing::Test {
   std::map<std::string, std::string> Files() const {
     std::map<std::string, std::string> files;
     for (const auto& entry : fs::recursive_directory_iterator(config_.out)) {
-      if (entry.is_regular_file()) files[entry.path().lexically_relative(config_.out).string()] = ReadFile(entry.path());
+      if (entry.is_regular_file())
+        files[entry.path().lexically_relative(config_.out).string()] = ReadFile(entry.path());
     }
     return files;
   }
@@ -79,7 +81,8 @@ void Verify::ExpectMended(const std::vector<Damage>& damages) {
     SCOPED_TRACE(Format("damage {}: {}", &damage - damages.data(), damage.word));
     damage.make();
     const VerifyReport report = VerifyViews({.folder = config_.out, .repair = false}, quiet_);
-    const bool named = std::any_of(report.problems.begin(), report.problems.end(), [&](const std::string& p) { return p.find(damage.word) != std::string::npos; });
+    const bool named = std::any_of(report.problems.begin(), report.problems.end(),
+                                   [&](const std::string& p) { return p.find(damage.word) != std::string::npos; });
     EXPECT_TRUE(named) << Format("{}", fmt::join(report.problems, "; "));
     VerifyViews({.folder = config_.out, .repair = true}, quiet_);
     EXPECT_EQ(Files(), whole);
@@ -108,13 +111,26 @@ TEST_F(Verify, DamagedPicturesAreNamedAndMended) {
       {"bytes", [&] { WriteFile(first, ReadFile(first) + "x"); }},
       {"bytes", [&] { WriteFile(first, ReadFile(first).substr(0, 100)); }},
       {"bytes", [&] { WriteFile(first, ""); }},
-      {"contents", [&] { std::string bytes = ReadFile(first); bytes[bytes.size() / 2] ^= 1; WriteFile(first, bytes); }},
+      {"contents",
+       [&] {
+         std::string bytes = ReadFile(first);
+         bytes[bytes.size() / 2] ^= 1;
+         WriteFile(first, bytes);
+       }},
       {"contents", [&] { WriteFile(first, std::string(ReadFile(first).size(), '\0')); }},
-      {"the file", [&] { fs::rename(first, folder_ / "x"), fs::rename(second, first), fs::rename(folder_ / "x", second); }},
+      {"the file",
+       [&] { fs::rename(first, folder_ / "x"), fs::rename(second, first), fs::rename(folder_ / "x", second); }},
       {"black", [&] { forged(EncodePng(Image(16, 16))); }},
       {"no picture", [&] { forged("text"); }},
       {"no picture", [&] { forged(EncodePng(Image(16, 16)).substr(0, 50)); }},
-      {"same picture", [&] { WriteFile(first, ReadFile(second)); auto changed = rows; changed[0].hash = rows[1].hash; changed[0].bytes = rows[1].bytes; WriteRows(changed); }},
+      {"same picture",
+       [&] {
+         WriteFile(first, ReadFile(second));
+         auto changed = rows;
+         changed[0].hash = rows[1].hash;
+         changed[0].bytes = rows[1].bytes;
+         WriteRows(changed);
+       }},
       {"without a row", [&] { WriteFile(config_.out / "stranger.png", "x"); }},
       {"without a row", [&] { WriteFile(first.parent_path() / "stranger.JPG", "x"); }},
       {"shard without a row", [&] { WriteFile(config_.out / "views-0000.tar", "x"); }},
@@ -151,8 +167,16 @@ TEST_F(Verify, DamagedRowsAreNamedAndMended) {
       {"without a row", [&] { WriteFile(config_.out / "manifest.jsonl", manifest.substr(0, manifest.size() - 10)); }},
       {"line 1", [&] { WriteFile(config_.out / "manifest.jsonl", "{]\n" + manifest); }},
       {"line 1", [&] { WriteFile(config_.out / "manifest.jsonl", manifest.substr(30)); }},
-      {"line 1", [&] { std::string text = manifest; text[9] = '\xff'; WriteFile(config_.out / "manifest.jsonl", text); }},
-      {"line 1", [&] { WriteFile(config_.out / "manifest.jsonl", manifest.substr(0, second_line - 1) + manifest.substr(second_line)); }},
+      {"line 1",
+       [&] {
+         std::string text = manifest;
+         text[9] = '\xff';
+         WriteFile(config_.out / "manifest.jsonl", text);
+       }},
+      {"line 1",
+       [&] {
+         WriteFile(config_.out / "manifest.jsonl", manifest.substr(0, second_line - 1) + manifest.substr(second_line));
+       }},
       {"line 2", [&] { insert("{}\n"); }},
       {"line 2", [&] { insert("[1, 2]\n"); }},
       {"line 2", [&] { insert("17\n"); }},
@@ -170,14 +194,24 @@ TEST_F(Verify, DamagedRowsAreNamedAndMended) {
       {"view 3 of 1", change([](ViewRow& row) { row.index = 3; })},
       {"below 0", change([](ViewRow& row) { row.index = -1; })},
       {"seed", change([](ViewRow& row) { row.id = "disc/other.png"; })},
-      {"no picture", change([&](ViewRow& row) { row.id = "disc/other.png"; row.seed = ViewSeed(config_.run.seed, row.id, 0); })},
+      {"no picture", change([&](ViewRow& row) {
+         row.id = "disc/other.png";
+         row.seed = ViewSeed(config_.run.seed, row.id, 0);
+       })},
       {"contents", change([](ViewRow& row) { row.hash[0] = row.hash[0] == '0' ? '1' : '0'; })},
       {"bytes", change([](ViewRow& row) { row.bytes += 1; })},
       {"not a path inside", change([](ViewRow& row) { row.file = "../x.png"; })},
       {"not a path inside", change([](ViewRow& row) { row.file = "/x.png"; })},
-      {"should be", change([&](ViewRow& row) { fs::rename(config_.out / row.file, config_.out / "x.png"); row.file = "x.png"; })},
+      {"should be", change([&](ViewRow& row) {
+         fs::rename(config_.out / row.file, config_.out / "x.png");
+         row.file = "x.png";
+       })},
       {"should be", change([](ViewRow& row) { row.file = "request.json"; })},
-      {"should be", change([&](ViewRow& row) { row.file = rows[3].file; row.hash = rows[3].hash; row.bytes = rows[3].bytes; })},
+      {"should be", change([&](ViewRow& row) {
+         row.file = rows[3].file;
+         row.hash = rows[3].hash;
+         row.bytes = rows[3].bytes;
+       })},
       {"a file of its own", change([](ViewRow& row) { row.shard = "views-0000.tar"; })},
       {"settings.json", [&] { fs::remove(config_.out / "settings.json"); }},
       {"settings.json", [&] { WriteFile(config_.out / "settings.json", "{"); }},
@@ -219,9 +253,14 @@ TEST_F(Verify, DamagedShardsAreNamedAndMended) {
       {"as it was written", flip(rows[0].offset + rows[0].bytes)},
       {"contents", flip(rows[0].offset + 40)},
       {"contents", [&] { WriteFile(first, std::string(fs::file_size(first), '\0')); }},
-      {"contents", [&] { fs::rename(first, folder_ / "x"), fs::rename(second, first), fs::rename(folder_ / "x", second); }},
+      {"contents",
+       [&] { fs::rename(first, folder_ / "x"), fs::rename(second, first), fs::rename(folder_ / "x", second); }},
       {"without a row", [&] { fs::copy_file(first, config_.out / "views-0009.tar"); }},
-      {"picture without a row", [&] { fs::create_directories((config_.out / rows[0].file).parent_path()); WriteFile(config_.out / rows[0].file, "x"); }},
+      {"picture without a row",
+       [&] {
+         fs::create_directories((config_.out / rows[0].file).parent_path());
+         WriteFile(config_.out / rows[0].file, "x");
+       }},
       {"something else", [&] { WriteRows({rows.begin(), rows.end() - 1}); }},
       {"as it was written", [&] { WriteRows({rows.begin() + 1, rows.end()}); }},
       {"without a row", [&] { fs::remove(config_.out / "manifest.jsonl"); }},
@@ -234,7 +273,8 @@ TEST_F(Verify, DamagedShardsAreNamedAndMended) {
       {"not a path inside", change([](ViewRow& row) { row.shard = "../views-0000.tar"; })},
       {"not there", change([](ViewRow& row) { row.shard.clear(); })},
       {"line 1", [&] { WriteFile(config_.out / "manifest.jsonl", manifest.substr(20)); }},
-      {"no shard yet", [&] {
+      {"no shard yet",
+       [&] {
          auto changed = rows;
          for (size_t i : {size_t{2}, size_t{3}}) {
            const std::string bytes = *ReadViewBytes(config_.out, rows[i]);

@@ -5,7 +5,8 @@
 
 namespace genview {
 
-void ViewDump::Add(const std::vector<std::string>& ids, const Tensor& pixels, const Tensor& embeddings, const UnclipTrace& trace, const Tensor& pictures) {
+void ViewDump::Add(const std::vector<std::string>& ids, const Tensor& pixels, const Tensor& embeddings,
+                   const UnclipTrace& trace, const Tensor& pictures) {
   ids_.insert(ids_.end(), ids.begin(), ids.end());
   parts_.push_back({pixels.contiguous(), embeddings.cpu(), pictures, trace});
 }

@@ -24,8 +24,8 @@ std::string Named(const std::string& stem, int64_t k, const std::string& ending)
 }
 
 bool Agrees(const ViewRow& a, const ViewRow& b) {
-  return a.file == b.file && a.noise_level == b.noise_level && a.seed == b.seed && a.steps == b.steps && a.guidance == b.guidance &&
-         a.generator == b.generator && a.scheduler == b.scheduler && a.prompt == b.prompt;
+  return a.file == b.file && a.noise_level == b.noise_level && a.seed == b.seed && a.steps == b.steps &&
+         a.guidance == b.guidance && a.generator == b.generator && a.scheduler == b.scheduler && a.prompt == b.prompt;
 }
 
 std::string Lines(const std::vector<ViewRow>& rows, const std::vector<bool>& chosen) {
@@ -38,7 +38,9 @@ std::string Lines(const std::vector<ViewRow>& rows, const std::vector<bool>& cho
 
 }  // namespace
 
-std::string ViewEnding(ViewFormat format) { return format == ViewFormat::kPng ? ".png" : format == ViewFormat::kJpeg ? ".jpg" : ".webp"; }
+std::string ViewEnding(ViewFormat format) {
+  return format == ViewFormat::kPng ? ".png" : format == ViewFormat::kJpeg ? ".jpg" : ".webp";
+}
 
 std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_image, const std::string& ending) {
   std::vector<std::string> names;
@@ -55,7 +57,9 @@ std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_im
     const int64_t k = static_cast<int64_t>(view) % per_image;
     if (uses[names[view]] > 1) names[view] = Named(id, k, ending);
     if (!taken.insert(names[view]).second) {
-      throw Error({.what = Format("two views would be written to {}", names[view]), .where = id, .next = "rename one of the pictures"});
+      throw Error({.what = Format("two views would be written to {}", names[view]),
+                   .where = id,
+                   .next = "rename one of the pictures"});
     }
   }
   return names;
@@ -89,14 +93,17 @@ static void RemoveShards(const Path& folder) {
   for (const Path& shard : shards) fs::remove(shard, code);
 }
 
-ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard, bool forget)
+ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo,
+                       int64_t per_shard, bool forget)
     : ViewFolder(folder, std::move(wanted), 0, per_shard) {
   std::vector<Path> files{folder_ / "settings.json"};
   for (const ViewRow& row : rows_) files.push_back(folder_ / row.file);
   SweepPartFilesBeside(files);
-  // The old rows go before the new settings come: whatever happens between, no row stands under settings it was not made with.
+  // The old rows go before the new settings come: whatever happens between, no row stands under settings it was not
+  // made with.
   const Path file = folder_ / "settings.json";
-  if (!fs::exists(file) && !fs::exists(folder_ / "request.json") && !fs::exists(TablesOf(0).manifest)) RefuseForeignFiles();
+  if (!fs::exists(file) && !fs::exists(folder_ / "request.json") && !fs::exists(TablesOf(0).manifest))
+    RefuseForeignFiles();
   const std::vector<ViewRow> there = RowsThere();
   if (!forget) RefuseToForget(there);
   std::vector<Tables> others = TablesOfOthers();
@@ -129,7 +136,8 @@ std::vector<ViewRow> ViewFolder::RowsThere() const {
   std::vector<Tables> all = TablesOfOthers();
   all.insert(all.begin(), TablesOf(0));
   for (const Tables& tables : all) {
-    for (ViewRow& row : fs::exists(tables.manifest) ? ReadViewTable(tables.manifest) : std::vector<ViewRow>{}) rows.insert_or_assign(PlaceKey(row), std::move(row));
+    for (ViewRow& row : fs::exists(tables.manifest) ? ReadViewTable(tables.manifest) : std::vector<ViewRow>{})
+      rows.insert_or_assign(PlaceKey(row), std::move(row));
   }
   std::vector<ViewRow> result;
   for (auto& [key, row] : rows) result.push_back(std::move(row));
@@ -137,11 +145,13 @@ std::vector<ViewRow> ViewFolder::RowsThere() const {
 }
 
 void ViewFolder::RefuseToForget(const std::vector<ViewRow>& there) const {
-  const auto unasked = std::count_if(there.begin(), there.end(), [&](const ViewRow& row) { return !places_.contains(PlaceKey(row)); });
+  const auto unasked =
+      std::count_if(there.begin(), there.end(), [&](const ViewRow& row) { return !places_.contains(PlaceKey(row)); });
   if (unasked == 0) return;
-  throw UsageError({.what = Format("the folder holds {} views that are not asked for now and would be forgotten", unasked),
-                    .where = TablesOf(0).manifest.string(),
-                    .next = "ask for them, too, give another --out, or --forget to drop them"});
+  throw UsageError(
+      {.what = Format("the folder holds {} views that are not asked for now and would be forgotten", unasked),
+       .where = TablesOf(0).manifest.string(),
+       .next = "ask for them, too, give another --out, or --forget to drop them"});
 }
 
 // A folder that holds no views so far may hold somebody's pictures.
@@ -150,7 +160,9 @@ void ViewFolder::RefuseForeignFiles() const {
     for (const Path& file : {folder_ / rows_[view].file, folder_ / ShardOf(view)}) {
       std::error_code code;
       if (!fs::is_regular_file(file, code)) continue;
-      throw UsageError({.what = "a file that is no view of this program would be overwritten", .where = file.string(), .next = "give an --out of its own"});
+      throw UsageError({.what = "a file that is no view of this program would be overwritten",
+                        .where = file.string(),
+                        .next = "give an --out of its own"});
     }
   }
 }
@@ -166,7 +178,9 @@ std::vector<ViewFolder::Tables> ViewFolder::TablesOfOthers() const {
   for (const auto& entry : fs::directory_iterator(folder_, code)) {
     const auto parts = Split(entry.path().filename().string(), '.');  // "", manifest, RANK, jsonl
     int64_t rank = 0;
-    if (parts.size() == 4 && parts[0].empty() && (parts[1] == "manifest" || parts[1] == "lost") && ParseInt(parts[2], rank) && rank > 0) ranks.insert(rank);
+    if (parts.size() == 4 && parts[0].empty() && (parts[1] == "manifest" || parts[1] == "lost") &&
+        ParseInt(parts[2], rank) && rank > 0)
+      ranks.insert(rank);
   }
   std::vector<Tables> tables;
   for (const int64_t rank : ranks) tables.push_back(TablesOf(rank));
@@ -178,7 +192,8 @@ bool ViewFolder::TakeRows(const Tables& tables, bool redo) {
   const auto take = [&](const Path& table, auto&& fits) {
     for (ViewRow& row : fs::exists(table) ? ReadViewTable(table) : std::vector<ViewRow>{}) {
       const auto found = places_.find(PlaceKey(row));
-      const bool good = !redo && found != places_.end() && Agrees(row, rows_[found->second]) && fits(row, found->second);
+      const bool good =
+          !redo && found != places_.end() && Agrees(row, rows_[found->second]) && fits(row, found->second);
       foreign = foreign || !good;
       if (good) rows_[found->second] = std::move(row);
     }
@@ -209,7 +224,9 @@ bool ViewFolder::Locate(ViewRow& row, size_t view) {
   return true;
 }
 
-std::string ViewFolder::ShardOf(size_t view) const { return per_shard_ > 0 ? ShardName(static_cast<int64_t>(view) / per_shard_) : ""; }
+std::string ViewFolder::ShardOf(size_t view) const {
+  return per_shard_ > 0 ? ShardName(static_cast<int64_t>(view) / per_shard_) : "";
+}
 
 const ViewFolder::Members& ViewFolder::MembersOf(const std::string& shard) {
   const auto [place, is_new] = members_.try_emplace(shard);
@@ -221,7 +238,8 @@ const ViewFolder::Members& ViewFolder::MembersOf(const std::string& shard) {
     const ReadAt read = [text = mapped.text()](uint64_t offset, char* out, size_t size) {
       return offset < text.size() ? text.copy(out, size, offset) : 0;
     };
-    for (TarMember& member : IndexTar(read, mapped.size(), file.string())) place->second.insert_or_assign(member.name, member);
+    for (TarMember& member : IndexTar(read, mapped.size(), file.string()))
+      place->second.insert_or_assign(member.name, member);
   } catch (const Error&) {
     place->second.clear();  // what it held is made again
   }
@@ -229,7 +247,8 @@ const ViewFolder::Members& ViewFolder::MembersOf(const std::string& shard) {
 }
 
 std::vector<size_t> ViewFolder::Pack(int64_t shard) {
-  const auto begin = static_cast<size_t>(shard * per_shard_), end = std::min(rows_.size(), static_cast<size_t>((shard + 1) * per_shard_));
+  const auto begin = static_cast<size_t>(shard * per_shard_),
+             end = std::min(rows_.size(), static_cast<size_t>((shard + 1) * per_shard_));
   const std::string name = ShardName(shard);
   std::vector<size_t> views, loose;
   for (size_t view = begin; view < end; ++view) {
@@ -271,12 +290,14 @@ void ViewFolder::RemoveFiles(const std::vector<size_t>& views) const {
   for (const size_t view : views) fs::remove(folder_ / rows_[view].file, code);
 }
 
-// The shard, then its rows, then the files it was made of: killed between, all can be found, and the shard be packed again.
+// The shard, then its rows, then the files it was made of: killed between, all can be found, and the shard be packed
+// again.
 void ViewFolder::PackShard(int64_t shard) {
   const std::vector<size_t> loose = Pack(shard);
   if (loose.empty()) return;
   // The others' places may have changed, too.
-  for (auto view = static_cast<size_t>(shard * per_shard_); view < rows_.size() && ShardOf(view) == ShardName(shard); ++view) {
+  for (auto view = static_cast<size_t>(shard * per_shard_); view < rows_.size() && ShardOf(view) == ShardName(shard);
+       ++view) {
     if (done_[view]) log_->Append(ViewRowToJson(rows_[view]).dump());
   }
   log_->Sync();
@@ -333,7 +354,8 @@ void ViewFolder::RemoveEmptyFolders() const {
   for (const ViewRow& row : rows_) folders.insert(Path(row.file).parent_path());
   std::error_code code;
   for (Path folder : folders) {
-    for (; !folder.empty() && fs::is_empty(folder_ / folder, code) && !code; folder = folder.parent_path()) fs::remove(folder_ / folder, code);
+    for (; !folder.empty() && fs::is_empty(folder_ / folder, code) && !code; folder = folder.parent_path())
+      fs::remove(folder_ / folder, code);
   }
 }
 

@@ -1,8 +1,9 @@
-// The folder of views: pictures under the names of their sources, and manifest.jsonl, whose rows come after their files.
-// Killed at any point, it holds whole pictures and whole rows; what it holds can be told from what is missing.
+// The folder of views: pictures under the names of their sources, and manifest.jsonl, whose rows come after their
+// files. Killed at any point, it holds whole pictures and whole rows; what it holds can be told from what is missing.
 //
-// With shards, views k * per_shard and the following are members of views-000k.tar. They are files of their own until their
-// shard is packed: out of them, and out of what an older shard of that name holds. A view's row is then written again.
+// With shards, views k * per_shard and the following are members of views-000k.tar. They are files of their own until
+// their shard is packed: out of them, and out of what an older shard of that name holds. A view's row is then written
+// again.
 //
 //   ViewFolder folder(config.out, settings, wanted);         // wanted: the row of every view, in order, as it will be
 //   if (!folder.Has(view)) folder.WritePicture(view, bytes), folder.AddRow(view, false);
@@ -24,35 +25,38 @@ namespace genview {
 // Ending of the files of a format: ".png", ".jpg", ".webp".
 std::string ViewEnding(ViewFormat format);
 
-// File names of all views, image by image: the id with `ending` in place of its own, "_k" before it for k > 0. Where two
-// views would share one, both keep the id's ending ("a.jpg.png").
-std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_image, const std::string& ending = ".png");
+// File names of all views, image by image: the id with `ending` in place of its own, "_k" before it for k > 0. Where
+// two views would share one, both keep the id's ending ("a.jpg.png").
+std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_image,
+                                       const std::string& ending = ".png");
 
-std::string ShardName(int64_t shard);             // "views-0000.tar"
+std::string ShardName(int64_t shard);  // "views-0000.tar"
 bool IsShardName(const std::string& file);
 
 class ViewFolder {
  public:
-  // Rows that are there, agree with `wanted` and have their file are kept, if the folder was made with the same `settings`
-  // (everything a picture depends on that no row names); all others are dropped. `redo`: nothing is kept.
-  // Throws UsageError where a file that is no view would be overwritten, or, but with `forget`, where there are views that nobody asks for.
-  ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard = 0, bool forget = true);
-  int64_t replaced() const { return replaced_; }              // views that were there and are to be made anew
-  // The same folder in process `rank` of several, once process 0 has opened it as above. Its rows go into files of its own,
-  // which process 0 takes over at the end, or when the same command is run again.
+  // Rows that are there, agree with `wanted` and have their file are kept, if the folder was made with the same
+  // `settings` (everything a picture depends on that no row names); all others are dropped. `redo`: nothing is kept.
+  // Throws UsageError where a file that is no view would be overwritten, or, but with `forget`, where there are views
+  // that nobody asks for.
+  ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard = 0,
+             bool forget = true);
+  int64_t replaced() const { return replaced_; }  // views that were there and are to be made anew
+  // The same folder in process `rank` of several, once process 0 has opened it as above. Its rows go into files of its
+  // own, which process 0 takes over at the end, or when the same command is run again.
   ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank, int64_t per_shard = 0);
 
   bool Has(int64_t view) const { return done_[static_cast<size_t>(view)]; }
   // A view that came out unusable in fp32, too, in this run or one before: it would be no better the next time.
   bool IsLost(int64_t view) const { return !rows_[static_cast<size_t>(view)].fault.empty(); }
-  int64_t count() const { return count_; }                    // views that are there
+  int64_t count() const { return count_; }  // views that are there
   const ViewRow& wanted(int64_t view) const { return rows_[static_cast<size_t>(view)]; }
   // The picture's file. Thread-safe for different views; its row, which vouches for it, comes after it.
   void WritePicture(int64_t view, std::string_view bytes);
   void AddRow(int64_t view, bool retried);
-  void AddLost(int64_t view, const std::string& fault);       // into lost.jsonl
-  void PackShard(int64_t shard);  // when all of its views are made, lost or left out
-  void Close();   // rows are on the disk; none can be added
+  void AddLost(int64_t view, const std::string& fault);  // into lost.jsonl
+  void PackShard(int64_t shard);                         // when all of its views are made, lost or left out
+  void Close();                                          // rows are on the disk; none can be added
   void Finish();  // process 0, after all have closed: all shards, and the tables in the order of the sources
 
  private:
@@ -69,16 +73,17 @@ class ViewFolder {
   void WriteTables() const;
 
   using Members = std::unordered_map<std::string, TarMember>;  // by name
-  std::string ShardOf(size_t view) const;          // file name; "" without shards
-  const Members& MembersOf(const std::string& shard);  // as they are now, or were when first asked for; none in a damaged one
-  std::vector<size_t> Pack(int64_t shard);         // the views whose own files it makes superfluous
+  std::string ShardOf(size_t view) const;                      // file name; "" without shards
+  const Members& MembersOf(
+      const std::string& shard);            // as they are now, or were when first asked for; none in a damaged one
+  std::vector<size_t> Pack(int64_t shard);  // the views whose own files it makes superfluous
   void RemoveFiles(const std::vector<size_t>& views) const;
   void RemoveEmptyFolders() const;
 
   Path folder_;
   std::vector<ViewRow> rows_;
   std::vector<bool> done_;
-  std::unordered_map<std::string, size_t> places_;  // by id and index
+  std::unordered_map<std::string, size_t> places_;    // by id and index
   std::unordered_map<std::string, Members> members_;  // by shard
   int64_t count_ = 0, rank_ = 0, per_shard_ = 0, replaced_ = 0;
   std::unique_ptr<LineLog> log_, lost_log_;

@@ -23,7 +23,7 @@ class ViewNoiseSource {
   // latent_shape: [C,h,w] of seeds; a file may have another h and w. Throws Error that names what does not fit.
   ViewNoiseSource(const Path& file, int64_t views, const std::vector<int64_t>& latent_shape, int64_t width);
 
-  ViewNoise For(int64_t view, uint64_t seed) const;        // view: its number in order
+  ViewNoise For(int64_t view, uint64_t seed) const;  // view: its number in order
   const std::vector<int64_t>& latent_shape() const { return shape_; }
   const std::string& fingerprint() const { return fingerprint_; }  // of the file; "" of seeds
 

@@ -7,7 +7,7 @@
 
 namespace genview {
 
-Image ViewImage(const Tensor& picture, int64_t size);                     // uint8 [H,W,3]; resized to size x size unless 0
-std::string EncodeView(const ViewsConfig& config, const Image& image);    // the file's bytes, in the config's format
+Image ViewImage(const Tensor& picture, int64_t size);  // uint8 [H,W,3]; resized to size x size unless 0
+std::string EncodeView(const ViewsConfig& config, const Image& image);  // the file's bytes, in the config's format
 
 }  // namespace genview

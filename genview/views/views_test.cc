@@ -29,7 +29,8 @@ class Views : public testing::Test {
   // Operations this small are slower on several threads, on a busy machine by far.
   static void SetUpTestSuite() { at::set_num_threads(1); }
   void SetUp() override {
-    folder_ = Path(testing::TempDir()) / (std::string("genview-views-") + testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ = Path(testing::TempDir()) /
+              (std::string("genview-views-") + testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }
@@ -174,7 +175,8 @@ TEST_F(Views, ThreadsDoNotMatterAndTheBatchOnlyToRounding) {
   }
 }
 
-// Whatever is computed together, and in which order the pictures come: a view is the same to rounding, and with `deterministic` to the byte.
+// Whatever is computed together, and in which order the pictures come: a view is the same to rounding, and with
+// `deterministic` to the byte.
 TEST_F(Views, BatchAndOrderOfThePicturesDoNotMatter) {
   std::vector<std::string> lines;
   for (int64_t i = 0; i < 17; ++i) {
@@ -194,7 +196,8 @@ TEST_F(Views, BatchAndOrderOfThePicturesDoNotMatter) {
     EXPECT_EQ(GenerateViews(c, quiet_).written, 17);
     for (const ViewRow& row : ReadViewTable(c.out / "manifest.jsonl")) {
       const auto image = DecodeImage(ReadFile(c.out / row.file));
-      const auto [there, is_new] = (deterministic ? expected_bytes : expected).try_emplace(Path(row.id).filename().string(), image->pixels);
+      const auto [there, is_new] =
+          (deterministic ? expected_bytes : expected).try_emplace(Path(row.id).filename().string(), image->pixels);
       if (deterministic) {
         EXPECT_EQ(image->pixels, there->second) << row.id << ", batch " << batch << ", " << order;
       }
@@ -235,7 +238,8 @@ TEST_F(Views, ShardsHoldTheSamePictures) {
     EXPECT_EQ(*tars->ReadBytes(4), *files->ReadBytes(OpenSource(c.images)->item(4).id, 0));
     std::vector<std::string> names;
     for (const auto& [name, bytes] : Files(c.out)) names.push_back(name);
-    EXPECT_EQ(names, (std::vector<std::string>{"manifest.jsonl", "request.json", "settings.json", "views-0000.tar", "views-0001.tar", "views-0002.tar"}));
+    EXPECT_EQ(names, (std::vector<std::string>{"manifest.jsonl", "request.json", "settings.json", "views-0000.tar",
+                                               "views-0001.tar", "views-0002.tar"}));
     for (const auto& entry : fs::directory_iterator(c.out)) EXPECT_FALSE(entry.is_directory()) << entry.path();
     const auto before = Files(c.out);
     EXPECT_EQ(GenerateViews(c, quiet_).made, 0);
@@ -260,7 +264,8 @@ TEST_F(Views, ShardsOfAStoppedRunEndWithTheSameBytes) {
     GenerateViews(config(name.c_str()), quiet_);
     EXPECT_EQ(Files(folder_ / name), whole) << updates;
   }
-  // What a kill leaves while a shard is packed: before its rows are written, among them, and before all files have gone.
+  // What a kill leaves while a shard is packed: before its rows are written, among them, and before all files have
+  // gone.
   const ViewsConfig c = config("whole");
   for (size_t packed = 4; packed <= 8; ++packed) {
     std::string text;
@@ -333,7 +338,8 @@ TEST_F(Views, ANetworkAtATimeAndTilesAreChoices) {
   EXPECT_EQ(one, all);
   // Larger than a tile. A folder that was begun in tiles goes on so, however much memory there is.
   c.noise = folder_ / "noise.safetensors";
-  WriteSafetensors(c.noise, {{"latents", NormalTensor(Seed(1), {5, 4, 12, 8})}, {"embedding_noise", NormalTensor(Seed(2), {5, 6})}});
+  WriteSafetensors(
+      c.noise, {{"latents", NormalTensor(Seed(1), {5, 4, 12, 8})}, {"embedding_noise", NormalTensor(Seed(2), {5, 6})}});
   GenerateViews(c, quiet_);
   const auto tiles = Files(c.out);
   EXPECT_EQ(ReadJson(c.out / "settings.json")["decode"], "tiles");
@@ -357,7 +363,8 @@ TEST_F(Views, SeveralViewsOfAPictureDiffer) {
   EXPECT_TRUE(rows[1].file.ends_with("_1.png"));
   EXPECT_NE(ReadFile(c.out / rows[0].file), ReadFile(c.out / rows[1].file));
   GenerateViews(Config("single"), quiet_);  // the first view is what it is alone, to rounding: another batch
-  const auto one = DecodeImage(ReadFile(c.out / rows[0].file)), other = DecodeImage(ReadFile(folder_ / "single" / rows[0].file));
+  const auto one = DecodeImage(ReadFile(c.out / rows[0].file)),
+             other = DecodeImage(ReadFile(folder_ / "single" / rows[0].file));
   for (size_t i = 0; i < one->pixels.size(); ++i) ASSERT_NEAR(one->pixels[i], other->pixels[i], 1);
 }
 
@@ -365,11 +372,15 @@ TEST_F(Views, SeveralViewsOfAPictureDiffer) {
 TEST_F(Views, PicturesThatCannotBeUsedAreNamed) {
   ViewsConfig c = Config();
   c.images = (folder_ / "images").string();
-  for (int i = 0; i < 3; ++i) fs::create_directories(folder_ / "images"), fs::copy(kGolden / "pipeline_pndm" / Format("picture{}.png", i), folder_ / "images");
+  for (int i = 0; i < 3; ++i)
+    fs::create_directories(folder_ / "images"),
+        fs::copy(kGolden / "pipeline_pndm" / Format("picture{}.png", i), folder_ / "images");
   WriteFile(folder_ / "images/broken.png", "not a picture");
   c.policy = NoisePolicy::kAdaptive;
   c.ratios = folder_ / "ratios.tsv";
-  WriteForegroundTable(c.ratios, {{"picture0.png", "picture0.png", 0.1, 0}, {"picture2.png", "picture2.png", 0.9, 400}, {"broken.png", "broken.png", 0.5, 200}});
+  WriteForegroundTable(c.ratios, {{"picture0.png", "picture0.png", 0.1, 0},
+                                  {"picture2.png", "picture2.png", 0.9, 400},
+                                  {"broken.png", "broken.png", 0.5, 200}});
   const ViewsSummary done = GenerateViews(c, quiet_);
   EXPECT_EQ(done.asked, 4);
   EXPECT_EQ(done.written, 2);
@@ -473,20 +484,28 @@ TEST_F(Views, DumpEqualsDiffusers) {
     c.policy = NoisePolicy::kAdaptive;
     c.ratios = folder_ / "levels.txt";
     WriteFile(c.ratios, "somewhere/picture0.png 0\nsomewhere/picture1.png 200\nsomewhere/picture2.png 400\n");
-    for (int i = 0; i < 3; ++i) fs::create_directories(c.images), fs::copy(kGolden / name / Format("picture{}.png", i), c.images);
+    for (int i = 0; i < 3; ++i)
+      fs::create_directories(c.images), fs::copy(kGolden / name / Format("picture{}.png", i), c.images);
     c.noise = folder_ / "noise.safetensors";
     WriteSafetensors(c.noise, {{"latents", io.At("latents_in")}, {"embedding_noise", io.At("embedding_noise")}});
     c.dump = folder_ / "dump.safetensors";
     c.out = folder_ / name / "views";
-    struct Case { const char* name; int64_t steps; double guidance; const char* scheduler; };
-    for (const Case& one : {Case{"a", 20, 10, ""}, Case{"c", 6, 3, "DPMSolverMultistep"}, Case{"d", 5, 3, "EulerDiscrete"}}) {
+    struct Case {
+      const char* name;
+      int64_t steps;
+      double guidance;
+      const char* scheduler;
+    };
+    for (const Case& one :
+         {Case{"a", 20, 10, ""}, Case{"c", 6, 3, "DPMSolverMultistep"}, Case{"d", 5, 3, "EulerDiscrete"}}) {
       c.steps = one.steps;
       c.guidance = one.guidance;
       c.scheduler = one.scheduler;
       GenerateViews(c, quiet_);
       const WeightMap dump = ReadSafetensors(c.dump);
       EXPECT_EQ(dump.Metadata("ids"), R"(["picture0.png","picture1.png","picture2.png"])");
-      for (const char* key : {"pixel_values", "image_embeds", "class_labels", "prompt_embeds", "unet_first", "latents", "image"}) {
+      for (const char* key :
+           {"pixel_values", "image_embeds", "class_labels", "prompt_embeds", "unet_first", "latents", "image"}) {
         const std::string wanted_name = io.Has(key) ? key : Format("{}.{}", one.name, key);
         ASSERT_EQ(dump.Has(key), io.Has(wanted_name)) << key;
         if (!dump.Has(key)) continue;
@@ -506,7 +525,8 @@ TEST_F(Views, NoiseThatDoesNotFitIsRefused) {
   EXPECT_THROW(GenerateViews(c, quiet_), Error);
   WriteSafetensors(c.noise, {{"latents", at::zeros({5, 4, 8, 8})}, {"embedding_noise", at::zeros({5, 7})}});
   EXPECT_THROW(GenerateViews(c, quiet_), Error);
-  WriteSafetensors(c.noise, {{"latents", at::zeros({5, 4, 4, 6})}, {"embedding_noise", at::zeros({5, 6})}});  // another size
+  WriteSafetensors(c.noise,
+                   {{"latents", at::zeros({5, 4, 4, 6})}, {"embedding_noise", at::zeros({5, 6})}});  // another size
   EXPECT_EQ(GenerateViews(c, quiet_).written, 5);
   const auto rows = ReadViewTable(c.out / "manifest.jsonl");
   EXPECT_EQ(DecodeImage(ReadFile(c.out / rows[0].file))->width, 12);
@@ -520,7 +540,10 @@ TEST_F(Views, WrongUseIsRefusedBeforeAnythingIsMade) {
     EXPECT_FALSE(fs::exists(c.out / "manifest.jsonl"));
   };
   refused([](ViewsConfig& c) { c.policy = NoisePolicy::kAdaptive; });  // without a table
-  refused([](ViewsConfig& c) { c.noise_level = 1000; c.policy = NoisePolicy::kConstant; });
+  refused([](ViewsConfig& c) {
+    c.noise_level = 1000;
+    c.policy = NoisePolicy::kConstant;
+  });
   refused([](ViewsConfig& c) { c.noise_level = 100; });  // with a random policy
   refused([](ViewsConfig& c) { c.scheduler = "Heun"; });
   refused([](ViewsConfig& c) { c.generator.clear(); });
@@ -541,7 +564,8 @@ TEST_F(Views, PartsCanBeMeasuredAlone) {
     if (part == BenchPart::kLoad) continue;
     EXPECT_EQ(figures["images_per_step"], 2);
     c.latents = 16;
-    EXPECT_GT(BenchFiguresToJson(BenchViews(c, quiet_))["gflop_per_step"].get<double>(), 2 * figures["gflop_per_step"].get<double>());
+    EXPECT_GT(BenchFiguresToJson(BenchViews(c, quiet_))["gflop_per_step"].get<double>(),
+              2 * figures["gflop_per_step"].get<double>());
     c.latents = 0;
   }
 }
@@ -558,10 +582,13 @@ TEST_F(Views, BenchMeasuresAndCounts) {
   const Json eight = BenchFiguresToJson(BenchViews(c, quiet_));
   c.steps = 7;
   const Json seven = BenchFiguresToJson(BenchViews(c, quiet_));
-  for (const char* key : {"images_per_second", "peak_memory_bytes", "median_ms", "gflop_per_step", "matmul_gflops", "peak_share"}) EXPECT_GT(eight[key].get<double>(), 0) << key;
+  for (const char* key :
+       {"images_per_second", "peak_memory_bytes", "median_ms", "gflop_per_step", "matmul_gflops", "peak_share"})
+    EXPECT_GT(eight[key].get<double>(), 0) << key;
   EXPECT_EQ(eight["images_per_step"], 2);
   const double step = eight["gflop_per_step"].get<double>() - seven["gflop_per_step"].get<double>();
-  EXPECT_NEAR(eight["gflop_per_step"].get<double>() - three["gflop_per_step"].get<double>(), 5 * step, 1e-6 * step + 1e-12);
+  EXPECT_NEAR(eight["gflop_per_step"].get<double>() - three["gflop_per_step"].get<double>(), 5 * step,
+              1e-6 * step + 1e-12);
 }
 
 TEST(ViewSeed, DependsOnRunPictureAndView) {
@@ -591,7 +618,8 @@ TEST(ViewFileNames, MirrorIdsAndStayApart) {
   EXPECT_EQ(ViewFileNames(NamedSource({"n1/a.JPEG", "n2/a.JPEG", "b"}), 1), (Names{"n1/a.png", "n2/a.png", "b.png"}));
   EXPECT_EQ(ViewFileNames(NamedSource({"x/a.jpg"}), 3), (Names{"x/a.png", "x/a_1.png", "x/a_2.png"}));
   EXPECT_EQ(ViewFileNames(NamedSource({"a.jpg", "a.png"}), 1), (Names{"a.jpg.png", "a.png.png"}));
-  EXPECT_EQ(ViewFileNames(NamedSource({"a.jpg", "a_1.jpg"}), 2), (Names{"a.png", "a.jpg_1.png", "a_1.jpg.png", "a_1_1.png"}));
+  EXPECT_EQ(ViewFileNames(NamedSource({"a.jpg", "a_1.jpg"}), 2),
+            (Names{"a.png", "a.jpg_1.png", "a_1.jpg.png", "a_1_1.png"}));
   EXPECT_EQ(ViewFileNames(NamedSource({"x.y/.hidden"}), 1), (Names{"x.y/.hidden.png"}));
 }
 
@@ -631,7 +659,8 @@ TEST_F(Views, RandomLevelsAreAFunctionOfPictureAndView) {
 TEST(RidgeClassifier, TellsDirectionsApart) {
   const Tensor labels = at::tensor({0, 1, 2, 0, 1, 2}, at::kLong);
   const Tensor centres = at::tensor({1.0, 0.1, 0.0, -0.2, 1.0, 0.1, 0.1, 0.0, -1.0}).view({3, 3});
-  const Tensor embeddings = centres.index_select(0, labels) * at::tensor({1.0, 2.0, 0.5, 3.0, 1.0, 4.0}).view({6, 1});  // lengths say nothing
+  const Tensor embeddings =
+      centres.index_select(0, labels) * at::tensor({1.0, 2.0, 0.5, 3.0, 1.0, 4.0}).view({6, 1});  // lengths say nothing
   const RidgeClassifier classifier = FitRidge(embeddings, labels, 3);
   EXPECT_TRUE(at::equal(classifier.Classes(embeddings), labels));
   EXPECT_TRUE(at::equal(classifier.Classes(10 * centres), at::tensor({0, 1, 2}, at::kLong)));
@@ -640,10 +669,19 @@ TEST(RidgeClassifier, TellsDirectionsApart) {
 TEST_F(Views, LikenessHasARowForEveryLevelAndBin) {
   const auto source = OpenSource("shapes:count=40,size=24,seed=1");
   std::vector<ForegroundRow> table;
-  for (int64_t i = 0; i < 40; ++i) table.push_back({source->item(i).id, source->item(i).path, static_cast<double>(i) / 40, 0});
+  for (int64_t i = 0; i < 40; ++i)
+    table.push_back({source->item(i).id, source->item(i).path, static_cast<double>(i) / 40, 0});
   WriteForegroundTable(folder_ / "ratios.tsv", table);
-  LikenessConfig config{.images = "shapes:count=40,size=24,seed=1", .encoder = kGolden / "pipeline_ddim", .generator = kGolden / "pipeline_ddim",
-                        .ratios = folder_ / "ratios.tsv", .levels = {0, 400}, .pictures = 10, .steps = 2, .guidance = 2, .scheduler = "", .run = Config().run};
+  LikenessConfig config{.images = "shapes:count=40,size=24,seed=1",
+                        .encoder = kGolden / "pipeline_ddim",
+                        .generator = kGolden / "pipeline_ddim",
+                        .ratios = folder_ / "ratios.tsv",
+                        .levels = {0, 400},
+                        .pictures = 10,
+                        .steps = 2,
+                        .guidance = 2,
+                        .scheduler = "",
+                        .run = Config().run};
   const Likeness likeness = MeasureLikeness(config, quiet_);
   EXPECT_EQ(likeness.pictures, 10);
   ASSERT_TRUE(likeness.real_kept.has_value());
@@ -660,7 +698,8 @@ TEST_F(Views, LikenessHasARowForEveryLevelAndBin) {
       kept += row.kept;
       cosine += row.cosine * static_cast<double>(row.views);
     }
-    EXPECT_EQ(per_bin, (std::vector<int64_t>{3, 2, 2, 2, 1}));  // ratios 0, 0.1, ... 0.9; an edge belongs to the lower bin
+    EXPECT_EQ(per_bin,
+              (std::vector<int64_t>{3, 2, 2, 2, 1}));  // ratios 0, 0.1, ... 0.9; an edge belongs to the lower bin
     EXPECT_EQ(views, level.views);
     EXPECT_EQ(kept, level.kept);
     EXPECT_NEAR(cosine / 10, level.cosine, 1e-9);
@@ -685,7 +724,11 @@ TEST(NoiseLevelOnCurve, RisesWithoutStepsFromTheLowestToTheHighest) {
 
 TEST_F(Views, ACurveTakesThePlaceOfTheTablesSteps) {
   std::vector<ForegroundRow> table;
-  for (const double ratio : {0.1, 0.25, 0.9}) table.push_back({.id = Format("{}.png", ratio), .path = Format("{}.png", ratio), .ratio = ratio, .noise_level = NoiseLevelFor(ratio, {0, 100, 200, 300, 400})});
+  for (const double ratio : {0.1, 0.25, 0.9})
+    table.push_back({.id = Format("{}.png", ratio),
+                     .path = Format("{}.png", ratio),
+                     .ratio = ratio,
+                     .noise_level = NoiseLevelFor(ratio, {0, 100, 200, 300, 400})});
   WriteForegroundTable(folder_ / "ratios.tsv", table);
   ViewsConfig c = Config();
   c.policy = NoisePolicy::kAdaptive;

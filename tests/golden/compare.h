@@ -1,5 +1,5 @@
-// For tests that compare with what another library computed. A failure prints the largest difference, its place and both
-// values.
+// For tests that compare with what another library computed. A failure prints the largest difference, its place and
+// both values.
 //
 //   const WeightMap golden = Golden("models/resnet18");
 //   EXPECT_CLOSE(out.pooled, golden.At("pooled"), 1e-4);
@@ -21,11 +21,11 @@ inline WeightMap Golden(const std::string& name) {
 }
 
 // |actual - expected| <= tolerance * (|expected| + the root mean square of all expected values).
-inline testing::AssertionResult Close(const char*, const char* name, const char*, const Tensor& actual, const Tensor& expected,
-                                      double tolerance) {
+inline testing::AssertionResult Close(const char*, const char* name, const char*, const Tensor& actual,
+                                      const Tensor& expected, double tolerance) {
   if (actual.sizes() != expected.sizes()) {
-    return testing::AssertionFailure() << Format("{} has shape [{}], wanted is [{}]", name, fmt::join(actual.sizes(), ","),
-                                                 fmt::join(expected.sizes(), ","));
+    return testing::AssertionFailure() << Format("{} has shape [{}], wanted is [{}]", name,
+                                                 fmt::join(actual.sizes(), ","), fmt::join(expected.sizes(), ","));
   }
   if (actual.numel() == 0) return testing::AssertionSuccess();
   const Tensor a = actual.detach().to(at::kCPU, at::kDouble).contiguous().flatten();
