@@ -104,8 +104,10 @@ int RunDoctor(const Args& args, Progress&) {
   Print("built with    {}\n", text("compiler"));
   Print("system        {}\n", text("system"));
   Print("processor     {}, {} cores usable\n", text("processor"), machine["cores"].get<int64_t>());
-  Print("instructions  {}{}\n", fmt::join(instructions, " "),
-        ReadCpuFeatures().amx_bf16 ? " (`--precision auto` is bf16)" : " (`--precision auto` is fp32)");
+  Print("instructions  {}\n", fmt::join(instructions, " "));
+  const at::Device device = ChooseDevice(DeviceChoice::kAuto);
+  Print("auto          device {}, precision {}\n", device.str(),
+        PrecisionName(ChooseCompute(Precision::kAuto, device)));
   Print("threads       {} for arithmetic\n", machine["threads"].get<int64_t>());
   Print("processes     {}\n", CanConnectTensors()
                                   ? "share all stages"

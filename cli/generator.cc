@@ -24,14 +24,17 @@ std::vector<FieldInfo> RecipeFields() {
   return fields;
 }
 
+std::string RecipeNamed(const Json& flags) {
+  std::string file = JsonString(flags, kRecipe, "", kCommandLine);
+  if (!file.empty()) return file;
+  throw UsageError(
+      {.what = "no recipe is given", .where = kCommandLine, .next = "name a TOML file; --help lists its keys"});
+}
+
 template <class Config>
 Config ReadRecipe(const Args& args) {
   Json flags = args.values;
-  const std::string file = JsonString(flags, kRecipe, "", "command line");
-  if (file.empty()) {
-    throw UsageError(
-        {.what = "no recipe is given", .where = "command line", .next = "name a TOML file; --help lists its keys"});
-  }
+  const std::string file = RecipeNamed(flags);
   flags.erase(kRecipe);
   const TomlDocument document = ReadToml(file);
   Config config;
@@ -74,7 +77,7 @@ std::vector<FieldInfo> GeneratorTrainFields() {
 }
 
 int RunGeneratorTrain(const Args& args, Progress& progress) {
-  const Path file = JsonString(args.values, kRecipe, "", kCommandLine);
+  const Path file = RecipeNamed(args.values);
   const std::vector<std::string> set = JsonStrings(args.values, kSet, {}, kCommandLine);
   Json flags = args.values;
   for (const char* key : {kRecipe, kSet}) flags.erase(key);

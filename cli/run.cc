@@ -80,11 +80,16 @@ int RunRun(const Args& args, Progress& progress) {
   const auto flags = args.values.find("run");
   RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(config.recipe, config.set),
                           {.out = config.out, .run = flags == args.values.end() ? Json::object() : *flags});
-  CheckInputs(plan, config.only);
   if (config.dry_run) {
     Print("{}", PlanToToml(plan));
+    try {
+      CheckInputs(plan, config.only);
+    } catch (const Error& error) {  // a recipe may be looked at where its images are not
+      progress.Warn(Format("{} ({})", error.text().what, error.text().where));
+    }
     return kOk;
   }
+  CheckInputs(plan, config.only);
   Runner runner(std::move(plan), config.only, progress, *args.group);
   runner.Go();
   PrintScores(runner.scores());

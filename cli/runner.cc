@@ -136,6 +136,7 @@ Path Runner::Ratios() {
   config.encoder = Encoder(plan_.recipe.foreground.encoder);
   config.out = out;
   config.masks = folder / "masks";
+  config.skipped = folder / "skipped.tsv";
   config.levels = plan_.recipe.views.config.levels;
   config.run = plan_.recipe.run;
   Make({.name = "foreground score",
@@ -433,7 +434,8 @@ void Runner::RemoveOldRatios() {
   const Json made_from = book_.RequestOf("foreground score");
   if (plan_.recipe.data.train.empty() || !made_from.is_object()) return;
   if (made_from.value("inputs", Json::object()).value("data", "") == DataFingerprint(plan_.recipe.data.train)) return;
-  for (const char* name : {"ratios.tsv", "ratios.json"}) std::filesystem::remove(plan_.folder / "foreground" / name);
+  for (const char* name : {"ratios.tsv", "ratios.json", "skipped.tsv", "model-skipped.tsv"})
+    std::filesystem::remove(plan_.folder / "foreground" / name);
 }
 
 void Runner::Go() {
@@ -457,7 +459,9 @@ void Runner::Go() {
     break;
   }
   for (const ArmPlan& arm : plan_.arms) {
-    for (const uint64_t seed : plan_.seeds) RemoveOldScores(arm, seed);
+    for (const uint64_t seed : plan_.seeds) {
+      if (Allowed("pretrain") || Allowed("eval")) RemoveOldScores(arm, seed);
+    }
   }
   if (only_.empty()) RemoveOldRatios();
   if (Allowed("foreground") && !only_.empty()) (void)Ratios();

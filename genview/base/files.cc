@@ -41,6 +41,13 @@ void SyncFolder(const Path& folder) {
   ::close(descriptor);
 }
 
+// Whether the path still names the file that is open.
+bool IsStill(const Path& path, int descriptor) {
+  struct stat held{}, there{};
+  return ::fstat(descriptor, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_dev == there.st_dev &&
+         held.st_ino == there.st_ino;
+}
+
 // Opens or makes the file and holds it against all others, on this machine or another, for as long as the descriptor or
 // a copy of it is open. -1 with EWOULDBLOCK where it is held. A file system without locks is taken as it is.
 int OpenHeld(const Path& path) {
@@ -52,9 +59,7 @@ int OpenHeld(const Path& path) {
       errno = EWOULDBLOCK;
       return -1;
     }
-    struct stat held{}, there{};
-    if (::fstat(descriptor, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_ino == there.st_ino)
-      return descriptor;
+    if (IsStill(path, descriptor)) return descriptor;
     ::close(descriptor);  // renamed or removed before it was held
   }
 }
@@ -66,6 +71,13 @@ int CloseAndRename(int descriptor, const Path& from, const Path& to) {
   if (code == 0 && ::rename(from.c_str(), to.c_str()) != 0) code = errno;
   if (holder >= 0) ::close(holder);
   return code;
+}
+
+[[noreturn]] void FailToHold(const Path& path) {
+  if (errno != EWOULDBLOCK) Fail("cannot open the file", path, errno);
+  throw Error({.what = "another genview is writing this file",
+               .where = path.string(),
+               .next = "wait for it, then give the same command again"});
 }
 
 void MakeFolder(const Path& folder) {
@@ -84,7 +96,12 @@ AtomicFile::AtomicFile(Path path) : path_(std::move(path)) {
   if (name.size() > 200) name = Fingerprint(name);
   aside_ = path_.parent_path() / Format(".{}.{}.part", name, ::getpid());
   descriptor_ = OpenHeld(aside_);
-  if (descriptor_ < 0 || ::ftruncate(descriptor_, 0) != 0) Fail("cannot create the file", path_, errno);
+  for (int i = 0; descriptor_ < 0 && errno == EWOULDBLOCK && i < 50; ++i) {  // somebody's sweep looks at it
+    ::usleep(2000);
+    descriptor_ = OpenHeld(aside_);
+  }
+  if (descriptor_ < 0) FailToHold(path_);
+  if (::ftruncate(descriptor_, 0) != 0) Fail("cannot write", path_, errno);
 }
 
 AtomicFile::~AtomicFile() {
@@ -146,9 +163,10 @@ int SweepPartFiles(const Path& folder) {
     const auto parts = Split(name, '.');
     if (parts.size() < 4 || !ParseInt(parts[parts.size() - 2], pid)) continue;
     // Who writes it holds it, here or on another machine; a killed process holds nothing.
-    const int descriptor = ::open(it->path().c_str(), O_RDONLY | O_CLOEXEC);
+    const int descriptor = ::open(it->path().c_str(), O_RDWR | O_CLOEXEC);
     if (descriptor < 0) continue;
-    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && ::unlink(it->path().c_str()) == 0) ++removed;
+    const bool free = ::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && IsStill(it->path(), descriptor);
+    if (free && ::unlink(it->path().c_str()) == 0) ++removed;
     ::close(descriptor);
   }
   return removed;
@@ -197,13 +215,7 @@ void LineLog::Sync() {
 GrowingFile::GrowingFile(const Path& path) : path_(path) {
   MakeFolder(path.parent_path());
   descriptor_ = OpenHeld(path);
-  if (descriptor_ >= 0) return;
-  if (errno == EWOULDBLOCK) {
-    throw Error({.what = "another genview is writing this file",
-                 .where = path.string(),
-                 .next = "wait for it, then give the same command again"});
-  }
-  Fail("cannot open the file", path, errno);
+  if (descriptor_ < 0) FailToHold(path);
 }
 
 GrowingFile::~GrowingFile() {
@@ -246,6 +258,8 @@ std::vector<std::string> ReadLines(const Path& path, bool keep_torn) {
   const MappedFile mapped(path);
   std::vector<std::string> lines;
   std::string_view rest = mapped.text();
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // that some editors begin a file with
+  if (rest.starts_with(kByteOrderMark)) rest.remove_prefix(kByteOrderMark.size());
   while (!rest.empty()) {
     const size_t end = rest.find('\n');
     if (end == std::string_view::npos && !keep_torn) break;

@@ -14,6 +14,7 @@ class FileSource : public ImageSource {
   const SourceItem& item(int64_t i) const override { return items_[static_cast<size_t>(i)]; }
   Outcome<Image> Read(int64_t i) const override;
   Outcome<std::string> ReadBytes(int64_t i) const override;
+  Path FileOf(int64_t i) const override { return FilePath(i); }
   std::string Fingerprint() const override;  // ids, labels, sizes and times of change
 
  protected:

@@ -46,17 +46,13 @@ bool AreRatios(const std::vector<std::string>& values) {
   return fraction;
 }
 
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // that some editors begin a file with
-
 class ListSource : public FileSource {
  public:
   explicit ListSource(const Path& list) : folder_(list.parent_path()) {
     const std::vector<std::string> lines = ReadLines(list);
     std::vector<std::string> values;
     for (size_t i = 0; i < lines.size(); ++i) {
-      std::string_view text = lines[i];
-      if (i == 0 && text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-      auto line = ParseListLine(text, Format("{}, line {}", list.string(), i + 1));
+      auto line = ParseListLine(lines[i], Format("{}, line {}", list.string(), i + 1));
       if (!line) continue;
       items_.push_back({Id(line->path), SafeText(line->path)});
       paths_.push_back(std::move(line->path));

@@ -50,12 +50,14 @@ Target PlanTarget(const PackConfig& config, int64_t images) {
 // Shard k of n holds pictures [k * size / n, (k + 1) * size / n).
 int64_t FirstOf(int64_t shard, int64_t shards, int64_t images) { return shard * images / shards; }
 
-Json Description(const ImageSource& source, const Target& target) {
-  return {{"format", 1},
-          {"kind", "shards"},
-          {"source", source.Fingerprint()},
-          {"spec", Path(target.spec).filename().string()},
-          {"classes", source.classes()}};
+Json Description(const ImageSource& source, const Target& target, bool check) {
+  Json json = {{"format", 1},
+               {"kind", "shards"},
+               {"source", source.Fingerprint()},
+               {"spec", Path(target.spec).filename().string()},
+               {"classes", source.classes()}};
+  if (!check) json["check"] = false;
+  return json;
 }
 
 // True when this file describes the same work; another description is an error.
@@ -133,7 +135,7 @@ int64_t WriteShard(const ImageSource& source, int64_t from, int64_t to, const Pa
     out.Write(TarPadding(bytes.size()));
   };
   int64_t i = from, written = 0;
-  std::string last;  // a.jpg and a.png, which follow each other, have one class file
+  std::string last;  // a.jpg and a.png, which follow each other in a folder, have one class file
   for (Files files; work.Next(files);) {
     for (const PackedFile& file : files) {
       const SourceItem& item = source.item(i++);
@@ -153,7 +155,8 @@ int64_t WriteShard(const ImageSource& source, int64_t from, int64_t to, const Pa
   return written;
 }
 
-// The same of a shard that an earlier call has written. What is not in it was skipped, and is again.
+// The same of a shard that an earlier call has written. What is not in it was skipped, and is again; -1 where it could
+// be read now, so that the shard is to be written anew.
 int64_t ReadShard(const ImageSource& source, int64_t from, int64_t to, const PackConfig& config, const Path& path,
                   SkippedLog& skipped) {
   const std::vector<std::string> names = PicturesOfShard(path);
@@ -162,6 +165,7 @@ int64_t ReadShard(const ImageSource& source, int64_t from, int64_t to, const Pac
     if (there.contains(source.item(i).id)) continue;
     const PackedFile file = ReadForShard(source, i, config.check);
     if (!file.reason.empty()) Skip(source.item(i), file.reason, config, skipped);
+    else if (!there.contains(file.name)) return -1;
   }
   return static_cast<int64_t>(there.size());
 }
@@ -175,7 +179,7 @@ PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog&
   const Target target = PlanTarget(config, source->size());
   const auto shards = static_cast<int64_t>(target.files.size());
   PackSummary summary{.images = 0, .shards = shards, .written = 0, .spec = target.spec};
-  const Json description = Description(*source, target);
+  const Json description = Description(*source, target, config.check);
   std::vector<Path> files(target.files.begin(), target.files.end());
   files.push_back(target.index);
   SweepPartFilesBeside(files);  // of a killed call
@@ -190,9 +194,11 @@ PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog&
     const int64_t from = FirstOf(k, shards, source->size()), to = FirstOf(k + 1, shards, source->size());
     std::error_code code;
     const bool there = std::filesystem::exists(file, code);
-    const int64_t pictures = there ? ReadShard(*source, from, to, config, file, skipped)
-                                   : WriteShard(*source, from, to, config, file, skipped);
-    summary.written += there ? 0 : 1;
+    int64_t pictures = there ? ReadShard(*source, from, to, config, file, skipped) : -1;
+    if (pictures < 0) {
+      pictures = WriteShard(*source, from, to, config, file, skipped);
+      ++summary.written;
+    }
     summary.images += pictures;
     index["shards"].push_back({{"file", file.filename().string()},
                                {"images", pictures},

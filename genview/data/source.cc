@@ -134,6 +134,12 @@ std::vector<std::string> IdsOf(const ImageSource& source) {
   return ids;
 }
 
+std::vector<std::string> IdsOf(const ImageSource& source, const std::vector<int64_t>& indices) {
+  std::vector<std::string> ids;
+  for (const int64_t i : indices) ids.push_back(source.item(i).id);
+  return ids;
+}
+
 void WarnOfOtherFormats(const ImageSource& source, Progress& progress) {
   std::string list;
   for (const auto& [ending, count] : source.passed_over())
@@ -148,7 +154,7 @@ void RefuseToOverwrite(const ImageSource& source, const std::vector<Path>& files
     if (::stat(file.c_str(), &status) == 0) there.emplace(status.st_dev, status.st_ino);
   }
   for (int64_t i = 0; !there.empty() && i < source.size(); ++i) {
-    const Path picture = source.item(i).path;
+    const Path picture = source.FileOf(i);
     if (::stat(picture.c_str(), &status) != 0 || !there.contains({status.st_dev, status.st_ino})) continue;
     throw UsageError({.what = "one of the pictures themselves would be overwritten",
                       .where = picture.string(),
@@ -213,6 +219,7 @@ class ConcatSource : public ImageSource {
   Outcome<Image> Read(int64_t i) const override { return Part(i).Read(Place(i)); }
   Outcome<std::string> ReadBytes(int64_t i) const override { return Part(i).ReadBytes(Place(i)); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return Part(i).ReadMask(Place(i)); }
+  Path FileOf(int64_t i) const override { return Part(i).FileOf(Place(i)); }
   std::string Fingerprint() const override {
     return genview::Fingerprint(parts_[0]->Fingerprint() + parts_[1]->Fingerprint());
   }
@@ -243,6 +250,7 @@ class RoundsSource : public ImageSource {
   Outcome<Image> Read(int64_t i) const override { return inner_->Read(i % inner_->size()); }
   Outcome<std::string> ReadBytes(int64_t i) const override { return inner_->ReadBytes(i % inner_->size()); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return inner_->ReadMask(i % inner_->size()); }
+  Path FileOf(int64_t i) const override { return inner_->FileOf(i % inner_->size()); }
   std::string Fingerprint() const override {
     return genview::Fingerprint(Format("{} {}", inner_->Fingerprint(), rounds_));
   }

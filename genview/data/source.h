@@ -40,6 +40,8 @@ class ImageSource {
   virtual Outcome<Image> Read(int64_t i) const = 0;
   // The picture file's bytes as they are; drawn pictures as PNG.
   virtual Outcome<std::string> ReadBytes(int64_t i) const = 0;
+  // The file that the picture is; empty where it is part of one, or drawn.
+  virtual Path FileOf(int64_t /*i*/) const { return {}; }
   // The truth, 255 = foreground, where the source has it: the built-in shapes, and a folder `images` written by
   // `dataset make`, whose masks lie in the folder `masks` beside it.
   virtual Outcome<GrayImage> ReadMask(int64_t i) const;
@@ -65,6 +67,7 @@ class ImageSource {
 std::shared_ptr<const ImageSource> OpenSource(const std::string& spec);
 
 std::vector<std::string> IdsOf(const ImageSource& source);
+std::vector<std::string> IdsOf(const ImageSource& source, const std::vector<int64_t>& indices);
 
 // Says so where the source has passed pictures over.
 void WarnOfOtherFormats(const ImageSource& source, Progress& progress);

@@ -205,6 +205,8 @@ TEST_F(SourceTest, ItsOwnPicturesAreNotOverwritten) {
   std::filesystem::create_directory_symlink(folder_ / "in", folder_ / "also");
   EXPECT_THROW(RefuseToOverwrite(*source, {folder_ / "also/a.png"}), UsageError);
   RefuseToOverwrite(*source, {folder_ / "in/b.png", folder_ / "out/a.png"});
+  const auto list = OpenSource(Put("in/list.txt", "a.png\n").string());
+  EXPECT_THROW(RefuseToOverwrite(*list, {folder_ / "in/a.png"}), UsageError);
 }
 
 TEST_F(SourceTest, ListOfRatiosHasNoClasses) {

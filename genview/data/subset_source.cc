@@ -55,6 +55,7 @@ class SubsetSource : public ImageSource {
     }
     indices_ = Draw(*all_, config);
     classes_ = all_->classes();
+    passed_over_ = all_->passed_over();
   }
 
   int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
@@ -62,6 +63,7 @@ class SubsetSource : public ImageSource {
   Outcome<Image> Read(int64_t i) const override { return all_->Read(Place(i)); }
   Outcome<std::string> ReadBytes(int64_t i) const override { return all_->ReadBytes(Place(i)); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return all_->ReadMask(Place(i)); }
+  Path FileOf(int64_t i) const override { return all_->FileOf(Place(i)); }
   std::string Fingerprint() const override {
     return genview::Fingerprint(Format("{} {} {}", all_->Fingerprint(), config_.count, config_.seed));
   }

@@ -140,7 +140,7 @@ FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const Run
           {{"skipped", SkippedToText(skipped)}});
     }
   }
-  evaluation.LeaveOut(skipped, static_cast<int64_t>(request.indices.size()), request.what, progress);
+  evaluation.LeaveOut(skipped, IdsOf(*request.source, request.indices), request.what, progress);
   return *rows;
 }
 
@@ -193,15 +193,17 @@ bool Evaluation::Known(EvalResult& result, Progress& progress) const {
   return true;
 }
 
-void Evaluation::LeaveOut(const SkippedLog& skipped, int64_t of, const std::string& what, Progress& progress) {
+void Evaluation::LeaveOut(const SkippedLog& skipped, const std::vector<std::string>& looked_at, const std::string& what,
+                          Progress& progress) {
+  looked_at_.insert(looked_at_.end(), looked_at.begin(), looked_at.end());
   const auto rows = skipped.rows();
   for (const auto& [id, reason] : rows) {
     skipped_.Add(id, reason);
     left_out_.insert(Format("{}\n{}", what == "test" ? inputs_.test : inputs_.train, id));
   }
   if (rows.empty()) return;
-  progress.Warn(Format("{} of {} {} pictures could not be read, the first is {}: {}", rows.size(), of, what,
-                       rows[0].first, rows[0].second));
+  progress.Warn(Format("{} of {} {} pictures could not be read, the first is {}: {}", rows.size(), looked_at.size(),
+                       what, rows[0].first, rows[0].second));
 }
 
 int64_t Evaluation::classes() const { return static_cast<int64_t>(opened_->train->classes().size()); }
@@ -266,7 +268,7 @@ EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t ima
                     .normalisation = opened_->encoder->preprocess().ToJson(),
                     .settings = std::move(settings)};
   if (inputs_.out.empty()) return result;
-  skipped_.Write(SkippedFile());
+  skipped_.WriteShared(SkippedFile(), looked_at_);
   WriteJson(inputs_.out, EvalResultToJson(result));
   return result;
 }

@@ -70,9 +70,10 @@ class Evaluation {
   std::vector<int64_t> TestIndices() const;   // with labels
   std::vector<int64_t> TestPlaces()
       const;  // for each class of the test pictures its place among the training pictures'
-  // Pictures that could not be read, of so many "training" or "test" pictures: warns, counts them, and keeps them for
-  // skipped.tsv. Train and Test do so of their own.
-  void LeaveOut(const SkippedLog& skipped, int64_t of, const std::string& what, Progress& progress);
+  // Pictures that could not be read, of those looked at, which are "training" or "test" pictures: warns, counts them,
+  // and keeps them for skipped.tsv. Train and Test do so of their own.
+  void LeaveOut(const SkippedLog& skipped, const std::vector<std::string>& looked_at, const std::string& what,
+                Progress& progress);
   Seed seed() const { return Seed(inputs_.run.seed).With(kind_); }
 
   // Fills in what every result has, writes `out`, skipped.tsv beside it, and returns the result. hits: of the test
@@ -89,7 +90,8 @@ class Evaluation {
   std::unique_ptr<Opened> opened_;
   std::string request_;  // fingerprint of all that the result depends on
   SkippedLog skipped_;
-  std::set<std::string> left_out_;  // source and id: two sources may have pictures of one id
+  std::vector<std::string> looked_at_;  // ids
+  std::set<std::string> left_out_;      // source and id: two sources may have pictures of one id
 };
 
 }  // namespace genview

@@ -136,6 +136,7 @@ std::unique_ptr<FeatureFile> Extraction::OpenShare(const Share& share, SkippedLo
 // A share has a file of its own until all are whole. Alone, the share is the file.
 void Extraction::EncodeShare() {
   const Share share = ShareOf(group_, first_, total_, batch_);
+  if (share.begin == share.end && group_.size() > 1) return;  // more processes than batches
   if (group_.size() > 1) part_ = OpenShare(share, skipped_);
   FeatureFile& own = part_ ? *part_ : *file_;
   const int64_t begin = std::max(share.begin, Aligned(own.next()));
@@ -160,15 +161,15 @@ void Extraction::EncodeShare() {
 
 // All shares into the one file.
 void Extraction::Merge() {
-  const bool shared = part_ != nullptr;
-  if (shared) part_->Save(skipped_);
+  if (part_) part_->Save(skipped_);
   part_.reset();  // for process 0 to open
   const std::vector<std::string> bad = group_.Gather(SkippedToText(skipped_));
   if (group_.rank() != 0) return;
   for (const std::string& one : bad) AddSkipped(one, skipped_);
-  for (int64_t r = 0; shared && r < group_.size(); ++r) {
+  for (int64_t r = 0; group_.size() > 1 && r < group_.size(); ++r) {
     SkippedLog ignored;
-    file_->Take(*OpenShare(ShareOf(r, group_.size(), first_, total_, batch_), ignored));
+    const Share share = ShareOf(r, group_.size(), first_, total_, batch_);
+    if (share.begin < share.end) file_->Take(*OpenShare(share, ignored));
   }
   summary_.images = static_cast<int64_t>(file_->indices().size());
   summary_.skipped = skipped_.count();

@@ -155,7 +155,7 @@ Hits TestNetwork(const Network& network, Evaluation& evaluation, const Preproces
                  .where = skipped.rows().empty() ? "" : skipped.rows().front().first,
                  .next = "check the files"});
   }
-  evaluation.LeaveOut(skipped, static_cast<int64_t>(indices.size()), "test", progress);
+  evaluation.LeaveOut(skipped, IdsOf(*evaluation.test_source(), indices), "test", progress);
   return all;
 }
 
@@ -257,7 +257,7 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
   SkippedLog skipped;
   PairLoader loader(labelled, nullptr, LoaderOf(config, preprocess, evaluation.seed()), skipped);
   const double loss = Train(network, loader, *labelled, config, progress);
-  evaluation.LeaveOut(skipped, labelled->size(), "training", progress);
+  evaluation.LeaveOut(skipped, IdsOf(*labelled), "training", progress);
   const Hits hits = TestNetwork(network, evaluation, preprocess, config.inputs.run, progress);
 
   settings["lr"] = config.lr;
@@ -265,7 +265,7 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
   settings["batch"] = config.batch;
   settings["train_images"] = labelled->size();
   settings["loss"] = loss;
-  settings["protocol"] = "whole network, SGD on cross-entropy, rates / 5 at 3/5 and 4/5 of the epochs, crop and flip";
+  settings["protocol"] = "whole network, SGD on cross-entropy, rates / 5 at 3/5 and 4/5 of the steps, crop and flip";
   if (!config.inputs.out.empty()) WriteImageList(config.inputs.out, *labelled);
   return evaluation.Finish(hits.top1, hits.top5, hits.total, std::move(settings));
 }

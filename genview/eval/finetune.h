@@ -5,7 +5,7 @@
 //   had labels
 //
 // SwAV's protocol: SGD, one rate for the encoder and one for the fresh linear classifier, both five times smaller at
-// three fifths and at four fifths of the epochs, norms in training mode, crops and flips. The labelled pictures are a
+// three fifths and at four fifths of the steps, norms in training mode, crops and flips. The labelled pictures are a
 // list (the 1% and 10% lists of SimCLR) or drawn, the same share of every class.
 #pragma once
 

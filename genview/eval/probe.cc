@@ -37,7 +37,8 @@ Probe MakeProbe(const Tensor& features, int64_t classes, const ProbeConfig& conf
     const Tensor deviation = at::std(x, at::IntArrayRef{0}, /*unbiased=*/false);
     // Of a feature that is constant here nothing is learnt: a weight as it was drawn must not meet other values
     // elsewhere.
-    probe.scale = at::where(deviation > 1e-6, 1 / deviation, at::zeros_like(deviation));
+    const Tensor least = 1e-6 * at::maximum(probe.mean.abs(), deviation.max());  // of rounding
+    probe.scale = at::where(deviation > least, 1 / deviation, at::zeros_like(deviation));
   }
   return probe;
 }

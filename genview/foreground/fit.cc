@@ -11,6 +11,7 @@
 #include "genview/base/text.h"
 #include "genview/data/loader.h"
 #include "genview/models/encoder.h"
+#include "genview/records/refuse_skipped.h"
 
 namespace genview {
 namespace {
@@ -127,9 +128,13 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
                         {"mode", EnumName(config.mode)},
                         {"component", config.component.empty() ? "" : FingerprintFile(config.component)}};
   const std::string fingerprint = Fingerprint(request.dump());
+  const Path list = config.skipped.empty() ? config.out.parent_path() / "skipped.tsv" : config.skipped;
   if (std::filesystem::exists(config.out)) {
     const ForegroundModel there = ReadForegroundModel(config.out);
-    if (there.request == fingerprint) return Summarise(there, sample.size() - there.images, /*up_to_date=*/true);
+    if (there.request == fingerprint) {
+      if (config.run.strict) RefuseSkipped(sample.size() - there.images, "this model", list);
+      return Summarise(there, sample.size() - there.images, /*up_to_date=*/true);
+    }
   }
 
   auto [model, scores] =
@@ -150,9 +155,7 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
                "background may be exchanged; look at a few masks (`genview foreground score --masks DIR`)",
                model.margin));
   }
-  std::vector<std::string> drawn;
-  for (const int64_t i : sample.indices) drawn.push_back(sample.source->item(i).id);
-  sample.skipped.WriteShared(config.skipped.empty() ? config.out.parent_path() / "skipped.tsv" : config.skipped, drawn);
+  sample.skipped.WriteShared(list, IdsOf(*sample.source, sample.indices));
   WriteForegroundModel(config.out, model);
   progress.End(Format("{} images, {} skipped; tokens are foreground above {:.4g} along the component", model.images,
                       sample.skipped.count(), *model.threshold));

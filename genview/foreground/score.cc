@@ -209,6 +209,9 @@ class ScoreJob {
   // Batches are cut by position. To get those of an undisturbed run, go on where a batch begins.
   int64_t Aligned(int64_t next) const { return next >= total_ ? total_ : next / batch_ * batch_; }
   std::string rows_of() const { return request_ + MasksPlace(config_); }
+  Path SkippedFile() const {
+    return config_.skipped.empty() ? config_.out.parent_path() / "skipped.tsv" : config_.skipped;
+  }
   void SyncMasks() const;
 
   const ScoreConfig& config_;
@@ -249,7 +252,7 @@ ScoreSummary ScoreJob::Finished() {
   if (group_.rank() != 0) return {};
   if (!config_.lists.empty()) WriteOriginalLists(config_.lists, ReadForegroundTable(config_.out), config_.levels);
   ScoreSummary summary = SummaryFromJson(*files_.Finished(), files_.summary_path().string());
-  if (config_.run.strict) RefuseSkipped(summary.skipped, "this table", config_.out.parent_path() / "skipped.tsv");
+  if (config_.run.strict) RefuseSkipped(summary.skipped, "this table", SkippedFile());
   summary.up_to_date = true;
   return summary;
 }
@@ -322,8 +325,10 @@ ScoreSummary ScoreJob::Finish() {
   }
   const std::vector<ForegroundRow> rows = RowsOf(scorer_, images_);
   const ScoreSummary summary = Summarise(rows, images_, config_.levels, skipped_.count());
+  if (config_.skipped.empty()) skipped_.WriteShared(SkippedFile(), IdsOf(*scorer_.source));
+  else skipped_.Write(config_.skipped);
+  if (config_.run.strict) RefuseSkipped(summary.skipped, "this table", SkippedFile());  // what an earlier call left out
   WriteForegroundTable(config_.out, rows);
-  skipped_.WriteShared(config_.out.parent_path() / "skipped.tsv", IdsOf(*scorer_.source));
   if (!config_.lists.empty()) WriteOriginalLists(config_.lists, rows, config_.levels);
   files_.Finish(SummaryToJson(summary, config_, scorer_));
   progress_.End(Format("{} images, {} skipped; {:.0f}% foreground on average", summary.images, summary.skipped,

@@ -27,6 +27,7 @@ struct ScoreConfig {
   Path masks;
   Path lists;
   std::vector<int64_t> levels = {0, 100, 200, 300, 400};
+  Path skipped;  // list of the bad pictures, this command's alone; empty: skipped.tsv beside `out`, shared with others
   RunOptions run;
 };
 

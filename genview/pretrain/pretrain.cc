@@ -24,6 +24,18 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// What a run ends with, in the order in which it goes when another begins: the summary says that all is there.
+constexpr const char* kResults[] = {"summary.json", "encoder.safetensors", "skipped.tsv"};
+
+// A run that begins anew removes its result, and could not be taken up again without it.
+void RefuseOwnResult(const Path& encoder, const Path& folder, const char* key) {
+  std::error_code code;
+  if (encoder.empty() || !std::filesystem::equivalent(encoder, folder / "encoder.safetensors", code)) return;
+  throw UsageError({.what = "this is the result of the very run",
+                    .where = Format("key `{}`, {}", key, encoder.string()),
+                    .next = "give another --out, or a copy of the file"});
+}
+
 std::string CountOf(int64_t count, const char* one, const char* many) {
   return Format("{} {}", count, count == 1 ? one : many);
 }
@@ -146,6 +158,8 @@ Run::Run(const PretrainConfig& config, Progress& progress, Group& group)
   loading.share = {.of = config.accumulate, .first = group.rank() % config.accumulate, .every = group.size()};
   loader_ = std::make_unique<PairLoader>(data_.training, data_.views, loading, skipped_);
   steps_per_epoch_ = loader_->batches_per_epoch() / config.accumulate;
+  RefuseOwnResult(config.init, folder_, "pretrain.init");
+  if (config.quality.enabled) RefuseOwnResult(config.quality.encoder, folder_, "pretrain.quality.encoder");
   std::string inputs = WhatIsComputed(config).dump() + data_.fingerprint;
   if (!config.init.empty()) inputs += FingerprintFile(config.init);
   if (config.quality.enabled) {
@@ -219,6 +233,9 @@ std::optional<Checkpoint> Run::OwnCheckpoint() {
   for (int i = 2; std::filesystem::exists(aside); ++i)
     aside = folder_ / Format("checkpoints-{}-{}", owner.substr(0, 8), i);
   std::filesystem::rename(checkpoints_, aside);
+  for (const char* name : kResults) {
+    if (std::filesystem::exists(folder_ / name)) std::filesystem::rename(folder_ / name, aside / name);
+  }
   progress_.Warn(
       Format("settings or data differ from those of the checkpoints found: the run begins anew, they are in {}",
              aside.string()));
@@ -229,8 +246,7 @@ std::optional<Checkpoint> Run::OwnCheckpoint() {
 // by the next run of those settings. Before the log is begun anew; the summary first, which is what says that all is
 // there.
 void Run::RemoveOldResults() {
-  for (const char* name : {"summary.json", "encoder.safetensors", "skipped.tsv"})
-    std::filesystem::remove(folder_ / name);
+  for (const char* name : kResults) std::filesystem::remove(folder_ / name);
 }
 
 int64_t Run::Resume(std::optional<Checkpoint> own) {

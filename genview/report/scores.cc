@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include "genview/base/text.h"
 #include "genview/records/mean_interval.h"
@@ -52,11 +53,14 @@ std::vector<Path> ScoreFiles(const Path& folder) {
   return files;
 }
 
-// The encoder that the pretraining in `folder` ended with; empty while it has not.
-std::string TrainedEncoder(const Path& folder) {
-  const Path file = folder / "pretrain" / "summary.json";
+// The encoder that the pretraining in `folder` ended with, "" while it goes on; nothing in a folder that somebody put
+// together, which says neither.
+std::optional<std::string> TrainedEncoder(const Path& folder) {
+  const Path pretrain = folder / "pretrain", file = pretrain / "summary.json";
   std::error_code code;
-  return std::filesystem::is_regular_file(file, code) ? JsonString(ReadJson(file), "encoder", "", file.string()) : "";
+  if (std::filesystem::is_regular_file(file, code)) return JsonString(ReadJson(file), "encoder", "", file.string());
+  if (std::filesystem::is_directory(pretrain / "checkpoints", code)) return "";
+  return std::nullopt;
 }
 
 Difference Join(double a, double a_low, double a_high, double b, double b_low, double b_high) {
@@ -84,10 +88,10 @@ std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::stri
     std::map<std::pair<int, std::string>, ArmScore> found;  // by eval and score, in the order they are shown
     for (const uint64_t seed : seeds) {
       const Path folder = SeedFolder(run, arm, seeds, seed);
-      const std::string encoder = TrainedEncoder(folder);
+      const std::optional<std::string> encoder = TrainedEncoder(folder);
       for (const Path& file : ScoreFiles(folder / "eval")) {
         const EvalResult result = EvalResultFromJson(ReadJson(file), file.string());
-        if (encoder.empty() || result.checkpoint != encoder) continue;
+        if (encoder && result.checkpoint != *encoder) continue;
         const auto add = [&](const std::string& name, const char* interval, double value, double low, double high) {
           ArmScore& score = found[{EvalRank(result.kind), Format("{} {}", result.kind, name)}];
           if (score.seeds.empty()) {

@@ -126,6 +126,8 @@ TEST(CollectScores, ScoresOfAnotherEncoderAreLeftOut) {
   const Path run = testing::TempDir() + "collect_current";
   std::filesystem::remove_all(run);
   WriteJson(run / "arm/eval/linear.json", EvalResultToJson(Result("linear", 50, 0)));
+  EXPECT_EQ(CollectScores(run, {"arm"}, {0}).size(), 2u);  // a folder that somebody put together
+  std::filesystem::create_directories(run / "arm/pretrain/checkpoints");
   EXPECT_TRUE(CollectScores(run, {"arm"}, {0}).empty());  // trained anew, and not yet done
   WriteJson(run / "arm/pretrain/summary.json", {{"encoder", "a later one"}});
   EXPECT_TRUE(CollectScores(run, {"arm"}, {0}).empty());

@@ -27,7 +27,7 @@ BenchTimes MeasureTimes(const BenchRounds& asked, Progress& progress, const std:
 // The members that all benchmarks of models share: images_per_second, peak_memory_bytes, median_ms, min_ms, max_ms,
 // gflop_per_step, matmul_gflops, peak_share, device, precision.
 struct BenchFigures {
-  BenchTimes times;           // of one step
+  BenchTimes times{};         // of one step
   int64_t images = 0;         // of one step
   double gflop_per_step = 0;  // of convolutions, matrix products and attention
   double matmul_gflops = 0;   // what this machine gives for one large product

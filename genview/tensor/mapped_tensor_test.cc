@@ -26,7 +26,9 @@ TEST(MappedTensor, WhatHasBeenCopiedIsGivenBackAndCanBeReadAgain) {
   const Tensor a = reader.Take("a", large.sizes());
   const Tensor b = reader.Take("b", large.sizes());
   reader.Finish();
-  if (before >= 0) EXPECT_LT(FileBytes() - before, int64_t{8} << 20);
+  if (before >= 0) {
+    EXPECT_LT(FileBytes() - before, int64_t{8} << 20);
+  }
   EXPECT_TRUE(at::equal(a, large));
   EXPECT_TRUE(at::equal(weights.At("b"), large + 1));  // from the file once more
   ReleaseMapped(a);                                    // memory of our own stays

@@ -84,11 +84,14 @@ ViewFolder::ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t 
   log_ = std::make_unique<LineLog>(TablesOf(rank_).manifest);
 }
 
-static void RemoveShards(const Path& folder) {
+// Shards from number `first` on.
+static void RemoveShards(const Path& folder, int64_t first) {
   std::error_code code;
   std::vector<Path> shards;
   for (const auto& entry : fs::directory_iterator(folder, code)) {
-    if (IsShardName(entry.path().filename().string())) shards.push_back(entry.path());
+    const std::string name = entry.path().filename().string();
+    if (IsShardName(name) && (first == 0 || name.size() > ShardName(first).size() || name >= ShardName(first)))
+      shards.push_back(entry.path());
   }
   for (const Path& shard : shards) fs::remove(shard, code);
 }
@@ -96,23 +99,24 @@ static void RemoveShards(const Path& folder) {
 ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo,
                        int64_t per_shard, bool forget)
     : ViewFolder(folder, std::move(wanted), 0, per_shard) {
-  std::vector<Path> files{folder_ / "settings.json"};
+  const Path file = folder_ / "settings.json";
+  std::vector<Path> files{file};
   for (const ViewRow& row : rows_) files.push_back(folder_ / row.file);
   SweepPartFilesBeside(files);
-  // The old rows go before the new settings come: whatever happens between, no row stands under settings it was not
-  // made with.
-  const Path file = folder_ / "settings.json";
-  if (!fs::exists(file) && !fs::exists(folder_ / "request.json") && !fs::exists(TablesOf(0).manifest))
-    RefuseForeignFiles();
+  const bool ours = fs::exists(file) || fs::exists(folder_ / "request.json") || fs::exists(TablesOf(0).manifest);
+  if (!ours) RefuseForeignFiles();
   const std::vector<ViewRow> there = RowsThere();
   if (!forget) RefuseToForget(there);
+  if (ours) RemoveUnwanted(there);
+  // The old rows go before the new settings come: whatever happens between, no row stands under settings it was not
+  // made with.
   std::vector<Tables> others = TablesOfOthers();
   if (!fs::exists(file) || ReadFile(file) != settings.dump(2) + "\n") {
     std::error_code code;
     others.push_back(TablesOf(0));
     for (const Tables& tables : others) fs::remove(tables.manifest, code), fs::remove(tables.lost, code);
     others.clear();
-    RemoveShards(folder_);
+    if (ours) RemoveShards(folder_, 0);
     WriteFile(file, settings.dump(2) + "\n");
   }
   bool foreign = TakeRows(TablesOf(0), redo);
@@ -122,12 +126,18 @@ ViewFolder::ViewFolder(const Path& folder, const Json& settings, std::vector<Vie
   for (const Tables& tables : others) fs::remove(tables.manifest, code), fs::remove(tables.lost, code);
   log_ = std::make_unique<LineLog>(TablesOf(0).manifest);
   replaced_ = std::max<int64_t>(0, std::ssize(there) - count_);
-  if (replaced_ == 0) return;
+}
+
+// Files that no view asked for will have. Before their rows, which name them: a kill in between leaves none without
+// one.
+void ViewFolder::RemoveUnwanted(const std::vector<ViewRow>& there) const {
   std::set<std::string> names;
   for (const ViewRow& row : rows_) names.insert(row.file);
+  std::error_code code;
   for (const ViewRow& row : there) {
-    if (row.shard.empty() && !names.contains(row.file)) fs::remove(folder_ / row.file, code);  // it has no row any more
+    if (row.shard.empty() && !names.contains(row.file)) fs::remove(folder_ / row.file, code);
   }
+  if (per_shard_ > 0) RemoveShards(folder_, (std::ssize(rows_) + per_shard_ - 1) / per_shard_);
 }
 
 // Of all views that are there, asked for or not.

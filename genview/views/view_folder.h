@@ -40,7 +40,7 @@ class ViewFolder {
   // Throws UsageError where a file that is no view would be overwritten, or, but with `forget`, where there are views
   // that nobody asks for.
   ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard = 0,
-             bool forget = true);
+             bool forget = false);
   int64_t replaced() const { return replaced_; }  // views that were there and are to be made anew
   // The same folder in process `rank` of several, once process 0 has opened it as above. Its rows go into files of its
   // own, which process 0 takes over at the end, or when the same command is run again.
@@ -66,6 +66,7 @@ class ViewFolder {
   std::vector<ViewRow> RowsThere() const;
   void RefuseForeignFiles() const;
   void RefuseToForget(const std::vector<ViewRow>& there) const;
+  void RemoveUnwanted(const std::vector<ViewRow>& there) const;
   Tables TablesOf(int64_t rank) const;
   std::vector<Tables> TablesOfOthers() const;
   bool TakeRows(const Tables& tables, bool redo);  // true when some were of no use

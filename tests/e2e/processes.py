@@ -95,6 +95,10 @@ class Processes(unittest.TestCase):
         for size, launcher in ((2, "mpich"), (3, "torchrun")):
             self.good([*words, self.path(str(size), "f.safetensors")], size, launcher)
             self.same(self.path("1"), self.path(str(size)))
+        words[words.index("--batch") + 1] = 16  # fewer batches than processes
+        self.alone([*words, self.path("few", "1", "f.safetensors")])
+        self.good([*words, self.path("few", "4", "f.safetensors")], 4)
+        self.same(self.path("few", "1"), self.path("few", "4"))
 
     def test_foreground(self):
         model = self.path("fg.safetensors")
