@@ -12,4 +12,4 @@ fi
 how=-i
 [ "${1:-}" = --check ] && how="--dry-run --Werror"
 # shellcheck disable=SC2086
-git ls-files -z '*.cc' '*.h' | xargs -0 "$place/clang_format/data/bin/clang-format" $how
+find cli genview torch_ops tests fuzz \( -name '*.cc' -o -name '*.h' \) -print0 | xargs -0 "$place/clang_format/data/bin/clang-format" $how
