@@ -18,8 +18,9 @@ std::string OriginOf(const Difference& gain, const ArmScore& score, const ArmSco
                           : Format("of the differences in the {} seeds that both have", common);
   if (common == 1 && most > 1)
     return Format("that of both arms' intervals together, of seed {} alone, which both have", gain.seeds[0]);
-  return score.interval == "95% Wilson over images" ? "that of both arms' binomial intervals together"
-                                                    : "that of both arms' intervals together";
+  return score.interval == reference.interval && score.interval == "95% Wilson over images"
+             ? "that of both arms' binomial intervals together"
+             : "that of both arms' intervals together";
 }
 
 std::string Sample(const ArmScore& score) {

@@ -285,6 +285,7 @@ TEST(Report, AllSeedsAreRead) {
   train("genview/seed-2", weights(0.9), false);
   WriteFile(run / "genview/seed-2/pretrain/skipped.tsv", "id\treason\nx.png\ttruncated\n");
   WriteFile(run / "views-genview/skipped.tsv", "id\treason\ny.png\tempty\n");
+  WriteFile(run / "genview/seed-2/eval/skipped.tsv", "id\treason\nz.png\ta test picture\n");
   WriteJson(run / "baseline/seed-0/eval/linear.json", EvalResultToJson(Score(50, 1)));
   WriteJson(run / "baseline/seed-2/eval/linear.json", EvalResultToJson(Score(60, 1)));
   WriteJson(run / "genview/seed-0/eval/linear.json", EvalResultToJson(Score(52, 1)));  // the other one is on its way
@@ -292,9 +293,9 @@ TEST(Report, AllSeedsAreRead) {
   const std::string page = ReadFile(run / "report.html");
   EXPECT_EQ(summary.headline,
             "“genview” reaches 52.0% linear accuracy, 2.0 points above “baseline” (95% interval +0.6 to +3.4).");
-  for (const char* text :
-       {"of seed 0 alone, which both have", "“baseline, seed 2” looks collapsed", "genview, seed 2, pretrain",
-        "views genview", "y.png", "genview, seed 2 ends at 4", "A line for each seed", "0.800", ">20</small>"}) {
+  for (const char* text : {"of seed 0 alone, which both have", "“baseline, seed 2” looks collapsed",
+                           "genview, seed 2, pretrain", "views genview", "y.png", "genview, seed 2, eval", "z.png",
+                           "genview, seed 2 ends at 4", "A line for each seed", "0.800", ">20</small>"}) {
     EXPECT_NE(page.find(text), std::string::npos) << text;
   }
 }

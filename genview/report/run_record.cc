@@ -195,6 +195,7 @@ void ReadArms(RunRecord& run) {
                               .encoder = folder / "encoder.safetensors"};
       ReadTrainingSummary(folder / "summary.json", training);
       ReadLeftOut(Format("{}, pretrain", training.name), folder / "skipped.tsv", run);
+      ReadLeftOut(Format("{}, eval", training.name), folder.parent_path() / "eval" / "skipped.tsv", run);
       AddWeights(training.weights, arm.weights);
       arm.trainings.push_back(std::move(training));
     }

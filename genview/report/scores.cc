@@ -158,10 +158,8 @@ Difference Compare(const ArmScore& arm, const ArmScore& baseline) {
     result = {mean.mean, mean.low, mean.high, {}};
   } else if (common.size() == 1) {
     result = join(common[0].first, common[0].second);
-  } else if (arm.interval == baseline.interval) {
-    result = join(arm, baseline);
   } else {
-    result = join(arm.seeds.front(), baseline.seeds.front());
+    result = join(arm, baseline);
   }
   for (const auto& [a, b] : common) result.seeds.push_back(a.seed);
   return result;

@@ -44,9 +44,9 @@ struct Difference {
   std::vector<uint64_t> seeds;          // that both arms have; what others score does not count
   bool Clear() const { return low > 0 || high < 0; }
 };
-// Of two arms' same score. Several seeds that both have are paired (t interval). Otherwise two intervals of one kind
-// are joined (Newcombe 1998, method 10), those of the one common seed or, without one, of the arms; that errs on the
-// wide side since both arms saw the same test images.
+// Of two arms' same score. Several seeds that both have are paired (t interval). Otherwise two intervals are
+// joined (Newcombe 1998, method 10), those of the one common seed or, without one, of the arms as they are shown; that
+// errs on the wide side since both arms saw the same test images.
 Difference Compare(const ArmScore& arm, const ArmScore& baseline);
 
 // The folder of one arm and seed, which holds `pretrain` and `eval`. `seeds`: all of the run.

@@ -63,12 +63,12 @@ TEST(Compare, OnlyCommonSeedsCount) {
   EXPECT_EQ(two.seeds, (std::vector<uint64_t>{0, 1}));
 }
 
-TEST(Compare, WithoutACommonSeedIntervalsOfOneKindAreJoined) {
+TEST(Compare, WithoutACommonSeedIntervalsAreJoinedAsTheyAreShown) {
   ArmScore other = One(14, 13, 15);
   other.seeds[0].seed = 7;
-  const Difference single = Compare(other, Seeds({10, 20, 30}));  // of the first seed
-  EXPECT_NEAR(single.value, 4, 1e-12);
-  EXPECT_NEAR(single.high - single.value, std::sqrt(2.0), 1e-12);
+  const Difference single = Compare(other, Seeds({10, 20, 30}));
+  EXPECT_NEAR(single.value, -6, 1e-12);
+  EXPECT_NEAR(single.high - single.value, std::sqrt(26.0), 1e-12);
   ArmScore several = Seeds({24, 26});
   for (SeedScore& seed : several.seeds) seed.seed += 7;
   const Difference means = Compare(several, Seeds({10, 20, 30}));
