@@ -53,9 +53,8 @@ struct ViewCrop {
 struct PairBatch {
   std::vector<int64_t> indices;  // into the source: of the picture used, also where it stands in for another
   Tensor view1, view2;           // [N,3,S,S] fp32, normalised, channels last; of one view the second is undefined
-  std::vector<Tensor>
-      more;               // further views, each [N,3,s,s]: small crops, then those of full size; none unless asked for
-  int64_t generated = 0;  // pairs with a generated view
+  std::vector<Tensor> more;      // further views, each [N,3,s,s], if asked for: small crops, then those of full size
+  int64_t generated = 0;         // pairs with a generated view
   std::vector<int64_t> generated_view;   // per pair: which of the picture's generated views takes part; -1: none
   std::vector<ViewCrop> crops1, crops2;  // per pair
 };

@@ -90,8 +90,9 @@ void CheckClassesFit(const ImageSource& source) {
 }
 
 struct PackedFile {
-  std::string name{}, bytes{},
-      reason{};  // name: in the shard, with an ending that says what it is; reason: why it is skipped
+  std::string name{};  // in the shard, with an ending that says what it is
+  std::string bytes{};
+  std::string reason{};  // why it is skipped
 };
 
 PackedFile ReadForShard(const ImageSource& source, int64_t i, bool check) {

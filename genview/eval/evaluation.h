@@ -68,8 +68,7 @@ class Evaluation {
   std::shared_ptr<const ImageSource> train_source() const, test_source() const;
   std::vector<int64_t> TrainIndices() const;  // with labels, `fraction` of each class
   std::vector<int64_t> TestIndices() const;   // with labels
-  std::vector<int64_t> TestPlaces()
-      const;  // for each class of the test pictures its place among the training pictures'
+  std::vector<int64_t> TestPlaces() const;    // of each class of the test pictures among the training pictures'
   // Pictures that could not be read, of those looked at, which are "training" or "test" pictures: warns, counts them,
   // and keeps them for skipped.tsv. Train and Test do so of their own.
   void LeaveOut(const SkippedLog& skipped, const std::vector<std::string>& looked_at, const std::string& what,

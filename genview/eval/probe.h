@@ -22,8 +22,8 @@ struct ProbeConfig {
 struct Probe {
   Tensor weight;  // [R,D,C]
   Tensor bias;    // [R,1,C]
-  Tensor mean,
-      scale;  // [D]: features enter as (x - mean) * scale; standardised, those that are constant over the rows as 0
+  // [D]: features enter as (x - mean) * scale; standardised, those that are constant over the rows as 0.
+  Tensor mean, scale;
 };
 
 // Weights N(0, 0.01) from the seed, the same for all rates; biases 0. mean and scale by the rows of `features` [M,D].

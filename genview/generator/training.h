@@ -77,8 +77,8 @@ class EndlessOrder {
   Seed seed_;
   int64_t size_;
   mutable std::mutex mutex_;
-  mutable std::map<int64_t, std::shared_ptr<const std::vector<int64_t>>>
-      epochs_;  // the newest two: shards cross the border apart
+  // The newest two: shards cross the border apart.
+  mutable std::map<int64_t, std::shared_ptr<const std::vector<int64_t>>> epochs_;
 };
 
 struct TrainingTask {
