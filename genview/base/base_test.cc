@@ -74,6 +74,15 @@ TEST(Fields, AssignmentsBecomeTypedJson) {
   EXPECT_EQ(AssignmentToJson("a", "3", "text")["a"], "3");
 }
 
+TEST(Toml, OtherTextThanUtf8IsNamedByItsLine) {
+  try {
+    ParseToml("a = 1\nb = \"\xff\"\n", "r.toml");
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().where, "r.toml, line 2");
+  }
+}
+
 TEST(Toml, RoundTrip) {
   const auto document = ParseToml("a = 1\n[t]\nb = \"x\"\n[[arms]]\nname = \"one\"\n", "r");
   EXPECT_EQ(ParseToml(ToToml(document.values), "r").values, document.values);

@@ -70,11 +70,26 @@ struct TomlPrinter {
   }
 };
 
+size_t FirstNonUtf8Line(std::string_view text) {
+  size_t line = 0;
+  while (true) {
+    ++line;
+    const size_t end = text.find('\n');
+    if (end == std::string_view::npos || !IsUtf8(text.substr(0, end))) return line;
+    text.remove_prefix(end + 1);
+  }
+}
+
 }  // namespace
 
 TomlDocument ParseToml(std::string_view text, std::string file) {
   TomlDocument document;
   document.file = std::move(file);
+  if (!IsUtf8(text)) {
+    throw UsageError({.what = "the recipe is not UTF-8 text",
+                      .where = Format("{}, line {}", document.file, FirstNonUtf8Line(text)),
+                      .next = "save it as UTF-8"});
+  }
   try {
     const toml::table table = toml::parse(text, document.file);
     document.values = Convert(table, "", document);
