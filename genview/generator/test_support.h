@@ -1,11 +1,14 @@
 // For the tests of this folder.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "genview/base/error.h"
 #include "genview/base/files.h"
 #include "genview/base/progress.h"
 #include "tests/temporary_folder.h"
@@ -36,5 +39,21 @@ class StopAfterUpdates : public Progress {
  private:
   int64_t left_;
 };
+
+// That training with `config` is refused by that key, before it writes anything.
+template <class Config, class Train>
+void ExpectRefused(const Config& config, const std::string& key, Train&& train) {
+  Progress quiet;
+  try {
+    train(config, quiet);
+    ADD_FAILURE() << key << " was taken";
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().where, key);
+  } catch (const std::exception& error) {
+    ADD_FAILURE() << key << ": " << error.what();
+  }
+  EXPECT_FALSE(std::filesystem::exists(config.out)) << key;
+  std::filesystem::remove_all(config.out);
+}
 
 }  // namespace genview

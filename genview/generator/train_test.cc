@@ -153,17 +153,7 @@ TEST(TrainGenerator, NetworksThatCannotBeBuiltAreRefusedBeforeAnythingIsTrained)
   const auto refused = [&](const std::string& key, auto change) {
     GeneratorConfig config = good;
     change(config);
-    Progress quiet;
-    try {
-      TrainGenerator(config, quiet);
-      ADD_FAILURE() << key << " was taken";
-    } catch (const UsageError& error) {
-      EXPECT_EQ(error.text().where, key);
-    } catch (const std::exception& error) {
-      ADD_FAILURE() << key << ": " << error.what();
-    }
-    EXPECT_FALSE(std::filesystem::exists(config.out)) << key;
-    std::filesystem::remove_all(config.out);
+    ExpectRefused(config, key, TrainGenerator);
   };
   refused("denoiser.head_width", [](GeneratorConfig& c) { c.denoiser.head_width = 5; });
   refused("denoiser.head_width", [](GeneratorConfig& c) { c.denoiser.channels = {12}, c.denoiser.head_width = 8; });

@@ -32,15 +32,19 @@ void ReadWeights(TowerFiles& files, const Path& folder, const std::vector<std::s
   files.weights = ReadFolderWeights(folder, names);
 }
 
+// Those of a config file, with what it says still to be understood.
+TowerFiles Begin(ClipLayout layout, const Path& config) {
+  return {.layout = layout,
+          .config = {},
+          .json = ReadJson(config),
+          .where = config.string(),
+          .preprocess = {},
+          .weights = {},
+          .files = {}};
+}
+
 TowerFiles ReadOpenClip(const Path& folder) {
-  const Path path = folder / "open_clip_config.json";
-  TowerFiles files{.layout = ClipLayout::kOpenClip,
-                   .config = {},
-                   .json = ReadJson(path),
-                   .where = path.string(),
-                   .preprocess = {},
-                   .weights = {},
-                   .files = {}};
+  TowerFiles files = Begin(ClipLayout::kOpenClip, folder / "open_clip_config.json");
   int64_t size = 0;
   if (IsConvNext(files.json)) {
     const ConvNextConfig config = ConvNextConfigFromOpenClip(files.json, files.where);
@@ -57,14 +61,7 @@ TowerFiles ReadOpenClip(const Path& folder) {
 }
 
 TowerFiles ReadHuggingFace(const Path& folder) {
-  const Path path = folder / "config.json";
-  TowerFiles files{.layout = ClipLayout::kHuggingFace,
-                   .config = {},
-                   .json = ReadJson(path),
-                   .where = path.string(),
-                   .preprocess = {},
-                   .weights = {},
-                   .files = {}};
+  TowerFiles files = Begin(ClipLayout::kHuggingFace, folder / "config.json");
   const ClipVisionConfig config = ClipConfigFromHuggingFace(files.json, files.where);
   files.config = config;
   Json rules = Json::object();
