@@ -83,6 +83,21 @@ TEST(Toml, OtherTextThanUtf8IsNamedByItsLine) {
   }
 }
 
+TEST(Toml, LettersBeyondAsciiBelongIntoQuotes) {
+  for (const char* good : {"\xEF\xBB\xBF"
+                           "a = 1",
+                           "a = \"é\" # é", "'é' = '''\né'''"})
+    EXPECT_NO_THROW(ParseToml(good, "r.toml")) << good;
+  for (const char* bad : {"é = 1", "a = é", "a = \"é\" é", "a =\u00a01", "a = 1\u00c0", "[é]", "a = [1, é]"}) {
+    try {
+      ParseToml(std::string("# é\n") + bad, "r.toml");
+      ADD_FAILURE() << bad;
+    } catch (const UsageError& error) {
+      EXPECT_EQ(error.text().where, "r.toml, line 2") << bad;
+    }
+  }
+}
+
 TEST(Toml, RoundTrip) {
   const auto document = ParseToml("a = 1\n[t]\nb = \"x\"\n[[arms]]\nname = \"one\"\n", "r");
   EXPECT_EQ(ParseToml(ToToml(document.values), "r").values, document.values);
