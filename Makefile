@@ -4,6 +4,7 @@
 MAKEFLAGS += --no-print-directory
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
+DEMO_PROCESSES ?= 2  # its two arms side by side, 1 GB each
 FUZZ_SECONDS ?= 600
 
 .PHONY: all build demo test bench bench-full bench-accuracy fuzz format install models deps clean
@@ -19,7 +20,7 @@ build: deps
 	@cmake --build build -j $(JOBS) --target genview genview_operators
 
 demo: build
-	@build/bin/genview run recipes/demo.toml
+	@build/bin/genview run recipes/demo.toml --processes $(DEMO_PROCESSES)
 
 test: build
 	@cmake --build build -j $(JOBS)

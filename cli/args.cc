@@ -16,6 +16,7 @@ bool IsList(const FieldInfo& field) { return field.type.starts_with("list of"); 
 struct Given {
   FieldInfo field;
   bool positional = false;
+  bool of_program = false;
   std::vector<std::string> texts;
   std::string Name() const { return positional ? Format("<{}>", field.name) : Format("--{}", FlagName(field.name)); }
 };
@@ -61,8 +62,9 @@ void Put(Json& object, std::string_view field, Json value) {
 
 std::vector<Given> Declare(const Command& command, CLI::App& app) {
   std::vector<Given> all;
-  for (auto& info : FieldsOf(command)) all.push_back({std::move(info), false, {}});
-  for (auto& info : DescribeFields<ProgramOptions>()) all.push_back({std::move(info), false, {}});
+  for (auto& info : FieldsOf(command)) all.push_back({.field = std::move(info), .texts = {}});
+  for (auto& info : ProgramFieldsOf(command))
+    all.push_back({.field = std::move(info), .of_program = true, .texts = {}});
   for (auto& given : all) given.positional = IsPositional(command, given.field.name);
   // The addresses of `texts` stay: `all` does not grow from here on.
   const auto add = [&](Given& given) {
@@ -122,6 +124,12 @@ std::map<std::string, int> PlacesOf(const Command& command) {
   return places;
 }
 
+std::vector<FieldInfo> ProgramFieldsOf(const Command& command) {
+  std::vector<FieldInfo> fields = DescribeFields<ProgramOptions>();
+  if (!command.shared) std::erase_if(fields, [](const FieldInfo& field) { return field.name == "processes"; });
+  return fields;
+}
+
 Args ParseArgs(const Command& command, const std::vector<std::string>& words) {
   for (const std::string& word : words) {
     if (IsUtf8(word)) continue;
@@ -156,7 +164,7 @@ Args ParseArgs(const Command& command, const std::vector<std::string>& words) {
                         .where = kCommandLine,
                         .next = Format("genview {} {}", command.name, command.usage)});
     }
-    Put(given.field.name == "log_level" ? program : args.values, given.field.name, ValueFromTexts(given));
+    Put(given.of_program ? program : args.values, given.field.name, ValueFromTexts(given));
   }
   ReadFields(args.program, program, {.file = kCommandLine, .prefix = "", .lines = nullptr});
   return args;

@@ -25,10 +25,13 @@ struct EnumNames<LogLevel> {
 
 // Options of the program itself, which every command has beside its own.
 struct ProgramOptions {
+  int64_t processes = 1;  // of shared commands; 0: one for each GPU
   LogLevel log_level = LogLevel::kInfo;
 };
 template <class Visit>
 void VisitFields(ProgramOptions& o, Visit&& visit) {
+  visit("processes", o.processes, Range<int64_t>{0, 1024},
+        "processes that share the work on this machine; auto: one for each GPU");
   visit("log_level", o.log_level, Any{}, "what goes to stderr: error, warning, info (with progress) or debug");
 }
 
@@ -38,6 +41,8 @@ struct Args {
   ProgramOptions program;
   Group* group = &Alone();  // the processes that share this command's work
 };
+
+std::vector<FieldInfo> ProgramFieldsOf(const Command& command);
 
 // `words` without the program's and the command's name.
 Args ParseArgs(const Command& command, const std::vector<std::string>& words);

@@ -107,6 +107,17 @@ TEST(Args, LogLevelBelongsToTheProgram) {
   EXPECT_EQ(ParseArgs(kSample, {"x", "--log-level", "error"}).program.log_level, LogLevel::kError);
 }
 
+TEST(Args, SharedCommandsTakeANumberOfProcesses) {
+  EXPECT_EQ(Complaint({"x", "--processes", "2"}).what, "`genview sample` has no option `--processes`");
+  EXPECT_EQ(CommandHelp(kSample).find("--processes"), std::string::npos);
+  Command shared = kSample;
+  shared.shared = true;
+  EXPECT_EQ(ParseArgs(shared, {"x"}).program.processes, 1);
+  EXPECT_EQ(ParseArgs(shared, {"x", "--processes", "2"}).program.processes, 2);
+  EXPECT_EQ(ParseArgs(shared, {"x", "--processes=auto"}).program.processes, 0);
+  EXPECT_NE(CommandHelp(shared).find("--processes N|auto"), std::string::npos);
+}
+
 TEST(Help, ShowsDefaultsRangesAndCommonOptions) {
   const std::string help = CommandHelp(kSample);
   for (const char* part : {"--per-image N", "views of each picture [1 to 16; default 1]", "--levels N,...",
@@ -129,7 +140,7 @@ TEST(Help, IsGivenWhenAskedForAndOnlyThen) {
 
 TEST(Help, EveryCommandDescribesEveryField) {
   for (const Command& command : AllCommands()) {
-    std::set<std::string> flags = {"log-level", "help"};
+    std::set<std::string> flags = {"log-level", "processes", "help"};
     for (const auto& field : FieldsOf(command)) {
       EXPECT_FALSE(field.help.empty()) << command.name << " " << field.name;
       EXPECT_TRUE(flags.insert(FlagName(field.name)).second)

@@ -28,6 +28,7 @@ struct Command {
   std::string_view positionals[2];     // fields that are given without a flag, in order; may be empty
   std::vector<FieldInfo> (*fields)();  // every field of the command's config
   int (*run)(const Args&, Progress&);
+  bool shared = false;  // several processes may do it together
 };
 
 struct CommandTable {

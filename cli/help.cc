@@ -21,7 +21,8 @@ void AppendRow(std::string& out, const std::string& name, const std::string& tex
 std::string ValueName(const FieldInfo& field) {
   if (field.type == "true|false") return "";
   if (field.type.find('|') != std::string::npos) return field.type;
-  if (field.type == "whole number") return field.name == "run.batch" || field.name == "run.threads" ? "N|auto" : "N";
+  const bool takes_auto = field.name == "run.batch" || field.name == "run.threads" || field.name == "processes";
+  if (field.type == "whole number") return takes_auto ? "N|auto" : "N";
   if (field.type == "number") return "X";
   if (field.type.starts_with("list of whole")) return "N,...";
   if (field.type.starts_with("list of number")) return "X,...";
@@ -153,7 +154,7 @@ std::string CommandHelp(const Command& command) {
     std::string& list = field.name.starts_with("run.") ? common : options;
     AppendRow(list, OptionText(field), Explain(field), 28);
   }
-  for (const auto& field : DescribeFields<ProgramOptions>()) {
+  for (const auto& field : ProgramFieldsOf(command)) {
     AppendRow(common, OptionText(field), Explain(field), 28);
   }
   if (!positionals.empty()) out += "\n" + positionals;

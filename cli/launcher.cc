@@ -1,5 +1,6 @@
 #include "cli/launcher.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "cli/command.h"
@@ -77,6 +78,10 @@ std::optional<std::string> VisibleGpu(int64_t local_rank, const std::string& vis
   const auto given = Split(visible, ',');
   if (given.size() < 2) return std::nullopt;  // the launcher has given each process its own
   return given[static_cast<size_t>(local_rank) % given.size()];
+}
+
+int64_t UsableGpus(const std::string& visible, int64_t gpus) {
+  return visible.empty() ? gpus : std::min<int64_t>(gpus, std::ssize(Split(visible, ',')));
 }
 
 int64_t CountGpus() {

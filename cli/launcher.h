@@ -28,6 +28,8 @@ GroupPlace MeetingPlace(const LauncherPlace& place, const Path& out);
 // Several processes on a machine take a GPU each: the one that process `local_rank` is to see, of the list that is set
 // (empty: not set) and of `gpus` that the machine has. Nothing where that is not to be changed.
 std::optional<std::string> VisibleGpu(int64_t local_rank, const std::string& visible, int64_t gpus);
+// How many of them a process may use that sees the list `visible`.
+int64_t UsableGpus(const std::string& visible, int64_t gpus);
 int64_t CountGpus();  // as the driver tells without being started
 
 }  // namespace genview

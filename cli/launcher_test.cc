@@ -67,6 +67,9 @@ TEST(Launcher, EachProcessOfAMachineSeesAGpuOfItsOwn) {
   EXPECT_EQ(VisibleGpu(1, "6", 8), std::nullopt);
   EXPECT_EQ(VisibleGpu(1, "", 1), std::nullopt);
   EXPECT_EQ(VisibleGpu(-1, "", 4), std::nullopt);
+  EXPECT_EQ(UsableGpus("", 4), 4);
+  EXPECT_EQ(UsableGpus("4,6", 8), 2);
+  EXPECT_EQ(UsableGpus("0,1", 0), 0);
 }
 
 }  // namespace

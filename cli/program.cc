@@ -10,6 +10,8 @@
 #include "cli/help.h"
 #include "cli/launcher.h"
 #include "cli/print.h"
+#include "cli/processes.h"
+#include "cli/signals.h"
 #include "cli/tasks.h"
 #include "cli/terminal_progress.h"
 
@@ -55,11 +57,25 @@ Path OutOf(const Args& args) {
   return out != args.values.end() && out->is_string() ? Path(out->get<std::string>()) : Path();
 }
 
+std::string VisibleDevices() {
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  return visible == nullptr ? "" : visible;
+}
+
+// How many processes of this command are to be started here; 1 where they have been.
+int64_t ProcessesToStart(const LauncherPlace& place, const Args& args) {
+  const int64_t asked = args.program.processes;
+  if (place.size == 1) return asked > 0 ? asked : std::max<int64_t>(1, UsableGpus(VisibleDevices(), CountGpus()));
+  if (asked <= 1 || asked == place.size) return 1;
+  throw UsageError({.what = Format("--processes is {}, and a launcher has started {}", asked, place.size),
+                    .where = Format("{}, --processes", kCommandLine),
+                    .next = "leave the number to one of the two"});
+}
+
 // Joins the processes that a launcher has started, each with a GPU of its own where there are several.
 std::unique_ptr<Group> JoinOthers(const LauncherPlace& place, const Args& args, const Progress& progress) {
   if (place.size == 1) return nullptr;
-  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  if (const auto gpu = VisibleGpu(place.local_rank, visible == nullptr ? "" : visible, CountGpus()))
+  if (const auto gpu = VisibleGpu(place.local_rank, VisibleDevices(), CountGpus()))
     ::setenv("CUDA_VISIBLE_DEVICES", gpu->c_str(), 1);
   return JoinGroup(MeetingPlace(place, OutOf(args)), progress);
 }
@@ -119,6 +135,8 @@ int RunProgram(const std::vector<std::string>& words) {
     Args args = ParseArgs(command, {words.begin() + static_cast<std::ptrdiff_t>(taken), words.end()});
     where = Format("genview {}", command.name);
     const LauncherPlace place = ReadLauncher(ProcessEnvironment());
+    if (const int64_t count = ProcessesToStart(place, args); count > 1) return RunAsProcesses(words, count);
+    if (place.rank != 0) StopSilently();
     TerminalProgress progress(place.rank == 0 ? args.program.log_level : LogLevel::kError);
     try {
       group = JoinOthers(place, args, progress);

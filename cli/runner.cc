@@ -233,25 +233,79 @@ Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
                       .where = "recipe, keys `foreground.encoder`, `generator.encoder`",
                       .next = "take the encoder of an arm that uses augmented pictures alone"});
   }
-  std::map<std::string, std::string> inputs;
-  const PretrainConfig config = PretrainOf(arm, seed, inputs);
-  Make({.name = name,
-        .version = kPretrainVersion,
-        .settings = Settings(WhatIsComputed(Resolved(config)), config.run),
-        .inputs = inputs,
-        .outputs = {out},
-        .owned = {}},
-       [&] {
-         const PretrainSummary done = Shared(SharesPretraining(arm) ? group_ : Alone(), progress_, config);
-         return StageCounts{"images", done.images, done.images - done.skipped, done.skipped};
-       });
+  Pretraining made = PretrainingOf(arm, seed);
+  if (SharesPretraining(arm)) {
+    Make(made.request, [&] {
+      const PretrainSummary done = Shared(group_, progress_, made.config);
+      return StageCounts{"images", done.images, done.images - done.skipped, done.skipped};
+    });
+  } else {
+    PretrainEachOf({std::move(made)});
+  }
   making_.erase(name);
   made_[name] = out;
   return out;
 }
 
-// Every process needs a part of a step. Where there are too few, process 0 pretrains alone: a batch in other parts
-// would be another result, and the other stages are shared all the same.
+Runner::Pretraining Runner::PretrainingOf(const ArmPlan& arm, uint64_t seed) {
+  Pretraining result;
+  result.out = ArmFolder(plan_, arm, seed) / "pretrain" / "encoder.safetensors";
+  result.request.name = StageName(plan_, "pretrain", arm, seed);
+  result.request.version = kPretrainVersion;
+  result.config = PretrainOf(arm, seed, result.request.inputs);
+  result.request.settings = Settings(WhatIsComputed(Resolved(result.config)), result.config.run);
+  result.request.outputs = result.request.owned = {result.out};
+  return result;
+}
+
+// Those that are not done, each by one process.
+void Runner::PretrainEachOf(std::vector<Pretraining> all) {
+  std::vector<PretrainConfig> configs;
+  std::vector<std::pair<std::string, OpenStage>> stages;
+  for (Pretraining& each : all) {
+    if (book_.IsDone(each.request)) progress_.Enter(each.request.name);
+    std::optional<OpenStage> stage = book_.Begin(each.request, progress_);
+    if (!stage) continue;
+    stages.emplace_back(each.request.name, std::move(*stage));
+    configs.push_back(std::move(each.config));
+  }
+  if (configs.empty()) return;
+  std::vector<PretrainOutcome> outcomes;
+  try {
+    outcomes = PretrainEach(group_, progress_, configs, [&](size_t i) { progress_.Enter(stages[i].first); });
+  } catch (...) {
+    for (auto& [name, stage] : stages) book_.Pause(std::move(stage));
+    throw;
+  }
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const PretrainOutcome& done = outcomes[i];
+    if (done.elsewhere) {
+      progress_.Enter(stages[i].first);
+      progress_.Say(
+          Format("made beside the others in {}, {} images skipped", HumanSeconds(done.seconds), done.skipped));
+    }
+    book_.Finish(std::move(stages[i].second), {"images", done.images, done.images - done.skipped, done.skipped},
+                 {done.seconds, done.peak_memory_bytes});
+  }
+}
+
+void Runner::PretrainSideBySide() {
+  if (group_.size() == 1 || !Allowed("pretrain")) return;
+  std::vector<Pretraining> all;
+  for (const ArmPlan& arm : plan_.arms) {
+    for (const uint64_t seed : plan_.seeds) {
+      const std::string name = StageName(plan_, "pretrain", arm, seed);
+      if (SharesPretraining(arm) || made_.contains(name)) continue;
+      Pretraining each = PretrainingOf(arm, seed);  // makes what it needs, other arms too
+      if (!made_.contains(name)) all.push_back(std::move(each));
+    }
+  }
+  for (const Pretraining& each : all) made_[each.request.name] = each.out;
+  PretrainEachOf(std::move(all));
+}
+
+// Every process needs a part of a step. Where there are too few, each process makes pretrainings of its own: a batch in
+// other parts would be another result.
 bool Runner::SharesPretraining(const ArmPlan& arm) const {
   return group_.size() == 1 || (CanConnectTensors() && group_.size() <= arm.recipe.pretrain.config.accumulate);
 }
@@ -438,6 +492,18 @@ void Runner::RemoveOldRatios() {
     std::filesystem::remove(plan_.folder / "foreground" / name);
 }
 
+void Runner::WarnOfIdleProcesses() {
+  const ArmPlan& first = plan_.arms.front();
+  if (!Allowed("pretrain") || plan_.arms.size() * plan_.seeds.size() > 1 || SharesPretraining(first)) return;
+  if (!CanConnectTensors()) {
+    progress_.Warn("process 0 will pretrain alone: the headers of gloo were missing when this program was built");
+    return;
+  }
+  progress_.Warn(
+      Format("process 0 will pretrain alone: `pretrain.accumulate` = {} gives {} processes too few parts of a step",
+             first.recipe.pretrain.config.accumulate, group_.size()));
+}
+
 void Runner::Go() {
   CheckArms();
   CheckOnly();
@@ -447,17 +513,7 @@ void Runner::Go() {
   SweepRunFolder(plan_.folder);
   WriteFile(plan_.folder / "recipe.toml", PlanToToml(plan_));
   WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));
-  for (const ArmPlan& arm : plan_.arms) {
-    if (!Allowed("pretrain") || SharesPretraining(arm)) continue;
-    if (!CanConnectTensors()) {
-      progress_.Warn("process 0 will pretrain alone: the headers of gloo were missing when this program was built");
-      break;
-    }
-    progress_.Warn(
-        Format("process 0 will pretrain alone: `pretrain.accumulate` = {} gives {} processes too few parts of a step",
-               arm.recipe.pretrain.config.accumulate, group_.size()));
-    break;
-  }
+  WarnOfIdleProcesses();
   for (const ArmPlan& arm : plan_.arms) {
     for (const uint64_t seed : plan_.seeds) {
       if (Allowed("pretrain") || Allowed("eval")) RemoveOldScores(arm, seed);
@@ -470,6 +526,7 @@ void Runner::Go() {
     std::map<std::string, std::string> inputs;
     if (!only_.empty() && Allowed("pretrain")) (void)PretrainOf(arm, plan_.seeds.front(), inputs);
   }
+  PretrainSideBySide();
   for (const ArmPlan& arm : plan_.arms) {
     if (!only_.empty() && !Allowed("pretrain") && !Allowed("eval")) {
       if (arm.views.empty()) continue;

@@ -39,10 +39,18 @@ class Runner {
   Path Generator(const std::string& text);
   Path Views(const ArmPlan& arm);
   Path Pretrained(const ArmPlan& arm, uint64_t seed);  // the checkpoint
+  void PretrainSideBySide();                           // all that several processes will not share the steps of
   void Evaluate(const ArmPlan& arm, uint64_t seed);
   void Gallery();
   void Report();
 
+  struct Pretraining {
+    Path out;
+    PretrainConfig config;
+    StageRequest request;
+  };
+  Pretraining PretrainingOf(const ArmPlan& arm, uint64_t seed);
+  void PretrainEachOf(std::vector<Pretraining> all);
   PretrainConfig PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<std::string, std::string>& inputs);
   std::string DataFingerprint(const std::string& source);
   void Make(const StageRequest& request, const std::function<StageCounts()>& work);
@@ -52,6 +60,7 @@ class Runner {
   void CheckOnly();
   void RemoveOldScores(const ArmPlan& arm, uint64_t seed);
   void RemoveOldRatios();
+  void WarnOfIdleProcesses();
   bool SharesPretraining(const ArmPlan& arm) const;
 
   RunPlan plan_;

@@ -7,4 +7,7 @@ namespace genview {
 void CatchStopSignals();
 bool StopRequested();
 
+// Of several processes one tells the user what Ctrl-C does.
+void StopSilently();
+
 }  // namespace genview

@@ -123,15 +123,21 @@ void StageBook::CheckOnly(const std::string& name, const Path& output) const {
     RefuseLeftOut(name, "has not been made yet");
 }
 
-bool StageBook::Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work) {
+bool StageBook::IsDone(const StageRequest& request) const {
+  const Path file = FileOf(request.name);
+  const Json state = ReadState(file);
+  return JsonString(state, "fingerprint", "", file.string()) == Fingerprint(ToJson(request).dump()) &&
+         JsonBool(state, "finished", false, file.string()) && Exist(request.outputs);
+}
+
+std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress& progress) {
   progress.ThrowIfStopped();
   const Path file = FileOf(request.name);
   const Json wanted = ToJson(request);
   const std::string fingerprint = Fingerprint(wanted.dump());
   const Json state = ReadState(file);
   const std::string where = file.string();
-  const bool same = JsonString(state, "fingerprint", "", where) == fingerprint;
-  if (same && JsonBool(state, "finished", false, where) && Exist(request.outputs)) {
+  if (IsDone(request)) {
     if (const int64_t failed = JsonInt(state, "failed", 0, where); strict_ && failed > 0) {
       throw Error({.what = Format("`{}` is there without {} of its {} {}", request.name, failed,
                                   JsonInt(state, "asked", 0, where), JsonString(state, "unit", "images", where)),
@@ -141,46 +147,61 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
     }
     progress.Begin(request.name, 0, "");
     progress.End("unchanged");
-    return false;
+    return std::nullopt;
   }
   RefuseLeftOut(request.name, state.empty() ? "has not been made yet" : "has to be made again");
-  double earlier = 0;  // seconds spent on the same request before it was cut short
-  if (same && !JsonBool(state, "finished", false, where)) {
-    earlier = JsonDouble(state, "seconds", 0, where);
-  } else if (!same) {
+  OpenStage stage{.file = file};
+  if (JsonString(state, "fingerprint", "", where) != fingerprint) {
     if (state.contains("request")) {
       auto differences = Differences(state["request"], wanted);
       if (differences.size() > 3) differences.resize(3);
       progress.Warn(Format("{} is made again: {}", request.name, fmt::join(differences, ", ")));
     }
     Remove(request.owned);  // before the new request is noted: a kill in between removes again
+  } else if (!JsonBool(state, "finished", false, where)) {
+    stage.earlier = JsonDouble(state, "seconds", 0, where);
   }
-
   const int64_t order = state.contains("order") ? JsonInt(state, "order", 0, where) : order_++;
-  Json noted = {{"stage", request.name}, {"order", order},     {"fingerprint", fingerprint},
-                {"finished", false},     {"seconds", earlier}, {"request", wanted}};
-  WriteJson(file, noted);
-  const auto began = std::chrono::steady_clock::now();
-  const auto seconds = [&] {
-    return earlier + std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  };
+  stage.noted = {{"stage", request.name}, {"order", order},           {"fingerprint", fingerprint},
+                 {"finished", false},     {"seconds", stage.earlier}, {"request", wanted}};
+  WriteJson(file, stage.noted);
+  stage.began = std::chrono::steady_clock::now();
+  return stage;
+}
+
+static double SecondsSince(std::chrono::steady_clock::time_point began) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+void StageBook::Pause(OpenStage stage) {
+  stage.noted["seconds"] = stage.earlier + SecondsSince(stage.began);
+  WriteJson(stage.file, stage.noted);
+}
+
+void StageBook::Finish(OpenStage stage, const StageCounts& counts, const StageCost& cost) {
+  stage.noted["finished"] = true;
+  stage.noted["seconds"] = stage.earlier + cost.seconds;
+  stage.noted["peak_memory_bytes"] = cost.peak_memory_bytes;
+  stage.noted["unit"] = counts.unit;
+  stage.noted["asked"] = counts.asked;
+  stage.noted["made"] = counts.made;
+  stage.noted["failed"] = counts.failed;
+  WriteJson(stage.file, stage.noted);
+}
+
+bool StageBook::Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work) {
+  std::optional<OpenStage> stage = Begin(request, progress);
+  if (!stage) return false;
   ResetPeakMemory();
   StageCounts counts;
   try {
     counts = work();
   } catch (const Interrupted&) {
-    noted["seconds"] = seconds();
-    WriteJson(file, noted);
+    Pause(std::move(*stage));
     throw;
   }
-  noted["finished"] = true;
-  noted["seconds"] = seconds();
-  noted["peak_memory_bytes"] = PeakMemoryBytes();
-  noted["unit"] = counts.unit;
-  noted["asked"] = counts.asked;
-  noted["made"] = counts.made;
-  noted["failed"] = counts.failed;
-  WriteJson(file, noted);
+  const StageCost cost{SecondsSince(stage->began), PeakMemoryBytes()};
+  Finish(std::move(*stage), counts, cost);
   return true;
 }
 

@@ -10,8 +10,10 @@
 //   });
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,20 @@ struct StageRequest {
   std::vector<Path> owned;                    // files and folders that are removed before a changed request is made
 };
 
+// A stage that has been begun and is in the book as unfinished.
+struct OpenStage {
+  Path file;
+  Json noted;
+  double earlier = 0;  // seconds spent on the same request before it was cut short
+  std::chrono::steady_clock::time_point began;
+};
+
+// What work took.
+struct StageCost {
+  double seconds = 0;
+  uint64_t peak_memory_bytes = 0;
+};
+
 class StageBook {
  public:
   // Locks the run, the folder above: a second process is refused with an Error that says so. `only`: the stages that
@@ -47,6 +63,15 @@ class StageBook {
   // Calls `work` unless the stage is done. Work that was cut short with the same request is called again and goes on
   // from its own files; with another request its `owned` files are removed first. Returns true when something was made.
   bool Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work);
+
+  // The two halves of Make, for work that is done beside other work: nothing where the stage is done already.
+  std::optional<OpenStage> Begin(const StageRequest& request, Progress& progress);
+  void Finish(OpenStage stage, const StageCounts& counts, const StageCost& cost);
+  // The work was cut short: the time it took counts when it is gone on with.
+  void Pause(OpenStage stage);
+
+  // Whether Begin would give nothing. Changes nothing.
+  bool IsDone(const StageRequest& request) const;
 
   // Throws the Error that Make would, where a stage that `only` leaves out has never been made.
   void CheckOnly(const std::string& name, const Path& output) const;

@@ -43,6 +43,33 @@ TEST_F(StageBookTest, UnchangedStagesAreNotMadeAgain) {
   EXPECT_EQ(state["failed"], 1);
 }
 
+TEST_F(StageBookTest, StagesOpenAtOnceAreFinishedOrPausedOneByOne) {
+  StageBook book(run_ / "state", {});
+  StageRequest one = Request(1), two = Request(2);
+  two.name = "views adaptive";
+  two.outputs = {run_ / "views-adaptive/manifest.jsonl"};
+  EXPECT_FALSE(book.IsDone(one));
+  std::optional<OpenStage> first = book.Begin(one, progress_), second = book.Begin(two, progress_);
+  ASSERT_TRUE(first && second);
+  EXPECT_FALSE(book.IsDone(one));
+  WriteFile(one.outputs[0], "row\n");
+  EXPECT_FALSE(book.IsDone(one));  // there, but nobody has said that it is whole
+  book.Finish(std::move(*first), {"views", 3, 2, 1}, {.seconds = 7, .peak_memory_bytes = 5});
+  book.Pause(std::move(*second));
+  EXPECT_TRUE(book.IsDone(one));
+  EXPECT_FALSE(book.Begin(one, progress_));
+  const Json done = ReadJson(run_ / "state/views-constant.json"), paused = ReadJson(run_ / "state/views-adaptive.json");
+  EXPECT_EQ(done["seconds"], 7);
+  EXPECT_EQ(done["peak_memory_bytes"], 5);
+  EXPECT_EQ(paused["finished"], false);
+  EXPECT_GT(paused["seconds"], 0);
+  EXPECT_EQ(done["order"], 0);
+  EXPECT_EQ(paused["order"], 1);
+  std::optional<OpenStage> again = book.Begin(two, progress_);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->earlier, paused["seconds"]);
+}
+
 TEST_F(StageBookTest, ChangedSettingsClearWhatWasMade) {
   Make(Request(1));
   WriteFile(run_ / "views/old.png", "x");

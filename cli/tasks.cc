@@ -1,12 +1,104 @@
 #include "cli/tasks.h"
 
+#include <ATen/Parallel.h>
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+
+#include "genview/tensor/device.h"
+
 namespace genview {
 namespace {
+
+class ShareOfThreads {
+ public:
+  explicit ShareOfThreads(const Group& group) : before_(at::get_num_threads()) {
+    if (group.size() == 1 || !group.on_one_machine() || std::getenv("OMP_NUM_THREADS") != nullptr) return;
+    at::set_num_threads(static_cast<int>(std::max<int64_t>(1, before_ / group.size())));
+  }
+  ~ShareOfThreads() {
+    if (at::get_num_threads() != before_) at::set_num_threads(before_);
+  }
+  ShareOfThreads(const ShareOfThreads&) = delete;
+  ShareOfThreads& operator=(const ShareOfThreads&) = delete;
+
+ private:
+  int before_;
+};
+
+// Work of this process alone that ends, as when the user stops it, where another process cannot go on.
+class WatchingProgress : public Progress {
+ public:
+  WatchingProgress(Progress& shown, Group& group) : shown_(shown), group_(group) {}
+
+  void Begin(std::string_view stage, int64_t total, std::string_view unit) override {
+    shown_.Begin(stage, total, unit);
+  }
+  void Update(int64_t done, double wait_share, std::string_view note) override {
+    shown_.Update(done, wait_share, note);
+  }
+  void End(std::string_view summary) override { shown_.End(summary); }
+  void Warn(std::string_view message) override {
+    if (group_.rank() == 0) shown_.Warn(message);
+    else warnings_.emplace_back(message);
+  }
+  bool Stopped() const override {
+    try {
+      group_.Check();
+    } catch (const PeerFailed&) {
+      failed_ = std::current_exception();
+    }
+    return failed_ || shown_.Stopped();
+  }
+
+  const std::vector<std::string>& warnings() const { return warnings_; }
+  void ThrowIfPeerFailed() const {
+    if (failed_) std::rethrow_exception(failed_);
+  }
+
+ private:
+  Progress& shown_;
+  Group& group_;
+  std::vector<std::string> warnings_;
+  mutable std::exception_ptr failed_;
+};
+
+Json PretrainAlone(const PretrainConfig& config, Progress& progress, Group& group) {
+  WatchingProgress watching(progress, group);
+  ResetPeakMemory();
+  const auto began = std::chrono::steady_clock::now();
+  PretrainSummary done;
+  try {
+    done = Pretrain(config, watching);
+  } catch (const Interrupted&) {
+    watching.ThrowIfPeerFailed();
+    throw;
+  }
+  return {{"images", done.images},
+          {"skipped", done.skipped},
+          {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count()},
+          {"peak_memory_bytes", PeakMemoryBytes()},
+          {"warnings", watching.warnings()}};
+}
+
+// The first for process 0, which shows how it goes; of the others those that this process was the first to ask for. By
+// the number of their config.
+Json TakePretrainings(Group& group, Progress& progress, const std::vector<PretrainConfig>& configs,
+                      const std::function<void(size_t)>& begins) {
+  Json done = Json::object();
+  for (size_t i = 0; i < configs.size(); ++i) {
+    if (i == 0 ? group.rank() != 0 : !group.Claim("pretrain " + configs[i].out)) continue;
+    begins(i);
+    done[std::to_string(i)] = PretrainAlone(configs[i], progress, group);
+  }
+  return done;
+}
 
 template <class Config>
 Config ConfigOf(const Json& task) {
   Config config;
-  ReadFields(config, task.at("config"), {.file = "task of process 0", .prefix = "", .lines = nullptr});
+  ReadFields(config, task, {.file = "task of process 0", .prefix = "", .lines = nullptr});
   return config;
 }
 
@@ -18,34 +110,66 @@ void Call(Group& group, const char* stage, const Config& config) {
 }  // namespace
 
 ViewsSummary Shared(Group& group, Progress& progress, const ViewsConfig& config) {
+  const ShareOfThreads threads(group);
   Call(group, "views", config);
   return GenerateViews(config, progress, group);
 }
 
 ScoreSummary Shared(Group& group, Progress& progress, const ScoreConfig& config) {
+  const ShareOfThreads threads(group);
   Call(group, "foreground score", config);
   return ScoreForeground(config, progress, group);
 }
 
 FeaturesSummary Shared(Group& group, Progress& progress, const FeaturesConfig& config) {
+  const ShareOfThreads threads(group);
   Call(group, "features", config);
   return ExtractFeatures(config, progress, group);
 }
 
 PretrainSummary Shared(Group& group, Progress& progress, const PretrainConfig& config) {
+  const ShareOfThreads threads(group);
   Call(group, "pretrain", config);
   return Pretrain(config, progress, group);
 }
 
+std::vector<PretrainOutcome> PretrainEach(Group& group, Progress& progress, const std::vector<PretrainConfig>& configs,
+                                          const std::function<void(size_t)>& begins) {
+  const ShareOfThreads threads(group);
+  Json list = Json::array();
+  for (const PretrainConfig& config : configs) list.push_back(FieldsToJson(config));
+  if (group.size() > 1) group.Broadcast(Json{{"stage", "pretrain each"}, {"configs", list}}.dump());
+  const std::vector<std::string> told = group.Gather(TakePretrainings(group, progress, configs, begins).dump());
+  std::vector<PretrainOutcome> outcomes(configs.size());
+  for (size_t rank = 0; rank < told.size(); ++rank) {
+    const Json taken = ParseJson(told[rank], "what a process did");
+    for (const auto& [number, done] : taken.items()) {
+      outcomes.at(std::stoul(number)) = {.images = done.at("images"),
+                                         .skipped = done.at("skipped"),
+                                         .seconds = done.at("seconds"),
+                                         .peak_memory_bytes = done.at("peak_memory_bytes"),
+                                         .elsewhere = rank > 0};
+      for (const Json& warning : done.at("warnings")) progress.Warn(warning.get<std::string>());
+    }
+  }
+  return outcomes;
+}
+
 int ServeTasks(Group& group, Progress& progress) {
+  const ShareOfThreads threads(group);
   while (true) {
     const Json task = ParseJson(group.Broadcast(""), "task of process 0");
     const std::string stage = task.value("stage", "");
-    if (stage == "views") GenerateViews(ConfigOf<ViewsConfig>(task), progress, group);
-    else if (stage == "foreground score") ScoreForeground(ConfigOf<ScoreConfig>(task), progress, group);
-    else if (stage == "features") ExtractFeatures(ConfigOf<FeaturesConfig>(task), progress, group);
-    else if (stage == "pretrain") Pretrain(ConfigOf<PretrainConfig>(task), progress, group);
-    else return task.value("code", 1);
+    const Json config = task.value("config", Json());
+    if (stage == "views") GenerateViews(ConfigOf<ViewsConfig>(config), progress, group);
+    else if (stage == "foreground score") ScoreForeground(ConfigOf<ScoreConfig>(config), progress, group);
+    else if (stage == "features") ExtractFeatures(ConfigOf<FeaturesConfig>(config), progress, group);
+    else if (stage == "pretrain") Pretrain(ConfigOf<PretrainConfig>(config), progress, group);
+    else if (stage == "pretrain each") {
+      std::vector<PretrainConfig> configs;
+      for (const Json& each : task.at("configs")) configs.push_back(ConfigOf<PretrainConfig>(each));
+      group.Gather(TakePretrainings(group, progress, configs, [](size_t) {}).dump());
+    } else return task.value("code", 1);
   }
 }
 

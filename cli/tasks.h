@@ -3,7 +3,14 @@
 //
 //   const ViewsSummary done = Shared(*args.group, progress, config);     // in process 0
 //   return ServeTasks(group, progress);                                   // in all others: until process 0 is done
+//
+// While processes of one machine work together, arithmetic takes a share of its cores in each of them, unless
+// OMP_NUM_THREADS says how many threads.
 #pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "genview/dist/group.h"
 #include "genview/eval/features.h"
@@ -17,6 +24,18 @@ ViewsSummary Shared(Group& group, Progress& progress, const ViewsConfig& config)
 ScoreSummary Shared(Group& group, Progress& progress, const ScoreConfig& config);
 FeaturesSummary Shared(Group& group, Progress& progress, const FeaturesConfig& config);
 PretrainSummary Shared(Group& group, Progress& progress, const PretrainConfig& config);
+
+// What became of a pretraining, wherever it was made.
+struct PretrainOutcome {
+  int64_t images = 0, skipped = 0;
+  double seconds = 0;
+  uint64_t peak_memory_bytes = 0;
+  bool elsewhere = false;  // in another process than 0
+};
+// Each config by one process alone, whichever is free: what they would make one after another, side by side. Process 0
+// says which it begins; warnings of the others are its own at the end.
+std::vector<PretrainOutcome> PretrainEach(Group& group, Progress& progress, const std::vector<PretrainConfig>& configs,
+                                          const std::function<void(size_t)>& begins);
 
 int ServeTasks(Group& group, Progress& progress);  // the exit code of process 0
 void EndTasks(Group& group, int code);             // in process 0

@@ -50,6 +50,8 @@ class Group {
   // Beside the calls: a text under a name, and the text that any process has left under it, which is waited for.
   virtual void Post(const std::string& /*name*/, const std::string& /*text*/) {}
   virtual std::string Find(const std::string& /*name*/) { return ""; }
+  // True for the one process that asks for this name first, in this job; false for all that ask later.
+  virtual bool Claim(const std::string& /*name*/) { return true; }
   virtual bool on_one_machine() const { return true; }  // all processes
   void Barrier() {
     Gather("");

@@ -1,5 +1,6 @@
 #include "genview/dist/group.h"
 
+#include <algorithm>
 #include <csignal>
 
 #include "genview/dist/test_support.h"
@@ -53,6 +54,25 @@ TEST_F(SharedFolder, WhatIsSaidAndToldArrives) {
     for (const pid_t child : {zero, one, two}) EXPECT_EQ(CodeOf(child), 0);
     EXPECT_FALSE(fs::exists(folder_));
   }
+}
+
+TEST_F(SharedFolder, EveryClaimIsOneProcesss) {
+  const auto work = [&](int64_t rank) {
+    auto group = JoinGroup(Place(rank, 3), quiet_);
+    std::string mine;
+    for (int i = 0; i < 50; ++i) mine += group->Claim("thing " + std::to_string(i)) ? '1' : '0';
+    if (group->Claim("thing 7")) return 1;  // taken, by whomever
+    const auto all = group->Gather(mine);
+    for (size_t i = 0; rank == 0 && i < mine.size(); ++i) {
+      const auto owners = std::count_if(all.begin(), all.end(), [&](const auto& one) { return one[i] == '1'; });
+      if (owners != 1) return 2;
+    }
+    group->Leave();
+    return 0;
+  };
+  const pid_t one = Fork([&] { return work(1); }), two = Fork([&] { return work(2); }),
+              zero = Fork([&] { return work(0); });
+  for (const pid_t child : {zero, one, two}) EXPECT_EQ(CodeOf(child), 0);
 }
 
 // What a killed job has left behind is not taken for a process of this one.

@@ -9,9 +9,12 @@
 //     failed.R    why process R could not go on
 //     left.R      process R is done
 //     post.NAME   what a process has left under a name
+//     claim.NAME  what a process has taken for itself
+#include <fcntl.h>
 #include <unistd.h>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 
 #include <algorithm>
 #include <atomic>
@@ -96,6 +99,7 @@ class SharedFolderGroup : public Group {
   void Leave() override;
   void Post(const std::string& name, const std::string& text) override { WriteFileUnsynced(PostOf(name), text); }
   std::string Find(const std::string& name) override { return WaitFor(PostOf(name)); }
+  bool Claim(const std::string& name) override;
   bool on_one_machine() const override {
     return std::all_of(peers_.begin(), peers_.end(), [](const Peer& peer) { return peer.same_place; });
   }
@@ -327,6 +331,20 @@ std::vector<std::string> SharedFolderGroup::Gather(std::string text) {
   std::vector<std::string> texts{std::move(text)};
   for (int64_t r = 1; r < size(); ++r) texts.push_back(WaitFor(Message(kind.c_str(), r)));
   return texts;
+}
+
+bool SharedFolderGroup::Claim(const std::string& name) {
+  CheckPeers();
+  const Path file = session_ / ("claim." + Fingerprint(name));
+  const int made = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (made >= 0) {
+    ::close(made);
+    return true;
+  }
+  if (errno == EEXIST) return false;
+  throw Error({.what = Format("processes cannot share their work: {}", std::strerror(errno)),
+               .where = file.string(),
+               .next = "write the result into a folder that all processes may write to"});
 }
 
 void SharedFolderGroup::Fail(int code, const ErrorText& text) {

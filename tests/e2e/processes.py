@@ -118,9 +118,93 @@ class Processes(unittest.TestCase):
             del files["recipe.toml"]
         self.assertEqual(differences(first, second), [])
         # More processes than a step has parts, and nothing left to do.
-        _, _, errors = together(words("2"), 3)
-        self.assertIn("process 0 will pretrain alone", errors[0])
+        self.good(words("2"), 3)
         self.assertEqual(differences(second, {name: data for name, data in snapshot(self.path("2")).items() if name != "recipe.toml"}), [])
+
+    def run_of(self, out, *more, settings=()):
+        """A whole run of two arms, by processes that it starts itself where `more` says so."""
+        words = ["run", RECIPE, "--out", self.path(out), *more, *(word for setting in settings for word in ("--set", setting))]
+        return list(map(str, words))
+
+    def same_run(self, first, second):
+        files = [snapshot(self.path(name)) for name in (first, second)]
+        for each in files:
+            del each["recipe.toml"]
+        self.assertEqual(differences(*files), [])
+
+    def test_arms_side_by_side(self):
+        self.alone(self.run_of("1"))
+        for count in (2, 3):
+            said = subprocess.run([GENVIEW, *self.run_of(str(count), "--processes", count)], env={**os.environ, "OMP_NUM_THREADS": "1"},
+                                  capture_output=True, text=True, check=True).stderr
+            self.assertIn("[4/10] pretrain baseline", said)
+            self.assertIn("[5/10] pretrain genview: made beside the others", said)
+            self.assertNotIn("alone", said)
+            self.same_run("1", str(count))
+        self.assertEqual(glob.glob(self.path(".genview-group*")), [])
+        # Without OMP_NUM_THREADS each takes a share of the cores, and every arm is there all the same.
+        free = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        genview(GENVIEW, *self.run_of("free", "--processes", 2), env=free)
+        self.assertEqual(set(snapshot(self.path("free"))), set(snapshot(self.path("1"))))
+
+    def test_one_arm_leaves_the_others_idle(self):
+        recipe = self.path("one.toml")
+        with open(recipe, "w", encoding="utf-8") as file:
+            file.write(f"extends = '{RECIPE}'\n[[arms]]\nname = 'baseline'\n")
+        _, _, errors = together(["run", recipe, "--out", self.path("one")], 2)
+        self.assertIn("process 0 will pretrain alone", errors[0])
+
+    def children_of(self, process):
+        with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="utf-8") as file:
+            return [int(child) for child in file.read().split()]
+
+    def cut(self, words, how, count):
+        """Sends a signal to the command once both arms have a new checkpoint; its exit code and what it said. No process remains."""
+        checkpoints = lambda: set(glob.glob(os.path.join(words[3], "*", "pretrain", "checkpoints", "step-*")))
+        before, deadline = checkpoints(), time.time() + 60
+        process = subprocess.Popen([GENVIEW, *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while len({path.split(os.sep)[-4] for path in checkpoints() - before}) < 2 and time.time() < deadline:
+            time.sleep(0.01)
+        children = self.children_of(process)
+        self.assertEqual(len(children), count)
+        process.send_signal(how)
+        said = process.communicate(timeout=100)[1]
+        while any(os.path.exists(f"/proc/{child}") for child in children) and time.time() < deadline:
+            time.sleep(0.01)
+        self.assertFalse([child for child in children if os.path.exists(f"/proc/{child}")])
+        return process.returncode, said
+
+    def test_arms_side_by_side_go_on(self):
+        settings = ("pretrain.epochs=40", "pretrain.knn_epochs=0", "pretrain.log_steps=10", "eval.linear.enabled=false")
+        self.alone(self.run_of("1", settings=settings))
+        words = self.run_of("2", "--processes", 2, settings=settings)
+        code, _ = self.cut(words, signal.SIGKILL, 2)
+        self.assertEqual(code, -signal.SIGKILL)
+        for how in (signal.SIGINT, signal.SIGTERM):
+            code, said = self.cut(words, how, 2)
+            self.assertEqual(code, 130, said)
+            self.assertEqual(said.count("interrupted"), 1, said)
+        genview(GENVIEW, *words, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        self.same_run("1", "2")
+
+    def test_an_arm_that_fails_ends_the_others(self):
+        for arm, other in (("baseline", "genview"), ("genview", "baseline")):
+            os.makedirs(self.path(arm, arm, "pretrain"))
+            with open(self.path(arm, arm, "pretrain", "checkpoints"), "w", encoding="utf-8"):
+                pass  # a file where the arm wants a folder
+            done = genview(GENVIEW, *self.run_of(arm, "--processes", 2, settings=["pretrain.epochs=400"]), check=False, timeout=100)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertEqual(done.stderr.count("error: "), 1, done.stderr)
+            self.assertIn(os.path.join(arm, "pretrain", "checkpoints"), done.stderr)
+            self.assertFalse(os.path.exists(self.path(arm, other, "pretrain", "encoder.safetensors")))
+
+    def test_processes_of_its_own(self):
+        self.alone(self.views(self.path("1", "views")))
+        self.alone(self.views(self.path("2", "views"), "--processes", 2))
+        self.same(self.path("1"), self.path("2"))
+        codes, _, errors = together(self.views(self.path("3", "views"), "--processes", 3), 2)
+        self.assertEqual(codes, [2, 2])
+        self.assertIn("--processes is 3, and a launcher has started 2", errors[0])
 
     def pretrain(self, out, *settings):
         if not pretraining_is_shared():

@@ -1,0 +1,18 @@
+// A command as several processes of one job on this machine, as `torchrun` would start it.
+//
+//   if (count > 1) return RunAsProcesses(words, count);     // words: all of the command line but the program's name
+//
+// The processes are this program again, told their places by the environment; this one starts them, hands signals on
+// and waits. None of them outlives it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace genview {
+
+// The exit code of process 0, which speaks for all. Throws Error where processes cannot be started.
+int RunAsProcesses(const std::vector<std::string>& words, int64_t count);
+
+}  // namespace genview
