@@ -116,12 +116,10 @@ std::string HelpCommand(const Command& command) { return Format("genview {} --he
 
 }  // namespace
 
-std::map<std::string, int> PlacesOf(const Command& command) {
-  std::map<std::string, int> places;
-  for (const std::string_view name : command.positionals) {
-    if (!name.empty()) places.emplace(name, static_cast<int>(places.size()) + 1);
-  }
-  return places;
+std::set<std::string> FlaglessOf(const Command& command) {
+  std::set<std::string> names(std::begin(command.positionals), std::end(command.positionals));
+  names.erase("");
+  return names;
 }
 
 std::vector<FieldInfo> ProgramFieldsOf(const Command& command) {

@@ -5,7 +5,7 @@
 //   const auto config = ParseFields<ViewsConfig>(args);
 #pragma once
 
-#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,13 +47,13 @@ std::vector<FieldInfo> ProgramFieldsOf(const Command& command);
 // `words` without the program's and the command's name.
 Args ParseArgs(const Command& command, const std::vector<std::string>& words);
 
-// The fields that a command takes without a flag, and the places of their words.
-std::map<std::string, int> PlacesOf(const Command& command);
+// The fields that a command takes without a flag.
+std::set<std::string> FlaglessOf(const Command& command);
 
 template <class Config>
 Config ParseFields(const Args& args, Config config = {}) {
-  const std::map<std::string, int> places = PlacesOf(*args.command);
-  const FieldSource source{.file = kCommandLine, .prefix = "", .lines = &places};
+  const std::set<std::string> flagless = FlaglessOf(*args.command);
+  const FieldSource source{.file = kCommandLine, .prefix = "", .flagless = &flagless};
   ReadFields(config, args.values, source);
   CheckRequired(config, source);
   return config;

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <unistd.h>
 #include <cmath>
@@ -72,6 +73,7 @@ TEST(Fields, AssignmentsBecomeTypedJson) {
   EXPECT_EQ(AssignmentToJson("a.b", "3", "whole number")["a"]["b"], 3);
   EXPECT_EQ(AssignmentToJson("a", "1,2", "list of whole numbers")["a"], Json({1, 2}));
   EXPECT_EQ(AssignmentToJson("a", "3", "text")["a"], "3");
+  EXPECT_EQ(AssignmentToJson("a", "auto", "whole number")["a"], 0);
 }
 
 TEST(Toml, OtherTextThanUtf8IsNamedByItsLine) {
@@ -181,10 +183,14 @@ TEST(Files, WhatAnotherIsWritingIsNotSweptNorWrittenTwice) {
     GrowingFile file(folder / ".aside");
     file.Append("one");
     EXPECT_THROW(GrowingFile(folder / ".aside"), Error);
+    EXPECT_EQ(GrowingFile::OpenUnlessHeld(folder / ".aside"), nullptr);
     file.MoveTo(folder / "grown");
   }
   GrowingFile again(folder / ".aside");  // the name is free once the file has another
   EXPECT_EQ(again.size(), 0u);
+  EXPECT_NE(GrowingFile::OpenUnlessHeld(folder / ".other"), nullptr);
+  WriteFile(folder / "file", "");
+  EXPECT_THROW(GrowingFile::OpenUnlessHeld(folder / "file" / ".aside"), Error);
   std::filesystem::remove_all(folder);
 }
 
@@ -206,6 +212,22 @@ TEST(Files, TornLastLineIsCutWhenTheLogIsOpened) {
   WriteFile(path, "one\ntwo\ntor");
   LineLog(path).Append("three");
   EXPECT_EQ(ReadLines(path), (std::vector<std::string>{"one", "two", "three"}));
+}
+
+TEST(Files, NeitherFoldersNorDevicesAreReplaced) {
+  const Path folder = Path(testing::TempDir()) / "devices";
+  std::filesystem::create_directories(folder / "folder");
+  std::filesystem::create_symlink("/dev/null", folder / "null");
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  for (const char* name : {"folder", "null", "pipe"}) {
+    EXPECT_THROW(WriteFile(folder / name, "x"), Error) << name;
+    EXPECT_THROW(ReadFile(folder / name), Error) << name;
+    GrowingFile growing(folder / ".aside");
+    EXPECT_THROW(growing.MoveTo(folder / name), Error) << name;
+  }
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "null"));
+  EXPECT_EQ(SweepPartFiles(folder), 0);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Files, SystemFilesWithoutASizeAreRead) { EXPECT_FALSE(ReadLines("/proc/self/status").empty()); }

@@ -9,7 +9,7 @@ namespace genview {
 std::string FieldSource::Where(const std::string& key) const {
   const std::string name = Name(key);
   if (file == kCommandLine) {
-    if (lines != nullptr && lines->count(name) > 0) return Format("{}, <{}>", file, name);  // given without a flag
+    if (flagless != nullptr && flagless->contains(name)) return Format("{}, <{}>", file, name);
     std::string flag = name.starts_with("run.") ? name.substr(4) : name;
     std::replace_if(flag.begin(), flag.end(), [](char c) { return c == '.' || c == '_'; }, '-');
     return Format("{}, --{}", file, flag);
@@ -49,7 +49,9 @@ void ThrowOutOfRange(const std::string& value, const std::string& rule, const Fi
 Json AssignmentToJson(const std::string& name, const std::string& text, const std::string& type) {
   Json value = text;
   const bool is_text = type == "text" || type.find('|') != std::string::npos;
-  if (!is_text || type == "true|false") {
+  if (type == "whole number" && text == "auto") {
+    value = 0;  // "chosen for this machine" in every field that takes it
+  } else if (!is_text || type == "true|false") {
     try {
       value = ParseToml("value = " + text, "value").values["value"];
     } catch (const UsageError&) {

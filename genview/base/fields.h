@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -63,10 +64,11 @@ struct FieldSource {
   std::string file;    // "recipe.toml", "command line"
   std::string prefix;  // "pretrain.quality", may be empty
   const std::map<std::string, int>* lines = nullptr;
+  const std::set<std::string>* flagless = nullptr;  // of a command line: what is given without a flag
 
   std::string Name(const std::string& key) const { return prefix.empty() ? key : prefix + "." + key; }
   std::string Where(const std::string& key) const;  // "recipe.toml, line 7, key `pretrain.epochs`"
-  FieldSource Child(const std::string& key) const { return {file, Name(key), lines}; }
+  FieldSource Child(const std::string& key) const { return {file, Name(key), lines, flagless}; }
 };
 
 // What --help, the documentation and the command line need to know of a field.
@@ -229,7 +231,7 @@ void CheckRequired(const Config& config, const FieldSource& source) {
   });
 }
 
-// The text of one flag or `--set key=value` as the Json that ReadFields takes: TOML values are taken as they are,
+// The text of `--set key=value` as the Json that ReadFields takes: TOML values are taken as they are,
 // anything else is a text. `name` may be dotted; the result is nested objects.
 Json AssignmentToJson(const std::string& name, const std::string& text, const std::string& type);
 

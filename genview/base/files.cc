@@ -89,7 +89,18 @@ void MakeFolder(const Path& folder) {
 
 }  // namespace
 
+void RefuseToReplace(const Path& path) {
+  std::error_code code;
+  const auto status = std::filesystem::status(path, code);
+  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) return;
+  const bool folder = std::filesystem::is_directory(status);
+  throw Error({.what = folder ? "a folder has this name" : "a device or a pipe has this name",
+               .where = path.string(),
+               .next = "give the name of a file that is to be written"});
+}
+
 AtomicFile::AtomicFile(Path path) : path_(std::move(path)) {
+  RefuseToReplace(path_);
   MakeFolder(path_.parent_path());
   // A digest in place of a long name: final names may already be as long as the file system allows.
   std::string name = path_.filename().string();
@@ -218,6 +229,13 @@ GrowingFile::GrowingFile(const Path& path) : path_(path) {
   if (descriptor_ < 0) FailToHold(path);
 }
 
+std::unique_ptr<GrowingFile> GrowingFile::OpenUnlessHeld(const Path& path) {
+  MakeFolder(path.parent_path());
+  const int descriptor = OpenHeld(path);
+  if (descriptor < 0 && errno != EWOULDBLOCK) FailToHold(path);
+  return descriptor < 0 ? nullptr : std::unique_ptr<GrowingFile>(new GrowingFile(path, descriptor));
+}
+
 GrowingFile::~GrowingFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
@@ -247,6 +265,7 @@ void GrowingFile::Sync() {
 }
 
 void GrowingFile::MoveTo(const Path& path) {
+  RefuseToReplace(path);
   if (::fsync(descriptor_) != 0) Fail("cannot write to the disk", path, errno);
   const int descriptor = std::exchange(descriptor_, -1);
   if (const int code = CloseAndRename(descriptor, path_, path); code != 0)
@@ -273,7 +292,7 @@ std::vector<std::string> ReadLines(const Path& path, bool keep_torn) {
 }
 
 MappedFile::MappedFile(const Path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe is not waited for
   if (descriptor < 0) Fail("cannot open the file", path, errno);
   struct stat info{};
   if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,9 @@
 namespace genview {
 
 using Path = std::filesystem::path;
+
+// Throws Error where something other than a file has this name: a folder, a device, a pipe.
+void RefuseToReplace(const Path& path);
 
 // A file that appears under its name at Commit and not before. Throws Error (with the reason: no space, no right).
 class AtomicFile {
@@ -65,6 +69,8 @@ class LineLog {
 class GrowingFile {
  public:
   explicit GrowingFile(const Path& path);  // what is there stays
+  // Null in place of the Error.
+  static std::unique_ptr<GrowingFile> OpenUnlessHeld(const Path& path);
   ~GrowingFile();
   GrowingFile(const GrowingFile&) = delete;
   GrowingFile& operator=(const GrowingFile&) = delete;
@@ -77,6 +83,8 @@ class GrowingFile {
   void MoveTo(const Path& path);  // synced and renamed; nothing more can be written
 
  private:
+  GrowingFile(Path path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+
   Path path_;
   int descriptor_ = -1;
 };

@@ -52,6 +52,7 @@ FeatureFile::FeatureFile(Path path, std::string request, std::vector<FeatureColu
       request_(std::move(request)),
       columns_(std::move(columns)),
       parts_(std::make_unique<Parts>()) {
+  RefuseToReplace(path_);
   const std::string header = HeaderText(columns_, rows_at_most, largest);
   if (header.size() > kMaxHeader) {
     throw Error({.what = Format("the names of {} pictures are too long for one file", rows_at_most),
