@@ -134,7 +134,9 @@ std::vector<Image> Maps(const std::vector<Image>& pictures, const QualityConfig&
 Json PairsByWeight(const GalleryConfig& config, const Sources& sources) {
   Json rows = Json::array();
   if (!config.pairs_of || config.pairs == 0) return rows;
-  const PretrainConfig pretrain = Resolved(*config.pairs_of);
+  PretrainConfig pretrain = Resolved(*config.pairs_of);
+  // Shown are pictures without extra data, and the tokens on the disk are of all: they stay as they are.
+  if (pretrain.pair.source == PairSource::kExtraData) pretrain.quality.features = QualityFeatures::kOnline;
   const Preprocess preprocess = PreprocessOf(pretrain);
   PairLoaderConfig loading = LoaderOf(pretrain);
   loading.batch = std::min(kPairsLookedAt, sources.images->size());

@@ -1,7 +1,9 @@
 #include "genview/pretrain/token_store.h"
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
+#include <thread>
 
 #include <c10/core/InferenceMode.h>
 
@@ -66,27 +68,40 @@ bool TokenStore::Whole() const {
 }
 
 void TokenStore::Prepare(Progress& progress) {
-  if (!Whole()) {
-    const std::string header = Header();
-    const int64_t images = plan_.images->size();
-    GrowingFile file(Growing(plan_.file));
-    if (file.size() < header.size() || !MappedFile(Growing(plan_.file)).text().starts_with(header)) {
-      file.Resize(0);
-      file.Append(header);
+  bool waits = false;
+  while (!Whole()) {
+    if (const auto file = GrowingFile::OpenUnlessHeld(Growing(plan_.file))) {
+      // Another process may have ended in between.
+      if (Whole()) std::filesystem::remove(Growing(plan_.file));
+      else Write(*file, progress);
+      continue;
     }
-    const int64_t row_bytes = grid_ * grid_ * plan_.encoder->token_width() * static_cast<int64_t>(sizeof(at::Half));
-    int64_t done = static_cast<int64_t>(file.size() - header.size()) / row_bytes;
-    const auto block_of = [](int64_t row) { return row / kBlock * kBlock; };
-    done = done < images ? block_of(done) : images + block_of(done - images);
-    file.Resize(header.size() + static_cast<uint64_t>(done * row_bytes));
-    progress.Begin("tokens for the weights of pairs", rows(), "pictures");
-    const c10::InferenceMode guard;
-    Encode({plan_.images, 0, images}, done, file, progress);
-    if (plan_.views) Encode({ViewsAsSource(plan_.views), images, rows() - images}, done, file, progress);
-    file.MoveTo(plan_.file);
-    progress.End();
+    if (!waits) progress.Begin("tokens for the weights of pairs, which another process makes", 0, "");
+    waits = true;
+    progress.ThrowIfStopped();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   stored_ = ReadSafetensors(plan_.file);
+}
+
+void TokenStore::Write(GrowingFile& file, Progress& progress) const {
+  const std::string header = Header();
+  const int64_t images = plan_.images->size();
+  if (file.size() < header.size() || !MappedFile(Growing(plan_.file)).text().starts_with(header)) {
+    file.Resize(0);
+    file.Append(header);
+  }
+  const int64_t row_bytes = grid_ * grid_ * plan_.encoder->token_width() * static_cast<int64_t>(sizeof(at::Half));
+  int64_t done = static_cast<int64_t>(file.size() - header.size()) / row_bytes;
+  const auto block_of = [](int64_t row) { return row / kBlock * kBlock; };
+  done = done < images ? block_of(done) : images + block_of(done - images);
+  file.Resize(header.size() + static_cast<uint64_t>(done * row_bytes));
+  progress.Begin("tokens for the weights of pairs", rows(), "pictures");
+  const c10::InferenceMode guard;
+  Encode({plan_.images, 0, images}, done, file, progress);
+  if (plan_.views) Encode({ViewsAsSource(plan_.views), images, rows() - images}, done, file, progress);
+  file.MoveTo(plan_.file);
+  progress.End();
 }
 
 void TokenStore::Encode(const Part& part, int64_t done, GrowingFile& file, Progress& progress) const {

@@ -33,7 +33,7 @@ class TokenStore {
   explicit TokenStore(const TokenStorePlan& plan);
   ~TokenStore();
 
-  // A file of other inputs, or one that is damaged, is written anew. Throws Error while another process writes it.
+  // A file of other inputs, or one that is damaged, is written anew. Where another process writes it, this one waits.
   // Killed at any point, the same call goes on and ends with the same bytes.
   void Prepare(Progress& progress);
   Tensor Read(const std::vector<int64_t>& rows) const;  // after Prepare
@@ -45,7 +45,8 @@ class TokenStore {
   std::string Header() const;
   int64_t rows() const;
   bool Whole() const;
-  void Encode(const Part& part, int64_t done, class GrowingFile& file, Progress& progress) const;
+  void Write(class GrowingFile& file, Progress& progress) const;
+  void Encode(const Part& part, int64_t done, GrowingFile& file, Progress& progress) const;
 
   TokenStorePlan plan_;
   int64_t grid_;

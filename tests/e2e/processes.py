@@ -147,6 +147,13 @@ class Processes(unittest.TestCase):
         genview(GENVIEW, *self.run_of("free", "--processes", 2), env=free)
         self.assertEqual(set(snapshot(self.path("free"))), set(snapshot(self.path("1"))))
 
+    def test_arms_side_by_side_share_tokens(self):
+        settings = ("pretrain.pair.source='generated'", "pretrain.quality.enabled=true", "pretrain.quality.features='cached'", "eval.linear.enabled=false")
+        self.alone(self.run_of("1", settings=settings))
+        self.alone(self.run_of("2", "--processes", 2, settings=settings))
+        self.same_run("1", "2")
+        self.assertEqual(len(glob.glob(self.path("2", "foreground", "tokens-*"))), 1)
+
     def test_one_arm_leaves_the_others_idle(self):
         recipe = self.path("one.toml")
         with open(recipe, "w", encoding="utf-8") as file:
