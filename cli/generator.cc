@@ -1,6 +1,5 @@
-// genview generator train|tower|measure: recipes whose keys are the fields of one config; flags override the recipe.
-// `train` takes a recipe of `genview run`, too.
-
+// genview generator train|tower|measure: recipes whose keys are the fields of one config; --set, and flags before it,
+// override them. `train` takes a recipe of `genview run`, too.
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/run_plan.h"
@@ -20,28 +19,34 @@ std::vector<FieldInfo> RecipeFields() {
   for (FieldInfo& field : fields) {
     if (field.rule == "required") field.rule = "";  // the recipe may give it
   }
-  fields.insert(fields.begin(), {kRecipe, "text", "", "required", "recipe: a TOML file with these keys"});
+  const FieldInfo recipe = {kRecipe, "text", "", "required", "recipe: a TOML file with these keys"},
+                  set = {kSet, "list of texts", Json::array(), "",
+                         "KEY=VALUE instead of the recipe's; may be given several times"};
+  fields.insert(fields.begin(), {recipe, set});
   return fields;
 }
 
-std::string RecipeNamed(const Json& flags) {
-  std::string file = JsonString(flags, kRecipe, "", kCommandLine);
-  if (!file.empty()) return file;
-  throw UsageError(
-      {.what = "no recipe is given", .where = kCommandLine, .next = "name a TOML file; --help lists its keys"});
+// `read`: the config that a file and its assignments give.
+template <class Config, class Read>
+Config ReadRecipe(const Args& args, Read&& read) {
+  Json flags = args.values;
+  const std::string file = JsonString(flags, kRecipe, "", kCommandLine);
+  if (file.empty()) {
+    throw UsageError(
+        {.what = "no recipe is given", .where = kCommandLine, .next = "name a TOML file; --help lists its keys"});
+  }
+  const std::vector<std::string> set = JsonStrings(flags, kSet, {}, kCommandLine);
+  for (const char* key : {kRecipe, kSet}) flags.erase(key);
+  Config config = read(file, set);
+  const FieldSource source{.file = kCommandLine, .prefix = "", .lines = nullptr};
+  ReadFields(config, flags, source);
+  CheckRequired(config, source);
+  return config;
 }
 
 template <class Config>
-Config ReadRecipe(const Args& args) {
-  Json flags = args.values;
-  const std::string file = RecipeNamed(flags);
-  flags.erase(kRecipe);
-  const TomlDocument document = ReadToml(file);
-  Config config;
-  ReadFields(config, document.values, {document.file, "", &document.lines});
-  ReadFields(config, flags, {.file = "command line", .prefix = "", .lines = nullptr});
-  CheckRequired(config, {document.file, "", &document.lines});
-  return config;
+Config ReadFlatRecipe(const Path& file, const std::vector<std::string>& set) {
+  return RecipeOf<Config>(ReadRecipeFile<Config>(file, set).values);
 }
 
 // A key that only a recipe of `genview run` has.
@@ -55,41 +60,17 @@ bool IsRunRecipe(const std::vector<TomlDocument>& chain) {
   return false;
 }
 
-// The generator that `genview run` would train, but for its folder.
-GeneratorConfig GeneratorOf(const RunPlan& plan) {
-  GeneratorConfig config = plan.recipe.generator.config;
-  if (config.images.empty()) config.images = plan.recipe.data.train;
-  const std::string encoder = config.encoder.empty() ? plan.recipe.foreground.encoder : config.encoder.string();
-  const ArmPlan* arm = EncoderArm(plan, encoder);
-  config.encoder =
-      arm != nullptr ? ArmFolder(plan, *arm, plan.seeds.front()) / "pretrain" / "encoder.safetensors" : Path(encoder);
-  config.run = plan.recipe.run;
-  return config;
+GeneratorConfig ReadGenerator(const Path& file, const std::vector<std::string>& set) {
+  if (!IsRunRecipe(ReadRecipeChain(file))) return ReadFlatRecipe<GeneratorConfig>(file, set);
+  return GeneratorConfigOf(MakePlan(ReadRecipeFile<Recipe>(file, set), {}), "");
 }
 
 }  // namespace
 
-std::vector<FieldInfo> GeneratorTrainFields() {
-  std::vector<FieldInfo> fields = RecipeFields<GeneratorConfig>();
-  fields.insert(fields.begin() + 1, {kSet, "list of texts", Json::array(), "",
-                                     "KEY=VALUE instead of the recipe's; may be given several times"});
-  return fields;
-}
+std::vector<FieldInfo> GeneratorTrainFields() { return RecipeFields<GeneratorConfig>(); }
 
 int RunGeneratorTrain(const Args& args, Progress& progress) {
-  const Path file = RecipeNamed(args.values);
-  const std::vector<std::string> set = JsonStrings(args.values, kSet, {}, kCommandLine);
-  Json flags = args.values;
-  for (const char* key : {kRecipe, kSet}) flags.erase(key);
-  GeneratorConfig config;
-  if (IsRunRecipe(ReadRecipeChain(file))) {
-    config = GeneratorOf(MakePlan(ReadRecipeFile<Recipe>(file, set), {}));
-  } else {
-    config = RecipeOf<GeneratorConfig>(ReadRecipeFile<GeneratorConfig>(file, set).values);
-  }
-  const FieldSource source{.file = kCommandLine, .prefix = "", .lines = nullptr};
-  ReadFields(config, flags, source);
-  CheckRequired(config, source);
+  const auto config = ReadRecipe<GeneratorConfig>(args, ReadGenerator);
   const GeneratorSummary done = TrainGenerator(config, progress);
   Print("{}: generator from {} images ({} skipped), {} + {} steps\n", config.out.string(), done.images, done.skipped,
         done.autoencoder_steps, done.denoiser_steps);
@@ -99,7 +80,7 @@ int RunGeneratorTrain(const Args& args, Progress& progress) {
 std::vector<FieldInfo> GeneratorTowerFields() { return RecipeFields<TowerConfig>(); }
 
 int RunGeneratorTower(const Args& args, Progress& progress) {
-  const auto config = ReadRecipe<TowerConfig>(args);
+  const auto config = ReadRecipe<TowerConfig>(args, ReadFlatRecipe<TowerConfig>);
   const TowerSummary done = TrainTower(config, progress);
   Print("{}: image tower after {} pictures; form named rightly in {:.1f}%, own caption of 256 found in {:.1f}%\n",
         config.out.string(), done.pictures, done.form_accuracy, done.retrieval);
@@ -109,7 +90,7 @@ int RunGeneratorTower(const Args& args, Progress& progress) {
 std::vector<FieldInfo> GeneratorMeasureFields() { return RecipeFields<FaithfulnessConfig>(); }
 
 int RunGeneratorMeasure(const Args& args, Progress& progress) {
-  const auto config = ReadRecipe<FaithfulnessConfig>(args);
+  const auto config = ReadRecipe<FaithfulnessConfig>(args, ReadFlatRecipe<FaithfulnessConfig>);
   const Faithfulness table = MeasureFaithfulness(config, progress);
   Print("level  class kept (95% interval)  cosine to the image\n");
   for (const FaithfulnessRow& row : table.rows) {

@@ -181,6 +181,15 @@ Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) {
   return SeedFolder(plan.folder, arm.name, plan.seeds, seed);
 }
 
+Path EncoderFile(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) {
+  return ArmFolder(plan, arm, seed) / "pretrain" / "encoder.safetensors";
+}
+
+Path EncoderPath(const RunPlan& plan, const std::string& text) {
+  const ArmPlan* arm = EncoderArm(plan, text);
+  return arm != nullptr ? EncoderFile(plan, *arm, plan.seeds.front()) : Path(text);
+}
+
 Path QualityModelFile(const RunPlan& plan, const std::string& encoder) {
   const bool own = encoder != plan.recipe.foreground.encoder;
   return plan.folder / "foreground" /
@@ -201,14 +210,26 @@ PretrainConfig PretrainConfigOf(const RunPlan& plan, const ArmPlan& arm, uint64_
   if (config.quality.foreground.empty()) config.quality.foreground = QualityModelFile(plan, encoder).string();
   if (config.quality.features == QualityFeatures::kCached &&
       config.quality.cache.empty()) {  // for all arms and seeds of these pictures
-    const std::string of = Format("{} {} {} {}", encoder, config.quality.grid, EnumName(config.pair.source), arm.views);
+    const std::string& views = arm.views.empty() ? config.pair.views : arm.views;
+    const std::string of = Format("{} {} {} {}", encoder, config.quality.grid, EnumName(config.pair.source), views);
     config.quality.cache =
         (plan.folder / "foreground" / Format("tokens-{}.safetensors", Fingerprint(of).substr(0, 8))).string();
   }
-  const ArmPlan* of = EncoderArm(plan, encoder);
-  config.quality.encoder =
-      of != nullptr ? (ArmFolder(plan, *of, plan.seeds.front()) / "pretrain" / "encoder.safetensors").string()
-                    : encoder;
+  config.quality.encoder = EncoderPath(plan, encoder).string();
+  return config;
+}
+
+std::string GeneratorEncoder(const RunPlan& plan) {
+  const Path& own = plan.recipe.generator.config.encoder;
+  return own.empty() ? plan.recipe.foreground.encoder : own.string();
+}
+
+GeneratorConfig GeneratorConfigOf(const RunPlan& plan, const Path& out) {
+  GeneratorConfig config = plan.recipe.generator.config;
+  if (config.images.empty()) config.images = plan.recipe.data.train;
+  config.encoder = EncoderPath(plan, GeneratorEncoder(plan));
+  config.out = out;
+  config.run = plan.recipe.run;
   return config;
 }
 

@@ -48,12 +48,17 @@ inline constexpr const char* kArmEncoder = "arm:";
 // Throws UsageError for an arm that is not there.
 const ArmPlan* EncoderArm(const RunPlan& plan, const std::string& text);
 
-Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed);  // with pretrain/ and eval/
+Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed);    // with pretrain/ and eval/
+Path EncoderFile(const RunPlan& plan, const ArmPlan& arm, uint64_t seed);  // that an arm's pretraining ends with
+Path EncoderPath(const RunPlan& plan, const std::string& text);            // of an `encoder` key, made or not
 Path QualityModelFile(const RunPlan& plan,
                       const std::string& encoder);  // the foreground model fitted with that encoder
 
 // An arm's pretraining with all that the run makes for it filled in, whether it has been made or not: what `genview
 // run` trains, and `genview pretrain`.
 PretrainConfig PretrainConfigOf(const RunPlan& plan, const ArmPlan& arm, uint64_t seed);
+// The same of the generator that the run trains, and the text of the key that says which encoder sees for it.
+GeneratorConfig GeneratorConfigOf(const RunPlan& plan, const Path& out);
+std::string GeneratorEncoder(const RunPlan& plan);
 
 }  // namespace genview

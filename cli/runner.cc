@@ -1,6 +1,7 @@
 #include "cli/runner.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "cli/environment.h"
 #include "cli/gallery.h"
@@ -78,46 +79,33 @@ Path Runner::Encoder(const std::string& text) {
 
 Path Runner::ForegroundModel() {
   const Path out = plan_.folder / "foreground" / "model.safetensors";
-  if (!made_.try_emplace("foreground fit", out).second) return out;
+  return Fitted("foreground fit", plan_.recipe.foreground.encoder, plan_.recipe.foreground.fit.component, out);
+}
+
+Path Runner::QualityModel(const ArmPlan& arm, const std::string& encoder) {
+  if (encoder == plan_.recipe.foreground.encoder) return ForegroundModel();
+  return Fitted(Format("foreground fit for {}", arm.name), encoder, "", QualityModelFile(plan_, encoder));
+}
+
+Path Runner::Fitted(const std::string& name, const std::string& encoder, const Path& component, const Path& out) {
+  if (!made_.try_emplace(out.string(), out).second) return out;
   FitConfig config = plan_.recipe.foreground.fit;
   config.images = plan_.recipe.data.train;
-  config.encoder = Encoder(plan_.recipe.foreground.encoder);
+  config.encoder = Encoder(encoder);
+  config.component = component;
   config.out = out;
   config.skipped = SkippedOfFit(out);
   config.run = plan_.recipe.run;
   std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)},
                                                {"encoder", book_.FingerprintOf(config.encoder)}};
-  if (!config.component.empty()) inputs["component"] = book_.FingerprintOf(config.component);
-  Make({.name = "foreground fit",
+  if (!component.empty()) inputs["component"] = book_.FingerprintOf(component);
+  ForegroundSection asked = plan_.recipe.foreground;
+  asked.encoder = encoder;
+  asked.fit.component = component;
+  Make({.name = name,
         .version = kFitVersion,
-        .settings = Settings(FieldsToJson(plan_.recipe.foreground), config.run),
+        .settings = Settings(FieldsToJson(asked), config.run),
         .inputs = inputs,
-        .outputs = {out},
-        .owned = {}},
-       [&] {
-         const FitSummary done = FitForeground(config, progress_);
-         return StageCounts{"images", done.images + done.skipped, done.images, done.skipped};
-       });
-  return out;
-}
-
-Path Runner::QualityModel(const ArmPlan& arm, const std::string& encoder) {
-  if (encoder == plan_.recipe.foreground.encoder) return ForegroundModel();
-  const Path out = QualityModelFile(plan_, encoder);
-  if (!made_.try_emplace(out.string(), out).second) return out;
-  FitConfig config = plan_.recipe.foreground.fit;
-  config.images = plan_.recipe.data.train;
-  config.encoder = Encoder(encoder);
-  config.component.clear();
-  config.out = out;
-  config.skipped = SkippedOfFit(out);
-  config.run = plan_.recipe.run;
-  Json settings = FieldsToJson(plan_.recipe.foreground);
-  settings.erase("component");
-  Make({.name = Format("foreground fit for {}", arm.name),
-        .version = kFitVersion,
-        .settings = Settings(settings, config.run),
-        .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}},
         .outputs = {out},
         .owned = {}},
        [&] {
@@ -158,11 +146,8 @@ Path Runner::Generator(const std::string& text) {
   if (!text.empty() && text != "train") return text;
   const Path out = plan_.folder / "generator";
   if (!made_.try_emplace("generator", out).second) return out;
-  GeneratorConfig config = plan_.recipe.generator.config;
-  if (config.images.empty()) config.images = plan_.recipe.data.train;
-  config.encoder = Encoder(config.encoder.empty() ? plan_.recipe.foreground.encoder : config.encoder.string());
-  config.out = out;
-  config.run = plan_.recipe.run;
+  (void)Encoder(GeneratorEncoder(plan_));
+  const GeneratorConfig config = GeneratorConfigOf(plan_, out);
   Make({.name = "generator",
         .version = kGeneratorVersion,
         .settings = Settings(FieldsToJson(plan_.recipe.generator), config.run),
@@ -226,7 +211,7 @@ PretrainConfig Runner::PretrainOf(const ArmPlan& arm, uint64_t seed, std::map<st
 
 Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
   const std::string name = StageName(plan_, "pretrain", arm, seed);
-  const Path out = ArmFolder(plan_, arm, seed) / "pretrain" / "encoder.safetensors";
+  const Path out = EncoderFile(plan_, arm, seed);
   if (const auto known = made_.find(name); known != made_.end()) return known->second;
   if (!making_.insert(name).second) {
     throw UsageError({.what = Format("arm `{}` would need its own encoder to be trained", arm.name),
@@ -249,7 +234,7 @@ Path Runner::Pretrained(const ArmPlan& arm, uint64_t seed) {
 
 Runner::Pretraining Runner::PretrainingOf(const ArmPlan& arm, uint64_t seed) {
   Pretraining result;
-  result.out = ArmFolder(plan_, arm, seed) / "pretrain" / "encoder.safetensors";
+  result.out = EncoderFile(plan_, arm, seed);
   result.request.name = StageName(plan_, "pretrain", arm, seed);
   result.request.version = kPretrainVersion;
   result.config = PretrainOf(arm, seed, result.request.inputs);
@@ -271,10 +256,15 @@ void Runner::PretrainEachOf(std::vector<Pretraining> all) {
   }
   if (configs.empty()) return;
   std::vector<PretrainOutcome> outcomes;
+  size_t own = 0;  // that this process is at
   try {
-    outcomes = PretrainEach(group_, progress_, configs, [&](size_t i) { progress_.Enter(stages[i].first); });
+    outcomes = PretrainEach(group_, progress_, configs, [&](size_t i) {
+      own = i;
+      stages[i].second.began = std::chrono::steady_clock::now();
+      progress_.Enter(stages[i].first);
+    });
   } catch (...) {
-    for (auto& [name, stage] : stages) book_.Pause(std::move(stage));
+    book_.Pause(std::move(stages[own].second));
     throw;
   }
   for (size_t i = 0; i < stages.size(); ++i) {
@@ -457,7 +447,7 @@ std::vector<Path> Runner::encoders() const {
   std::vector<Path> there;
   for (const ArmPlan& arm : plan_.arms) {
     for (const uint64_t seed : plan_.seeds) {
-      Path encoder = ArmFolder(plan_, arm, seed) / "pretrain" / "encoder.safetensors";
+      Path encoder = EncoderFile(plan_, arm, seed);
       if (std::filesystem::exists(encoder)) there.push_back(std::move(encoder));
     }
   }

@@ -79,7 +79,7 @@ class Lister {
     const GeneratorConfig& config = plan_.recipe.generator.config;
     Inputs inputs = {
         config.images.empty() ? Train() : StageInput{"generator.images", config.images},
-        config.encoder.empty() ? ForegroundEncoder() : Encoder("generator.encoder", config.encoder.string())};
+        Encoder(config.encoder.empty() ? "foreground.encoder" : "generator.encoder", GeneratorEncoder(plan_))};
     Add("generator", plan_.folder / "generator" / "model_index.json", std::move(inputs));
     return {};
   }
@@ -112,7 +112,7 @@ class Lister {
       inputs.push_back(Encoder(shared ? "foreground.encoder" : "pretrain.quality.encoder", encoder));
       inputs.push_back({"pretrain.quality.foreground", own.quality.foreground});
     }
-    Add(name, ArmFolder(plan_, arm, seed) / "pretrain" / "encoder.safetensors", std::move(inputs));
+    Add(name, EncoderFile(plan_, arm, seed), std::move(inputs));
   }
 
   void Evaluate(const ArmPlan& arm, uint64_t seed) {

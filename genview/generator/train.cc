@@ -33,8 +33,6 @@ void CheckChannels(const std::vector<int64_t>& channels, int64_t groups, const s
 
 // What cannot be built is said before anything is trained, under the key that a recipe has for it.
 const GeneratorConfig& Checked(const GeneratorConfig& c) {
-  if (c.precision != "fp16" && c.precision != "fp32")
-    Refuse("precision", Format("`precision` is \"{}\"", c.precision), "use \"fp16\" or \"fp32\"");
   CheckChannels(c.autoencoder.channels, c.autoencoder.groups, "autoencoder");
   CheckChannels(c.denoiser.channels, c.denoiser.groups, "denoiser");
   const std::vector<int64_t>& widths = c.denoiser.channels;
@@ -78,7 +76,7 @@ class GeneratorTraining {
     Unet unet = TrainDenoiser(config_.denoiser, run, progress_);
     WriteUnclipFolder({tower_.vision ? &*tower_.vision : nullptr, tower_.checkpoint, tower_.preprocess, noiser,
                        DenoiserScheduler(), unet, vae},
-                      config_.out, config_.precision == "fp16" ? at::kHalf : at::kFloat);
+                      config_.out, config_.weights == StoredWeights::kFp16 ? at::kHalf : at::kFloat);
     pictures_.skipped().Write(config_.out / "skipped.tsv");
     WriteGeneratorPage({.folder = config_.out,
                         .pictures = pictures_,

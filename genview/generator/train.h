@@ -14,13 +14,20 @@
 
 namespace genview {
 
+enum class StoredWeights { kFp16, kFp32 };
+template <>
+struct EnumNames<StoredWeights> {
+  static constexpr std::pair<StoredWeights, const char*> kNames[] = {{StoredWeights::kFp16, "fp16"},
+                                                                     {StoredWeights::kFp32, "fp32"}};
+};
+
 struct GeneratorConfig {
   std::string images;
   Path encoder;
   Path out;
-  int64_t size = 32;               // px
-  int64_t cache = 100'000;         // images that the denoiser learns from, at most
-  std::string precision = "fp16";  // of the written weights
+  int64_t size = 32;        // px
+  int64_t cache = 100'000;  // images that the denoiser learns from, at most
+  StoredWeights weights = StoredWeights::kFp16;
   AutoencoderConfig autoencoder;
   DenoiserConfig denoiser;
   RunOptions run;
@@ -35,7 +42,7 @@ void VisitFields(GeneratorConfig& c, Visit&& visit) {
   visit("size", c.size, Range<int64_t>{8, 1024}, "width and height of generated pictures, in pixels");
   visit("cache", c.cache, Range<int64_t>{1, 100'000'000},
         "images whose latents and embeddings are kept for the denoiser, at most");
-  visit("precision", c.precision, Any{}, "of the written weights: fp16 or fp32");
+  visit("weights", c.weights, Any{}, "precision of the written weights");
   visit("autoencoder", c.autoencoder, Section{}, "between pictures and latents");
   visit("denoiser", c.denoiser, Section{}, "from noise and an embedding to latents");
   visit("run", c.run, Section{}, "where it is computed");

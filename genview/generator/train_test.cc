@@ -44,7 +44,7 @@ TEST(TrainGenerator, ImageEncoderIsTheTowerItWasTrainedWith) {
   Progress quiet;
   const Path encoder = WriteTinyTower(tower.path());
   GeneratorConfig config = TinyGenerator(encoder, out.path());
-  config.precision = "fp32";
+  config.weights = StoredWeights::kFp32;
   TrainGenerator(config, quiet);
   const auto before = Encoder::Open(encoder), after = Encoder::Open(out.path() / "image_encoder");
   const Tensor pixels = NormalTensor(Seed(1), {2, 3, 16, 16});
