@@ -2,6 +2,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "genview/foreground/quality.h"
 #include "genview/ssl/losses.h"
 #include "genview/tensor/tensor.h"
@@ -85,6 +87,26 @@ TEST(Operators, MetaTensorsHaveShapesAlone) {
     EXPECT_TRUE(out.is_meta());
   }
   EXPECT_EQ(Call("genview::foreground_map", maps, v).sizes(), (at::IntArrayRef{6, 3, 3}));
+}
+
+TEST(Operators, ParametersThatMeanNothingAreRefused) {
+  const Tensor z = NormalTensor(Seed(11), {6, 8});
+  for (const double bad : {0.0, -0.1, std::nan(""), HUGE_VAL}) {
+    EXPECT_ANY_THROW(Call("genview::nt_xent", z, z, bad)) << bad;
+    EXPECT_ANY_THROW(Call("genview::info_nce", z, z, z.t(), bad)) << bad;
+    EXPECT_ANY_THROW(Call("genview::moco_v3", z, z, z, z, bad)) << bad;
+    EXPECT_ANY_THROW(Call("genview::swapped_prediction", z, z, bad, 0.05, int64_t{3})) << bad;
+    EXPECT_ANY_THROW(Call("genview::swapped_prediction", z, z, 0.1, bad, int64_t{3})) << bad;
+  }
+  EXPECT_ANY_THROW(Call("genview::swapped_prediction", z, z, 0.1, 0.05, int64_t{-1}));
+  EXPECT_ANY_THROW(Call("genview::foreground_map", at::zeros({1, 8, 0, 0}), at::zeros({8})));
+  try {
+    Call("genview::info_nce", z, z, z.t().to(at::kDouble), 0.2);
+    FAIL();
+  } catch (const c10::Error& error) {
+    EXPECT_NE(std::string(error.what()).find("queue is of type Double, q of type Float"), std::string::npos);
+  }
+  EXPECT_NO_THROW(Call("genview::nt_xent", z, z.to(at::kBFloat16), 0.2));
 }
 
 TEST(Operators, WrongShapesAreNamed) {

@@ -3,8 +3,6 @@
 #include <c10/core/GradMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
-#include <limits>
-
 namespace genview {
 namespace {
 
@@ -18,6 +16,15 @@ Tensor Full(const Tensor& x) {
 // at::logsumexp, which from C++ cannot be asked for a shape alone (tensors without values).
 Tensor LogSumExp(const Tensor& x, at::IntArrayRef dim, bool keepdim = false) {
   return x.is_meta() ? x.sum(dim, keepdim) : at::logsumexp(x, dim, keepdim);
+}
+
+// Less than any logit, and finite: a row that is masked everywhere has gradients all the same.
+constexpr double kMasked = -1e30;
+
+// -log( exp(positive) / (exp(positive) + sum exp(negatives)) ) where `negatives` is the logarithm of that sum. A pair
+// that is told well has a loss near zero, which a difference of two large logarithms would lose.
+Tensor NegativeLogShare(const Tensor& positive, const Tensor& negatives) {
+  return at::softplus(negatives - positive, /*beta=*/1, /*threshold=*/40);
 }
 
 }  // namespace
@@ -35,7 +42,7 @@ Tensor InfoNce(const Tensor& q, const Tensor& k, const Tensor& queue, double tem
   const Tensor anchor = UnitRows(q) * (1 / temperature);
   const Tensor positive = (anchor * UnitRows(k)).sum(1);     // [N]
   const Tensor negatives = at::matmul(anchor, Full(queue));  // [N,K]
-  return at::logaddexp(positive, LogSumExp(negatives, {1})) - positive;
+  return NegativeLogShare(positive, LogSumExp(negatives, {1}));
 }
 
 Tensor NtXent(const Tensor& z1, const Tensor& z2, double temperature) {
@@ -44,22 +51,21 @@ Tensor NtXent(const Tensor& z1, const Tensor& z2, double temperature) {
   const NoAutocast full_precision(c10::autocast_dispatch_keyset);
   const int64_t n = z1.size(0);
   const Tensor z = UnitRows(at::cat({z1, z2}));  // [2N,D]: row i and row N+i are a pair
-  const Tensor own = at::eye(2 * n, z.options().dtype(at::kBool));
-  const Tensor logits =
-      (at::matmul(z, z.t()) * (1 / temperature)).masked_fill(own, -std::numeric_limits<double>::infinity());
-  const Tensor positive = (z.narrow(0, 0, n) * z.narrow(0, n, n)).sum(1) * (1 / temperature);  // [N]
-  const Tensor all = LogSumExp(logits, {1});                                                   // [2N]
-  return 0.5 * (all.narrow(0, 0, n) + all.narrow(0, n, n)) - positive;
+  const Tensor logits = at::matmul(z, z.t()) * (1 / temperature);
+  const Tensor positive = at::cat({logits.diagonal(n), logits.diagonal(-n)});    // [2N]
+  const Tensor pairs = at::eye(n, z.options().dtype(at::kBool)).repeat({2, 2});  // and each row with itself
+  const Tensor loss = NegativeLogShare(positive, LogSumExp(logits.masked_fill(pairs, kMasked), {1}));
+  return 0.5 * (loss.narrow(0, 0, n) + loss.narrow(0, n, n));
 }
 
 Tensor MultiPositiveLoss(const Tensor& views, double temperature) {
   ExpectShape(views, {-1, -1, -1}, "z");
   const NoAutocast full_precision(c10::autocast_dispatch_keyset);
   const int64_t v = views.size(0), n = views.size(1);
+  if (v == 2) return NtXent(views[0], views[1], temperature);
   const Tensor z = UnitRows(views.flatten(0, 1));  // [VN,D]: row u N + i is view u of picture i
   const Tensor own = at::eye(v * n, z.options().dtype(at::kBool));
-  const Tensor all = LogSumExp(
-      (at::matmul(z, z.t()) * (1 / temperature)).masked_fill(own, -std::numeric_limits<double>::infinity()), {1});
+  const Tensor all = LogSumExp((at::matmul(z, z.t()) * (1 / temperature)).masked_fill(own, kMasked), {1});
   // Mean over ordered pairs of different views of their cosine: (|sum of the views|^2 - V) / (V (V - 1)).
   const Tensor together = z.view({v, n, -1}).sum(0).square().sum(1);  // [N]
   const Tensor positive = (together - static_cast<double>(v)) * (1 / (temperature * static_cast<double>(v * (v - 1))));
@@ -123,7 +129,8 @@ Tensor MocoV3Loss(const Tensor& q1, const Tensor& q2, const Tensor& k1, const Te
   const auto cross_entropy = [&](const Tensor& q, const Tensor& k) {
     const Tensor logits =
         at::matmul(UnitRows(q) * (1 / temperature), UnitRows(k).t());  // [N,N]: a pair is on the diagonal
-    return LogSumExp(logits, {1}) - logits.diagonal();
+    const Tensor pairs = at::eye(logits.size(0), logits.options().dtype(at::kBool));
+    return NegativeLogShare(logits.diagonal(), LogSumExp(logits.masked_fill(pairs, kMasked), {1}));
   };
   return 2 * temperature * (cross_entropy(q1, k2) + cross_entropy(q2, k1));
 }

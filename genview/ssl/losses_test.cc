@@ -199,6 +199,42 @@ TEST(Losses, ExtremeValuesStayFinite) {
   EXPECT_TRUE(at::isfinite(NegativeCosine(at::zeros({2, 4}), one)).all().item<bool>());
 }
 
+// Pairs that are told well: what is left is far below the logits.
+TEST(Losses, SmallLossesKeepTheirDigitsInSinglePrecision) {
+  const Tensor a = Rows(1, 64, 128), b = a + 0.2 * Rows(2, 64, 128), queue = Queue(3, 128, 256);
+  const auto expect = [&](const char* name, const std::function<Tensor(const Tensor&, const Tensor&)>& loss) {
+    const auto with_gradient = [&](at::ScalarType type) {
+      const Tensor x = a.to(type).clone().requires_grad_();
+      const Tensor value = loss(x, b.to(type));
+      value.mean().backward();
+      return std::pair(value.detach().to(at::kDouble), x.grad().to(at::kDouble));
+    };
+    const auto [value, gradient] = with_gradient(at::kFloat);
+    const auto [exact, slope] = with_gradient(at::kDouble);
+    EXPECT_LT(exact.mean().item<double>(), 0.01) << name;
+    EXPECT_LT(((value - exact) / exact).abs().max().item<double>(), 1e-4) << name;
+    EXPECT_LT((gradient - slope).norm().item<double>(), 1e-4 * slope.norm().item<double>()) << name;
+  };
+  expect("info_nce", [&](const Tensor& x, const Tensor& y) { return InfoNce(x, y, queue.to(x.scalar_type()), 0.07); });
+  expect("nt_xent", [](const Tensor& x, const Tensor& y) { return NtXent(x, y, 0.07); });
+  expect("moco_v3", [](const Tensor& x, const Tensor& y) { return MocoV3Loss(x, y, y, x, 0.07); });
+  expect("multi_positive", [](const Tensor& x, const Tensor& y) { return MultiPositiveLoss(at::stack({x, y}), 0.07); });
+}
+
+TEST(Losses, APairAloneHasNothingToLearn) {
+  const auto expect = [](const std::function<Tensor(const Tensor&)>& loss) {
+    const Tensor x = Rows(1, 1, 4).requires_grad_();
+    const Tensor value = loss(x);
+    EXPECT_EQ(value.item<double>(), 0);
+    value.backward();
+    EXPECT_TRUE(at::equal(x.grad(), at::zeros_like(x)));
+  };
+  const Tensor other = Rows(2, 1, 4);
+  expect([&](const Tensor& x) { return NtXent(x, other, 0.1).sum(); });
+  expect([&](const Tensor& x) { return MocoV3Loss(x, other, other, other, 0.1).sum(); });
+  expect([&](const Tensor& x) { return InfoNce(x, other, at::empty({4, 0}, at::kDouble), 0.1).sum(); });
+}
+
 TEST(Losses, WrongShapesAreNamed) {
   EXPECT_THROW(InfoNce(at::ones({2, 4}), at::ones({2, 5}), at::ones({4, 3}), 1), std::logic_error);
   EXPECT_THROW(InfoNce(at::ones({2, 4}), at::ones({2, 4}), at::ones({3, 4}), 1), std::logic_error);
