@@ -187,6 +187,7 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   if (c.quality.features != QualityFeatures::kCached) json["quality"].erase("grid");
   json["quality"].erase("cache");
   json.erase("init");
+  json.erase("stop_when_collapsed");
   const Json plain = FieldsToJson(blank);
   for (const char* key : kMachineOptions) json["run"][key] = plain["run"][key];
   // Keys that were not there in the first version say nothing at their defaults, so that what was made then stays made.

@@ -190,6 +190,7 @@ struct PretrainConfig {
   double checkpoint_minutes = 10;
   int64_t checkpoint_epochs = 1;
   int64_t keep = 2;
+  bool stop_when_collapsed = false;
 
   SwavSection swav;
   PairConfig pair;
@@ -264,6 +265,8 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("checkpoint_epochs", c.checkpoint_epochs, Count{0, 1'000'000},
         "epochs between two checkpoints; 0 = not by epoch");
   visit("keep", c.keep, Count{1, 1000}, "checkpoints kept");
+  visit("stop_when_collapsed", c.stop_when_collapsed, Any{},
+        "end with an error once features no longer tell pictures apart, instead of warning and going on");
   visit("swav", c.swav, Section{}, "prototypes and queue of the method swav");
   visit("pair", c.pair, Section{}, "where the two views of a pair come from");
   visit("crop", c.crop, Section{}, "where crops go");

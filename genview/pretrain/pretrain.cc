@@ -103,6 +103,7 @@ class Run {
   void AfterStep(int64_t epoch, bool epoch_ends);
   void CompareProcesses();
   void WriteRow(int64_t epoch);
+  void OnCollapse(const FeatureSpread& spread);
   void LookAtNeighbours(int64_t epoch);
   bool TimeToSave() const {
     return config_.checkpoint_minutes > 0 && SecondsSince(saved_) > 60 * config_.checkpoint_minutes;
@@ -405,15 +406,24 @@ void Run::WriteRow(int64_t epoch) {
   if (window_.weights.augmented().pairs > 0) row["weight_augmented"] = window_.weights.augmented().Mean();
   if (data_.views) row["generated"] = static_cast<double>(window_.generated) / pairs;
   log_->Write(trainer_->steps(), row);
-  if (spread.collapsed() && epoch > 0 && !warned_) {
-    warned_ = true;
-    progress_.Warn(
-        Format("the features have collapsed (deviation {:.2g} of what a spread gives, effective rank {:.1f}): "
-               "they no longer tell pictures apart",
-               spread.relative_std, spread.effective_rank));
-  }
+  if (spread.collapsed() && epoch > 0) OnCollapse(spread);
   window_ = {};
   row_start_ = Clock::now();
+}
+
+void Run::OnCollapse(const FeatureSpread& spread) {
+  const std::string what = Format(
+      "the features have collapsed (deviation {:.2g} of what a spread gives, effective rank {:.1f}): they no "
+      "longer tell pictures apart",
+      spread.relative_std, spread.effective_rank);
+  if (config_.stop_when_collapsed) {
+    throw Error({.what = what,
+                 .where = Format("{}, step {}", folder_.string(), trainer_->steps()),
+                 .next = "use a smaller `pretrain.lr`, a longer warm-up or a larger batch; without "
+                         "`pretrain.stop_when_collapsed` the training goes on"});
+  }
+  if (!warned_) progress_.Warn(what);
+  warned_ = true;
 }
 
 void Run::LookAtNeighbours(int64_t epoch) {

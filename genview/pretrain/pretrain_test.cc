@@ -12,6 +12,7 @@
 #include "genview/data/shapes.h"
 #include "genview/data/source.h"
 #include "genview/foreground/pca.h"
+#include "genview/image/codecs.h"
 #include "genview/models/encoder.h"
 #include "genview/pretrain/pair_weigher.h"
 #include "genview/records/records.h"
@@ -92,6 +93,27 @@ class PretrainTest : public testing::Test {
 
   Path folder_;
 };
+
+// Pictures that are all alike are not told apart.
+TEST_F(PretrainTest, ACollapseIsWarnedOfOrEndsTheTraining) {
+  for (int i = 0; i < 42; ++i) WriteFile(folder_ / "black" / Format("{}.png", i), EncodePng(Image(16, 16)));
+  PretrainConfig config = Config("run");
+  config.data = (folder_ / "black").string();
+  config.stop_when_collapsed = true;
+  Until progress;
+  try {
+    Pretrain(config, progress);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(error.text().what.find("collapsed"), std::string::npos);
+    EXPECT_NE(error.text().where.find("run, step 6"), std::string::npos) << error.text().where;
+  }
+  EXPECT_TRUE(progress.warnings.empty());
+  config.stop_when_collapsed = false;  // goes on from its checkpoint
+  EXPECT_TRUE(Pretrain(config, progress).collapsed);
+  ASSERT_EQ(progress.warnings.size(), 1u);
+  EXPECT_NE(progress.warnings[0].find("collapsed"), std::string::npos);
+}
 
 TEST_F(PretrainTest, LeavesWhatItPromises) {
   Until progress;
