@@ -169,7 +169,7 @@ std::shared_ptr<const ImageSource> OpenSource(const std::string& spec) {
          .where = "images",
          .next = "name a folder, a list file, tar shards (name-{0000..0127}.tar) or shapes:count=4096,size=64"});
   }
-  if (spec.starts_with("shapes:") || spec == "shapes") return OpenShapes(spec);
+  if (spec.starts_with("shapes:")) return OpenShapes(spec);
   if (spec.starts_with(kSubset)) return OpenSubset(spec);
   if (spec.find('{') != std::string::npos || Lower(spec).ends_with(".tar")) return OpenShards(spec);
   Path path = spec;

@@ -373,7 +373,8 @@ TEST(ShapesSource, MistakesInTheSpecAreNamed) {
   } catch (const UsageError& error) {
     EXPECT_NE(error.text().next.find("count"), std::string::npos);
   }
-  EXPECT_EQ(OpenSource("shapes")->size(), 4096);
+  EXPECT_EQ(OpenSource("shapes:")->size(), 4096);
+  EXPECT_THROW(OpenSource("shapes"), Error);  // a folder of that name, which is not there
 }
 
 TEST_F(SourceTest, ShapesDatasetEqualsTheDrawnSource) {
