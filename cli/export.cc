@@ -50,6 +50,10 @@ std::string TorchvisionModel(const Backbone& backbone) {
   return text + "model.fc = torch.nn.Identity()\n";
 }
 
+std::string NormLayer(const BackboneConfig& config) {
+  return Format("norm_layer=functools.partial(torch.nn.LayerNorm, eps={})", config.norm_eps);
+}
+
 std::string TimmModel(const Backbone& backbone) {
   const BackboneConfig& config = backbone.config();
   std::string options;
@@ -58,6 +62,7 @@ std::string TimmModel(const Backbone& backbone) {
   if (config.width != 1) options += Format(", embed_dim={}", backbone.width());
   if (config.layers != 0) options += Format(", depth={}", config.layers);
   if (config.heads != 0) options += Format(", num_heads={}", config.heads);
+  if (config.norm_eps != kVitNormEps) options += ", " + NormLayer(config);
   return Format("model = timm.create_model(\"vit_{}_patch16_224\", num_classes=0{})\n", config.type.substr(4), options);
 }
 
@@ -83,12 +88,12 @@ std::string HowToLoad(const ExportConfig& config, const Backbone& backbone) {
     return Format("import safetensors.torch, torch\nstate = {}\ntorch.save({{{}}}, \"{}\"){}", file, contents, name,
                   comment);
   };
-  const bool vit = IsVit(backbone.config());
+  const bool vit = IsVit(backbone.config()), usual = backbone.config().norm_eps == kVitNormEps;
   switch (config.layout) {
     case ExportLayout::kTorchvision:
       return loaded("torch, torchvision", TorchvisionModel(backbone));
     case ExportLayout::kTimm:
-      if (vit) return loaded("timm", TimmModel(backbone));
+      if (vit) return loaded(usual ? "timm" : "functools, torch, timm", TimmModel(backbone));
       if (backbone.config().width == 1 && !backbone.config().small_stem) {
         return loaded("timm", Format("model = timm.create_model(\"{}\", num_classes=0)\n", backbone.config().type));
       }
@@ -124,6 +129,11 @@ void WarnOfOtherNetwork(ExportLayout layout, const Backbone& backbone, Progress&
     progress.Warn(Format("the {} has {:g} of its usual width, {} of {} channels: {} the same", config.type,
                          config.width, IsVit(config) ? "tokens" : "a stem",
                          IsVit(config) ? backbone.width() : Channels(backbone), what));
+  }
+  const bool said = made || layout == ExportLayout::kTransformers4;  // by the lines of Python, or by config.json
+  if (config.norm_eps != kVitNormEps && !said) {
+    progress.Warn(Format("the ViT's norms add {} to the variance, usual are {} in {}: {} the same", config.norm_eps,
+                         kVitNormEps, EnumName(layout), what));
   }
   if (config.small_stem) {
     progress.Warn(Format("the ResNet has the 3 x 3 stem for small pictures: {} the same conv1 and no max-pool", what));

@@ -35,6 +35,10 @@ template <class T>
 struct Range {  // low <= value <= high; for a vector: each element
   T low, high;
 };
+template <class T>
+struct RareRange : Range<T> {  // FieldsToJson leaves it out at this value: files from before the field stay the same
+  T usual;
+};
 
 // Specialise with the names of an enum: template <> struct EnumNames<Policy> { static constexpr std::pair<Policy,
 // const char*> kNames[] = {{Policy::kAdaptive, "adaptive"}, ...}; };
@@ -189,8 +193,11 @@ void ReadFields(Config& config, const Json& object, const FieldSource& source) {
 template <class Config>
 Json FieldsToJson(const Config& config) {
   Json object = Json::object();
-  VisitFields(const_cast<Config&>(config), [&](const char* name, auto& field, auto, const char*) {
+  VisitFields(const_cast<Config&>(config), [&](const char* name, auto& field, auto rule, const char*) {
     using T = std::remove_cvref_t<decltype(field)>;
+    if constexpr (requires { rule.usual; }) {
+      if (field == rule.usual) return;
+    }
     if constexpr (fields_detail::HasFields<T>) object[name] = FieldsToJson(field);
     else object[name] = fields_detail::ToJson(field);
   });

@@ -61,7 +61,8 @@ class VitBackbone : public Backbone {
                      .patch_size = c.patch_size,
                      .image_size = c.image_size,
                      .positions = c.positions,
-                     .frozen_patch = c.frozen_patch};
+                     .frozen_patch = c.frozen_patch,
+                     .norm_eps = c.norm_eps};
     config.width = std::llround(static_cast<double>(type.width) * c.width);
     config.mlp_width = 4 * config.width;
     return config;
@@ -80,6 +81,12 @@ std::vector<std::string> BackboneNames() {
   for (const auto& [name, depth] : kResnets) names.push_back(name);
   for (const char* name : {"vit-tiny", "vit-small", "vit-base"}) names.emplace_back(name);
   return names;
+}
+
+int64_t HeadsOf(const BackboneConfig& config) {
+  const auto found = kVits.find(config.type);
+  if (found == kVits.end()) return 0;
+  return config.heads == 0 ? found->second.heads : config.heads;
 }
 
 void CheckBackboneName(const std::string& name, std::string_view where) {

@@ -25,8 +25,9 @@ struct BackboneConfig {
   int64_t layers = 0;       // ViT; 0: the type's
   int64_t heads = 0;        // ViT; 0: the type's
   VitPositions positions = VitPositions::kLearned;
-  bool frozen_patch = false;  // ViT
-  double drop_path = 0;       // ViT, in training: see DropPath; no part of what a checkpoint says of its encoder
+  bool frozen_patch = false;      // ViT
+  double norm_eps = kVitNormEps;  // ViT: what its norms add to the variance
+  double drop_path = 0;           // ViT, in training: see DropPath; no part of what a checkpoint says of its encoder
 };
 
 template <class Visit>
@@ -41,9 +42,11 @@ void VisitFields(BackboneConfig& c, Visit&& visit) {
   visit("heads", c.heads, Range<int64_t>{0, 128}, "ViT: attention heads; 0 = the type's (MoCo v3's vit-small has 12)");
   visit("positions", c.positions, Any{}, "ViT: learned positions, or fixed sines and cosines");
   visit("frozen_patch", c.frozen_patch, Any{}, "ViT: never train the patch projection (MoCo v3)");
+  visit("norm_eps", c.norm_eps, RareRange<double>{{0, 1}, kVitNormEps}, "ViT: what its norms add to the variance");
 }
 
 std::vector<std::string> BackboneNames();
+int64_t HeadsOf(const BackboneConfig& config);  // of a ViT, the type's where the config leaves it open; 0: a ResNet
 void CheckBackboneName(const std::string& name, std::string_view where);  // throws UsageError with the nearest one
 
 struct BackboneOutput {

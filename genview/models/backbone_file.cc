@@ -57,6 +57,12 @@ void ReadNeighbours(const Path& weights, ForeignOptions& options, std::optional<
   const std::string where = config.string(), type = JsonString(json, "model_type", "", where);
   if (type != "vit" && type != "resnet") return;
   if (options.heads == 0) options.heads = JsonInt(json, "num_attention_heads", 0, where);
+  if (json.contains("layer_norm_eps")) options.norm_eps = JsonDouble(json, "layer_norm_eps", 0, where);
+  if (options.norm_eps && !(*options.norm_eps >= 0 && *options.norm_eps <= 1)) {
+    throw Error({.what = Format("`layer_norm_eps` is {}, which a norm cannot add to its variance", *options.norm_eps),
+                 .where = where,
+                 .next = "correct the config, or get it again from where it came"});
+  }
   const std::string usual = type == "vit" ? "gelu" : "relu", activation = JsonString(json, "hidden_act", usual, where);
   if (activation != usual || JsonBool(json, "downsample_in_bottleneck", false, where)) {
     throw Error({.what = Format("the {} has the activation {}, or its strides, where this program's has others", type,

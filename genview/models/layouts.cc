@@ -23,6 +23,13 @@ enum class Naming {
   kTransformers4Vit
 };
 
+bool IsTransformers(Naming naming) {
+  return naming == Naming::kTransformersResnet || naming == Naming::kTransformersVit ||
+         naming == Naming::kTransformers4Vit;
+}
+
+constexpr double kTransformersNormEps = 1e-12;  // ViTConfig's default, where no config.json says another
+
 bool IsVit(Naming naming) {
   return naming != Naming::kTorchvision && naming != Naming::kDetectron2 && naming != Naming::kTransformersResnet;
 }
@@ -147,10 +154,7 @@ bool Beside(const WeightMap& weights, std::string_view word) {
 ImportLayout LayoutOf(const WeightMap& weights, const Place& place) {
   const std::string& p = place.prefix;
   if (place.naming == Naming::kDetectron2) return ImportLayout::kDetectron2;
-  if (place.naming == Naming::kTransformersResnet || place.naming == Naming::kTransformersVit ||
-      place.naming == Naming::kTransformers4Vit) {
-    return ImportLayout::kTransformers;
-  }
+  if (IsTransformers(place.naming)) return ImportLayout::kTransformers;
   if (place.naming == Naming::kMmpretrainVit || place.naming == Naming::kOldMmpretrainVit)
     return ImportLayout::kMmpretrain;
   if (Holds(p, "encoder_q.") || Holds(p, "encoder_k.")) return ImportLayout::kMoco;
@@ -310,6 +314,7 @@ BackboneConfig Recognise(const WeightMap& weights, const Place& place, ImportLay
     return config;
   }
   BackboneConfig config = VitFrom(weights, place, layout, options.heads);
+  if (IsTransformers(place.naming)) config.norm_eps = options.norm_eps.value_or(kTransformersNormEps);
   if (options.image_size > 0 && options.image_size != config.image_size) {
     throw UsageError(
         {.what = Format("the ViT has positions for pictures of {} px, not {}", config.image_size, options.image_size),
@@ -420,19 +425,16 @@ Json TransformersConfig(Backbone& backbone) {
   for (const WeightRef& ref : list) weights[ref.name] = ref.tensor;
   if (config.type.starts_with("vit")) {
     const int64_t width = backbone.width();
-    int64_t layers = 0, heads = config.heads;
+    int64_t layers = 0;
     while (weights.count(Format("blocks.{}.norm1.weight", layers)) != 0) ++layers;
-    for (const VitKind& kind : kVitKinds) {
-      if (heads == 0 && config.type == kind.type) heads = kind.heads;
-    }
     return {{"architectures", {"ViTModel"}},
             {"model_type", "vit"},
             {"hidden_size", width},
             {"num_hidden_layers", layers},
-            {"num_attention_heads", heads},
+            {"num_attention_heads", HeadsOf(config)},
             {"intermediate_size", weights["blocks.0.mlp.fc1.weight"]->size(0)},
             {"hidden_act", "gelu"},
-            {"layer_norm_eps", 1e-6},
+            {"layer_norm_eps", config.norm_eps},
             {"image_size", config.image_size},
             {"patch_size", config.patch_size},
             {"num_channels", 3},

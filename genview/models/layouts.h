@@ -4,8 +4,8 @@
 //   found.layout;                                                                    // "moco"
 //   WriteSafetensors("out.safetensors", ToLayout(*found.backbone, ExportLayout::kTransformers));
 //
-// A foreign file says neither how many heads its attention has nor how pictures are prepared: the first comes from the
-// layout, the width or the caller, the second from the caller.
+// A foreign file says neither how many heads its attention has, nor what its norms add to the variance, nor how
+// pictures are prepared: the first two come from the layout, the width or the caller, the third from the caller.
 #pragma once
 
 #include <memory>
@@ -70,9 +70,10 @@ struct EnumNames<ExportLayout> {
 
 struct ForeignOptions {
   ImportLayout layout = ImportLayout::kAuto;
-  std::string prefix{};    // of the encoder's names; empty: found
-  int64_t heads = 0;       // ViT; 0: by layout and width
-  int64_t image_size = 0;  // px; 0: a ViT's positions say, 224 for a ResNet, 32 for one with the small stem
+  std::string prefix{};              // of the encoder's names; empty: found
+  int64_t heads = 0;                 // ViT; 0: by layout and width
+  int64_t image_size = 0;            // px; 0: a ViT's positions say, 224 for a ResNet, 32 for one with the small stem
+  std::optional<double> norm_eps{};  // of transformers' ViT; nothing: its own default
   std::optional<BackboneConfig> backbone{};  // where the network is known; its other members are then not looked at
 };
 

@@ -57,6 +57,34 @@ TEST(LayoutsGolden, FilesOfOthersComeInAndComputeTheSame) {
   }
 }
 
+// A freshly made ViTModel has tokens of small variance, where the epsilon of its norms counts.
+TEST(LayoutsGolden, NormsAddWhatTheirConfigSays) {
+  const BackboneFile file = ReadBackboneFile(GoldenFile("transformers_vit_begin"));
+  const BackboneConfig& config = file.encoder.backbone->config();
+  EXPECT_EQ(config.norm_eps, 1e-12);
+  const WeightMap golden = Golden("layouts/expected");
+  const Tensor& pixels = golden.At("pixels");
+  const Tensor& expected = golden.At("transformers_vit_begin");
+  EXPECT_CLOSE(file.encoder.backbone->Forward(pixels, /*training=*/false).pooled, expected, 1e-5);
+  EXPECT_EQ(TransformersConfig(*file.encoder.backbone)["layer_norm_eps"], 1e-12);
+
+  BackboneConfig usual = config;
+  usual.norm_eps = kVitNormEps;
+  const auto other = MakeBackbone(usual);
+  const WeightList from = file.encoder.backbone->Weights(), to = other->Weights();
+  for (size_t i = 0; i < to.size(); ++i) *to[i].tensor = *from[i].tensor;
+  EXPECT_GT((other->Forward(pixels, false).pooled - expected).abs().max().item<float>(), 1e-4);
+}
+
+TEST(Layouts, UsualNormsAreNotWrittenDown) {
+  BackboneConfig config{.type = "vit-tiny"};
+  EXPECT_FALSE(FieldsToJson(config).contains("norm_eps"));  // checkpoints from before there was a choice stay the same
+  config.norm_eps = 1e-12;
+  BackboneConfig back;
+  ReadFields(back, FieldsToJson(config), {"test", "backbone"});
+  EXPECT_EQ(back.norm_eps, 1e-12);
+}
+
 TEST(LayoutsGolden, ReleasesWithOtherPrefixesAreTold) {
   struct Case {
     const char *to, *layout;

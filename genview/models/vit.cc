@@ -6,8 +6,6 @@
 
 namespace genview {
 
-constexpr double kEps = 1e-6;  // of timm's norms; PyTorch's default is 1e-5
-
 Vit MakeVit(const VitConfig& c) {
   const auto refuse = [](std::string what, const char* next) {
     throw UsageError({.what = std::move(what), .where = "backbone", .next = next});
@@ -109,7 +107,7 @@ VitOutput ForwardVit(const Vit& w, const Tensor& pixels, const DropPath& drop) {
   const int64_t n = pixels.size(0);
   const Tensor patches = Conv(w.patch, pixels, c.patch_size).flatten(2).transpose(1, 2);  // [N,T,C]
   Tensor x = at::cat({w.class_token.to(patches.scalar_type()).expand({n, 1, c.width}), patches}, 1) + w.positions;
-  EncoderBlockOptions options{.heads = c.heads, .activation = Activation::kGelu, .eps = kEps};
+  EncoderBlockOptions options{.heads = c.heads, .activation = Activation::kGelu, .eps = c.norm_eps};
   for (size_t i = 0; i < w.blocks.size(); ++i) {
     const double rate = i == 0 ? 0 : drop.rate * static_cast<double>(i) / static_cast<double>(w.blocks.size() - 1);
     if (rate > 0) {
@@ -119,7 +117,7 @@ VitOutput ForwardVit(const Vit& w, const Tensor& pixels, const DropPath& drop) {
     }
     x = ForwardEncoderBlock(w.blocks[i], options, x);
   }
-  x = LayerNorm(w.norm, x, kEps);  // [N,1+T,C]
+  x = LayerNorm(w.norm, x, c.norm_eps);  // [N,1+T,C]
   return {.pooled = x.select(1, 0), .tokens = x.narrow(1, 1, c.tokens())};
 }
 

@@ -23,6 +23,8 @@ struct EnumNames<VitPositions> {
                                                                     {VitPositions::kSinCos, "sincos"}};
 };
 
+inline constexpr double kVitNormEps = 1e-6;  // of timm's, torchvision's and most papers' ViTs; PyTorch's is 1e-5
+
 struct VitConfig {
   int64_t width = 384;  // C
   int64_t layers = 12;
@@ -32,6 +34,7 @@ struct VitConfig {
   int64_t image_size = 224;  // px, square
   VitPositions positions = VitPositions::kLearned;
   bool frozen_patch = false;  // the patch projection keeps its random values (MoCo v3: training is steadier)
+  double norm_eps = kVitNormEps;
 
   int64_t grid() const { return image_size / patch_size; }
   int64_t tokens() const { return grid() * grid(); }

@@ -109,6 +109,12 @@ def make():
         keep(name, model, pixels, output)
         model.save_pretrained(OUT / name)  # the names that its files have, which are not those of its modules
 
+    # As it begins: of small variances, so that what the norms add to them (1e-12 here, 1e-6 elsewhere) is seen.
+    model = transformers.ViTModel(transformers.ViTConfig(hidden_size=12, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
+                                                         image_size=16, patch_size=8), add_pooling_layer=False).eval()
+    keep("transformers_vit_begin", model, output=lambda out: out.last_hidden_state[:, 0])
+    model.save_pretrained(OUT / "transformers_vit_begin")
+
     lines = []
     for name, model in {
             "resnet50": transformers.ResNetModel(transformers.ResNetConfig()),
