@@ -66,6 +66,15 @@ std::string TimmModel(const Backbone& backbone) {
   return Format("model = timm.create_model(\"vit_{}_patch16_224\", num_classes=0{})\n", config.type.substr(4), options);
 }
 
+std::string TorchvisionVit(const Backbone& backbone) {
+  const BackboneConfig& config = backbone.config();
+  return Format(
+      "model = torchvision.models.VisionTransformer(image_size={}, patch_size={}, num_layers={}, num_heads={}, "
+      "hidden_dim={}, mlp_dim={}{})\nmodel.heads = torch.nn.Identity()\n",
+      config.image_size, config.patch_size, LayersOf(config), HeadsOf(config), backbone.width(), 4 * backbone.width(),
+      config.norm_eps == kVitNormEps ? "" : ", " + NormLayer(config));
+}
+
 std::string TransformersModel(const Path& out, const Backbone& backbone) {
   const std::string file = Json((out.parent_path() / "config.json").string()).dump();
   if (IsVit(backbone.config())) {
@@ -91,6 +100,7 @@ std::string HowToLoad(const ExportConfig& config, const Backbone& backbone) {
   const bool vit = IsVit(backbone.config()), usual = backbone.config().norm_eps == kVitNormEps;
   switch (config.layout) {
     case ExportLayout::kTorchvision:
+      if (vit) return loaded(usual ? "torch, torchvision" : "functools, torch, torchvision", TorchvisionVit(backbone));
       return loaded("torch, torchvision", TorchvisionModel(backbone));
     case ExportLayout::kTimm:
       if (vit) return loaded(usual ? "timm" : "functools, torch, timm", TimmModel(backbone));

@@ -83,6 +83,12 @@ std::vector<std::string> BackboneNames() {
   return names;
 }
 
+int64_t LayersOf(const BackboneConfig& config) {
+  const auto found = kVits.find(config.type);
+  if (found == kVits.end()) return 0;
+  return config.layers == 0 ? found->second.layers : config.layers;
+}
+
 int64_t HeadsOf(const BackboneConfig& config) {
   const auto found = kVits.find(config.type);
   if (found == kVits.end()) return 0;

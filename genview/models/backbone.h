@@ -46,7 +46,8 @@ void VisitFields(BackboneConfig& c, Visit&& visit) {
 }
 
 std::vector<std::string> BackboneNames();
-int64_t HeadsOf(const BackboneConfig& config);  // of a ViT, the type's where the config leaves it open; 0: a ResNet
+int64_t LayersOf(const BackboneConfig& config);  // of a ViT, the type's where the config leaves it open; 0: a ResNet
+int64_t HeadsOf(const BackboneConfig& config);   // the same
 void CheckBackboneName(const std::string& name, std::string_view where);  // throws UsageError with the nearest one
 
 struct BackboneOutput {

@@ -15,6 +15,8 @@ namespace {
 enum class Naming {
   kTorchvision,
   kTimm,
+  kTorchvisionVit,
+  kOldTorchvisionVit,  // before torchvision 0.13
   kMmpretrainVit,
   kOldMmpretrainVit,
   kDetectron2,
@@ -43,6 +45,8 @@ struct Anchor {
 constexpr Anchor kAnchors[] = {
     {Naming::kTorchvision, "conv1.weight", "layer1.0.conv1.weight"},
     {Naming::kTimm, "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"},
+    {Naming::kTorchvisionVit, "conv_proj.weight", "encoder.layers.encoder_layer_0.mlp.0.weight"},
+    {Naming::kOldTorchvisionVit, "conv_proj.weight", "encoder.layers.encoder_layer_0.mlp.linear_1.weight"},
     {Naming::kMmpretrainVit, "patch_embed.projection.weight", "layers.0.ln1.weight"},
     {Naming::kOldMmpretrainVit, "patch_embed.projection.weight", "layers.0.norm1.weight"},
     {Naming::kDetectron2, "stem.conv1.weight", "res2.0.conv1.weight"},
@@ -83,9 +87,25 @@ std::string Detectron2Name(const std::string& own) {
   return Format("{}.conv{}.{}{}", block, parts[2].back(), parts[2].starts_with("conv") ? "" : "norm.", leaf);
 }
 
+std::string TorchvisionVitName(const std::string& own, bool old) {
+  if (own == "cls_token") return "class_token";
+  if (own == "pos_embed") return "encoder.pos_embedding";
+  if (own.starts_with("patch_embed.proj.")) return "conv_proj." + own.substr(17);
+  if (own.starts_with("norm.")) return "encoder.ln." + own.substr(5);
+  std::string name = Replaced(own, "blocks.", "encoder.layers.encoder_layer_");
+  name = Replaced(name, ".norm1.", ".ln_1.");
+  name = Replaced(name, ".norm2.", ".ln_2.");
+  name = Replaced(name, ".attn.qkv.", ".self_attention.in_proj_");
+  name = Replaced(name, ".attn.proj.", ".self_attention.out_proj.");
+  name = Replaced(name, ".mlp.fc1.", old ? ".mlp.linear_1." : ".mlp.0.");
+  return Replaced(name, ".mlp.fc2.", old ? ".mlp.linear_2." : ".mlp.3.");
+}
+
 // The names of the tensors that this one is made of: q, k and v are one tensor here and three in transformers.
 std::vector<std::string> ForeignNames(Naming naming, const std::string& own) {
   if (naming == Naming::kTorchvision || naming == Naming::kTimm) return {own};
+  if (naming == Naming::kTorchvisionVit || naming == Naming::kOldTorchvisionVit)
+    return {TorchvisionVitName(own, naming == Naming::kOldTorchvisionVit)};
   if (naming == Naming::kTransformersResnet) return {TransformersResnetName(own)};
   if (naming == Naming::kDetectron2) return {Detectron2Name(own)};
   std::string name = own;
@@ -155,6 +175,8 @@ ImportLayout LayoutOf(const WeightMap& weights, const Place& place) {
   const std::string& p = place.prefix;
   if (place.naming == Naming::kDetectron2) return ImportLayout::kDetectron2;
   if (IsTransformers(place.naming)) return ImportLayout::kTransformers;
+  if (place.naming == Naming::kTorchvisionVit || place.naming == Naming::kOldTorchvisionVit)
+    return ImportLayout::kTorchvision;
   if (place.naming == Naming::kMmpretrainVit || place.naming == Naming::kOldMmpretrainVit)
     return ImportLayout::kMmpretrain;
   if (Holds(p, "encoder_q.") || Holds(p, "encoder_k.")) return ImportLayout::kMoco;
@@ -327,7 +349,7 @@ BackboneConfig Recognise(const WeightMap& weights, const Place& place, ImportLay
 // What a file may hold under the encoder's prefix beside it: its classifier, projector or pooler.
 std::vector<std::string> Tolerated(Naming naming) {
   if (!IsVit(naming)) return {"fc.", "projection_head.", "prototypes.", "classifier."};
-  return {"head.", "head_dist.", "pre_logits.", "pooler.", "projection_head.", "prototypes."};
+  return {"heads.", "head.", "head_dist.", "pre_logits.", "pooler.", "projection_head.", "prototypes."};
 }
 
 }  // namespace
@@ -338,8 +360,8 @@ void CheckBackboneSize(const BackboneConfig& config, const WeightMap& weights) {
   if (config.type.starts_with("vit")) {
     for (const VitKind& kind : kVitKinds) {
       if (config.type == kind.type)
-        wanted = 12 * std::pow(config.width * static_cast<double>(kind.width), 2) *
-                 static_cast<double>(config.layers == 0 ? 12 : config.layers);
+        wanted =
+            12 * std::pow(config.width * static_cast<double>(kind.width), 2) * static_cast<double>(LayersOf(config));
     }
   } else {
     wanted = 2000 * std::pow(64 * config.width, 2);  // the least, of ResNet-18, is 2,700
@@ -391,8 +413,6 @@ std::vector<std::pair<std::string, Tensor>> ToLayout(Backbone& backbone, ExportL
                       .where = Format("checkpoint of a {}", config.type),
                       .next = next});
   };
-  if (vit && layout == ExportLayout::kTorchvision)
-    refuse("is a layout of ResNets here", "export a ViT with `--layout timm`");
   if (vit && detection)
     refuse("is a layout of ResNets here",
            "its ViTs are built in another way: export one with `--layout timm` and rename there");
@@ -403,6 +423,7 @@ std::vector<std::pair<std::string, Tensor>> ToLayout(Backbone& backbone, ExportL
   if (layout == ExportLayout::kMoco) prefix = vit ? "module.base_encoder." : "module.encoder_q.";
   if (layout == ExportLayout::kMmpretrain || layout == ExportLayout::kMmdetection) prefix = "backbone.";
   if (layout == ExportLayout::kDetectron2) naming = Naming::kDetectron2;
+  if (layout == ExportLayout::kTorchvision && vit) naming = Naming::kTorchvisionVit;
   if (layout == ExportLayout::kMmpretrain && vit) naming = Naming::kMmpretrainVit;
   if (transformers)
     naming = !vit                                    ? Naming::kTransformersResnet
@@ -425,12 +446,10 @@ Json TransformersConfig(Backbone& backbone) {
   for (const WeightRef& ref : list) weights[ref.name] = ref.tensor;
   if (config.type.starts_with("vit")) {
     const int64_t width = backbone.width();
-    int64_t layers = 0;
-    while (weights.count(Format("blocks.{}.norm1.weight", layers)) != 0) ++layers;
     return {{"architectures", {"ViTModel"}},
             {"model_type", "vit"},
             {"hidden_size", width},
-            {"num_hidden_layers", layers},
+            {"num_hidden_layers", LayersOf(config)},
             {"num_attention_heads", HeadsOf(config)},
             {"intermediate_size", weights["blocks.0.mlp.fc1.weight"]->size(0)},
             {"hidden_act", "gelu"},

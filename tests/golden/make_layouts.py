@@ -115,6 +115,13 @@ def make():
     keep("transformers_vit_begin", model, output=lambda out: out.last_hidden_state[:, 0])
     model.save_pretrained(OUT / "transformers_vit_begin")
 
+    model = torchvision.models.VisionTransformer(image_size=16, patch_size=8, num_layers=1, num_heads=3, hidden_dim=12, mlp_dim=48,
+                                                 num_classes=2).eval()
+    round_weights(model, spread=0.2)
+    torch.save(model.state_dict(), OUT / "torchvision_vit.pth")
+    model.heads = torch.nn.Identity()
+    keep("torchvision_vit", model)
+
     lines = []
     for name, model in {
             "resnet50": transformers.ResNetModel(transformers.ResNetConfig()),
@@ -130,52 +137,56 @@ def make():
 
 
 def check(program):
-    """Peer file -> genview import -> genview export -> peer, strict; and genview's features against the peer's."""
+    """Peer file -> genview import -> genview export -> the lines of Python that it prints, strict; and the features of both."""
     torch.manual_seed(1)
-    for name in ("resnet18", "resnet34", "resnet50", "vit_tiny", "vit_small", "vit_base"):
+    for name in ("resnet18", "resnet34", "resnet50", "vit_tiny", "vit_small", "vit_base", "transformers_vit"):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
 
             def genview(*words):
-                subprocess.run([program / "genview", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+                return subprocess.run([program / "genview", *map(str, words)], check=True, stdout=subprocess.PIPE, text=True).stdout
 
-            is_vit = name.startswith("vit")
-            made = timm.create_model(f"{name}_patch16_224" if is_vit else name, num_classes=0) if is_vit else getattr(torchvision.models, name)()
-            if not is_vit:
-                made.fc = torch.nn.Identity()
-            round_weights(made.eval(), spread=0.1)
-            torch.save(made.state_dict(), folder / "made.pth")
-            genview("import", folder / "made.pth", "--out", folder / "own.safetensors")
-            pixels = torch.randn(2, 3, 224, 224)
-            layouts = ["timm", "transformers", "transformers-4", "moco", "mmpretrain"] + ([] if is_vit else ["torchvision"])
-            for layout in layouts:
+            is_vit, size = "vit" in name, 32 if name == "transformers_vit" else 224
+            first = (lambda m: m(pixels).last_hidden_state[:, 0])
+            if name == "transformers_vit":  # as it begins, with its own epsilon
+                made = transformers.ViTModel(transformers.ViTConfig(hidden_size=192, num_hidden_layers=2, num_attention_heads=6, intermediate_size=768,
+                                                                    image_size=32, patch_size=8), add_pooling_layer=False).eval()
+                made.save_pretrained(folder / "made")
+                source, features = folder / "made", first
+            else:
+                made = timm.create_model(f"{name}_patch16_224", num_classes=0) if is_vit else getattr(torchvision.models, name)()
+                if not is_vit:
+                    made.fc = torch.nn.Identity()
+                round_weights(made.eval(), spread=0.1)
+                torch.save(made.state_dict(), folder / "made.pth")
+                source, features = folder / "made.pth", lambda m: m(pixels)
+            genview("import", source, "--out", folder / "own.safetensors")
+            pixels = torch.randn(2, 3, size, size)
+            for layout in ["torchvision", "timm", "transformers", "transformers-4", "moco", "mmpretrain"]:
                 (folder / "config.json").unlink(missing_ok=True)
                 out = folder / "model.safetensors"
-                genview("export", folder / "own.safetensors", "--layout", layout, "--out", out)
-                state = load_file(out)
-                if layout == "torchvision":
-                    peer, read = getattr(torchvision.models, name)(), lambda m: m(pixels)
-                    peer.fc = torch.nn.Identity()
-                elif layout == "timm":
-                    peer, read = timm.create_model(f"{name}_patch16_224" if is_vit else name, num_classes=0), lambda m: m(pixels)
-                elif layout.startswith("transformers"):
-                    config = transformers.AutoConfig.from_pretrained(folder)
-                    peer = transformers.ViTModel(config, add_pooling_layer=False) if is_vit else transformers.ResNetModel(config)
-                    read = (lambda m: m(pixels).last_hidden_state[:, 0]) if is_vit else (lambda m: m(pixels).pooler_output.flatten(1))
-                else:
+                python = genview("export", folder / "own.safetensors", "--layout", layout, "--out", out).split("in Python:\n")[1]
+                if layout in ("moco", "mmpretrain"):
+                    if name == "transformers_vit":
+                        continue
+                    state = load_file(out)
                     prefix = {"mmpretrain": "backbone.", "moco": "module.base_encoder." if is_vit else "module.encoder_q."}[layout]
                     expected = mmpretrain_names(made.state_dict()) if is_vit and layout == "mmpretrain" else made.state_dict()
                     assert sorted(state) == sorted(prefix + k for k in expected), (name, layout)
                     assert all(torch.equal(state[prefix + k], v) for k, v in expected.items())
                     print(name, layout, "names and values equal")
                     continue
+                names = {}
+                exec(python.replace("FOLDER", repr(str(folder))), names)
+                peer, read = names["model"], lambda m: m(pixels)
+                if layout.startswith("transformers"):
+                    read = first if is_vit else (lambda m: m(pixels).pooler_output.flatten(1))
                 if layout == "transformers-4":
-                    peer, info = type(peer).from_pretrained(folder, output_loading_info=True, **({"add_pooling_layer": False} if is_vit else {}))
+                    _, info = type(peer).from_pretrained(folder, output_loading_info=True, **({"add_pooling_layer": False} if is_vit else {}))
                     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"], info
-                else:
-                    peer.load_state_dict(state, strict=True)
+                    assert not is_vit or peer.pooler is None
                 with torch.no_grad():
-                    ours, theirs = made(pixels), read(peer.eval())
+                    ours, theirs = features(made), read(peer.eval())
                 difference = ((ours - theirs).abs().max() / ours.abs().max()).item()
                 assert difference < 1e-4, (name, layout, difference)
                 print(name, layout, f"loads strictly, features differ by {difference:.1e} of the largest")
