@@ -38,6 +38,18 @@ std::array<double, 3> Three(const std::vector<double>& given, const std::array<d
                     .next = "give three numbers"});
 }
 
+void PrintPlace(const ForeignEncoder& encoder) {
+  if (encoder.prefix.empty() && encoder.others.empty()) return;
+  constexpr size_t kShown = 4;
+  std::vector<std::string> others;
+  for (const std::string& prefix : encoder.others) {
+    if (others.size() < kShown) others.push_back(Format("\"{}\"", prefix));
+  }
+  const std::string more = encoder.others.size() > kShown ? Format(" and {} more", encoder.others.size() - kShown) : "";
+  Print("its names begin with \"{}\"{}\n", encoder.prefix,
+        others.empty() ? "" : Format("; --prefix takes another: {}{}", fmt::join(others, ", "), more));
+}
+
 }  // namespace
 
 std::vector<FieldInfo> ImportFields() { return DescribeFields<ImportConfig>(); }
@@ -66,7 +78,7 @@ int RunImport(const Args& args, Progress& progress) {
                    {{"format", "pt"}, {"genview", meta.dump()}});
   Print("{}: {} of width {}, {} px, from the layout {}\n", config.out.string(), backbone.config().type,
         backbone.width(), backbone.config().image_size, file.encoder.layout);
-  if (!file.encoder.prefix.empty()) Print("its names begin with \"{}\"\n", file.encoder.prefix);
+  PrintPlace(file.encoder);
   if (file.encoder.left_out > 0)
     Print("{} other tensors (heads, averages, queues, optimisers) were left out\n", file.encoder.left_out);
   if (!file.preprocess_known && config.mean.empty()) {

@@ -145,6 +145,12 @@ std::vector<std::string> ForeignNames(Naming naming, const std::string& own) {
   return names;
 }
 
+// What a file may hold under the encoder's prefix beside it: its classifier, projector or pooler.
+std::vector<std::string> Tolerated(Naming naming) {
+  if (!IsVit(naming)) return {"fc.", "projection_head.", "prototypes.", "classifier."};
+  return {"heads.", "head.", "head_dist.", "pre_logits.", "pooler.", "projection_head.", "prototypes."};
+}
+
 struct Place {
   Naming naming;
   std::string prefix;
@@ -181,7 +187,8 @@ ImportLayout LayoutOf(const WeightMap& weights, const Place& place) {
     return ImportLayout::kMmpretrain;
   if (Holds(p, "encoder_q.") || Holds(p, "encoder_k.")) return ImportLayout::kMoco;
   if (Holds(p, "base_encoder.") || Holds(p, "momentum_encoder.")) return ImportLayout::kMocoV3;
-  if (Holds(p, "teacher.") || Holds(p, "student.")) return ImportLayout::kDino;
+  if (Holds(p, "teacher.") || Holds(p, "student.") || Holds(p, "teacher_") || Holds(p, "student_"))
+    return ImportLayout::kDino;
   if (Holds(p, "online_")) return ImportLayout::kByol;
   if (Beside(weights, "prototypes.weight") && !Holds(p, "backbone.")) return ImportLayout::kSwav;
   if (p.ends_with("module.encoder.")) return ImportLayout::kSimsiam;
@@ -190,15 +197,43 @@ ImportLayout LayoutOf(const WeightMap& weights, const Place& place) {
 }
 
 // Smaller is better: the encoder that the authors evaluate before its average or its student, weights before an
-// optimiser's.
-int Rank(const std::string& prefix) {
+// optimiser's. A teacher stands behind only where a plain one of its name is there (lightly's BYOL).
+int Rank(const std::string& prefix, const std::vector<Place>& all) {
   int rank = 0;
-  for (const std::string_view word : {"encoder_k.", "momentum_encoder.", "student.", "target", "ema", "optimizer"})
+  for (const std::string_view word : {"encoder_k.", "momentum_encoder.", "momentum_backbone.", "backbone_momentum.",
+                                      "student.", "student_", "target", "ema", "optimizer"})
     rank += Holds(prefix, word) ? 1 : 0;
-  return rank;
+  const std::string plain = Replaced(prefix, "teacher_", "");
+  const bool beside =
+      plain != prefix && std::any_of(all.begin(), all.end(), [&](const Place& place) { return place.prefix == plain; });
+  return rank + (beside ? 1 : 0);
 }
 
-Place Choose(const WeightMap& weights, const ForeignOptions& options) {
+// The encoder's tensors at a place, by name: without the prefix and what else may be there.
+std::map<std::string, Tensor> TensorsAt(const WeightMap& weights, const Place& place) {
+  std::map<std::string, Tensor> own = weights.WithPrefixRemoved(place.prefix).tensors();
+  const auto beside = Tolerated(place.naming);
+  std::erase_if(own, [&](const auto& pair) {
+    return std::any_of(beside.begin(), beside.end(), [&](const auto& word) { return pair.first.starts_with(word); });
+  });
+  return own;
+}
+
+// A network that was stored twice, as byol-pytorch does with its `net` and `online_encoder.net`.
+bool Same(const WeightMap& weights, const Place& a, const Place& b) {
+  if (a.naming != b.naming) return false;
+  const auto first = TensorsAt(weights, a), second = TensorsAt(weights, b);
+  return std::equal(first.begin(), first.end(), second.begin(), second.end(), [](const auto& x, const auto& y) {
+    return x.first == y.first && x.second.scalar_type() == y.second.scalar_type() && at::equal(x.second, y.second);
+  });
+}
+
+struct Choice {
+  Place place;
+  std::vector<std::string> others;  // prefixes
+};
+
+Choice Choose(const WeightMap& weights, const ForeignOptions& options) {
   const auto places = FindEncoders(weights);
   const std::string_view wanted = options.prefix;
   std::vector<Place> best;
@@ -213,11 +248,19 @@ Place Choose(const WeightMap& weights, const ForeignOptions& options) {
                         (options.layout == ImportLayout::kByol && place.naming == Naming::kTorchvision) ||
                         (options.layout == ImportLayout::kSwav && place.naming == Naming::kTorchvision);
     if (!family) continue;
-    if (!best.empty() && Rank(place.prefix) > Rank(best[0].prefix)) continue;
-    if (!best.empty() && Rank(place.prefix) < Rank(best[0].prefix)) best.clear();
+    const int rank = Rank(place.prefix, places), so_far = best.empty() ? rank : Rank(best[0].prefix, places);
+    if (rank > so_far) continue;
+    if (rank < so_far) best.clear();
     best.push_back(place);
   }
-  if (best.size() == 1) return best[0];
+  if (!best.empty() &&
+      std::all_of(best.begin() + 1, best.end(), [&](const Place& place) { return Same(weights, best[0], place); })) {
+    Choice choice{.place = best[0], .others = {}};
+    for (const Place& place : places) {
+      if (place.prefix != best[0].prefix) choice.others.push_back(place.prefix);
+    }
+    return choice;
+  }
   std::vector<std::string> found;
   for (const Place& place : best.empty() ? places : best) {
     found.push_back(Format("\"{}\" ({})", place.prefix, EnumName(LayoutOf(weights, place))));
@@ -346,12 +389,6 @@ BackboneConfig Recognise(const WeightMap& weights, const Place& place, ImportLay
   return config;
 }
 
-// What a file may hold under the encoder's prefix beside it: its classifier, projector or pooler.
-std::vector<std::string> Tolerated(Naming naming) {
-  if (!IsVit(naming)) return {"fc.", "projection_head.", "prototypes.", "classifier."};
-  return {"heads.", "head.", "head_dist.", "pre_logits.", "pooler.", "projection_head.", "prototypes."};
-}
-
 }  // namespace
 
 void CheckBackboneSize(const BackboneConfig& config, const WeightMap& weights) {
@@ -373,11 +410,12 @@ void CheckBackboneSize(const BackboneConfig& config, const WeightMap& weights) {
 }
 
 ForeignEncoder FromLayout(const WeightMap& weights, const ForeignOptions& options) {
-  const Place place = Choose(weights, options);
+  const auto [place, others] = Choose(weights, options);
   const ImportLayout layout = options.layout == ImportLayout::kAuto ? LayoutOf(weights, place) : options.layout;
   const BackboneConfig config = options.backbone ? *options.backbone : Recognise(weights, place, layout, options);
   CheckBackboneSize(config, weights);
-  ForeignEncoder result{.backbone = MakeBackbone(config), .layout = EnumName(layout), .prefix = place.prefix};
+  ForeignEncoder result{
+      .backbone = MakeBackbone(config), .layout = EnumName(layout), .prefix = place.prefix, .others = others};
 
   // Under their own names first, so that what is missing is named as the file would have it.
   const WeightMap encoder = weights.WithPrefixRemoved(place.prefix);

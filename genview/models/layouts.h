@@ -81,11 +81,13 @@ struct ForeignEncoder {
   std::unique_ptr<Backbone> backbone;  // loaded
   std::string layout;                  // "moco"
   std::string prefix;                  // "state_dict.module.encoder_q."
+  std::vector<std::string> others{};   // prefixes of the encoders in the file that were not taken
   int64_t left_out = 0;                // tensors of the file that are not the encoder's: heads, queues, optimiser
 };
 
 // Finds the encoder among the tensors, by its first layer; of several (a student and its teacher, an encoder and its
-// average) the one that the layout's own evaluation takes. Throws one Error that names all missing, misshapen and
+// average) the one that the layout's own evaluation takes: the encoder beside its average, the teacher beside its
+// student. Copies that are the same count as one. Throws one Error that names all missing, misshapen and
 // surplus tensors.
 ForeignEncoder FromLayout(const WeightMap& weights, const ForeignOptions& options);
 

@@ -109,6 +109,37 @@ TEST(LayoutsGolden, ReleasesWithOtherPrefixesAreTold) {
   }
 }
 
+TEST(LayoutsGolden, OfSeveralEncodersTheEvaluatedOneIsTaken) {
+  struct Case {
+    const char *taken, *other;
+  };
+  const Case cases[] = {{"state_dict.backbone.", "state_dict.momentum_backbone."},  // solo-learn
+                        {"state_dict.backbone.", "state_dict.backbone_momentum."},  // lightly
+                        {"state_dict.backbone.", "state_dict.teacher_backbone."},
+                        {"state_dict.backbone.", "state_dict.student_backbone."},  // its DINO's teacher is `backbone`
+                        {"state_dict.teacher_backbone.", "state_dict.student_backbone."},
+                        {"online_encoder.net.", "target_encoder.net."}};  // byol-pytorch
+  for (const Case& c : cases) {
+    WeightMap weights = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", c.taken);
+    const WeightMap other = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", c.other);
+    for (const auto& [name, tensor] : other.tensors()) weights.Add(name, at::zeros_like(tensor));
+    const ForeignEncoder found = FromLayout(weights, {});
+    EXPECT_EQ(found.prefix, c.taken);
+    EXPECT_EQ(found.others, std::vector<std::string>{c.other});
+    EXPECT_EQ(FromLayout(weights, {.prefix = c.other}).prefix, c.other);
+  }
+}
+
+TEST(LayoutsGolden, CopiesOfAnEncoderAreOne) {
+  WeightMap weights = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", "net.");
+  const WeightMap copy = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", "online_encoder.net.");
+  for (const auto& [name, tensor] : copy.tensors()) weights.Add(name, tensor);
+  weights.Add("online_encoder.projector.net.0.weight", at::zeros({2, 2}));
+  EXPECT_EQ(FromLayout(weights, {}).prefix, "net.");
+  weights.Add("net.layer4.1.bn2.bias", copy.At("online_encoder.net.layer4.1.bn2.bias") + 1);
+  EXPECT_NE(Complaint(weights).what.find("holds 2 encoders"), std::string::npos);
+}
+
 // What `export` writes has transformers' own names and shapes, at full size.
 TEST(LayoutsGolden, NamesAreTransformersOwn) {
   std::map<std::string, std::map<std::string, std::string>> expected;  // network, then name and shape
@@ -280,7 +311,7 @@ TEST(Layouts, WrongFilesAreRefusedWithEveryName) {
   WeightMap two("two");
   for (const char* prefix : {"a.", "b."}) {
     for (const char* name : {"conv1.weight", "layer1.0.conv1.weight"})
-      two.Add(std::string(prefix) + name, at::zeros({1}));
+      two.Add(std::string(prefix) + name, at::full({1}, *prefix));
   }
   EXPECT_NE(Complaint(two).what.find("holds 2 encoders: \"a.\" (torchvision), \"b.\" (torchvision)"),
             std::string::npos);
