@@ -14,6 +14,7 @@ namespace {
 // How the layers are called, apart from what stands in front of them.
 enum class Naming {
   kTorchvision,
+  kSequential,  // Sequential(*resnet.children()): numbers in place of the outermost names
   kTimm,
   kTorchvisionVit,
   kOldTorchvisionVit,  // before torchvision 0.13
@@ -32,8 +33,10 @@ bool IsTransformers(Naming naming) {
 
 constexpr double kTransformersNormEps = 1e-12;  // ViTConfig's default, where no config.json says another
 
+bool IsTorchvisionResnet(Naming naming) { return naming == Naming::kTorchvision || naming == Naming::kSequential; }
+
 bool IsVit(Naming naming) {
-  return naming != Naming::kTorchvision && naming != Naming::kDetectron2 && naming != Naming::kTransformersResnet;
+  return !IsTorchvisionResnet(naming) && naming != Naming::kDetectron2 && naming != Naming::kTransformersResnet;
 }
 
 // The first layer, which tells the naming and where the encoder's names begin. The second name must be there too, so
@@ -44,6 +47,7 @@ struct Anchor {
 };
 constexpr Anchor kAnchors[] = {
     {Naming::kTorchvision, "conv1.weight", "layer1.0.conv1.weight"},
+    {Naming::kSequential, "0.weight", "4.0.conv1.weight"},
     {Naming::kTimm, "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"},
     {Naming::kTorchvisionVit, "conv_proj.weight", "encoder.layers.encoder_layer_0.mlp.0.weight"},
     {Naming::kOldTorchvisionVit, "conv_proj.weight", "encoder.layers.encoder_layer_0.mlp.linear_1.weight"},
@@ -87,6 +91,13 @@ std::string Detectron2Name(const std::string& own) {
   return Format("{}.conv{}.{}{}", block, parts[2].back(), parts[2].starts_with("conv") ? "" : "norm.", leaf);
 }
 
+// Children 2 and 3 are the ReLU and the pooling, which hold no tensors.
+std::string SequentialName(const std::string& own) {
+  if (own.starts_with("conv1.")) return "0" + own.substr(5);
+  if (own.starts_with("bn1.")) return "1" + own.substr(3);
+  return Format("{}{}", own[5] - '0' + 3, own.substr(6));  // layerN.
+}
+
 std::string TorchvisionVitName(const std::string& own, bool old) {
   if (own == "cls_token") return "class_token";
   if (own == "pos_embed") return "encoder.pos_embedding";
@@ -106,6 +117,7 @@ std::vector<std::string> ForeignNames(Naming naming, const std::string& own) {
   if (naming == Naming::kTorchvision || naming == Naming::kTimm) return {own};
   if (naming == Naming::kTorchvisionVit || naming == Naming::kOldTorchvisionVit)
     return {TorchvisionVitName(own, naming == Naming::kOldTorchvisionVit)};
+  if (naming == Naming::kSequential) return {SequentialName(own)};
   if (naming == Naming::kTransformersResnet) return {TransformersResnetName(own)};
   if (naming == Naming::kDetectron2) return {Detectron2Name(own)};
   std::string name = own;
@@ -240,13 +252,13 @@ Choice Choose(const WeightMap& weights, const ForeignOptions& options) {
   for (const Place& place : places) {
     if (!wanted.empty() && place.prefix != wanted && place.prefix != Format("{}.", wanted)) continue;
     const bool family = options.layout == ImportLayout::kAuto || LayoutOf(weights, place) == options.layout ||
-                        (options.layout == ImportLayout::kTorchvision && place.naming == Naming::kTorchvision) ||
+                        (options.layout == ImportLayout::kTorchvision && IsTorchvisionResnet(place.naming)) ||
                         (options.layout == ImportLayout::kTimm &&
-                         (place.naming == Naming::kTimm || place.naming == Naming::kTorchvision)) ||
+                         (place.naming == Naming::kTimm || IsTorchvisionResnet(place.naming))) ||
                         (options.layout == ImportLayout::kDino &&
-                         (place.naming == Naming::kTimm || place.naming == Naming::kTorchvision)) ||
-                        (options.layout == ImportLayout::kByol && place.naming == Naming::kTorchvision) ||
-                        (options.layout == ImportLayout::kSwav && place.naming == Naming::kTorchvision);
+                         (place.naming == Naming::kTimm || IsTorchvisionResnet(place.naming))) ||
+                        (options.layout == ImportLayout::kByol && IsTorchvisionResnet(place.naming)) ||
+                        (options.layout == ImportLayout::kSwav && IsTorchvisionResnet(place.naming));
     if (!family) continue;
     const int rank = Rank(place.prefix, places), so_far = best.empty() ? rank : Rank(best[0].prefix, places);
     if (rank > so_far) continue;

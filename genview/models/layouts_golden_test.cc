@@ -130,6 +130,27 @@ TEST(LayoutsGolden, OfSeveralEncodersTheEvaluatedOneIsTaken) {
   }
 }
 
+// lightly's examples cut a ResNet's head off by Sequential(*list(resnet.children())[:-1]).
+TEST(LayoutsGolden, ChildrenOfAResnetAreNumbered) {
+  const WeightMap named = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", "");
+  WeightMap weights("lightly");
+  for (const auto& [name, tensor] : named.tensors()) {
+    std::string numbered = name;
+    for (const auto& [from, to] :
+         {std::pair("conv1.", "0."), std::pair("bn1.", "1."), std::pair("layer1.", "4."), std::pair("layer2.", "5."),
+          std::pair("layer3.", "6."), std::pair("layer4.", "7.")}) {
+      if (name.starts_with(from)) numbered = to + name.substr(std::string_view(from).size());
+    }
+    if (!name.starts_with("fc.")) weights.Add("state_dict.backbone." + numbered, tensor);
+  }
+  weights.Add("state_dict.projection_head.layers.0.weight", at::zeros({2, 2}));
+  const ForeignEncoder found = FromLayout(weights, {});
+  EXPECT_EQ(found.prefix, "state_dict.backbone.");
+  EXPECT_EQ(found.left_out, 1);
+  const WeightMap golden = Golden("layouts/expected");
+  EXPECT_CLOSE(found.backbone->Forward(golden.At("pixels32"), /*training=*/false).pooled, golden.At("moco"), 1e-4);
+}
+
 TEST(LayoutsGolden, CopiesOfAnEncoderAreOne) {
   WeightMap weights = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", "net.");
   const WeightMap copy = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", "online_encoder.net.");
