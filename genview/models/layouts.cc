@@ -355,6 +355,14 @@ BackboneConfig VitFrom(const WeightMap& weights, const Place& place, ImportLayou
     RefuseNetwork(Format("{} positions are no square of patches and a class token", positions.size(1)), weights);
   }
   const int64_t width = patch.size(0);
+  if (const std::string fc1 = own("blocks.0.mlp.fc1.weight");
+      weights.Has(fc1) && weights.At(fc1).dim() == 2 && weights.At(fc1).size(0) != 4 * width) {
+    RefuseNetwork(
+        Format("the ViT's hidden layers are {} wide and its tokens {}, where this program's are four times as "
+               "wide as its tokens",
+               weights.At(fc1).size(0), width),
+        weights);
+  }
   BackboneConfig config;
   config.patch_size = patch.size(2);
   config.image_size = grid * config.patch_size;
@@ -370,8 +378,9 @@ BackboneConfig VitFrom(const WeightMap& weights, const Place& place, ImportLayou
     config.positions = VitPositions::kSinCos;
     config.frozen_patch = true;
   }
-  // MoCo v3's ViT-S has twelve heads; everyone else's heads are 64 wide.
+  // MoCo v3's ViT-S has twelve heads; nearly everyone else's heads are 64 wide.
   if (heads == 0 && layout == ImportLayout::kMocoV3 && width == 384) heads = 12;
+  if (heads == 0 && width == 1280) heads = 16;  // ViT-H, whose heads are 80 wide
   if (heads == 0 && kind->width != width && width % 64 == 0) heads = width / 64;
   if (heads == 0 && kind->width != width) {
     throw UsageError(

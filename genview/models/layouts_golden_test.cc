@@ -316,6 +316,13 @@ TEST(Layouts, WrongFilesAreRefusedWithEveryName) {
   EXPECT_NE(Complaint(dino, {.heads = 3, .image_size = 224}).what.find("positions for pictures of 16 px"),
             std::string::npos);
 
+  const auto flat = MakeBackbone(BackboneConfig{.type = "vit-tiny", .image_size = 16, .patch_size = 8, .layers = 1});
+  WeightMap narrow("narrow");
+  for (const auto& [name, tensor] : ToLayout(*flat, ExportLayout::kTimm)) {
+    narrow.Add(name, name.find("fc1") == std::string::npos ? tensor : tensor.slice(0, 0, 384));
+  }
+  EXPECT_NE(Complaint(narrow).what.find("hidden layers are 384 wide and its tokens 192"), std::string::npos);
+
   WeightMap deep("resnet101");
   for (int block = 0; block < 23; ++block) deep.Add(Format("layer3.{}.conv1.weight", block), at::zeros({1}));
   for (const char* name : {"conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv3.weight"})
@@ -336,6 +343,14 @@ TEST(Layouts, WrongFilesAreRefusedWithEveryName) {
   }
   EXPECT_NE(Complaint(two).what.find("holds 2 encoders: \"a.\" (torchvision), \"b.\" (torchvision)"),
             std::string::npos);
+}
+
+TEST(Layouts, HeadsOfTheHugeViTAreEightyWide) {
+  const auto huge = MakeBackbone(BackboneConfig{
+      .type = "vit-small", .image_size = 28, .width = 1280.0 / 384, .patch_size = 14, .layers = 1, .heads = 16});
+  WeightMap weights("huge");
+  for (const auto& [name, tensor] : ToLayout(*huge, ExportLayout::kTimm)) weights.Add(name, at::zeros_like(tensor));
+  EXPECT_EQ(FromLayout(weights, {}).backbone->config().heads, 16);
 }
 
 TEST(Layouts, WhatALayoutCannotHoldIsRefused) {
