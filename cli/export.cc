@@ -113,9 +113,8 @@ std::string HowToLoad(const ExportConfig& config, const Backbone& backbone) {
       return loaded("transformers", TransformersModel(config.out, backbone));
     case ExportLayout::kTransformers4:
       return Format(
-          "import transformers\nmodel = transformers.{}Model.from_pretrained(FOLDER)   # of model.safetensors and "
-          "config.json",
-          vit ? "ViT" : "ResNet");
+          "import transformers\nmodel = transformers.{}   # of model.safetensors and config.json",
+          vit ? "ViTModel.from_pretrained(FOLDER, add_pooling_layer=False)" : "ResNetModel.from_pretrained(FOLDER)");
     case ExportLayout::kDetectron2:
       return saved("\"model\": state, \"__author__\": \"GenView\", \"matching_heuristics\": True", "backbone.pth",
                    "   # MODEL.WEIGHTS; see configs/detection");

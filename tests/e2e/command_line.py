@@ -82,6 +82,25 @@ class CommandLine(unittest.TestCase):
                     file.write(contents)
                 self.assertIn(bad, self.refused(1, "inspect", bad)[1])
 
+    def test_export_prints_python_for_vits(self):
+        with tempfile.TemporaryDirectory() as folder:
+            encoder, out = os.path.join(folder, "own.safetensors"), os.path.join(folder, "model.safetensors")
+            golden = os.path.join(os.path.dirname(__file__), "..", "golden", "layouts")
+            for name, norms in (("transformers_vit", True), ("torchvision_vit.pth", False)):
+                done = genview("import", os.path.join(golden, name), "--out", encoder, *([] if norms else ["--heads", "3"]))
+                self.assertEqual(done.returncode, 0, done.stderr)
+                for layout in ("torchvision", "timm", "transformers-4", "mmpretrain"):
+                    done = genview("export", encoder, "--layout", layout, "--out", out)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    python = done.stdout.split("in Python:\n")[1]
+                    compile(python, layout, "exec")
+                    self.assertEqual(norms and layout in ("torchvision", "timm"), "eps=1e-12" in python)
+                    self.assertEqual(norms and layout == "mmpretrain", "norms add 1e-12" in done.stderr)
+                    if layout == "transformers-4":
+                        self.assertIn("ViTModel.from_pretrained(FOLDER, add_pooling_layer=False)", python)
+                    if layout == "torchvision" and importlib.util.find_spec("torchvision"):
+                        exec(python, {})  # it loads, strictly
+
     def test_export_prints_python_for_the_network_as_it_is(self):
         with tempfile.TemporaryDirectory() as folder:
             recipe = os.path.join(folder, "r.toml")

@@ -184,7 +184,7 @@ def check(program):
                 if layout == "transformers-4":
                     _, info = type(peer).from_pretrained(folder, output_loading_info=True, **({"add_pooling_layer": False} if is_vit else {}))
                     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"], info
-                    assert not is_vit or peer.pooler is None
+                    assert not is_vit or peer.pooler is None  # by the Python that was printed
                 with torch.no_grad():
                     ours, theirs = features(made), read(peer.eval())
                 difference = ((ours - theirs).abs().max() / ours.abs().max()).item()
