@@ -16,7 +16,8 @@ struct ImportConfig {
 };
 template <class Visit>
 void VisitFields(ImportConfig& c, Visit&& visit) {
-  visit("file", c.file, Required{}, "weights: .safetensors, PyTorch's .pth, .pt or .bin, or a folder of transformers");
+  visit("file", c.file, Required{},
+        "weights: .safetensors, PyTorch's .pth, .pt or .bin, or a folder of transformers or timm");
   visit("layout", c.from.layout, Any{}, "whose file it is; auto tells it by the names of the tensors");
   visit("prefix", c.from.prefix, Any{}, "what the encoder's names begin with, where the file holds several encoders");
   visit("heads", c.from.heads, Range<int64_t>{0, 1024},

@@ -1,7 +1,8 @@
-// The configs of open_clip and Hugging Face: towers and preprocessing. Whatever the JSON, the answer is a config within
-// bounds or an Error.
+// The configs of open_clip, Hugging Face and timm: towers and preprocessing. Whatever the JSON, the answer is a config
+// within bounds or an Error.
 #include "fuzz/try.h"
 #include "genview/models/encoder.h"
+#include "genview/models/neighbours.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace genview;
@@ -18,5 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Try([&] { check(ClipConfigFromHuggingFace(json, "fuzz")); });
   Try([&] { (void)PreprocessFromOpenClip(json, 32, "fuzz"); });
   Try([&] { (void)PreprocessFromHuggingFace(json, 32, "fuzz"); });
+  Try([&] { (void)PreprocessFromHuggingFace(ProcessorInClipWords(json, "fuzz"), 32, "fuzz"); });
+  Try([&] { (void)PreprocessFromTimm(json, "fuzz"); });
   return 0;
 }

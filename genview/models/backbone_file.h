@@ -15,8 +15,8 @@ struct BackboneFile {
   bool preprocess_known = true;  // false: ImageNet's is assumed, since the file does not say
 };
 
-// file: .safetensors, PyTorch's zips, or a folder of transformers. `options` speak of other libraries' files alone.
-// Throws Error.
+// file: .safetensors, PyTorch's zips, or a folder of transformers or timm. `options` speak of other libraries' files
+// alone. Throws Error.
 BackboneFile ReadBackboneFile(const Path& file, ForeignOptions options = {});
 
 }  // namespace genview

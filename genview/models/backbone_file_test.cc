@@ -1,0 +1,114 @@
+#include "genview/models/backbone_file.h"
+
+#include <gtest/gtest.h>
+
+#include "genview/base/error.h"
+#include "genview/models/neighbours.h"
+#include "genview/tensor/safetensors.h"
+#include "genview/tensor/torch_file.h"
+#include "tests/source_dir.h"
+#include "tests/temporary_folder.h"
+
+namespace genview {
+namespace {
+
+ErrorText Complaint(const Path& path, const ForeignOptions& options = {}) {
+  try {
+    ReadBackboneFile(path, options);
+  } catch (const Error& error) {
+    return error.text();
+  }
+  ADD_FAILURE() << "no error";
+  return {};
+}
+
+Path Transformers(const char* name) { return SourceDir() / "tests" / "golden" / "layouts" / name; }
+
+TEST(BackboneFile, ShardsAreOneModel) {
+  const TemporaryFolder folder;
+  const Path whole = Transformers("transformers_vit");
+  std::vector<std::pair<std::string, Tensor>> shards[2];
+  Json names = Json::object();
+  const WeightMap weights = ReadWeightsFile(whole / "model.safetensors");
+  for (const auto& [name, tensor] : weights.tensors()) {
+    const size_t shard = names.size() % 2;
+    shards[shard].emplace_back(name, tensor);
+    names[name] = Format("model-{:05}-of-00002.safetensors", shard + 1);
+  }
+  for (size_t i = 0; i < 2; ++i)
+    WriteSafetensors(folder.path() / Format("model-{:05}-of-00002.safetensors", i + 1), shards[i]);
+  WriteJson(folder.path() / "model.safetensors.index.json", {{"metadata", Json::object()}, {"weight_map", names}});
+  WriteJson(folder.path() / "config.json", ReadJson(whole / "config.json"));
+  const BackboneFile one = ReadBackboneFile(whole), many = ReadBackboneFile(folder.path());
+  const WeightList a = one.encoder.backbone->Weights(), b = many.encoder.backbone->Weights();
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(at::equal(*a[i].tensor, *b[i].tensor)) << a[i].name;
+  EXPECT_EQ(FieldsToJson(one.encoder.backbone->config()), FieldsToJson(many.encoder.backbone->config()));
+}
+
+TEST(BackboneFile, PicturesArePreparedAsTheFolderSays) {
+  const TemporaryFolder folder;
+  const Path vit = folder.path() / "vit", resnet = folder.path() / "resnet";
+  std::filesystem::copy(Transformers("transformers_vit"), vit);
+  std::filesystem::copy(Transformers("transformers_resnet"), resnet);
+  EXPECT_FALSE(ReadBackboneFile(vit).preprocess_known);
+  EXPECT_EQ(ReadBackboneFile(vit).preprocess.filter, Filter::kBicubic);
+
+  WriteJson(vit / "preprocessor_config.json",
+            {{"image_processor_type", "ViTImageProcessor"}, {"size", 16}, {"crop_size", nullptr}});
+  BackboneFile file = ReadBackboneFile(vit);
+  EXPECT_TRUE(file.preprocess_known);
+  EXPECT_TRUE(file.preprocess.squash);
+  EXPECT_EQ(file.preprocess.filter, Filter::kBilinear);
+  EXPECT_EQ(file.preprocess.mean[2], 0.5);
+
+  WriteJson(resnet / "preprocessor_config.json", {{"feature_extractor_type", "ConvNextFeatureExtractor"},
+                                                  {"crop_pct", 0.875},
+                                                  {"size", 64},
+                                                  {"resample", 2},
+                                                  {"image_mean", {0.1, 0.2, 0.3}}});
+  file = ReadBackboneFile(resnet);
+  EXPECT_EQ(file.preprocess.size, 64);
+  EXPECT_EQ(file.preprocess.resize_shortest, 73);  // int(64 / 0.875)
+  EXPECT_EQ(file.preprocess.filter, Filter::kBilinear);
+  EXPECT_EQ(file.preprocess.mean[1], 0.2);
+  EXPECT_EQ(file.encoder.backbone->config().image_size, 64);
+  file = ReadBackboneFile(resnet, {.image_size = 128});
+  EXPECT_EQ(file.preprocess.size, 128);
+  EXPECT_EQ(file.preprocess.resize_shortest, 146);
+
+  WriteJson(resnet / "preprocessor_config.json", {{"image_processor_type", "ConvNextImageProcessor"}});
+  file = ReadBackboneFile(resnet);  // 384 px and above are not cropped
+  EXPECT_EQ(file.preprocess.size, 384);
+  EXPECT_TRUE(file.preprocess.squash);
+  EXPECT_EQ(file.preprocess.filter, Filter::kBicubic);
+}
+
+TEST(BackboneFile, TimmsConfigIsRead) {
+  const TemporaryFolder folder;
+  const auto net = MakeBackbone(
+      BackboneConfig{.type = "vit-tiny", .image_size = 32, .width = 1.0 / 3, .patch_size = 8, .layers = 1, .heads = 1});
+  net->Init(Seed(1));
+  WriteSafetensors(folder.path() / "model.safetensors", ToLayout(*net, ExportLayout::kTimm));
+  Json rules = {{"input_size", {3, 224, 224}}, {"interpolation", "bilinear"}, {"crop_pct", 0.9},
+                {"crop_mode", "center"},       {"mean", {0.5, 0.5, 0.5}},     {"std", {0.5, 0.5, 0.5}}};
+  const auto write = [&] {
+    WriteJson(folder.path() / "config.json", {{"architecture", "vit_tiny_patch16_224"}, {"pretrained_cfg", rules}});
+  };
+  write();
+  const BackboneFile file = ReadBackboneFile(folder.path(), {.heads = 1});
+  EXPECT_EQ(file.preprocess.filter, Filter::kBilinear);
+  EXPECT_EQ(file.preprocess.mean[0], 0.5);
+  EXPECT_EQ(file.preprocess.size, 32);             // by its positions
+  EXPECT_EQ(file.preprocess.resize_shortest, 35);  // 248 of 224
+  const Preprocess p = PreprocessFromTimm(rules, "test");
+  EXPECT_EQ(p.size, 224);
+  EXPECT_EQ(p.resize_shortest, 248);
+  EXPECT_EQ(PreprocessFromTimm(Json::object(), "test").resize_shortest, 256);
+  rules["interpolation"] = "lanczos";
+  write();
+  EXPECT_NE(Complaint(folder.path(), {.heads = 1}).what.find("lanczos"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace genview
