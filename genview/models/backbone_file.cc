@@ -43,6 +43,29 @@ BackboneFile FromCheckpoint(const WeightMap& weights, const BackboneConfig& conf
   return file;
 }
 
+// This program's files say themselves what those of others leave open.
+void RefuseOptions(const ForeignOptions& options, const BackboneConfig& config, bool checkpoint,
+                   const std::string& where) {
+  const auto refuse = [&](std::string what, const char* flag) {
+    throw UsageError({.what = std::move(what), .where = where, .next = Format("leave `{}` away", flag)});
+  };
+  if (options.heads > 0 && options.heads != HeadsOf(config)) {
+    refuse(HeadsOf(config) == 0 ? Format("the file is this program's, of a {}, which has no heads", config.type)
+                                : Format("the file is this program's and says that its {} has {} heads, not {}",
+                                         config.type, HeadsOf(config), options.heads),
+           "--heads");
+  }
+  if (options.image_size > 0 && options.image_size != config.image_size) {
+    refuse(Format("the file is this program's and says that its pictures have {} px, not {}", config.image_size,
+                  options.image_size),
+           "--size");
+  }
+  if (checkpoint && options.layout != ImportLayout::kAuto)
+    refuse(Format("the file is this program's checkpoint, not of the layout {}", EnumName(options.layout)), "--layout");
+  if (checkpoint && !options.prefix.empty())
+    refuse("the file is this program's checkpoint, with one encoder", "--prefix");
+}
+
 }  // namespace
 
 BackboneFile ReadBackboneFile(const Path& given, ForeignOptions options) {
@@ -56,6 +79,7 @@ BackboneFile ReadBackboneFile(const Path& given, ForeignOptions options) {
     ReadFields(config, meta["backbone"], {where, "backbone"});
     if (meta.contains("preprocess")) preprocess = Preprocess::FromJson(meta["preprocess"], where);
     const bool exported = JsonString(meta, "kind", "", where) == "export";
+    RefuseOptions(options, config, !exported, where);
     options.backbone = config;
     if (exported) file.encoder = FromLayout(weights, options);
     else file = FromCheckpoint(weights, config);

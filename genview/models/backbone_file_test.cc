@@ -24,6 +24,15 @@ ErrorText Complaint(const Path& path, const ForeignOptions& options = {}) {
 
 Path Transformers(const char* name) { return SourceDir() / "tests" / "golden" / "layouts" / name; }
 
+// A checkpoint of this program.
+Path WriteOwn(const Path& folder, const BackboneConfig& config) {
+  const auto net = MakeBackbone(config);
+  net->Init(Seed(1));
+  const Json meta = {{"format", 1}, {"kind", "import"}, {"backbone", FieldsToJson(config)}};
+  WriteSafetensors(folder / "own.safetensors", NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+  return folder / "own.safetensors";
+}
+
 TEST(BackboneFile, ShardsAreOneModel) {
   const TemporaryFolder folder;
   const Path whole = Transformers("transformers_vit");
@@ -44,6 +53,22 @@ TEST(BackboneFile, ShardsAreOneModel) {
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(at::equal(*a[i].tensor, *b[i].tensor)) << a[i].name;
   EXPECT_EQ(FieldsToJson(one.encoder.backbone->config()), FieldsToJson(many.encoder.backbone->config()));
+}
+
+TEST(BackboneFile, WhatOwnFilesSayIsNotAskedFor) {
+  const TemporaryFolder folder;
+  const Path own = WriteOwn(
+      folder.path(), {.type = "vit-tiny", .image_size = 16, .width = 0.125, .patch_size = 8, .layers = 1, .heads = 6});
+  const ErrorText heads = Complaint(own, {.heads = 12});
+  EXPECT_NE(heads.what.find("has 6 heads, not 12"), std::string::npos) << heads.what;
+  EXPECT_EQ(heads.where, own.string());
+  EXPECT_EQ(heads.next, "leave `--heads` away");
+  EXPECT_NE(Complaint(own, {.image_size = 32}).what.find("have 16 px, not 32"), std::string::npos);
+  EXPECT_NE(Complaint(own, {.layout = ImportLayout::kTimm}).next.find("--layout"), std::string::npos);
+  EXPECT_NE(Complaint(own, {.prefix = "x."}).next.find("--prefix"), std::string::npos);
+  EXPECT_EQ(ReadBackboneFile(own, {.heads = 6, .image_size = 16}).encoder.layout, "genview");
+  EXPECT_NE(Complaint(WriteOwn(folder.path(), {.width = 1.0 / 64}), {.heads = 3}).what.find("no heads"),
+            std::string::npos);
 }
 
 TEST(BackboneFile, PicturesArePreparedAsTheFolderSays) {
