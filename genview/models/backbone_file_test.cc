@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "genview/base/error.h"
+#include "genview/models/encoder.h"
 #include "genview/models/neighbours.h"
 #include "genview/tensor/safetensors.h"
 #include "genview/tensor/torch_file.h"
@@ -69,6 +70,18 @@ TEST(BackboneFile, WhatOwnFilesSayIsNotAskedFor) {
   EXPECT_EQ(ReadBackboneFile(own, {.heads = 6, .image_size = 16}).encoder.layout, "genview");
   EXPECT_NE(Complaint(WriteOwn(folder.path(), {.width = 1.0 / 64}), {.heads = 3}).what.find("no heads"),
             std::string::npos);
+}
+
+TEST(BackboneFile, FoldersOfBackbonesAreNoEncodersYet) {
+  for (const char* name : {"transformers_vit", "transformers_resnet"}) {
+    try {
+      Encoder::Open(Transformers(name));
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.text().next, Format("`genview import {} --out encoder.safetensors` makes an encoder of it",
+                                          Transformers(name).string()));
+    }
+  }
 }
 
 TEST(BackboneFile, PicturesArePreparedAsTheFolderSays) {

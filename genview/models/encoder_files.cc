@@ -60,8 +60,21 @@ TowerFiles ReadOpenClip(const Path& folder) {
   return files;
 }
 
+// A ViT or ResNet of transformers or timm becomes an encoder by `import`, which also knows its pictures.
+void RefuseBackbone(const Json& config, const Path& folder, const std::string& where) {
+  if (!config.is_object()) return;
+  const std::string type = JsonString(config, "model_type", "", where);
+  const bool timm = type.empty() && config.contains("architecture") && config.contains("pretrained_cfg");
+  if (type != "vit" && type != "resnet" && !timm) return;
+  throw Error(
+      {.what = Format("the folder holds {} and no CLIP tower", timm ? "a model of timm" : "transformers' " + type),
+       .where = where,
+       .next = Format("`genview import {} --out encoder.safetensors` makes an encoder of it", folder.string())});
+}
+
 TowerFiles ReadHuggingFace(const Path& folder) {
   TowerFiles files = Begin(ClipLayout::kHuggingFace, folder / "config.json");
+  RefuseBackbone(files.json, folder, files.where);
   const ClipVisionConfig config = ClipConfigFromHuggingFace(files.json, files.where);
   files.config = config;
   Json rules = Json::object();
