@@ -126,6 +126,7 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
                         {"seed", config.run.seed},
                         {"share", config.share},
                         {"mode", EnumName(config.mode)},
+                        {"precision", PrecisionName(sample.encoder->compute())},
                         {"component", config.component.empty() ? "" : FingerprintFile(config.component)}};
   const std::string fingerprint = Fingerprint(request.dump());
   const Path list = config.skipped.empty() ? config.out.parent_path() / "skipped.tsv" : config.skipped;

@@ -82,6 +82,7 @@ std::string RequestOf(const ScoreConfig& config, const Scorer& scorer) {
                         {"encoder", scorer.encoder->fingerprint()},
                         {"images", scorer.source->Fingerprint()},
                         {"source", config.images},
+                        {"precision", PrecisionName(scorer.encoder->compute())},
                         {"levels", config.levels}};
   return Fingerprint(request.dump());
 }
@@ -218,7 +219,7 @@ class ScoreJob {
   Progress& progress_;
   Group& group_;
   const Scorer scorer_;
-  const std::string request_;
+  std::string request_;
   const ScoreFiles files_;
   const int64_t total_;
   int64_t batch_ = 0, first_ = 0;        // the first picture that is left
@@ -227,9 +228,12 @@ class ScoreJob {
   std::vector<ScoredImage> images_;  // of the share
 };
 
-// Process 0 says what is to be done: its machine may have another natural batch than the others'.
+// Process 0 says what is to be done: its machine may have another natural batch and precision than the others'.
 bool ScoreJob::Plan() {
-  Json plan = {{"batch", EncodeBatchSize(*scorer_.encoder, config_.run.batch)}, {"finished", false}, {"first", 0}};
+  Json plan = {{"request", request_},
+               {"batch", EncodeBatchSize(*scorer_.encoder, config_.run.batch)},
+               {"finished", false},
+               {"first", 0}};
   if (group_.rank() == 0) {
     if (const auto summary = files_.Finished(); summary && MasksAreThere(scorer_, *summary)) {
       plan["finished"] = true;
@@ -243,6 +247,7 @@ bool ScoreJob::Plan() {
     }
   }
   plan = ParseJson(group_.Broadcast(plan.dump()), "plan of process 0");
+  request_ = plan["request"].get<std::string>();  // under which process 0 looks for the shares
   batch_ = plan["batch"].get<int64_t>();
   first_ = Aligned(plan["first"].get<int64_t>());
   return plan["finished"] == false;

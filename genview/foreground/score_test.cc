@@ -119,6 +119,9 @@ TEST(FitForeground, IsNotDoneTwiceAndFollowsItsInputs) {
   EXPECT_EQ(FitForeground(other, progress).images, 10);
   other.mode = ThresholdMode::kHistogram;
   EXPECT_FALSE(FitForeground(other, progress).up_to_date);
+  other.run.precision = Precision::kBf16;
+  EXPECT_FALSE(FitForeground(other, progress).up_to_date);
+  EXPECT_TRUE(FitForeground(other, progress).up_to_date);
 }
 
 // A component and its opposite become the same foreground.
@@ -188,6 +191,10 @@ TEST(ScoreForeground, IsNotDoneTwiceAndFollowsItsInputs) {
   fs::remove_all(config.masks);
   ScoreForeground(config, progress);
   EXPECT_EQ(progress.updates, 12);
+  config.run.precision = Precision::kBf16;
+  ScoreForeground(config, progress);
+  EXPECT_EQ(progress.updates, 15);
+  EXPECT_TRUE(ScoreForeground(config, progress).up_to_date);
 }
 
 TEST(ScoreForeground, AStoppedRunOfAnotherModelIsNotUsed) {
