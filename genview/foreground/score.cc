@@ -266,6 +266,7 @@ ScoreSummary ScoreJob::Finished() {
 void ScoreJob::ScoreShare() {
   const bool shared = group_.size() > 1;
   const Share share = ShareOf(group_, first_, total_, batch_);
+  if (share.begin == share.end && shared) return;  // more processes than batches
   std::optional<ScoreJournal> part;
   if (shared) part.emplace(files_.journal_path(share.begin, share.end), rows_of(), skipped_);
   ScoreJournal& journal = shared ? *part : *journal_;
@@ -324,6 +325,7 @@ ScoreSummary ScoreJob::Finish() {
     for (int64_t r = 0; r < group_.size(); ++r) {
       SkippedLog ignored;
       const Share share = ShareOf(r, group_.size(), first_, total_, batch_);
+      if (share.begin == share.end) continue;
       const ScoreJournal one(files_.journal_path(share.begin, share.end), rows_of(), ignored);
       images_.insert(images_.end(), one.images().begin(), one.images().end());
     }

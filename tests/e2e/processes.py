@@ -6,6 +6,7 @@ import functools
 import glob
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,10 +105,17 @@ class Processes(unittest.TestCase):
         model = self.path("fg.safetensors")
         self.good(["foreground", "fit", IMAGES, "--encoder", GOLDEN, "--out", model, "--device", "cpu", "--precision", "fp32"], 2)  # process 0 alone
         words = ["foreground", "score", IMAGES, "--model", model, "--encoder", GOLDEN, "--batch", 4, "--device", "cpu", "--precision", "fp32"]
+        scored = lambda out: [*words, "--out", self.path(out, "ratios.tsv"), "--masks", self.path(out, "masks"), "--lists", self.path(out)]
         for size in (1, 2, 3):
-            more = ["--out", self.path(str(size), "ratios.tsv"), "--masks", self.path(str(size), "masks"), "--lists", self.path(str(size))]
-            self.alone([*words, *more]) if size == 1 else self.good([*words, *more], size)
+            self.alone(scored(str(size))) if size == 1 else self.good(scored(str(size)), size)
             self.same(self.path("1"), self.path(str(size)))
+        words[words.index("--batch") + 1] = 32  # fewer batches than processes: those without one open no journal, which would be the same one
+        self.alone(scored("few-1"))
+        journal = self.path("few-4", ".ratios.tsv.journal.share.0-0")
+        os.makedirs(os.path.join(journal, "in the way"))
+        self.good(scored("few-4"), 4)
+        shutil.rmtree(journal)
+        self.same(self.path("few-1"), self.path("few-4"))
 
     def test_a_whole_run(self):
         words = lambda out: ["run", RECIPE, "--out", self.path(out), "--set", "pretrain.accumulate=2", "--set", "pretrain.quality.features='cached'"]
