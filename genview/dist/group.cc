@@ -19,4 +19,6 @@ Share ShareOf(const Group& group, int64_t begin, int64_t total, int64_t unit) {
   return ShareOf(group.rank(), group.size(), begin, total, unit);
 }
 
+int64_t BeginOfUnit(int64_t next, int64_t total, int64_t unit) { return next >= total ? total : next / unit * unit; }
+
 }  // namespace genview

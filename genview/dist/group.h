@@ -80,5 +80,7 @@ struct Share {
 };
 Share ShareOf(const Group& group, int64_t begin, int64_t total, int64_t unit);
 Share ShareOf(int64_t rank, int64_t size, int64_t begin, int64_t total, int64_t unit);
+// Where the unit begins that holds `next`: to go on there gives the units of an undisturbed job. `total` at the end.
+int64_t BeginOfUnit(int64_t next, int64_t total, int64_t unit);
 
 }  // namespace genview

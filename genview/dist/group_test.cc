@@ -26,6 +26,15 @@ TEST(ShareOf, CoversEverythingOnceAtWholeUnits) {
   }
 }
 
+TEST(BeginOfUnit, IsTheLastUnitsOrTheEnd) {
+  EXPECT_EQ(BeginOfUnit(0, 10, 4), 0);
+  EXPECT_EQ(BeginOfUnit(3, 10, 4), 0);
+  EXPECT_EQ(BeginOfUnit(4, 10, 4), 4);
+  EXPECT_EQ(BeginOfUnit(9, 10, 4), 8);
+  EXPECT_EQ(BeginOfUnit(10, 10, 4), 10);
+  EXPECT_EQ(BeginOfUnit(12, 10, 4), 10);
+}
+
 TEST(Alone, NeitherWaitsNorWrites) {
   Group& group = Alone();
   EXPECT_EQ(group.Broadcast("a"), "a");

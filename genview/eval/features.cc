@@ -61,7 +61,6 @@ class Extraction {
   void EncodeShare();
   void Merge();
   Path SkippedFile() const { return config_.out.parent_path() / "skipped.tsv"; }
-  int64_t Aligned(int64_t next) const { return next >= total_ ? total_ : next / batch_ * batch_; }
   std::unique_ptr<FeatureFile> OpenShare(const Share& share, SkippedLog& skipped) const;
 
   const FeaturesConfig& config_;
@@ -123,7 +122,7 @@ bool Extraction::Plan() {
     return false;
   }
   batch_ = plan["batch"].get<int64_t>();
-  first_ = Aligned(plan["first"].get<int64_t>());
+  first_ = BeginOfUnit(plan["first"].get<int64_t>(), total_, batch_);
   if (file_) file_->DropFrom(first_);
   return true;
 }
@@ -139,7 +138,7 @@ void Extraction::EncodeShare() {
   if (share.begin == share.end && group_.size() > 1) return;  // more processes than batches
   if (group_.size() > 1) part_ = OpenShare(share, skipped_);
   FeatureFile& own = part_ ? *part_ : *file_;
-  const int64_t begin = std::max(share.begin, Aligned(own.next()));
+  const int64_t begin = std::max(share.begin, BeginOfUnit(own.next(), total_, batch_));
   own.DropFrom(begin);
   const int64_t shown = part_ ? share.begin : 0;  // where the bar begins
   progress_.Begin("features", share.end - shown, "images");

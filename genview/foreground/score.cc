@@ -207,8 +207,6 @@ class ScoreJob {
   using Clock = std::chrono::steady_clock;
   static constexpr auto kBetweenSyncs = std::chrono::seconds(5);
 
-  // Batches are cut by position. To get those of an undisturbed run, go on where a batch begins.
-  int64_t Aligned(int64_t next) const { return next >= total_ ? total_ : next / batch_ * batch_; }
   std::string rows_of() const { return request_ + MasksPlace(config_); }
   Path SkippedFile() const {
     return config_.skipped.empty() ? config_.out.parent_path() / "skipped.tsv" : config_.skipped;
@@ -249,7 +247,7 @@ bool ScoreJob::Plan() {
   plan = ParseJson(group_.Broadcast(plan.dump()), "plan of process 0");
   request_ = plan["request"].get<std::string>();  // under which process 0 looks for the shares
   batch_ = plan["batch"].get<int64_t>();
-  first_ = Aligned(plan["first"].get<int64_t>());
+  first_ = BeginOfUnit(plan["first"].get<int64_t>(), total_, batch_);
   return plan["finished"] == false;
 }
 
@@ -270,7 +268,7 @@ void ScoreJob::ScoreShare() {
   std::optional<ScoreJournal> part;
   if (shared) part.emplace(files_.journal_path(share.begin, share.end), rows_of(), skipped_);
   ScoreJournal& journal = shared ? *part : *journal_;
-  const int64_t begin = std::max(share.begin, Aligned(journal.next()));
+  const int64_t begin = std::max(share.begin, BeginOfUnit(journal.next(), total_, batch_));
   images_ = journal.images();
   std::erase_if(images_, [&](const ScoredImage& image) { return image.index >= begin; });
   std::vector<int64_t> indices(static_cast<size_t>(std::max<int64_t>(0, share.end - begin)));
