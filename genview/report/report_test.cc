@@ -6,6 +6,7 @@
 #include "genview/base/text.h"
 #include "genview/image/image.h"
 #include "genview/records/records.h"
+#include "genview/report/run_record.h"
 
 namespace genview {
 namespace {
@@ -298,6 +299,18 @@ TEST(Report, AllSeedsAreRead) {
                            "genview, seed 2 ends at 4", "A line for each seed", "0.800", ">20</small>"}) {
     EXPECT_NE(page.find(text), std::string::npos) << text;
   }
+}
+
+TEST(Report, ASingleSeedIsThatOfTheRun) {
+  const Path run = testing::TempDir() + "report_one_seed";
+  const auto seeds = [&](const std::string& recipe) {
+    WriteFile(run / "recipe.toml", recipe);
+    return ReadRun(run).seeds;
+  };
+  using Seeds = std::vector<uint64_t>;
+  EXPECT_EQ(seeds("[run]\nseed = 7\n"), Seeds{7});
+  EXPECT_EQ(seeds("seeds = [3]\n[run]\nseed = 7\n"), Seeds{3});
+  EXPECT_EQ(seeds("name = \"none\"\n"), Seeds{0});
 }
 
 TEST(Report, AnyScoreIsShown) {

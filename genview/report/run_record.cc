@@ -223,7 +223,10 @@ RunRecord ReadRun(const Path& folder) {
       if (seed.is_number_integer()) run.seeds.push_back(seed.get<uint64_t>());
     }
   }
-  if (run.seeds.empty()) run.seeds = {0};
+  if (run.seeds.empty()) {
+    const Json& seed = Member(Member(run.recipe, "run"), "seed");
+    run.seeds = {seed.is_number_integer() ? seed.get<uint64_t>() : 0};
+  }
   if (run.name.empty()) run.name = std::filesystem::weakly_canonical(folder).filename().string();
   if (IsFile(folder / "environment.json")) run.environment = ReadJson(folder / "environment.json");
   if (IsFile(folder / "foreground" / "ratios.tsv"))
