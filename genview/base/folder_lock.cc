@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cerrno>
 
 #include "genview/base/error.h"
+#include "genview/base/text.h"
 
 namespace genview {
 
@@ -22,6 +24,27 @@ FolderLock::FolderLock(const Path& folder) {
 
 FolderLock::~FolderLock() {
   if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+FileTurn::FileTurn(const Path& file) : lock_(file.parent_path() / Format(".{}.turn", file.filename().string())) {
+  std::error_code code;
+  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), code);
+  while (true) {
+    descriptor_ = ::open(lock_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (descriptor_ < 0) return;  // who writes the file reports what is wrong with the folder
+    while (::flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) {
+    }
+    struct stat held{}, there{};
+    if (::fstat(descriptor_, &held) != 0) return;
+    if (::stat(lock_.c_str(), &there) == 0 && held.st_dev == there.st_dev && held.st_ino == there.st_ino) return;
+    ::close(descriptor_);  // it was removed by the one before
+  }
+}
+
+FileTurn::~FileTurn() {
+  if (descriptor_ < 0) return;
+  ::unlink(lock_.c_str());  // while it is held: who waits for it looks for another
+  ::close(descriptor_);
 }
 
 }  // namespace genview

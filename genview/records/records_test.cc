@@ -1,6 +1,7 @@
 #include "genview/records/records.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <thread>
@@ -200,6 +201,37 @@ TEST_F(Records, SkippedRowsOfCommandsInOneFolderStandSideBySide) {
   EXPECT_EQ(ReadLines(file), (std::vector<std::string>{"id\treason", "b.png\tcut off"}));
   SkippedLog().WriteShared(file, {"b.png"});
   EXPECT_FALSE(std::filesystem::exists(file));
+}
+
+TEST_F(Records, CommandsThatEndAtOnceLoseNoSkippedRow) {
+  constexpr int kCommands = 4, kTimes = 25;
+  const Path file = folder_ / "skipped.tsv";
+  std::vector<pid_t> children;
+  for (int c = 0; c < kCommands; ++c) {
+    const pid_t child = ::fork();
+    if (child != 0) {
+      children.push_back(child);
+      continue;
+    }
+    try {
+      for (int i = 0; i < kTimes; ++i) {
+        SkippedLog log;
+        const std::string id = Format("{}-{:02}.png", c, i);
+        log.Add(id, "empty");
+        log.WriteShared(file, {id});
+      }
+    } catch (const Error&) {
+      ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(ReadLines(file).size(), size_t{1 + kCommands * kTimes});
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);  // nothing beside it
 }
 
 TEST_F(Records, NothingSkippedLeavesNoFile) {

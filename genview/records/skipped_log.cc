@@ -1,5 +1,6 @@
 #include <mutex>
 
+#include "genview/base/folder_lock.h"
 #include "genview/base/text.h"
 #include "genview/records/records.h"
 
@@ -55,6 +56,8 @@ void SkippedLog::Write(const Path& path) const {
 void SkippedLog::WriteShared(const Path& path, const std::vector<std::string>& looked_at) const {
   std::map<std::string, std::string> fields;
   std::error_code code;
+  if (count() == 0 && !std::filesystem::exists(path, code)) return;
+  const FileTurn turn(path);  // another command may be at the same
   for (const std::string& line : std::filesystem::exists(path, code) ? ReadLines(path) : std::vector<std::string>{}) {
     const size_t tab = line.find('\t');
     if (line != kHeader && tab != std::string::npos) fields.emplace(line.substr(0, tab), line.substr(tab + 1));
