@@ -52,7 +52,6 @@ std::string SafeId(std::string_view path) {
 // `size`: from `offset` to the end where there is none.
 static Outcome<std::string> ReadRange(const Path& path, uint64_t offset, std::optional<uint64_t> size) {
   using Result = Outcome<std::string>;
-  constexpr uint64_t kLimit = uint64_t{1} << 30;
   // Non-blocking, so that a pipe with a picture's name does not hold the run up.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return Result::Failed(std::strerror(errno));
@@ -63,7 +62,7 @@ static Outcome<std::string> ReadRange(const Path& path, uint64_t offset, std::op
   const uint64_t all = known ? static_cast<uint64_t>(status.st_size) : 0;
   if (!known) reason = std::strerror(errno);
   else if (!S_ISREG(status.st_mode)) reason = "not a file";
-  else if (size.value_or(all) > kLimit) reason = "more than 1 GB";
+  else if (size.value_or(all) > kLargestFile) reason = kTooLarge;
   else if (offset > all || size.value_or(0) > all - offset) reason = "the file is cut off";
   else bytes.resize(size.value_or(all - offset));
   for (size_t done = 0; reason.empty() && done < bytes.size();) {

@@ -20,7 +20,10 @@ bool IsPictureName(std::string_view name);  // .jpg .jpeg .png .webp, in any cas
 // and so does every byte beyond ASCII of a name that is not UTF-8. What is left stays inside any folder.
 std::string SafeId(std::string_view path);
 
-// The whole file, or why not. Does not wait on pipes and does not read more than 1 GB.
+constexpr uint64_t kLargestFile = uint64_t{1} << 30;  // that is taken for a picture
+constexpr const char* kTooLarge = "more than 1 GB";
+
+// The whole file, or why not. Does not wait on pipes and does not read more than kLargestFile.
 Outcome<std::string> ReadFileBytes(const Path& path);
 // `size` bytes of it from `offset` on.
 Outcome<std::string> ReadFilePart(const Path& path, uint64_t offset, uint64_t size);

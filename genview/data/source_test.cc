@@ -470,6 +470,19 @@ TEST_F(SourceTest, GeneratedViewsAreFoundById) {
   EXPECT_EQ(ViewsAsSource(packed)->Read(1)->pixels[0], 13);
 }
 
+TEST_F(SourceTest, AHugeMemberIsNoPicture) {
+  constexpr uint64_t kSize = uint64_t{5} << 30;
+  const std::string begin = Tar({{"a.png", Png(1)}});
+  const Path tar = Put("s.tar", begin.substr(0, begin.size() - TarEnd().size()) + TarHeader("b.png", kSize));
+  std::filesystem::resize_file(
+      tar, std::filesystem::file_size(tar) + kSize + TarEnd().size());  // a hole: nothing on the disk
+  const auto source = OpenSource(tar.string());
+  EXPECT_EQ(Ids(*source), (Strings{"a.png", "b.png"}));
+  EXPECT_TRUE(source->Read(0));
+  EXPECT_EQ(source->Read(1).reason(), "more than 1 GB");
+  EXPECT_EQ(source->ReadBytes(1).reason(), "more than 1 GB");
+}
+
 TEST_F(SourceTest, ThreadsReadTheSameBytes) {
   std::vector<std::pair<std::string, std::string>> members;
   for (int i = 0; i < 50; ++i) members.emplace_back(Format("{:02}.png", i), Png(i));

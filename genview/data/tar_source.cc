@@ -69,6 +69,7 @@ class Shard {
   }
 
   Outcome<std::string> Read(uint64_t offset, uint64_t size) const {
+    if (size > kLargestFile) return Outcome<std::string>::Failed(kTooLarge);
     std::string bytes(size, '\0');
     const int descriptor = descriptor_ >= 0 ? descriptor_ : Open();
     if (descriptor < 0) return Outcome<std::string>::Failed(std::strerror(errno));
