@@ -9,6 +9,7 @@
 #include "genview/diffusion/pipeline.h"
 #include "genview/generator/generator_page.h"
 #include "genview/generator/image_tower.h"
+#include "genview/records/refuse_skipped.h"
 #include "genview/tensor/safetensors.h"
 
 namespace genview {
@@ -63,6 +64,10 @@ class GeneratorTraining {
         config_.autoencoder,
         {pictures_, Training() / "autoencoder", Identity(false), seed_, device_, compute_, config_.size}, progress_);
     const LatentPictures cached = Cached(vae);
+    if (config_.run.strict && pictures_.skipped().count() > 0) {  // what an earlier call left out
+      pictures_.skipped().Write(SkippedFile());
+      RefuseSkipped(pictures_.skipped().count(), "this generator", SkippedFile());
+    }
     EmbeddingNoiser noiser = MakeEmbeddingNoiser(cached.embeddings.size(1));
     noiser.mean = cached.embeddings.mean(0, true);
     noiser.std = cached.embeddings.std(0, /*unbiased=*/true, /*keepdim=*/true).clamp_min(1e-6);
@@ -77,7 +82,7 @@ class GeneratorTraining {
     WriteUnclipFolder({tower_.vision ? &*tower_.vision : nullptr, tower_.checkpoint, tower_.preprocess, noiser,
                        DenoiserScheduler(), unet, vae},
                       config_.out, config_.weights == StoredWeights::kFp16 ? at::kHalf : at::kFloat);
-    pictures_.skipped().Write(config_.out / "skipped.tsv");
+    pictures_.skipped().Write(SkippedFile());
     WriteGeneratorPage({.folder = config_.out,
                         .pictures = pictures_,
                         .summary = Json{{"images", summary.images},
@@ -93,6 +98,7 @@ class GeneratorTraining {
 
  private:
   Path Training() const { return config_.out / "training"; }
+  Path SkippedFile() const { return config_.out / "skipped.tsv"; }
 
   void MoveNoiser(EmbeddingNoiser& noiser) const {
     noiser.mean = noiser.mean.to(device_);
@@ -121,7 +127,8 @@ class GeneratorTraining {
     return identity;
   }
 
-  // Latents and embeddings of the images the denoiser learns from; once made, they are read.
+  // Latents and embeddings of the images the denoiser learns from; once made, they are read, and with them the names of
+  // the pictures that were left out until then.
   LatentPictures Cached(const Vae& vae) {
     const Path file = Training() / "latents.safetensors";
     Json identity = Identity(true);
@@ -130,6 +137,7 @@ class GeneratorTraining {
     if (std::filesystem::exists(file)) {
       const WeightMap stored = ReadSafetensors(file);
       if (stored.Metadata("identity") == wanted) {
+        if (const std::string bad = stored.Metadata("skipped"); !bad.empty()) AddSkipped(bad, pictures_.skipped());
         return {stored.At("latents").to(at::kFloat),
                 stored.At("embeddings").clone()};  // of memory that goes with the map
       }
@@ -156,7 +164,8 @@ class GeneratorTraining {
     }
     MoveTower(tower_, at::kCPU);
     const Tensor all_latents = at::cat(latents).contiguous(), all_embeddings = at::cat(embeddings);
-    WriteSafetensors(file, {{"latents", all_latents}, {"embeddings", all_embeddings}}, {{"identity", wanted}});
+    WriteSafetensors(file, {{"latents", all_latents}, {"embeddings", all_embeddings}},
+                     {{"identity", wanted}, {"skipped", SkippedToText(pictures_.skipped())}});
     progress_.End(Format("{} images", count));
     const WeightMap stored = ReadSafetensors(file);  // what a resumed run will see
     return {stored.At("latents").to(at::kFloat), stored.At("embeddings").clone()};

@@ -8,6 +8,7 @@
 #include "genview/base/json.h"
 #include "genview/base/text.h"
 #include "genview/data/shapes.h"
+#include "genview/data/tar_writer.h"
 #include "genview/diffusion/pipeline.h"
 #include "genview/generator/test_support.h"
 #include "genview/generator/tiny_generator.h"
@@ -134,6 +135,38 @@ TEST(TrainGenerator, UnreadableImagesAreReplacedAndListed) {
   const TemporaryFolder strict;
   config.out = strict.path();
   EXPECT_THROW(TrainGenerator(config, quiet), Error);
+}
+
+// More pictures than a finished folder looks at again.
+TEST(TrainGenerator, WhatWasLeftOutIsKnownWhenThereIsNothingLeftToDo) {
+  const TemporaryFolder tower, images, out;
+  constexpr int64_t kPictures = 1100;
+  const Path shard = images.path() / "shard.tar";
+  const auto write = [&](int64_t bad) {
+    std::string tar;
+    for (int64_t i = 0; i < kPictures; ++i) {
+      const std::string bytes = i == bad ? "not a picture" : EncodePng(Image(4, 4));
+      tar += TarHeader(Format("{:04}.png", i), bytes.size()) + bytes + TarPadding(bytes.size());
+    }
+    WriteFile(shard, tar + TarEnd());
+  };
+  GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), out.path());
+  config.images = shard.string();
+  config.cache = kPictures;
+  write(-1);
+  const TrainingPictures pictures(OpenSource(config.images), config.size, Seed(config.run.seed).With("generator"),
+                                  /*strict=*/false);
+  const int64_t last = pictures.Indices(kPictures - 1, 1)[0];
+  write(last);
+  Progress quiet;
+  EXPECT_EQ(TrainGenerator(config, quiet).skipped, 1);
+  EXPECT_NE(ReadFile(out.path() / "skipped.tsv").find(Format("{:04}.png", last)), std::string::npos);
+  const auto before = FolderBytes(out.path());
+  EXPECT_EQ(TrainGenerator(config, quiet).skipped, 1);
+  EXPECT_EQ(before, FolderBytes(out.path()));
+  config.run.strict = true;
+  EXPECT_THROW(TrainGenerator(config, quiet), Error);
+  EXPECT_EQ(before, FolderBytes(out.path()));
 }
 
 TEST(TrainGenerator, AFolderThatIsNoTowerIsNamed) {
