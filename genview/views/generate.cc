@@ -74,12 +74,6 @@ class ViewsRun {
   ViewsSummary summary_;
 };
 
-// Numbers that are to be compared with another program's are computed in fp32 unless the user says otherwise.
-at::ScalarType ComputeOf(const ViewsConfig& c, at::Device device) {
-  const bool compared = !c.noise.empty() || !c.dump.empty();
-  return compared && c.run.precision == Precision::kAuto ? at::kFloat : ChooseCompute(c.run.precision, device);
-}
-
 ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
     : config_(config),
       progress_(progress),
@@ -91,12 +85,7 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   source_ = OpenSource(config_.images);
   if (group_.rank() == 0) WarnOfOtherFormats(*source_, progress_);
   pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_, config_.keep);
-  if (levels_.highest() >= pipeline_->levels()) {
-    throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels_.highest(),
-                                     pipeline_->levels() - 1),
-                      .where = "noise_level, levels, ratios",
-                      .next = "ask for a level that the generator has"});
-  }
+  CheckLevels(levels_, *pipeline_);
   summary_.asked = source_->size() * config_.per_image;
   summary_.folder = config_.out;
   noise_.emplace(config_.noise, summary_.asked, pipeline_->latent_shape(), pipeline_->embedding_width());

@@ -97,4 +97,12 @@ std::optional<int64_t> NoiseLevels::For(const SourceItem& item, int64_t k) const
   return found == nullptr ? std::nullopt : std::optional(*found);
 }
 
+void CheckLevels(const NoiseLevels& levels, const UnclipPipeline& pipeline) {
+  if (levels.highest() < pipeline.levels()) return;
+  throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels.highest(),
+                                   pipeline.levels() - 1),
+                    .where = "noise_level, levels, ratios",
+                    .next = "ask for a level that the generator has"});
+}
+
 }  // namespace genview

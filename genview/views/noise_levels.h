@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "genview/data/source.h"
+#include "genview/diffusion/pipeline.h"
 #include "genview/views/config.h"
 
 namespace genview {
@@ -39,5 +40,8 @@ class NoiseLevels {
   // Number of path parts -> the end of a path with that many -> level; -1 where two paths end alike.
   mutable std::map<int64_t, std::unordered_map<std::string, int64_t>> ends_;
 };
+
+// Throws UsageError where a level can be asked for that the generator does not have.
+void CheckLevels(const NoiseLevels& levels, const UnclipPipeline& pipeline);
 
 }  // namespace genview

@@ -61,18 +61,13 @@ Probe::Probe(const ViewsConfig& config, Progress& progress)
     : config_(config),
       progress_(progress),
       device_(ChooseDevice(config.run.device)),
-      compute_(ChooseCompute(config.run.precision, device_)) {
+      compute_(ComputeOf(config, device_)) {
   const NoiseLevels levels = NoiseLevels::Open(config_);
   source_ = OpenSource(config_.images);
   const auto start = Clock::now();
   pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_, config_.keep);
   plan_.open_seconds = SecondsSince(start);
-  if (levels.highest() >= pipeline_->levels()) {
-    throw UsageError({.what = Format("noise level {} is asked for, the generator has 0 to {}", levels.highest(),
-                                     pipeline_->levels() - 1),
-                      .where = "noise_level, levels, ratios",
-                      .next = "ask for a level that the generator has"});
-  }
+  CheckLevels(levels, *pipeline_);
   plan_.pictures = source_->size();
   plan_.views = plan_.pictures * config_.per_image;
   shape_ = ViewNoiseSource(config_.noise, plan_.views, pipeline_->latent_shape(), pipeline_->embedding_width())

@@ -10,6 +10,7 @@
 #include "genview/data/generated_views.h"
 #include "genview/image/image.h"
 #include "genview/records/records.h"
+#include "genview/tensor/safetensors.h"
 #include "genview/views/generate.h"
 #include "genview/views/plan.h"
 #include "genview/views/request.h"
@@ -366,6 +367,14 @@ TEST_F(Verify, APlanSaysWhatAJobCostsAndWritesNothing) {
   EXPECT_EQ(chosen, 1);
   const std::string text = PlanToText(config_, plan);
   EXPECT_NE(text.find("6 views of 6 pictures, 16 x 16 px jpeg"), std::string::npos) << text;
+  // With numbers from a file, in the job's precision.
+  config_.steps = 2;
+  config_.noise = folder_ / "noise.safetensors";
+  config_.run.precision = Precision::kAuto;
+  WriteSafetensors(config_.noise, {{"latents", at::zeros({6, 4, 8, 8})}, {"embedding_noise", at::zeros({6, 6})}});
+  EXPECT_EQ(PlanViews(config_, {.seconds = 0.01}, quiet_).precision, "fp32");
+  config_.noise.clear();
+  config_.run.precision = Precision::kFp32;
   // Too little time for a single whole batch: reckoned.
   config_.steps = 900;
   const ViewsPlan hasty = PlanViews(config_, {.seconds = 0.01}, quiet_);

@@ -1,12 +1,18 @@
 #include "genview/views/view_noise.h"
 
 #include "genview/base/hash.h"
+#include "genview/tensor/device.h"
 #include "genview/tensor/safetensors.h"
 
 namespace genview {
 
 uint64_t ViewSeed(uint64_t run_seed, const std::string& id, int64_t k) {
   return Seed(run_seed).With("views").With(id).With(static_cast<uint64_t>(k)).key();
+}
+
+at::ScalarType ComputeOf(const ViewsConfig& c, at::Device device) {
+  const bool compared = !c.noise.empty() || !c.dump.empty();
+  return compared && c.run.precision == Precision::kAuto ? at::kFloat : ChooseCompute(c.run.precision, device);
 }
 
 ViewNoiseSource::ViewNoiseSource(const Path& file, int64_t views, const std::vector<int64_t>& latent_shape,

@@ -12,6 +12,10 @@ namespace genview {
 // What a view's numbers are drawn from: a pure function of run seed, picture and view, written into the manifest.
 uint64_t ViewSeed(uint64_t run_seed, const std::string& id, int64_t k);
 
+// What networks compute in. Numbers that are to be compared with another program's: in fp32, unless the user says
+// otherwise.
+at::ScalarType ComputeOf(const ViewsConfig& config, at::Device device);
+
 struct ViewNoise {
   Tensor latents;    // [C,h,w]
   Tensor embedding;  // [D]
