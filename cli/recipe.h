@@ -51,6 +51,7 @@ void VisitFields(ForegroundSection& c, Visit&& visit) {
 }
 
 struct ViewsSection {
+  ViewsSection() { config.levels = kUsualLevels; }  // the run's table is made with those of the recipe
   ViewsConfig config;
 };
 template <class Visit>

@@ -35,15 +35,17 @@ struct EnumNames<DecodeChoice> {
       {DecodeChoice::kAuto, "auto"}, {DecodeChoice::kWhole, "whole"}, {DecodeChoice::kTiles, "tiles"}};
 };
 
+inline const std::vector<int64_t> kUsualLevels{0, 100, 200, 300, 400};
+
 struct ViewsConfig {
   std::string images;  // IMAGES, see OpenSource
   Path generator;      // diffusers pipeline folder
   Path out;            // pictures, manifest.jsonl, skipped.tsv
   NoisePolicy policy = NoisePolicy::kAdaptive;
-  Path ratios;               // adaptive: ratios.tsv, or a list of paths and ratios or levels
-  int64_t noise_level = -1;  // constant; -1: 0
-  std::vector<int64_t> levels{0, 100, 200, 300, 400};
-  double curve = 0;  // adaptive: exponent; 0: steps
+  Path ratios;                  // adaptive: ratios.tsv, or a list of paths and ratios or levels
+  int64_t noise_level = -1;     // constant; -1: 0
+  std::vector<int64_t> levels;  // empty: the table's own in steps, else kUsualLevels
+  double curve = 0;             // adaptive: exponent; 0: steps
   int64_t per_image = 1;
   int64_t steps = 20;
   double guidance = 10;
@@ -70,7 +72,9 @@ void VisitFields(ViewsConfig& c, Visit&& visit) {
   visit("policy", c.policy, Any{}, "how the noise level of a picture is chosen; --noise-level alone means constant");
   visit("ratios", c.ratios, Any{}, "foreground ratios for the adaptive policy, from `genview foreground score`");
   visit("noise_level", c.noise_level, Range<int64_t>{-1, 100000}, "noise level of every view, for the constant policy");
-  visit("levels", c.levels, Range<int64_t>{0, 999}, "noise levels that the adaptive and random policies choose from");
+  visit("levels", c.levels, Range<int64_t>{0, 999},
+        "noise levels that the adaptive and random policies choose from; `genview views` without them takes those in "
+        "the table, or 0,100,200,300,400");
   visit("curve", c.curve, Range<double>{0, 10},
         "adaptive: 0 = one of the levels, in equal steps of the ratio; above 0 = lowest + (highest - lowest) * "
         "ratio^curve");

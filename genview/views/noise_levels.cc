@@ -8,8 +8,6 @@
 namespace genview {
 namespace {
 
-const std::vector<int64_t> kDefaultLevels{0, 100, 200, 300, 400};
-
 // The last `parts` parts of a path; "" when it has fewer.
 std::string EndOf(const std::string& path, int64_t parts) {
   size_t at = path.size();
@@ -49,17 +47,14 @@ NoiseLevels NoiseLevels::Open(const ViewsConfig& c) {
   NoiseLevels result;
   result.policy_ = PolicyOf(c);
   result.seed_ = Seed(c.run.seed).With("noise level");
-  result.levels_ =
-      result.policy_ == NoisePolicy::kConstant ? std::vector<int64_t>{std::max<int64_t>(c.noise_level, 0)} : c.levels;
-  if (result.levels_.empty()) {
-    throw UsageError({.what = "no noise levels to choose from", .where = "levels", .next = "give at least one"});
-  }
+  result.levels_ = c.levels.empty() ? kUsualLevels : c.levels;
+  if (result.policy_ == NoisePolicy::kConstant) result.levels_ = {std::max<int64_t>(c.noise_level, 0)};
   result.highest_ = *std::max_element(result.levels_.begin(), result.levels_.end());
   if (result.policy_ != NoisePolicy::kAdaptive) return result;
   for (const ForegroundRow& row : ReadForegroundTable(c.ratios)) {
     // The table's own levels stand, unless others are asked for here.
-    const int64_t stepped = c.levels == kDefaultLevels ? row.noise_level : NoiseLevelFor(row.ratio, c.levels);
-    const int64_t level = c.curve > 0 ? NoiseLevelOnCurve(row.ratio, c.levels, c.curve) : stepped;
+    const int64_t stepped = c.levels.empty() ? row.noise_level : NoiseLevelFor(row.ratio, c.levels);
+    const int64_t level = c.curve > 0 ? NoiseLevelOnCurve(row.ratio, result.levels_, c.curve) : stepped;
     result.highest_ = std::max(result.highest_, level);
     result.table_.emplace(row.id, level);
     if (row.path != row.id) result.table_.emplace(row.path, level);

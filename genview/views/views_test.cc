@@ -547,7 +547,6 @@ TEST_F(Views, WrongUseIsRefusedBeforeAnythingIsMade) {
   refused([](ViewsConfig& c) { c.noise_level = 100; });  // with a random policy
   refused([](ViewsConfig& c) { c.scheduler = "Heun"; });
   refused([](ViewsConfig& c) { c.generator.clear(); });
-  refused([](ViewsConfig& c) { c.levels.clear(); });
 }
 
 TEST_F(Views, PartsCanBeMeasuredAlone) {
@@ -643,6 +642,22 @@ TEST_F(Views, LevelsFollowTheTable) {
   EXPECT_EQ(NoiseLevels::Open(c).For({"z.jpg", "", -1}, 0), 250);
   c.policy = NoisePolicy::kAdaptive;  // a level alone means constant
   EXPECT_EQ(NoiseLevels::Open(c).policy(), NoisePolicy::kConstant);
+}
+
+// A table that was scored for two levels: they stand where none are given, and nowhere else.
+TEST_F(Views, LevelsThatAreGivenGoBeforeTheTables) {
+  ViewsConfig c = Config();
+  c.policy = NoisePolicy::kAdaptive;
+  c.ratios = folder_ / "ratios.tsv";
+  WriteForegroundTable(c.ratios, {{"a.png", "a.png", 0.3, 0}, {"b.png", "b.png", 0.7, 200}});
+  const auto levels_of = [&](std::vector<int64_t> given) {
+    c.levels = std::move(given);
+    const NoiseLevels levels = NoiseLevels::Open(c);
+    return std::pair(*levels.For({"a.png", "", -1}, 0), *levels.For({"b.png", "", -1}, 0));
+  };
+  EXPECT_EQ(levels_of({}), std::pair(int64_t{0}, int64_t{200}));
+  EXPECT_EQ(levels_of({0, 100, 200, 300, 400}), std::pair(int64_t{100}, int64_t{300}));
+  EXPECT_EQ(levels_of({0, 50}), std::pair(int64_t{0}, int64_t{50}));
 }
 
 TEST_F(Views, RandomLevelsAreAFunctionOfPictureAndView) {
