@@ -98,7 +98,7 @@ def main():
     options = parser.parse_args()
     folder = options.run.resolve()
     recipe = tomllib.loads((folder / "recipe.toml").read_text())
-    arms = {arm["name"]: merged(recipe["pretrain"], arm["set"].get("pretrain", {})) for arm in recipe["arms"]}
+    arms = {arm["name"]: merged(recipe["pretrain"], arm.get("set", {}).get("pretrain", {})) for arm in recipe["arms"]}
     chosen = options.arms.split(",") if options.arms else [name for name, c in arms.items() if c["pair"]["source"] == "augment"]
     seeds = recipe.get("seeds") or [recipe["run"]["seed"]]
     part = (lambda seed: f"seed-{seed}") if len(seeds) > 1 else (lambda seed: "")

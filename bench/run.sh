@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh [full ... | accuracy ...]: bench/full.py or bench/accuracy.py instead.
 # Every figure beside its peer, in one run: a line `NAME ours peer ratio min max`, and build/bench.json.
-#   BENCH_REPEATS=5  BENCH_ONLY=loader-224,step  BENCH_IMAGES=DIR (photographs; without it made ones)
+#   BENCH_REPEATS=5  BENCH_ONLY=loader-224,views-batch16-20steps  BENCH_IMAGES=DIR (photographs; without it made ones)
 # FFCV names a Python with ffcv, whose loader is then measured, too (bench/peers/loader_ffcv.py).
 # PEERS names a Python with the packages of bench/requirements.txt; without it one is made in .deps/peers (5 GB).
 set -euo pipefail
