@@ -77,8 +77,8 @@ def contents(path):
 
 
 def snapshot(run):
-    """name -> contents of every file that the same recipe must give again. Left out: what only says how long it took
-    (state, report.html) and the recipe, which names the folder."""
+    """name -> contents of every file that the same recipe must give again. Left out: what says how long it took (state,
+    report.html)."""
     files = {}
     for folder, _, names in os.walk(run):
         for name in names:

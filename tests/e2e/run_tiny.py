@@ -112,8 +112,8 @@ class RunTiny(unittest.TestCase):
         self.assertEqual(changed, set())
 
     def test_the_resolved_recipe_gives_the_same_run(self):
-        printed = genview(GENVIEW, "run", RECIPE, "--dry-run").stdout
-        self.assertFalse(os.path.exists("runs"))
+        printed = genview(GENVIEW, "run", RECIPE, "--dry-run", cwd=self.folder).stdout
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "runs")))
         recipe = os.path.join(self.folder, "resolved.toml")
         with open(recipe, "w", encoding="utf-8") as file:
             file.write(printed)
@@ -130,7 +130,7 @@ class RunTiny(unittest.TestCase):
         before, after = snapshot(self.run_folder), snapshot(other)
         changed = {line.split(": ")[1] for line in differences(before, after)}
         self.assertEqual(changed, {"recipe.toml", "results.json", "baseline/eval/knn.json", "genview/eval/knn.json"})
-        self.assertIn("config.k 5 -> 3", done.stderr.replace("settings.", "config."))
+        self.assertIn("is made again: settings.k 5 -> 3\n", done.stderr)
 
     def copy(self, name):
         other = os.path.join(self.folder, name)
