@@ -16,7 +16,7 @@ function(genview_library name)
   set_property(GLOBAL APPEND PROPERTY GENVIEW_LAYERS "${name}:${joined}")
   file(GLOB tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
   if(GENVIEW_TESTS AND tests)
-    genview_test(${name}_test SOURCES ${tests} DEPENDS ${name} PCH_OF ${name})
+    genview_test(${name}_test SOURCES ${tests} DEPENDS ${name})
   endif()
 endfunction()
 
@@ -44,20 +44,17 @@ if(GENVIEW_TESTS)
   target_link_libraries(genview_test_main PRIVATE genview_build PUBLIC GTest::gtest)
 endif()
 
-# genview_test(NAME SOURCES ... DEPENDS folder ... [LABELS label ...] [TIMEOUT seconds])
+# genview_test(NAME SOURCES ... DEPENDS folder ...)
 function(genview_test name)
-  cmake_parse_arguments(arg "" "PCH_OF;TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   list(TRANSFORM arg_DEPENDS PREPEND genview:: OUTPUT_VARIABLE depends)
   target_link_libraries(${name} PRIVATE ${depends} genview_test_main)
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # compiled a fifth sooner; the libraries keep -O3
   genview_torch_if_needed(${name} "${arg_DEPENDS}")
-  if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 300)
-  endif()
   include(GoogleTest)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
-    PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "unit;${arg_LABELS}" ENVIRONMENT "GOMP_SPINCOUNT=0")  # tests share the cores
+    PROPERTIES TIMEOUT 300 LABELS unit ENVIRONMENT "GOMP_SPINCOUNT=0")  # tests share the cores
 endfunction()
 
 # genview_program(NAME SOURCES ... DEPENDS folder ...)

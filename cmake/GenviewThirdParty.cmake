@@ -1,6 +1,4 @@
 # The small libraries, all from the distribution, linked statically so that the program runs wherever LibTorch does.
-find_package(ZLIB REQUIRED)
-find_path(GENVIEW_FMT_INCLUDE fmt/format.h REQUIRED)
 find_path(GENVIEW_JSON_INCLUDE nlohmann/json.hpp REQUIRED)
 find_path(GENVIEW_TOML_INCLUDE toml++/toml.h HINTS ${PROJECT_SOURCE_DIR}/.deps/tomlplusplus/include REQUIRED)
 find_path(GENVIEW_CLI11_INCLUDE CLI/CLI.hpp REQUIRED)
@@ -23,7 +21,7 @@ endif()
 genview_static_library(GENVIEW_ARCHIVE archive)
 genview_static_library(GENVIEW_Z z)
 
-# fmt and toml++ are used header-only: Debian ships them as shared libraries alone.
+# toml++ is used header-only, since Debian ships it as a shared library alone; so is fmt, of which LibTorch brings the headers.
 add_library(genview_headers INTERFACE)
 target_compile_definitions(genview_headers INTERFACE FMT_HEADER_ONLY=1 TOML_HEADER_ONLY=1)
 target_include_directories(genview_headers SYSTEM INTERFACE ${GENVIEW_TOML_INCLUDE})
