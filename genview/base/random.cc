@@ -64,18 +64,6 @@ static std::array<double, 2> NormalPair(double u, double v) {
   return {radius * std::cos(angle), radius * std::sin(angle)};
 }
 
-double Random::Normal() {
-  if (has_spare_) {
-    has_spare_ = false;
-    return spare_normal_;
-  }
-  const double u = Uniform();
-  const auto pair = NormalPair(u, Uniform());
-  spare_normal_ = pair[1];
-  has_spare_ = true;
-  return pair[0];
-}
-
 int64_t Random::Below(int64_t n) {
   GENVIEW_CHECK(n > 0, "Below needs a positive bound");
   // Rejection keeps every value equally likely.

@@ -37,7 +37,6 @@ class Random {
   uint32_t Next();                          // uniform over all 32-bit values
   double Uniform();                         // [0, 1), 53 bits
   double Uniform(double low, double high);  // [low, high)
-  double Normal();                          // N(0, 1), Box-Muller
   int64_t Below(int64_t n);                 // 0 .. n-1, unbiased; n > 0
   bool Chance(double probability);          // true with that probability
 
@@ -46,8 +45,6 @@ class Random {
   uint64_t block_ = 0;
   std::array<uint32_t, 4> words_{};
   int used_ = 4;
-  double spare_normal_ = 0;
-  bool has_spare_ = false;
 };
 
 void FillNormal(Seed seed, std::span<float> values);     // N(0, 1); value i depends on (seed, i) alone

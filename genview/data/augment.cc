@@ -41,7 +41,7 @@ AugmentConfig MocoV3(int view) {
 AugmentConfig Byol(int view) {
   AugmentConfig c = MocoV3(view);
   c.scale_min = 0.08;
-  c.filter = CropFilter::kBicubic;
+  c.filter = Filter::kBicubic;
   return c;
 }
 
@@ -217,8 +217,7 @@ AugmentParams SampleAugment(const AugmentConfig& config, Seed seed, int64_t widt
 }
 
 Image ApplyAugment(const AugmentConfig& config, const AugmentParams& params, const Image& image) {
-  const Filter filter = config.filter == CropFilter::kBicubic ? Filter::kBicubic : Filter::kBilinear;
-  Image view = ResizeBox(image, params.crop, config.size, config.size, filter);
+  Image view = ResizeBox(image, params.crop, config.size, config.size, config.filter);
   if (params.jitter) Jitter(config, params, view);
   if (params.gray) Grayscale(view);
   if (params.sigma > 0) GaussianBlur(view, params.sigma);

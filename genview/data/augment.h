@@ -10,50 +10,22 @@
 #include <string_view>
 #include <vector>
 
-#include "genview/base/fields.h"
 #include "genview/base/random.h"
 #include "genview/data/foreground_crop.h"
 #include "genview/image/image.h"
 
 namespace genview {
 
-enum class CropFilter { kBilinear, kBicubic };
-template <>
-struct EnumNames<CropFilter> {
-  static constexpr std::pair<CropFilter, const char*> kNames[] = {{CropFilter::kBilinear, "bilinear"},
-                                                                  {CropFilter::kBicubic, "bicubic"}};
-};
-
 struct AugmentConfig {
   int64_t size = 224;                       // of the square view, in pixels
   double scale_min = 0.2, scale_max = 1.0;  // share of the picture that a crop takes; its aspect is 3/4 to 4/3
-  CropFilter filter = CropFilter::kBilinear;
-  double jitter_p = 0;  // probability of the four changes below, in random order
+  Filter filter = Filter::kBilinear;        // that brings a crop to size
+  double jitter_p = 0;                      // probability of the four changes below, in random order
   double brightness = 0, contrast = 0, saturation = 0, hue = 0;
   double gray_p = 0, blur_p = 0;
   double sigma_min = 0.1, sigma_max = 2.0;  // of the blur, in pixels
   double solarize_p = 0, flip_p = 0;
 };
-
-template <class Visit>
-void VisitFields(AugmentConfig& c, Visit&& visit) {
-  const Range<double> share{0, 1};
-  visit("size", c.size, Range<int64_t>{1, 4096}, "width and height of a view, in pixels");
-  visit("scale-min", c.scale_min, share, "smallest share of the picture that a crop takes");
-  visit("scale-max", c.scale_max, share, "largest share of the picture that a crop takes");
-  visit("filter", c.filter, Any{}, "how a crop is brought to size");
-  visit("jitter-p", c.jitter_p, share, "probability of the change of colours");
-  visit("brightness", c.brightness, share, "factor drawn from 1 - x to 1 + x");
-  visit("contrast", c.contrast, share, "factor drawn from 1 - x to 1 + x");
-  visit("saturation", c.saturation, share, "factor drawn from 1 - x to 1 + x");
-  visit("hue", c.hue, Range<double>{0, 0.5}, "turn drawn from -x to x, 1 = once around");
-  visit("gray-p", c.gray_p, share, "probability of a view without colours");
-  visit("blur-p", c.blur_p, share, "probability of a Gaussian blur");
-  visit("sigma-min", c.sigma_min, Range<double>{0, 100}, "smallest width of the blur, in pixels");
-  visit("sigma-max", c.sigma_max, Range<double>{0, 100}, "largest width of the blur, in pixels");
-  visit("solarize-p", c.solarize_p, share, "probability of inverting the values from 128 on");
-  visit("flip-p", c.flip_p, share, "probability of a flip from left to right");
-}
 
 // What the papers use. `view` is 0 or 1, and 2 for swav's small crops; it matters where the views differ. Names:
 // moco-v2, simsiam, simclr, byol, moco-v3, swav, linear (crop and flip, for training a classifier). Throws UsageError.

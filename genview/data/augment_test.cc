@@ -102,14 +102,5 @@ TEST(AugmentPreset, DiffersWhereThePapersDo) {
   EXPECT_THROW(AugmentPreset("moco-v4"), UsageError);
 }
 
-TEST(AugmentConfig, ReadsItsFields) {
-  AugmentConfig config;
-  ReadFields(config, Json{{"size", 96}, {"filter", "bicubic"}, {"scale-min", 0.5}},
-             {.file = "r", .prefix = "", .lines = nullptr});
-  EXPECT_EQ(config.size, 96);
-  EXPECT_EQ(config.filter, CropFilter::kBicubic);
-  EXPECT_EQ(FieldsToJson(config)["scale-min"], 0.5);
-}
-
 }  // namespace
 }  // namespace genview

@@ -31,7 +31,7 @@ inline int64_t ResolveThreads(int64_t threads) {
 struct OrderedPlan {
   int64_t begin = 0, end = 0;  // positions; begin is a multiple of batch
   int64_t batch = 1;           // positions per batch; the last may have fewer
-  int64_t threads = 1;         // 0: the work is done inside Next
+  int64_t threads = 1;         // at least one
   int64_t ahead = 3;           // batches begun and not yet taken, at most
   int64_t grain = 1;           // positions that a thread takes at a time
 };
@@ -64,7 +64,6 @@ class OrderedBatches {
 
   // The next batch; false after the last one.
   bool Next(Batch& out) {
-    if (plan_.threads == 0) FillInline();
     std::unique_lock lock(mutex_);
     if (first_ * plan_.batch >= plan_.end) return false;
     const auto begin = std::chrono::steady_clock::now();
@@ -150,11 +149,6 @@ class OrderedBatches {
       if (stop.stop_requested() || next_ >= plan_.end) return;
       Run(Take(), lock);
     }
-  }
-
-  void FillInline() {
-    std::unique_lock lock(mutex_);
-    while (next_ < plan_.end && (open_.empty() || open_.front()->missing > 0)) Run(Take(), lock);
   }
 
   const OrderedPlan plan_;

@@ -22,9 +22,11 @@ std::vector<Numbers> AllOf(OrderedPlan plan) {
 }
 
 TEST(OrderedBatches, GiveTheSameForAnyThreadsGrainAndPrefetch) {
-  const auto expected = AllOf({.end = 103, .batch = 10, .threads = 0});
-  ASSERT_EQ(expected.size(), 11u);
-  EXPECT_EQ(expected[10], (Numbers{1000, 1010, 1020}));
+  std::vector<Numbers> expected;
+  for (int64_t position = 0; position < 103; ++position) {
+    if (position % 10 == 0) expected.emplace_back();
+    expected.back().push_back(position * 10);
+  }
   for (const int64_t threads : {1, 2, 5, 16}) {
     for (const int64_t ahead : {1, 2, 5}) {
       for (const int64_t grain : {1, 3, 64}) {
@@ -43,7 +45,7 @@ TEST(OrderedBatches, BeginInTheMiddle) {
 }
 
 TEST(OrderedBatches, NextThrowsWhatTheFirstBadItemThrew) {
-  for (const int64_t threads : {0, 1, 4}) {
+  for (const int64_t threads : {1, 4}) {
     OrderedBatches<int> work(
         {.end = 40, .batch = 10, .threads = threads}, [](int64_t n, int64_t) { return static_cast<int>(n); },
         [](int&, int64_t, int64_t position) {

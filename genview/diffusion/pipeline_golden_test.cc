@@ -6,6 +6,7 @@
 #include "genview/base/error.h"
 #include "genview/base/text.h"
 #include "genview/diffusion/pipeline.h"
+#include "genview/diffusion/python_json.h"
 #include "genview/image/image.h"
 #include "genview/tensor/safetensors.h"
 #include "tests/source_dir.h"
@@ -186,7 +187,7 @@ TEST(UnclipPipeline, WrittenFolderOpensAndGivesTheSame) {
                      {},
                      original->preprocess(),
                      ReadEmbeddingNoiser(source, 6),
-                     ReadSchedulerConfig(source / "scheduler/scheduler_config.json", ""),
+                     ParseSchedulerConfig(ReadPythonJson(source / "scheduler/scheduler_config.json"), "", "test"),
                      unet,
                      vae},
                     folder);

@@ -7,7 +7,6 @@
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
-#include "genview/diffusion/python_json.h"
 
 namespace genview {
 namespace {
@@ -94,10 +93,6 @@ SchedulerConfig ParseSchedulerConfig(const Json& json, const std::string& kind, 
     reader.Allow("sigma_max", {nullptr});
   }
   return c;  // without Finish: these files carry the members of other schedulers along
-}
-
-SchedulerConfig ReadSchedulerConfig(const Path& file, const std::string& kind) {
-  return ParseSchedulerConfig(ReadPythonJson(file), kind, file.string());
 }
 
 Json SchedulerConfigToJson(const SchedulerConfig& c) {

@@ -1,7 +1,7 @@
 // The way from noise to a latent picture in few network calls: PNDM, DDIM, DPM-Solver++ and Euler, each from diffusers'
 // scheduler_config.json and with its results.
 //
-//   SchedulerConfig config = ReadSchedulerConfig(folder / "scheduler/scheduler_config.json", /*kind=*/"");
+//   SchedulerConfig config = ParseSchedulerConfig(ReadPythonJson(file), /*kind=*/"", file.string());
 //   auto scheduler = MakeScheduler(config, 20);
 //   Tensor x = noise * scheduler->initial_sigma();
 //   for (size_t call = 0; call < scheduler->times().size(); ++call) {
@@ -45,7 +45,6 @@ std::string SchedulerName(SchedulerKind kind);  // "PNDMScheduler"
 // `kind` empty: the class that the file names. Otherwise that class with the file's values, as diffusers' from_config
 // does: what the file leaves out gets the default of the class that is asked for.
 SchedulerConfig ParseSchedulerConfig(const Json& json, const std::string& kind, const std::string& where);
-SchedulerConfig ReadSchedulerConfig(const Path& file, const std::string& kind);
 Json SchedulerConfigToJson(const SchedulerConfig& config);
 
 class Scheduler {

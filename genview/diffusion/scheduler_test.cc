@@ -6,6 +6,7 @@
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
+#include "genview/diffusion/python_json.h"
 #include "tests/source_dir.h"
 
 namespace genview {
@@ -82,7 +83,8 @@ TEST(Scheduler, PublishedEndsOf20Steps) {
 }
 
 TEST(Scheduler, FilesOfDiffusersWithInfinityAreRead) {
-  const SchedulerConfig config = ReadSchedulerConfig(kGolden / "dpm_scheduler/scheduler_config.json", "");
+  const SchedulerConfig config =
+      ParseSchedulerConfig(ReadPythonJson(kGolden / "dpm_scheduler/scheduler_config.json"), "", "test");
   EXPECT_EQ(config.kind, SchedulerKind::kDpmSolverMultistep);
   EXPECT_EQ(config.spacing, "linspace");
   EXPECT_DOUBLE_EQ(config.noise.beta_end, 0.012);

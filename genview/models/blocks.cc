@@ -102,8 +102,6 @@ Tensor Activate(Activation kind, const Tensor& x) {
       return at::gelu(x, "tanh");
     case Activation::kSilu:
       return at::silu(x);
-    case Activation::kRelu:
-      return at::relu(x);
   }
   return x;
 }

@@ -5,7 +5,7 @@
 
 namespace genview {
 
-enum class Activation { kGelu, kQuickGelu, kGeluTanh, kSilu, kRelu };
+enum class Activation { kGelu, kQuickGelu, kGeluTanh, kSilu };
 
 // Weights of products and convolutions may be kept in fp16 or bf16 where the arithmetic is wider: they are widened
 // layer by layer, to the same numbers, so that a network takes half the memory.

@@ -349,8 +349,10 @@ bool Parser::Step() {
       return true;  // BININT2
     case 0x8a: {    // LONG1
       const std::string_view digits = Bytes(Number<uint8_t>());
-      if (digits.size() > 8) Push(opaque_);
-      if (digits.size() > 8) return true;
+      if (digits.size() > 8) {
+        Push(opaque_);
+        return true;
+      }
       int64_t value = !digits.empty() && static_cast<int8_t>(digits.back()) < 0 ? -1 : 0;
       if (!digits.empty()) std::memcpy(&value, digits.data(), digits.size());
       PushNumber(PickleKind::kInt, value);
