@@ -57,7 +57,7 @@ Vae TrainAutoencoder(const AutoencoderConfig& config, const AutoencoderRun& run,
   MoveWeights(ListWeights(vae), run.device);
   if (run.device.is_cuda()) UseChannelsLast(ListWeights(vae));
   Vae averaged = vae;
-  for (const WeightRef& ref : ListWeights(averaged)) *ref.tensor = ref.tensor->clone();
+  CloneWeights(ListWeights(averaged));
   Replicas<Vae> replicas(vae, o.shards);
   const int64_t side = run.size / vae.config.scale(), count = o.batch / o.shards;
 

@@ -88,7 +88,7 @@ Unet TrainDenoiser(const DenoiserConfig& config, const DenoiserRun& run, Progres
   const TrainingOptions& o = config.training;
   Unet unet = FreshDenoiser(config, run);
   Unet averaged = unet;
-  for (const WeightRef& ref : ListWeights(averaged)) *ref.tensor = ref.tensor->clone();
+  CloneWeights(ListWeights(averaged));
   Replicas<Unet> replicas(unet, o.shards);
   const Tensor alpha_bar = NoiseTable(DenoiserScheduler().noise).to(run.device);
   const Tensor& latents = run.pictures.latents;

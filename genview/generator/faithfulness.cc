@@ -50,7 +50,7 @@ Judge TrainJudge(const JudgeConfig& config, const Path& folder, const RunOptions
   InitResnet(judge.net, seed);
   MoveWeights(ListWeights(judge), device);
   Judge result = judge;
-  for (const WeightRef& ref : ListWeights(result)) *ref.tensor = ref.tensor->clone();
+  CloneWeights(ListWeights(result));
   Replicas<Judge> replicas(judge, 1);
   Json identity = FieldsToJson(config);
   identity["training"] = TrainingIdentity(o);

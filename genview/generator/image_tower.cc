@@ -3,8 +3,6 @@
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/error.h"
-#include "genview/base/hash.h"
-#include "genview/base/text.h"
 #include "genview/diffusion/picture_tensors.h"
 #include "genview/models/encoder_files.h"
 #include "genview/tensor/device.h"
@@ -33,13 +31,8 @@ ImageTower OpenImageTower(const Path& folder_or_file, at::Device device) {
 
 std::string FingerprintOf(const ImageTower& tower) {
   if (!tower.vision) return tower.backbone->fingerprint();
-  std::string all;
   ClipVision vision = *tower.vision;  // shares its tensors
-  for (const auto& [name, tensor] : NamedTensors(ListWeights(vision))) {
-    const Tensor flat = tensor.contiguous();
-    all += Format("{}:{:016x};", name, Hash64({static_cast<const char*>(flat.data_ptr()), flat.nbytes()}));
-  }
-  return Fingerprint(all);
+  return FingerprintTensors(NamedTensors(ListWeights(vision)));
 }
 
 void MoveTower(ImageTower& tower, at::Device device) {

@@ -239,7 +239,7 @@ class TowerTraining {
   }
   static Clip Copied(Clip& clip) {
     Clip copy = clip;
-    for (const WeightRef& ref : ListWeights(copy)) *ref.tensor = ref.tensor->clone();
+    CloneWeights(ListWeights(copy));
     return copy;
   }
 

@@ -28,7 +28,7 @@ struct ToyRun {
   explicit ToyRun(Path where, TrainingOptions given) : folder(std::move(where)), options(given) {
     InitWeights(ListWeights(toy), Seed(1));
     averaged = toy;
-    for (const WeightRef& ref : ListWeights(averaged)) *ref.tensor = ref.tensor->clone();
+    CloneWeights(ListWeights(averaged));
   }
   void Run(Progress& progress) {
     Replicas<Toy> replicas(toy, options.shards);

@@ -143,6 +143,10 @@ void ConvertWeights(const WeightList& list, at::ScalarType dtype) {
   }
 }
 
+void CloneWeights(const WeightList& list) {
+  for (const WeightRef& ref : list) *ref.tensor = ref.tensor->clone();
+}
+
 void UseChannelsLast(const WeightList& list) {
   for (const WeightRef& ref : list) {
     if (ref.tensor->dim() == 4) *ref.tensor = ref.tensor->contiguous(at::MemoryFormat::ChannelsLast);

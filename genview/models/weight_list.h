@@ -78,6 +78,7 @@ int64_t CountParameters(const WeightList& list);                    // without b
 void MoveWeights(const WeightList& list, at::Device device);        // in place in the model
 void ConvertWeights(const WeightList& list, at::ScalarType dtype);  // floating tensors
 void UseChannelsLast(const WeightList& list);                       // 4-d tensors
+void CloneWeights(const WeightList& list);                          // a copied model gets tensors of its own
 // to <- from for every tensor. The lists must agree in order and shape.
 void CopyWeights(const WeightList& to, const WeightList& from);
 // to <- momentum * to + (1 - momentum) * from for trainable tensors; buffers are left alone.

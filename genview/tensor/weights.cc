@@ -4,6 +4,7 @@
 #include <set>
 
 #include "genview/base/error.h"
+#include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/tensor/finite.h"
 #include "genview/tensor/mapped_tensor.h"
@@ -51,6 +52,15 @@ WeightMap WeightMap::WithPrefixRemoved(const std::string& prefix) const {
 }
 
 // Takes no memory, whatever size a hostile config asks for; Finish throws before anyone computes with it.
+std::string FingerprintTensors(const std::vector<std::pair<std::string, Tensor>>& tensors) {
+  std::string all;
+  for (const auto& [name, tensor] : tensors) {
+    const Tensor flat = tensor.detach().to(at::kCPU).contiguous();
+    all += Format("{}:{:016x};", name, Hash64({static_cast<const char*>(flat.data_ptr()), flat.nbytes()}));
+  }
+  return Fingerprint(all);
+}
+
 Tensor WeightReader::Absent(at::IntArrayRef shape) const {
   return KeepsContents(reads_) ? at::zeros({}, at::kFloat).expand(shape)
                                : at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta));

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "genview/base/files.h"
@@ -39,6 +40,9 @@ class WeightMap {
   std::map<std::string, std::string> metadata_;
   std::vector<std::shared_ptr<const void>> owners_;
 };
+
+// Of names and contents, in the order they come in.
+std::string FingerprintTensors(const std::vector<std::pair<std::string, Tensor>>& tensors);
 
 // How much of the weights is read.
 enum class Reads {

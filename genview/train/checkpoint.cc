@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "genview/base/error.h"
-#include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/tensor/safetensors.h"
 
@@ -12,14 +11,9 @@ namespace {
 
 constexpr std::string_view kPrefix = "step-", kSuffix = ".safetensors";
 
-// Of names and contents, whatever the order the tensors come in.
+// By name, whatever the order the tensors are saved in.
 std::string Checksum(const std::map<std::string, Tensor>& tensors) {
-  std::string all;
-  for (const auto& [name, tensor] : tensors) {
-    const Tensor flat = tensor.detach().to(at::kCPU).contiguous();
-    all += Format("{}:{:016x};", name, Hash64({static_cast<const char*>(flat.data_ptr()), flat.nbytes()}));
-  }
-  return Fingerprint(all);
+  return FingerprintTensors({tensors.begin(), tensors.end()});
 }
 
 }  // namespace
