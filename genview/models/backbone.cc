@@ -32,10 +32,6 @@ class ResnetBackbone : public Backbone {
   Resnet net_;
 };
 
-struct VitType {
-  int64_t width, layers, heads;
-};
-
 class VitBackbone : public Backbone {
  public:
   VitBackbone(const BackboneConfig& c, const VitType& type) : Backbone(c), vit_(MakeVit(Config(c, type))) {}
@@ -71,28 +67,30 @@ class VitBackbone : public Backbone {
 };
 
 const std::map<std::string, int64_t> kResnets = {{"resnet18", 18}, {"resnet34", 34}, {"resnet50", 50}};
-const std::map<std::string, VitType> kVits = {
-    {"vit-tiny", {192, 12, 3}}, {"vit-small", {384, 12, 6}}, {"vit-base", {768, 12, 12}}};
 
 }  // namespace
 
 std::vector<std::string> BackboneNames() {
   std::vector<std::string> names;
   for (const auto& [name, depth] : kResnets) names.push_back(name);
-  for (const char* name : {"vit-tiny", "vit-small", "vit-base"}) names.emplace_back(name);
+  for (const VitType& type : kVitTypes) names.emplace_back(type.name);
   return names;
 }
 
+const VitType* FindVitType(const std::string& name) {
+  const auto* found =
+      std::find_if(std::begin(kVitTypes), std::end(kVitTypes), [&](const VitType& type) { return name == type.name; });
+  return found == std::end(kVitTypes) ? nullptr : found;
+}
+
 int64_t LayersOf(const BackboneConfig& config) {
-  const auto found = kVits.find(config.type);
-  if (found == kVits.end()) return 0;
-  return config.layers == 0 ? found->second.layers : config.layers;
+  const VitType* type = FindVitType(config.type);
+  return type == nullptr || config.layers > 0 ? config.layers : type->layers;
 }
 
 int64_t HeadsOf(const BackboneConfig& config) {
-  const auto found = kVits.find(config.type);
-  if (found == kVits.end()) return 0;
-  return config.heads == 0 ? found->second.heads : config.heads;
+  const VitType* type = FindVitType(config.type);
+  return type == nullptr || config.heads > 0 ? config.heads : type->heads;
 }
 
 void CheckBackboneName(const std::string& name, std::string_view where) {
@@ -107,9 +105,7 @@ std::unique_ptr<Backbone> MakeBackbone(const BackboneConfig& config) {
   if (const auto found = kResnets.find(config.type); found != kResnets.end()) {
     return std::make_unique<ResnetBackbone>(config, found->second);
   }
-  if (const auto found = kVits.find(config.type); found != kVits.end()) {
-    return std::make_unique<VitBackbone>(config, found->second);
-  }
+  if (const VitType* type = FindVitType(config.type)) return std::make_unique<VitBackbone>(config, *type);
   CheckBackboneName(config.type, "key `type` of the backbone");
   throw std::logic_error("a backbone of BackboneNames is not made");
 }

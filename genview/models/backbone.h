@@ -45,6 +45,13 @@ void VisitFields(BackboneConfig& c, Visit&& visit) {
   visit("norm_eps", c.norm_eps, RareRange<double>{{0, 1}, kVitNormEps}, "ViT: what its norms add to the variance");
 }
 
+struct VitType {
+  const char* name;
+  int64_t width, layers, heads;
+};
+inline constexpr VitType kVitTypes[] = {{"vit-tiny", 192, 12, 3}, {"vit-small", 384, 12, 6}, {"vit-base", 768, 12, 12}};
+const VitType* FindVitType(const std::string& name);  // null: no ViT
+
 std::vector<std::string> BackboneNames();
 int64_t LayersOf(const BackboneConfig& config);  // of a ViT, the type's where the config leaves it open; 0: a ResNet
 int64_t HeadsOf(const BackboneConfig& config);   // the same

@@ -335,12 +335,6 @@ BackboneConfig ResnetFrom(const WeightMap& weights, const Place& place) {
   return config;
 }
 
-struct VitKind {
-  const char* type;
-  int64_t width, heads;
-};
-constexpr VitKind kVitKinds[] = {{"vit-tiny", 192, 3}, {"vit-small", 384, 6}, {"vit-base", 768, 12}};
-
 BackboneConfig VitFrom(const WeightMap& weights, const Place& place, ImportLayout layout, int64_t heads) {
   const auto own = [&](const std::string& name) { return place.prefix + ForeignNames(place.naming, name)[0]; };
   const Tensor& patch = weights.At(own("patch_embed.proj.weight"));
@@ -367,12 +361,12 @@ BackboneConfig VitFrom(const WeightMap& weights, const Place& place, ImportLayou
   config.patch_size = patch.size(2);
   config.image_size = grid * config.patch_size;
   while (weights.Has(own(Format("blocks.{}.norm1.weight", config.layers)))) ++config.layers;
-  const VitKind* kind = &kVitKinds[1];
-  for (const VitKind& known : kVitKinds) {
-    if (known.width == width) kind = &known;
+  const VitType* type = &kVitTypes[1];
+  for (const VitType& known : kVitTypes) {
+    if (known.width == width) type = &known;
   }
-  config.type = kind->type;
-  config.width = static_cast<double>(width) / static_cast<double>(kind->width);
+  config.type = type->name;
+  config.width = static_cast<double>(width) / static_cast<double>(type->width);
   if (config.layers == 12) config.layers = 0;  // the type's
   if (layout == ImportLayout::kMocoV3) {
     config.positions = VitPositions::kSinCos;
@@ -381,14 +375,14 @@ BackboneConfig VitFrom(const WeightMap& weights, const Place& place, ImportLayou
   // MoCo v3's ViT-S has twelve heads; nearly everyone else's heads are 64 wide.
   if (heads == 0 && layout == ImportLayout::kMocoV3 && width == 384) heads = 12;
   if (heads == 0 && width == 1280) heads = 16;  // ViT-H, whose heads are 80 wide
-  if (heads == 0 && kind->width != width && width % 64 == 0) heads = width / 64;
-  if (heads == 0 && kind->width != width) {
+  if (heads == 0 && type->width != width && width % 64 == 0) heads = width / 64;
+  if (heads == 0 && type->width != width) {
     throw UsageError(
         {.what = Format("a ViT of width {} may have any number of heads, and the file does not say how many", width),
          .where = weights.where(),
          .next = "give `--heads N`"});
   }
-  config.heads = heads == kind->heads && kind->width == width ? 0 : heads;
+  config.heads = heads == type->heads && type->width == width ? 0 : heads;
   return config;
 }
 
@@ -415,12 +409,8 @@ BackboneConfig Recognise(const WeightMap& weights, const Place& place, ImportLay
 void CheckBackboneSize(const BackboneConfig& config, const WeightMap& weights) {
   double held = 0, wanted = 0;
   for (const auto& [name, tensor] : weights.tensors()) held += static_cast<double>(tensor.numel());
-  if (config.type.starts_with("vit")) {
-    for (const VitKind& kind : kVitKinds) {
-      if (config.type == kind.type)
-        wanted =
-            12 * std::pow(config.width * static_cast<double>(kind.width), 2) * static_cast<double>(LayersOf(config));
-    }
+  if (const VitType* type = FindVitType(config.type)) {
+    wanted = 12 * std::pow(config.width * static_cast<double>(type->width), 2) * static_cast<double>(LayersOf(config));
   } else {
     wanted = 2000 * std::pow(64 * config.width, 2);  // the least, of ResNet-18, is 2,700
   }
