@@ -123,7 +123,7 @@ std::string HowToLoad(const ExportConfig& config, const Backbone& backbone) {
                    "   # init_cfg of type Pretrained, prefix \"backbone.\"; see configs/detection");
     case ExportLayout::kMmpretrain:
       return saved("\"state_dict\": state", "mmpretrain.pth", "   # init_cfg of type Pretrained");
-    default:
+    case ExportLayout::kMoco:
       return saved(Format("\"state_dict\": state, \"arch\": \"{}\"", backbone.config().type), "moco.pth.tar", "");
   }
 }
