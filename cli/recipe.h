@@ -97,8 +97,10 @@ void VisitFields(EvalSection& c, Visit&& visit) {
   visit("linear", c.linear, Section{}, "linear classifier on frozen features");
   visit("knn", c.knn, Section{}, "nearest neighbours by frozen features");
   visit("fewshot", c.fewshot, Section{},
-        "few labelled pictures per class, drawn several times; made where `enabled` is set");
-  visit("finetune", c.finetune, Section{}, "whole network, trained on few labels; made where `enabled` is set");
+        "few labelled pictures per class, drawn several times; made where this table is there, unless `enabled` is "
+        "false");
+  visit("finetune", c.finetune, Section{},
+        "whole network, trained on few labels; made where this table is there, unless `enabled` is false");
 }
 
 struct ReportSection {
