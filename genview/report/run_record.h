@@ -124,7 +124,7 @@ struct RunRecord {
   std::vector<LeftOut> left_out;
 };
 
-// Throws Error when the folder is no run (neither recipe.toml nor results), or a file in it is damaged.
+// Throws Error when the folder is no run (it has no recipe.toml), or a file in it is damaged.
 RunRecord ReadRun(const Path& folder);
 
 // What `key` ("pretrain.method") is in an arm; empty where nothing says so.
