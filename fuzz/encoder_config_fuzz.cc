@@ -7,11 +7,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace genview;
   Json json;
-  try {
-    json = ParseJson({reinterpret_cast<const char*>(data), size}, "fuzz");
-  } catch (const Error&) {
-    return 0;
-  }
+  if (!Try([&] { json = ParseJson({reinterpret_cast<const char*>(data), size}, "fuzz"); })) return 0;
   const auto check = [](const ClipVisionConfig& c) {
     if (c.width % c.heads != 0 || c.grid() < 1 || !(CountClipParameters(c) > 0)) __builtin_trap();
   };

@@ -1,3 +1,4 @@
+#include "fuzz/try.h"
 #include "genview/base/text.h"
 #include "genview/data/source_parts.h"
 
@@ -5,23 +6,18 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   for (const std::string& line : genview::Split(text, '\n')) {
-    try {
+    genview::Try<genview::UsageError>([&] {
       const auto parts = genview::ParseListLine(line, "fuzz");
       if (parts && parts->path.empty()) __builtin_trap();
-    } catch (const genview::UsageError&) {
-    }
+    });
     const std::string id = genview::SafeId(line);
     if (!genview::IsUtf8(id) || id.starts_with('/') || ("/" + id + "/").find("/../") != std::string::npos)
       __builtin_trap();
-    try {
-      (void)genview::ParseShapesSpec("shapes:" + line);
-    } catch (const genview::UsageError&) {
-    }
+    genview::Try<genview::UsageError>([&] { (void)genview::ParseShapesSpec("shapes:" + line); });
     if (line.size() > 64) continue;  // ranges of a million names are allowed, but slow to fuzz
-    try {
+    genview::Try<genview::UsageError>([&] {
       if (line.find("..") == std::string::npos) (void)genview::ExpandBraces(line);
-    } catch (const genview::UsageError&) {
-    }
+    });
   }
   return 0;
 }

@@ -15,11 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace genview;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   Json json;
-  try {
-    json = ParseJson(WithoutPythonNumbers(text), "fuzz");
-  } catch (const Error&) {
-    return 0;
-  }
+  if (!Try([&] { json = ParseJson(WithoutPythonNumbers(text), "fuzz"); })) return 0;
   Try([&] { UnetConfigToJson(ParseUnetConfig(json, "fuzz")); });
   Try([&] { VaeConfigToJson(ParseVaeConfig(json, "fuzz")); });
   Try([&] { ParseClipTextConfig(json, "fuzz"); });

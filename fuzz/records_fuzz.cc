@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "fuzz/try.h"
 #include "genview/base/text.h"
 #include "genview/records/records.h"
 
@@ -30,23 +31,21 @@ class MemoryFile {
 };
 
 void ReadTable(const MemoryFile& file) {
-  try {
+  genview::Try([&] {
     for (const genview::ForegroundRow& row : genview::ReadForegroundTable(file.path())) {
       if (row.id.empty() || !(row.ratio >= 0 && row.ratio <= 1) || row.noise_level < 0) std::abort();
       (void)genview::NoiseLevelFor(row.ratio, {0, 100, 200, 300, 400});
     }
-  } catch (const genview::Error&) {
-  }
+  });
 }
 
 void ReadViews(const MemoryFile& file) {
-  try {
+  genview::Try([&] {
     std::string text;
     const auto rows = genview::ReadViewTable(file.path());
     for (const genview::ViewRow& row : rows) text += genview::ViewRowToJson(row).dump() + "\n";
     if (genview::ReadViewTable(MemoryFile(text).path()).size() != rows.size()) std::abort();
-  } catch (const genview::Error&) {
-  }
+  });
 }
 
 }  // namespace

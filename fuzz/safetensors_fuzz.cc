@@ -1,10 +1,7 @@
-#include "genview/base/error.h"
+#include "fuzz/try.h"
 #include "genview/tensor/safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  try {
-    (void)genview::ParseSafetensorsHeader({reinterpret_cast<const char*>(data), size}, "fuzz");
-  } catch (const genview::Error&) {
-  }
+  genview::Try([&] { (void)genview::ParseSafetensorsHeader({reinterpret_cast<const char*>(data), size}, "fuzz"); });
   return 0;
 }

@@ -1,15 +1,18 @@
-// What every fuzzer of a reader allows: an Error, and nothing else that is thrown.
+// What a fuzzer lets a reader throw: an Error, or the one kind of Error that it names, and nothing else.
 #pragma once
 
 #include "genview/base/error.h"
 
 namespace genview {
 
-template <class Read>
-void Try(Read&& read) {
+// Whether `read` came through.
+template <class Allowed = Error, class Read>
+bool Try(Read&& read) {
   try {
     read();
-  } catch (const Error&) {
+    return true;
+  } catch (const Allowed&) {
+    return false;
   }
 }
 
