@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <map>
 #include <set>
@@ -305,7 +303,6 @@ class GeneratedPairs : public ::testing::Test {
  protected:
   // Views of one colour, so that they are known again in a batch; none for the last picture.
   GeneratedPairs() : source_(OpenSource("shapes:count=40,size=20,seed=1")) {
-    folder_ = std::filesystem::temp_directory_path() / Format("genview-pairs-{}", ::getpid());
     Image white(20, 20);
     std::fill(white.pixels.begin(), white.pixels.end(), uint8_t{255});
     WriteFile(folder_ / "white.png", EncodePng(white));
@@ -319,7 +316,6 @@ class GeneratedPairs : public ::testing::Test {
     WriteFile(folder_ / "manifest.jsonl", lines);
     views_ = GeneratedViews::Open(folder_);
   }
-  ~GeneratedPairs() override { std::filesystem::remove_all(folder_); }
 
   struct Counts {
     int64_t first = 0, second = 0, reported = 0;
@@ -352,7 +348,8 @@ class GeneratedPairs : public ::testing::Test {
   }
 
   std::shared_ptr<const ImageSource> source_;
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path();
   std::shared_ptr<const GeneratedViews> views_;
 };
 

@@ -1,23 +1,15 @@
 #include "genview/data/pack.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include "genview/base/text.h"
 #include "genview/data/source.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
 
 class PackTest : public ::testing::Test {
  protected:
-  PackTest() {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::temp_directory_path() / Format("genview-pack-{}-{}", info->name(), ::getpid());
-    std::filesystem::create_directories(folder_);
-  }
-  ~PackTest() override { std::filesystem::remove_all(folder_); }
-
   PackSummary Pack(const std::string& images, const std::string& out, int64_t per_shard, int64_t threads = 2) {
     return PackShards({.images = images, .out = folder_ / out, .per_shard = per_shard, .threads = threads}, progress_,
                       skipped_);
@@ -25,7 +17,8 @@ class PackTest : public ::testing::Test {
 
   static std::string Drawn() { return *OpenSource("shapes:count=1,size=16")->ReadBytes(0); }
 
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path();
   Progress progress_;
   SkippedLog skipped_;
 };

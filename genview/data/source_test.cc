@@ -1,7 +1,6 @@
 #include "genview/data/source.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,19 +15,13 @@
 #include "genview/data/source_parts.h"
 #include "genview/data/tar_index.h"
 #include "genview/data/tar_writer.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
 
 class SourceTest : public ::testing::Test {
  protected:
-  SourceTest() {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::temp_directory_path() / Format("genview-source-{}-{}", info->name(), ::getpid());
-    std::filesystem::create_directories(folder_);
-  }
-  ~SourceTest() override { std::filesystem::remove_all(folder_); }
-
   // A PNG of one colour, told apart by `shade`.
   static std::string Png(int shade) {
     Image image(4, 3);
@@ -61,7 +54,8 @@ class SourceTest : public ::testing::Test {
     return {"no error", "", ""};
   }
 
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path();
 };
 
 using Strings = std::vector<std::string>;

@@ -4,25 +4,20 @@
 #include <map>
 #include <set>
 
-#include <unistd.h>
-
 #include "genview/base/error.h"
 #include "genview/data/source.h"
 #include "genview/eval/fewshot.h"
 #include "genview/eval/knn.h"
 #include "genview/eval/linear.h"
 #include "genview/tensor/safetensors.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
 
 class EvalTest : public testing::Test {
  protected:
-  EvalTest()
-      : folder_(std::filesystem::temp_directory_path() /
-                Format("genview-{}-{}", testing::UnitTest::GetInstance()->current_test_info()->name(), ::getpid())) {
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
+  EvalTest() {
     // An encoder with random weights still tells red pictures from blue ones.
     BackboneConfig backbone;
     backbone.width = 4.0 / 64;
@@ -38,7 +33,6 @@ class EvalTest : public testing::Test {
     Pictures("train", 8);
     Pictures("test", 4);
   }
-  ~EvalTest() override { std::filesystem::remove_all(folder_); }
 
   void Pictures(const std::string& name, int64_t per_class) const {
     const std::vector<std::pair<std::string, std::array<uint8_t, 3>>> classes = {
@@ -63,7 +57,8 @@ class EvalTest : public testing::Test {
     return inputs;
   }
 
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path();
   Progress silent_;
 };
 

@@ -1,23 +1,18 @@
 #include "genview/eval/finetune.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "genview/base/error.h"
 #include "genview/data/source.h"
 #include "genview/tensor/safetensors.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
 
 class FinetuneTest : public testing::Test {
  protected:
-  FinetuneTest()
-      : folder_(std::filesystem::temp_directory_path() /
-                Format("genview-finetune-{}-{}", testing::UnitTest::GetInstance()->current_test_info()->name(),
-                       ::getpid())) {
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
+  FinetuneTest() {
     BackboneConfig backbone;
     backbone.width = 4.0 / 64;
     backbone.small_stem = true;
@@ -50,9 +45,9 @@ class FinetuneTest : public testing::Test {
     config_.lr = 0.01;
     config_.head_lr = 0.1;
   }
-  ~FinetuneTest() override { std::filesystem::remove_all(folder_); }
 
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path();
   FinetuneConfig config_;
   Progress silent_;
 };

@@ -1,11 +1,9 @@
 // Every method on every kind of encoder: trains, and a run that died goes on to the same bytes.
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
 #include "genview/base/files.h"
-#include "genview/base/text.h"
 #include "genview/pretrain/pretrain.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
@@ -27,8 +25,8 @@ using MethodOnBackbone = std::tuple<MethodKind, const char*>;
 class MethodsOnBackbones : public testing::TestWithParam<MethodOnBackbone> {};
 
 TEST_P(MethodsOnBackbones, ResumeInTheMiddleIsExact) {
-  const Path folder = std::filesystem::temp_directory_path() / Format("genview-methods-{}", ::getpid());
-  std::filesystem::remove_all(folder);
+  const TemporaryFolder place;
+  const Path& folder = place.path();
   PretrainConfig config;
   config.data = "shapes:count=26,size=16,seed=3";
   config.method = std::get<0>(GetParam());
@@ -64,7 +62,6 @@ TEST_P(MethodsOnBackbones, ResumeInTheMiddleIsExact) {
   for (const char* file : {"encoder.safetensors", "summary.json", "checkpoints/step-0000000003.safetensors"}) {
     EXPECT_EQ(ReadFile(folder / "whole" / file), ReadFile(folder / "died" / file)) << file;
   }
-  std::filesystem::remove_all(folder);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MethodsOnBackbones,

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <unistd.h>
 #include <fstream>
 #include <map>
 #include <set>
@@ -19,6 +18,7 @@
 #include "genview/tensor/safetensors.h"
 #include "genview/train/checkpoint.h"
 #include "genview/train/event_log.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
@@ -45,14 +45,6 @@ class Until : public Progress {
 
 class PretrainTest : public testing::Test {
  protected:
-  PretrainTest()
-      : folder_(std::filesystem::temp_directory_path() /
-                Format("genview-{}-{}", testing::UnitTest::GetInstance()->current_test_info()->name(), ::getpid())) {
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  ~PretrainTest() override { std::filesystem::remove_all(folder_); }
-
   // 5 steps an epoch, 2 epochs.
   PretrainConfig Config(const std::string& name, MethodKind method = MethodKind::kMocoV2) const {
     PretrainConfig config;
@@ -91,7 +83,8 @@ class PretrainTest : public testing::Test {
     EXPECT_EQ(Rows(a), Rows(b)) << a << " and " << b;
   }
 
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path();
 };
 
 // Pictures that are all alike are not told apart.

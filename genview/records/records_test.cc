@@ -7,20 +7,13 @@
 #include <thread>
 
 #include "genview/base/text.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
 
 class Records : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ =
-        std::filesystem::temp_directory_path() /
-        Format("genview-records-{}-{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   Path Put(const std::string& text) {
     const Path path = folder_ / "file";
     WriteFile(path, text);
@@ -44,7 +37,8 @@ class Records : public testing::Test {
     return "";
   }
 
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path();
 };
 
 const std::vector<int64_t> kLevels = {0, 100, 200, 300, 400};

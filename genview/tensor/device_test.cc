@@ -1,13 +1,12 @@
 #include "genview/tensor/device.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <vector>
 
-#include "genview/base/text.h"
 #include "genview/tensor/nvidia.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
@@ -33,12 +32,12 @@ TEST(Device, PrecisionIsNamedAsTheOptionNamesIt) {
 }
 
 TEST(Device, WhereAnNvidiaDeviceIsTheMissingLibraryIsSaid) {
-  const Path root = Path(testing::TempDir()) / Format("genview-nvidia-{}", ::getpid());
+  const TemporaryFolder place;
+  const Path& root = place.path();
   std::filesystem::create_directories(root / "dev");
   EXPECT_FALSE(HasNvidiaDevice(root));
   std::filesystem::create_directories(root / "proc/driver/nvidia");
   EXPECT_TRUE(HasNvidiaDevice(root));
-  std::filesystem::remove_all(root);
   EXPECT_NE(WhyNoCudaLibrary(true).find("TORCH_ROOT"), std::string::npos);
   EXPECT_EQ(WhyNoCudaLibrary(false), "libtorch_cuda.so cannot be opened");
 }

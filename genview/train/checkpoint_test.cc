@@ -2,24 +2,15 @@
 
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
 #include "genview/base/error.h"
-#include "genview/base/text.h"
 #include "genview/tensor/safetensors.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
 
 class CheckpointTest : public testing::Test {
  protected:
-  CheckpointTest()
-      : folder_(std::filesystem::temp_directory_path() /
-                Format("genview-{}-{}", testing::UnitTest::GetInstance()->current_test_info()->name(), ::getpid())) {
-    std::filesystem::remove_all(folder_);
-  }
-  ~CheckpointTest() override { std::filesystem::remove_all(folder_); }
-
   void Save(int64_t step, int64_t keep = 2) {
     SaveCheckpoint(folder_, step,
                    {{"encoder.weight", at::full({2, 3}, step)}, {"count", at::full({}, step, at::kLong)}},
@@ -31,7 +22,8 @@ class CheckpointTest : public testing::Test {
     return steps;
   }
 
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path() / "run";  // not there at first
 };
 
 TEST_F(CheckpointTest, ComesBackAsItWas) {

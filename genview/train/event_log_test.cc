@@ -2,23 +2,15 @@
 
 #include <gtest/gtest.h>
 
-#include <unistd.h>
 #include <limits>
 
-#include "genview/base/text.h"
+#include "tests/temporary_folder.h"
 
 namespace genview {
 namespace {
 
 class EventLogTest : public testing::Test {
  protected:
-  EventLogTest()
-      : folder_(std::filesystem::temp_directory_path() /
-                Format("genview-{}-{}", testing::UnitTest::GetInstance()->current_test_info()->name(), ::getpid())) {
-    std::filesystem::remove_all(folder_);
-  }
-  ~EventLogTest() override { std::filesystem::remove_all(folder_); }
-
   static void WriteRows(EventLog& log, int64_t from, int64_t to) {
     for (int64_t step = from; step <= to; ++step)
       log.Write(step, {{"loss", 1.0 / static_cast<double>(step)}, {"note", "x"}});
@@ -26,7 +18,8 @@ class EventLogTest : public testing::Test {
   std::string Rows() const { return ReadFile(folder_ / "log.jsonl"); }
   std::string Events() const { return ReadFile(folder_ / kEventsFile); }
 
-  Path folder_;
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path() / "run";  // not there at first
   std::function<double()> clock_ = [] { return 1.5; };
 };
 
