@@ -29,7 +29,7 @@ constexpr Command kCommands[] = {
      RunDatasetPack},
     {"features",
      "IMAGES --encoder ENCODER --out FILE.safetensors [--tokens]",
-     "what an encoder makes of every picture, as one file",
+     "what an encoder makes of every picture, as one file; on a processor in fp32 unless --precision is given",
      {"images"},
      FeaturesFields,
      RunFeatures,

@@ -83,7 +83,9 @@ Extraction::Extraction(const FeaturesConfig& config, Progress& progress, Group& 
     : config_(config), progress_(progress), group_(group), source_(OpenSource(config.images)), total_(source_->size()) {
   if (group.rank() == 0) WarnOfOtherFormats(*source_, progress);
   const at::Device device = ChooseDevice(config.run.device);
-  const at::ScalarType compute = ChooseCompute(config.run.precision, device);
+  // Numbers that people compare with other libraries' are in fp32 unless they ask for less.
+  const bool in_full = config.run.precision == Precision::kAuto && device.is_cpu();
+  const at::ScalarType compute = in_full ? at::kFloat : ChooseCompute(config.run.precision, device);
   encoder_ = Encoder::Open(config.encoder, device, compute);
   origin_ = {{"format", 1},
              {"kind", "features"},
