@@ -3,6 +3,8 @@
 namespace genview {
 namespace {
 
+// 2: levels are those that were given; before, the usual ones stood for none.
+constexpr const char* kVersion = "version";
 constexpr const char* kPaths[] = {"generator", "ratios", "noise"};
 
 std::string SeenFrom(const std::string& path, const Path& out) {
@@ -19,7 +21,8 @@ std::string SeenFrom(const std::string& path, const Path& out) {
 }  // namespace
 
 Json ViewsRequest(const ViewsConfig& config) {
-  Json json = FieldsToJson(config);
+  Json json = {{kVersion, 2}};
+  json.update(FieldsToJson(config));
   json.erase("out");
   json.erase("dump");
   if (config.curve == 0) json.erase("curve");  // as before there was one
@@ -41,8 +44,11 @@ std::optional<ViewsConfig> ReadViewsRequest(const Path& folder) {
     if (!path.empty() && Path(path).is_relative() && std::filesystem::exists(folder / path, code))
       json[member] = (folder / path).lexically_normal().string();
   }
+  const bool first_version = JsonInt(json, kVersion, 1, file.string()) < 2;
+  json.erase(kVersion);
   ViewsConfig config;
   ReadFields(config, json, {.file = file.string(), .prefix = "", .lines = nullptr});
+  if (first_version && config.levels == kUsualLevels) config.levels.clear();
   config.out = folder;
   return config;
 }

@@ -345,6 +345,22 @@ TEST_F(Verify, TheRequestIsTheConfigAndMovesWithItsFolder) {
   fs::rename(folder_.string() + "-moved", folder_);
 }
 
+// In requests of the first version the usual levels stood for none.
+TEST_F(Verify, UsualLevelsOfAnEarlierRequestAreNone) {
+  Json request = ViewsRequest(config_);
+  EXPECT_EQ(request["levels"], Json::array());
+  const auto levels_of = [&] {
+    WriteJson(config_.out / "request.json", request);
+    return ReadViewsRequest(config_.out)->levels;
+  };
+  request["levels"] = kUsualLevels;
+  EXPECT_EQ(levels_of(), kUsualLevels);
+  request.erase("version");
+  EXPECT_TRUE(levels_of().empty());
+  request["levels"] = {0, 50};
+  EXPECT_EQ(levels_of(), (std::vector<int64_t>{0, 50}));
+}
+
 TEST_F(Verify, APlanSaysWhatAJobCostsAndWritesNothing) {
   config_.steps = 6;
   config_.format = ViewFormat::kJpeg;
