@@ -1,4 +1,6 @@
 // genview export: an encoder under the names that another library loads it by.
+#include <stdexcept>
+
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "genview/base/hash.h"
@@ -126,6 +128,7 @@ std::string HowToLoad(const ExportConfig& config, const Backbone& backbone) {
     case ExportLayout::kMoco:
       return saved(Format("\"state_dict\": state, \"arch\": \"{}\"", backbone.config().type), "moco.pth.tar", "");
   }
+  throw std::logic_error("a layout has no lines of Python");
 }
 
 // The lines of Python above make the network themselves for three of the layouts; elsewhere it is up to the user.

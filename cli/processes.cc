@@ -22,12 +22,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kLook = std::chrono::milliseconds(20);
-// A group notices within a second that a process has died; one that has not met yet does not.
-constexpr auto kGrace = std::chrono::seconds(30);
+// A process that works notices at its next step that another one has died. Who waits for it to come, or is busy for
+// longer, is asked to stop.
+constexpr auto kPatience = std::chrono::seconds(60);
 
 // A process's place, as launcher.h reads it.
 constexpr const char *kRank = "RANK", *kSize = "WORLD_SIZE", *kLocalRank = "LOCAL_RANK", *kJob = "TORCHELASTIC_RUN_ID";
-constexpr std::string_view kPlace[] = {kRank, kSize, kLocalRank, kJob};
+constexpr std::string_view kPlace[] = {kRank, kSize, kLocalRank, kJob, kSharesCores};
 
 class Processes {
  public:
@@ -43,8 +44,8 @@ class Processes {
 
   void Start(int64_t rank);
   void Send(int signal);
-  bool Look();  // whether all have ended
-  bool AnyFailed() const;
+  bool Look();                         // whether all have ended
+  const Process* FirstFailed() const;  // null: none
 
   std::vector<std::string> words_, variables_;
   std::vector<Process> processes_;
@@ -61,6 +62,8 @@ Processes::Processes(const std::vector<std::string>& words, int64_t count) : wor
   const auto now = std::chrono::system_clock::now().time_since_epoch().count();
   variables_.push_back(Format("{}=genview-{}-{}", kJob, ::getpid(), now));  // no other job has this name
   variables_.push_back(Format("{}={}", kSize, count));
+  variables_.push_back(Format("{}=1", kSharesCores));
+  std::signal(SIGCHLD, SIG_DFL);  // ignored, which exec keeps, there would be no exit codes
   for (int64_t rank = 0; rank < count; ++rank) Start(rank);
 }
 
@@ -108,28 +111,39 @@ bool Processes::Look() {
   return all;
 }
 
-bool Processes::AnyFailed() const {
+const Processes::Process* Processes::FirstFailed() const {
   for (const Process& process : processes_) {
-    if (process.ended && process.status != 0) return true;
+    if (process.ended && process.status != 0) return &process;
   }
-  return false;
+  return nullptr;
 }
 
 int Processes::Wait() {
   bool told = false;
-  Clock::time_point failed{};
+  const Process* failed = nullptr;
+  Clock::time_point noticed;
   while (!Look()) {
+    if (failed == nullptr && (failed = FirstFailed()) != nullptr) noticed = Clock::now();
     // A terminal has sent them SIGINT itself, and a second one would end them at once.
-    if (StopRequested() && !told) {
+    if (!told && (StopRequested() || (failed != nullptr && Clock::now() - noticed > kPatience))) {
       told = true;
       Send(SIGTERM);
     }
-    if (failed == Clock::time_point{} && AnyFailed()) failed = Clock::now();
-    if (failed != Clock::time_point{} && Clock::now() - failed > kGrace) Send(SIGKILL);
     std::this_thread::sleep_for(kLook);
   }
   const int status = processes_.front().status;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : kFailed;
+  const bool was_stopped = told && !StopRequested();
+  if (WIFEXITED(status) && !was_stopped) return WEXITSTATUS(status);
+  if (failed == nullptr) failed = FirstFailed();
+  const auto rank = failed - processes_.data();
+  throw Error(
+      {.what =
+           WIFSIGNALED(failed->status)
+               ? Format("process {} of {} was ended by signal {} ({})", rank, processes_.size(),
+                        WTERMSIG(failed->status), ::strsignal(WTERMSIG(failed->status)))
+               : Format("process {} of {} ended with code {}", rank, processes_.size(), WEXITSTATUS(failed->status)),
+       .where = "--processes",
+       .next = "look whether memory was short, then run the same command again: it goes on from what is there"});
 }
 
 }  // namespace

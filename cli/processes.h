@@ -2,8 +2,8 @@
 //
 //   if (count > 1) return RunAsProcesses(words, count);     // words: all of the command line but the program's name
 //
-// The processes are this program again, told their places by the environment; this one starts them, hands signals on
-// and waits. None of them outlives it.
+// The processes are this program again, told their places by the environment, and kSharesCores; this one starts them,
+// hands signals on and waits. None of them outlives it.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,11 @@
 
 namespace genview {
 
-// The exit code of process 0, which speaks for all. Throws Error where processes cannot be started.
+// Set in processes that are to take a share of the machine's cores each.
+inline constexpr const char* kSharesCores = "GENVIEW_SHARES_CORES";
+
+// The exit code of process 0, which speaks for all. Throws Error where processes cannot be started, and where process 0
+// could not say why another one has ended.
 int RunAsProcesses(const std::vector<std::string>& words, int64_t count);
 
 }  // namespace genview

@@ -62,10 +62,17 @@ std::string VisibleDevices() {
   return visible == nullptr ? "" : visible;
 }
 
+int64_t GpusFor(const Args& args) {
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  const bool none = visible != nullptr && *visible == 0;
+  const Json run = args.values.value("run", Json::object());
+  return none || run.value("device", "") == "cpu" ? 0 : UsableGpus(VisibleDevices(), CountGpus());
+}
+
 // How many processes of this command are to be started here; 1 where they have been.
 int64_t ProcessesToStart(const LauncherPlace& place, const Args& args) {
   const int64_t asked = args.program.processes;
-  if (place.size == 1) return asked > 0 ? asked : std::max<int64_t>(1, UsableGpus(VisibleDevices(), CountGpus()));
+  if (place.size == 1) return asked > 0 ? asked : std::max<int64_t>(1, GpusFor(args));
   if (asked <= 1 || asked == place.size) return 1;
   throw UsageError({.what = Format("--processes is {}, and a launcher has started {}", asked, place.size),
                     .where = Format("{}, --processes", kCommandLine),
@@ -135,8 +142,9 @@ int RunProgram(const std::vector<std::string>& words) {
     Args args = ParseArgs(command, {words.begin() + static_cast<std::ptrdiff_t>(taken), words.end()});
     where = Format("genview {}", command.name);
     const LauncherPlace place = ReadLauncher(ProcessEnvironment());
-    if (const int64_t count = ProcessesToStart(place, args); count > 1) return RunAsProcesses(words, count);
-    if (place.rank != 0) StopSilently();
+    const int64_t count = ProcessesToStart(place, args);
+    if (count > 1 || place.rank != 0) StopSilently();
+    if (count > 1) return RunAsProcesses(words, count);
     TerminalProgress progress(place.rank == 0 ? args.program.log_level : LogLevel::kError);
     try {
       group = JoinOthers(place, args, progress);

@@ -33,6 +33,14 @@ Json SettingsOfViews(const ViewsSection& views) {
   return json;
 }
 
+// Under the name that the key had before: generators made then stay made.
+Json SettingsOfGenerator(const GeneratorSection& generator) {
+  const Json fields = FieldsToJson(generator);
+  Json json;
+  for (const auto& [key, value] : fields.items()) json[key == "weights" ? "precision" : key] = value;
+  return json;
+}
+
 // skipped.tsv of that folder is the score's, of all pictures.
 Path SkippedOfFit(const Path& model) { return model.parent_path() / Format("{}-skipped.tsv", model.stem().string()); }
 
@@ -79,15 +87,19 @@ Path Runner::Encoder(const std::string& text) {
 
 Path Runner::ForegroundModel() {
   const Path out = plan_.folder / "foreground" / "model.safetensors";
-  return Fitted("foreground fit", plan_.recipe.foreground.encoder, plan_.recipe.foreground.fit.component, out);
+  const ForegroundSection& asked = plan_.recipe.foreground;
+  return Fitted("foreground fit", asked.encoder, asked.fit.component, FieldsToJson(asked), out);
 }
 
 Path Runner::QualityModel(const ArmPlan& arm, const std::string& encoder) {
   if (encoder == plan_.recipe.foreground.encoder) return ForegroundModel();
-  return Fitted(Format("foreground fit for {}", arm.name), encoder, "", QualityModelFile(plan_, encoder));
+  Json settings = FieldsToJson(plan_.recipe.foreground);
+  settings.erase("component");
+  return Fitted(Format("foreground fit for {}", arm.name), encoder, "", settings, QualityModelFile(plan_, encoder));
 }
 
-Path Runner::Fitted(const std::string& name, const std::string& encoder, const Path& component, const Path& out) {
+Path Runner::Fitted(const std::string& name, const std::string& encoder, const Path& component, const Json& settings,
+                    const Path& out) {
   if (!made_.try_emplace(out.string(), out).second) return out;
   FitConfig config = plan_.recipe.foreground.fit;
   config.images = plan_.recipe.data.train;
@@ -99,12 +111,9 @@ Path Runner::Fitted(const std::string& name, const std::string& encoder, const P
   std::map<std::string, std::string> inputs = {{"data", DataFingerprint(config.images)},
                                                {"encoder", book_.FingerprintOf(config.encoder)}};
   if (!component.empty()) inputs["component"] = book_.FingerprintOf(component);
-  ForegroundSection asked = plan_.recipe.foreground;
-  asked.encoder = encoder;
-  asked.fit.component = component;
   Make({.name = name,
         .version = kFitVersion,
-        .settings = Settings(FieldsToJson(asked), config.run),
+        .settings = Settings(settings, config.run),
         .inputs = inputs,
         .outputs = {out},
         .owned = {}},
@@ -150,7 +159,7 @@ Path Runner::Generator(const std::string& text) {
   const GeneratorConfig config = GeneratorConfigOf(plan_, out);
   Make({.name = "generator",
         .version = kGeneratorVersion,
-        .settings = Settings(FieldsToJson(plan_.recipe.generator), config.run),
+        .settings = Settings(SettingsOfGenerator(plan_.recipe.generator), config.run),
         .inputs = {{"data", DataFingerprint(config.images)}, {"encoder", book_.FingerprintOf(config.encoder)}},
         .outputs = {out / "model_index.json"},
         .owned = {out}},
@@ -263,7 +272,7 @@ void Runner::PretrainEachOf(std::vector<Pretraining> all) {
       stages[i].second.began = std::chrono::steady_clock::now();
       progress_.Enter(stages[i].first);
     });
-  } catch (...) {
+  } catch (const Interrupted&) {
     book_.Pause(std::move(stages[own].second));
     throw;
   }
@@ -286,10 +295,12 @@ void Runner::PretrainSideBySide() {
     for (const uint64_t seed : plan_.seeds) {
       const std::string name = StageName(plan_, "pretrain", arm, seed);
       if (SharesPretraining(arm) || made_.contains(name)) continue;
-      Pretraining each = PretrainingOf(arm, seed);  // makes what it needs, other arms too
-      if (!made_.contains(name)) all.push_back(std::move(each));
+      making_.insert(name);
+      all.push_back(PretrainingOf(arm, seed));  // makes what it needs, other arms too
+      making_.erase(name);
     }
   }
+  std::erase_if(all, [&](const Pretraining& each) { return made_.contains(each.request.name); });
   for (const Pretraining& each : all) made_[each.request.name] = each.out;
   PretrainEachOf(std::move(all));
 }

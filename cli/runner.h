@@ -35,7 +35,8 @@ class Runner {
   Path Encoder(const std::string& text);  // of a recipe's `encoder` key
   Path ForegroundModel();
   Path QualityModel(const ArmPlan& arm, const std::string& encoder);  // for an encoder of the quality's own
-  Path Fitted(const std::string& name, const std::string& encoder, const Path& component, const Path& out);
+  Path Fitted(const std::string& name, const std::string& encoder, const Path& component, const Json& settings,
+              const Path& out);
   Path Ratios();
   Path Generator(const std::string& text);
   Path Views(const ArmPlan& arm);

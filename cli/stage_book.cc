@@ -150,7 +150,8 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
     return std::nullopt;
   }
   RefuseLeftOut(request.name, state.empty() ? "has not been made yet" : "has to be made again");
-  OpenStage stage{.file = file};
+  OpenStage stage;
+  stage.file = file;
   if (JsonString(state, "fingerprint", "", where) != fingerprint) {
     if (state.contains("request")) {
       auto differences = Differences(state["request"], wanted);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "cli/processes.h"
 #include "genview/tensor/device.h"
 
 namespace genview {
@@ -14,7 +15,7 @@ namespace {
 class ShareOfThreads {
  public:
   explicit ShareOfThreads(const Group& group) : before_(at::get_num_threads()) {
-    if (group.size() == 1 || !group.on_one_machine() || std::getenv("OMP_NUM_THREADS") != nullptr) return;
+    if (group.size() == 1 || std::getenv(kSharesCores) == nullptr || std::getenv("OMP_NUM_THREADS") != nullptr) return;
     at::set_num_threads(static_cast<int>(std::max<int64_t>(1, before_ / group.size())));
   }
   ~ShareOfThreads() {
@@ -141,9 +142,11 @@ std::vector<PretrainOutcome> PretrainEach(Group& group, Progress& progress, cons
   if (group.size() > 1) group.Broadcast(Json{{"stage", "pretrain each"}, {"configs", list}}.dump());
   const std::vector<std::string> told = group.Gather(TakePretrainings(group, progress, configs, begins).dump());
   std::vector<PretrainOutcome> outcomes(configs.size());
+  size_t answers = 0;
   for (size_t rank = 0; rank < told.size(); ++rank) {
     const Json taken = ParseJson(told[rank], "what a process did");
     for (const auto& [number, done] : taken.items()) {
+      ++answers;
       outcomes.at(std::stoul(number)) = {.images = done.at("images"),
                                          .skipped = done.at("skipped"),
                                          .seconds = done.at("seconds"),
@@ -152,6 +155,7 @@ std::vector<PretrainOutcome> PretrainEach(Group& group, Progress& progress, cons
       for (const Json& warning : done.at("warnings")) progress.Warn(warning.get<std::string>());
     }
   }
+  GENVIEW_CHECK(answers == configs.size(), "every pretraining is one process's");
   return outcomes;
 }
 

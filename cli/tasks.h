@@ -4,8 +4,8 @@
 //   const ViewsSummary done = Shared(*args.group, progress, config);     // in process 0
 //   return ServeTasks(group, progress);                                   // in all others: until process 0 is done
 //
-// While processes of one machine work together, arithmetic takes a share of its cores in each of them, unless
-// OMP_NUM_THREADS says how many threads.
+// While processes that were started as a share of a machine (processes.h) work together, arithmetic takes that share of
+// its cores in each, unless OMP_NUM_THREADS says how many threads.
 #pragma once
 
 #include <functional>
