@@ -73,7 +73,8 @@ TEST(Fields, AssignmentsBecomeTypedJson) {
   EXPECT_EQ(AssignmentToJson("a.b", "3", "whole number")["a"]["b"], 3);
   EXPECT_EQ(AssignmentToJson("a", "1,2", "list of whole numbers")["a"], Json({1, 2}));
   EXPECT_EQ(AssignmentToJson("a", "3", "text")["a"], "3");
-  EXPECT_EQ(AssignmentToJson("a", "auto", "whole number")["a"], 0);
+  EXPECT_EQ(AssignmentToJson("run.threads", "auto", "whole number")["run"]["threads"], 0);
+  EXPECT_EQ(AssignmentToJson("run.seed", "auto", "whole number")["run"]["seed"], "auto");
 }
 
 TEST(Toml, OtherTextThanUtf8IsNamedByItsLine) {

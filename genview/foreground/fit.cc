@@ -113,6 +113,7 @@ FitSummary Summarise(const ForegroundModel& model, int64_t skipped, bool up_to_d
 }  // namespace
 
 FitSummary FitForeground(const FitConfig& config, Progress& progress) {
+  RefuseToReplace(config.out);
   SweepPartFilesBeside({config.out});  // of a killed call
   Sample sample;
   sample.source = OpenSource(config.images);

@@ -372,6 +372,7 @@ ScoreSummary ScoreForeground(const ScoreConfig& config, Progress& progress, Grou
   if (config.levels.empty()) {
     throw UsageError({.what = "`levels` is empty", .where = "key `levels`", .next = "give at least one noise level"});
   }
+  RefuseToReplace(config.out);
   ScoreJob job(config, progress, group);
   if (!job.Plan()) return job.Finished();
   job.ScoreShare();

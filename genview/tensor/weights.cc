@@ -51,7 +51,6 @@ WeightMap WeightMap::WithPrefixRemoved(const std::string& prefix) const {
   return result;
 }
 
-// Takes no memory, whatever size a hostile config asks for; Finish throws before anyone computes with it.
 std::string FingerprintTensors(const std::vector<std::pair<std::string, Tensor>>& tensors) {
   std::string all;
   for (const auto& [name, tensor] : tensors) {
@@ -61,6 +60,7 @@ std::string FingerprintTensors(const std::vector<std::pair<std::string, Tensor>>
   return Fingerprint(all);
 }
 
+// Takes no memory, whatever size a hostile config asks for; Finish throws before anyone computes with it.
 Tensor WeightReader::Absent(at::IntArrayRef shape) const {
   return KeepsContents(reads_) ? at::zeros({}, at::kFloat).expand(shape)
                                : at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta));
