@@ -1,5 +1,6 @@
-// Group norm with SiLU behind it in one go, for channels-last pictures on the CPU. As two of LibTorch's operations they
-// take a quarter of a small UNet's time and almost half of an autoencoder's training; here a twentieth.
+// Group norm with SiLU behind it in one go, for channels-last pictures on the CPU: generators that make views. As two
+// of LibTorch's operations they take a quarter of a small UNet's time, here a twentieth. `generator train` keeps plain
+// order on the CPU, and takes LibTorch's.
 #pragma once
 
 #include "genview/models/blocks.h"
