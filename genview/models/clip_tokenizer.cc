@@ -139,6 +139,7 @@ const std::map<std::string, std::string> kSpecialTokens{{"bos_token", "<|startof
 struct TokenizerFile {
   SortedJson vocabulary;
   std::vector<std::string> merges;
+  std::map<std::string, int64_t> special;  // whole wherever they are in a text
 };
 
 TokenizerFile ReadTokenizerJson(const SortedJson& all, const std::string& where) {
@@ -151,16 +152,29 @@ TokenizerFile ReadTokenizerJson(const SortedJson& all, const std::string& where)
                  .where = where,
                  .next = "give the tokenizer folder of a CLIP text encoder"});
   }
-  TokenizerFile file{member(model, "vocab"), {}};
+  TokenizerFile file{member(model, "vocab"), {}, {}};
   for (const SortedJson& pair : member(model, "merges")) {
     const bool apart = pair.is_array() && pair.size() == 2 && pair[0].is_string() && pair[1].is_string();
     file.merges.push_back(apart ? pair[0].get<std::string>() + " " + pair[1].get<std::string>() : TokenText(pair));
   }
   for (const SortedJson& token : member(all, "added_tokens")) {
-    if (member(token, "id").is_number_integer() && file.vocabulary.is_object())
-      file.vocabulary[TokenText(token)] = token["id"];
+    if (!member(token, "id").is_number_integer() || !file.vocabulary.is_object()) continue;
+    file.vocabulary[TokenText(token)] = token["id"];
+    if (member(token, "special") == true) file.special[TokenText(token)] = token["id"].get<int64_t>();
   }
   return file;
+}
+
+SortedJson ReadObject(const Path& path) {  // empty where there is none
+  SortedJson json = std::filesystem::exists(path) ? ReadSortedJson(path) : SortedJson();
+  return json.is_object() ? json : SortedJson::object();
+}
+
+void TakeNames(const SortedJson& json, std::map<std::string, std::string>& names) {
+  for (auto& [key, value] : names) {
+    const std::string text = TokenText(json.value(key, SortedJson()));
+    if (!text.empty()) value = text;
+  }
 }
 
 }  // namespace
@@ -174,21 +188,19 @@ ClipTokenizer ClipTokenizer::Open(const Path& folder) {
     const std::string where = (folder / "tokenizer.json").string();
     const TokenizerFile file = ReadTokenizerJson(ReadSortedJson(folder / "tokenizer.json"), where);
     t.TakeVocabulary(file.vocabulary, file.merges, where);
+    t.special_.insert(file.special.begin(), file.special.end());
   }
+  const SortedJson config = ReadObject(folder / "tokenizer_config.json");
+  const SortedJson length = config.value("model_max_length", SortedJson());
+  // Newer files may have an astronomic number for "no limit".
+  if (length.is_number_integer() && length.get<int64_t>() >= 2 && length.get<int64_t>() <= 4096)
+    t.max_length_ = length.get<int64_t>();
   auto names = kSpecialTokens;
-  for (const char* file : {"special_tokens_map.json", "tokenizer_config.json"}) {  // the second has the last word
-    const Path path = folder / file;
-    if (!std::filesystem::exists(path)) continue;
-    const SortedJson json = ReadSortedJson(path);
-    if (!json.is_object()) continue;
-    for (auto& [key, value] : names) {
-      const std::string text = TokenText(json.value(key, SortedJson()));
-      if (!text.empty()) value = text;
-    }
-    const SortedJson length = json.value("model_max_length", SortedJson());
-    // Newer files may have an astronomic number for "no limit".
-    if (length.is_number_integer() && length.get<int64_t>() >= 2 && length.get<int64_t>() <= 4096)
-      t.max_length_ = length.get<int64_t>();
+  TakeNames(config, names);
+  if (const SortedJson added = config.value("added_tokens_decoder", SortedJson()); added.is_object()) {
+    t.TakeAdded(added);
+  } else {  // older folders: the map has the last word, as in transformers
+    TakeNames(ReadObject(folder / "special_tokens_map.json"), names);
   }
   t.TakeSpecialTokens(names, folder.string());
   return t;
@@ -198,6 +210,7 @@ ClipTokenizer ClipTokenizer::FromJson(const SortedJson& tokenizer, const std::st
   const TokenizerFile file = ReadTokenizerJson(tokenizer, where);
   ClipTokenizer t;
   t.TakeVocabulary(file.vocabulary, file.merges, where);
+  t.special_.insert(file.special.begin(), file.special.end());
   t.TakeSpecialTokens(kSpecialTokens, where);
   return t;
 }
@@ -224,6 +237,16 @@ void ClipTokenizer::TakeVocabulary(const SortedJson& vocabulary, const std::vect
                    .next = "fetch the folder again"});
     }
     merges_.emplace(std::pair(parts[0], parts[1]), static_cast<int64_t>(merges_.size()));
+  }
+}
+
+// {"0": {"content": "!", "special": true}, ...}: the numbers are those of the vocabulary.
+void ClipTokenizer::TakeAdded(const SortedJson& added) {
+  for (const SortedJson& token : added) {
+    const std::string text = TokenText(token);
+    if (text.empty() || !token.is_object() || token.value("special", SortedJson()) != true) continue;
+    const auto known = vocabulary_.find(text);
+    if (known != vocabulary_.end()) special_[text] = known->second;
   }
 }
 
@@ -283,7 +306,7 @@ std::vector<int64_t> ClipTokenizer::Words(std::string_view text) const {
   // Special tokens written out in the text stand for themselves.
   for (size_t at = 0; at < text.size(); ++at) {
     for (const auto& [name, id] : special_) {
-      if (name.size() < 2 || text.substr(at, name.size()) != name) continue;
+      if (name.empty() || text.substr(at, name.size()) != name) continue;
       ids = Words(text.substr(0, at));
       ids.push_back(id);
       const auto rest = Words(text.substr(at + name.size()));

@@ -7,6 +7,7 @@
 // system's Unicode tables.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -34,12 +35,13 @@ class ClipTokenizer {
 
  private:
   void TakeVocabulary(const SortedJson& vocabulary, const std::vector<std::string>& merges, const std::string& where);
+  void TakeAdded(const SortedJson& added);
   void TakeSpecialTokens(const std::map<std::string, std::string>& names, const std::string& where);
   void AppendWord(std::string_view bytes, std::vector<int64_t>& ids) const;
 
   std::map<std::string, int64_t> vocabulary_;
   std::map<std::pair<std::string, std::string>, int64_t> merges_;  // pair -> rank
-  std::map<std::string, int64_t> special_;                         // text -> id
+  std::map<std::string, int64_t, std::greater<>> special_;         // text -> id; a longer one before its beginning
   int64_t begin_ = 0, end_ = 0, pad_ = 0, unknown_ = 0, max_length_ = 77;
 };
 

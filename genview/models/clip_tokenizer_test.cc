@@ -11,10 +11,11 @@ namespace {
 const Path kGolden = SourceDir() / "tests/golden/diffusion";
 
 TEST(ClipTokenizer, WordsEqualTransformersFromBothLayouts) {
-  for (const Path& folder : {kGolden / "pipeline_text/tokenizer", kGolden / "tokenizer_json"}) {
-    const ClipTokenizer tokenizer = ClipTokenizer::Open(folder);
+  for (const auto& [folder, ids] :
+       {std::pair{"pipeline_text/tokenizer", "ids_where_it_pads"}, {"tokenizer_json", "ids"}}) {
+    const ClipTokenizer tokenizer = ClipTokenizer::Open(kGolden / folder);
     for (const Json& one : ReadJson(kGolden / "tokens.json")) {
-      EXPECT_EQ(tokenizer.Words(one.at("text").get<std::string>()), one.at("ids").get<std::vector<int64_t>>())
+      EXPECT_EQ(tokenizer.Words(one.at("text").get<std::string>()), one.at(ids).get<std::vector<int64_t>>())
           << folder << one.at("text");
     }
   }
@@ -28,6 +29,32 @@ TEST(ClipTokenizer, SequencesBeginEndAndArePadded) {
   const auto cut = tokenizer.Encode("a very long text that has to be cut", 5);
   ASSERT_EQ(cut.size(), 5u);
   EXPECT_EQ(cut.back(), tokenizer.end_id());
+}
+
+// As transformers has it.
+TEST(ClipTokenizer, ThePaddingTokenIsThatOfTheMapWhereTheConfigHasNoTokens) {
+  const Path folder = Path(testing::TempDir()) / "genview-tokenizer-pad";
+  WriteFile(folder / "vocab.json", R"({"!": 0, "!</w>": 1, "<|startoftext|>": 2, "<|endoftext|>": 3})");
+  WriteFile(folder / "merges.txt", "a b\n");
+  const auto open = [&](const char* config, const char* map) {
+    WriteFile(folder / "tokenizer_config.json", config);
+    WriteFile(folder / "special_tokens_map.json", map);
+    return ClipTokenizer::Open(folder);
+  };
+  const char *with_end = R"({"pad_token": "<|endoftext|>", "model_max_length": 16})",
+             *with_mark = R"({"pad_token": "!"})";
+  EXPECT_EQ(open(with_end, with_mark).pad_id(), 0);
+  EXPECT_EQ(open(with_end, R"({"pad_token": {"content": "!"}, "model_max_length": 8})").max_length(), 16);
+  EXPECT_EQ(open(with_mark, R"({"pad_token": "<|endoftext|>"})").pad_id(), 3);
+  EXPECT_EQ(open(with_mark, "{}").pad_id(), 0);
+  EXPECT_EQ(open("{}", with_mark).pad_id(), 0);
+  EXPECT_EQ(open("{}", "{}").pad_id(), 3);
+  const ClipTokenizer added = open(
+      R"({"pad_token": "<|endoftext|>", "added_tokens_decoder": {"0": {"content": "!", "special": true}}})", with_mark);
+  EXPECT_EQ(added.pad_id(), 3);
+  EXPECT_EQ(added.Words("!"), (std::vector<int64_t>{0}));
+  EXPECT_EQ(open(with_end, "{}").Words("!"), (std::vector<int64_t>{1}));
+  std::filesystem::remove_all(folder);
 }
 
 TEST(ClipTokenizer, TextsThatCannotBeReadAreRefused) {

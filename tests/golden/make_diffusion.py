@@ -190,7 +190,7 @@ def make_pictures(folder, count=3):
     return pictures
 
 
-TEXTS = ["", "a cat", "don't  STOP 2024!", "A photo of the cat's hat,\tcaf\u00e9 \u00c9t\u00e9 \u0416\u0443\u043a \u4e2d\u6587 \u00bd \U0001f600", "<|endoftext|> then more",
+TEXTS = ["", "a cat", "don't  STOP 2024!", "A photo of the cat's hat,\tcaf\u00e9 \u00c9t\u00e9 \u0416\u0443\u043a \u4e2d\u6587 \u00bd \U0001f600", "<|endoftext|> then more", "stop! now!!", "!",
          "a very long text that has to be cut because it does not fit into the few places there are"]
 
 
@@ -203,14 +203,15 @@ def make_tokenizer(folder):
     vocabulary = {token: i for i, token in enumerate(vocabulary)}
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[tuple(m.split(" ")) for m in merges], pad_token="!", model_max_length=16)
     folder.mkdir(parents=True, exist_ok=True)
-    # "!" is a word too: transformers 5 takes a padding token out of any text, the published tokenizers do not.
+    # "!" is a word too; where it is the padding token, it is taken out of the text as that.
     plain = CLIPTokenizer(vocab=vocabulary, merges=[tuple(m.split(" ")) for m in merges], model_max_length=16)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
     (folder / "special_tokens_map.json").write_text(json.dumps({"bos_token": {"content": "<|startoftext|>"}, "eos_token": {"content": "<|endoftext|>"},
                                                                 "unk_token": {"content": "<|endoftext|>"}, "pad_token": "!"}))
     (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 16, "tokenizer_class": "CLIPTokenizer", "pad_token": "!"}))
-    (OUT / "tokens.json").write_text(json.dumps([{"text": t, "ids": plain(t, add_special_tokens=False).input_ids} for t in TEXTS]))
+    (OUT / "tokens.json").write_text(json.dumps([{"text": t, "ids": plain(t, add_special_tokens=False).input_ids,
+                                                     "ids_where_it_pads": tokenizer(t, add_special_tokens=False).input_ids} for t in TEXTS]))
     plain.save_pretrained(OUT / "tokenizer_json")
     return tokenizer
 
