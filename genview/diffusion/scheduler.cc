@@ -154,9 +154,10 @@ std::vector<double> SpacedTimes(const SchedulerConfig& c, int64_t steps, int64_t
     const int64_t ratio = range / count;
     for (int64_t i = 0; i < count; ++i) times.push_back(static_cast<double>(i * ratio));
   } else {
-    const double ratio = static_cast<double>(c.noise.train_steps) / static_cast<double>(steps);
-    for (double t = static_cast<double>(range); t > 1e-9;
-         t = static_cast<double>(range) - static_cast<double>(times.size()) * ratio)
+    // By the step that the first two numbers have in doubles, as numpy's arange does: halves are rounded as there.
+    const auto first = static_cast<double>(range);
+    const double step = first - static_cast<double>(c.noise.train_steps) / static_cast<double>(steps) - first;
+    for (double t = first; t > 1e-9; t = first + static_cast<double>(times.size()) * step)
       times.push_back(Round(t) - 1);
     return times;
   }

@@ -66,6 +66,22 @@ TEST(Scheduler, PublishedTimesOf20Steps) {
   EXPECT_EQ(MakeScheduler(Unclip("DDIMScheduler", R"({"timestep_spacing":"linspace"})"), 20)->times(), ddim);
 }
 
+// round(arange(1000, 0, -1000 / steps)) - 1 of numpy, where the exact numbers are halves.
+TEST(Scheduler, TrailingHalvesAreRoundedAsByNumpy) {
+  for (const char* kind : {"DDIM", "DPMSolverMultistep", "EulerDiscrete"}) {
+    const auto times = [&](int64_t steps) {
+      return MakeScheduler(Unclip(kind, R"({"timestep_spacing":"trailing"})"), steps)->times();
+    };
+    const auto of48 = times(48), of96 = times(96), of112 = times(112);
+    ASSERT_EQ(of48.size(), 48u);
+    EXPECT_EQ(std::vector<double>(of48.begin(), of48.begin() + 5), (std::vector<double>{999, 978, 957, 936, 916}));
+    EXPECT_EQ((std::vector<double>{of48[15], of48[27], of48[39], of48[47]}), (std::vector<double>{686, 436, 186, 20}));
+    EXPECT_EQ((std::vector<double>{of96[18], of96[42], of96[90]}), (std::vector<double>{812, 562, 62}));
+    EXPECT_EQ((std::vector<double>{of112[7], of112[35], of112[91]}), (std::vector<double>{936, 686, 186}));
+    EXPECT_EQ(times(61).size(), 61u);
+  }
+}
+
 TEST(Scheduler, PublishedEndsOf20Steps) {
   const auto end = [](const SchedulerConfig& config) {
     const Tensor x = Path20(*MakeScheduler(config, 20), at::tensor({1.0, -0.5, 0.25}, at::kDouble)).back();
