@@ -53,7 +53,9 @@ struct FileEntry {
   bool transposed = false;
 };
 
-std::vector<FileEntry> HuggingFaceEntries(ClipVision& m) {
+constexpr const char* kHuggingFaceRoot = "vision_model.";
+
+std::vector<FileEntry> HuggingFaceEntries(ClipVision& m, const std::string& root) {
   std::vector<FileEntry> entries;
   const auto add = [&](const std::string& name, Tensor& tensor, bool transposed = false) {
     if (tensor.defined()) entries.push_back({name, &tensor, -1, transposed});
@@ -62,7 +64,6 @@ std::vector<FileEntry> HuggingFaceEntries(ClipVision& m) {
     add(name + ".weight", weight);
     add(name + ".bias", bias);
   };
-  const std::string root = "vision_model.";
   add(root + "embeddings.class_embedding", m.class_token);
   add(root + "embeddings.patch_embedding.weight", m.patch.weight);
   add(root + "embeddings.position_embedding.weight", m.positions);
@@ -107,7 +108,7 @@ ClipVisionConfig ClipConfigFromOpenClip(const Json& config, std::string_view whe
        {"ls_init_value", "attentional_pool", "final_ln_after_pool", "qk_norm", "scaled_cosine_attn", "scale_heads",
         "scale_attn_inner", "scale_attn", "scale_fc", "act_kwargs", "input_patchnorm", "global_average_pool"}) {
     const auto found = vision.find(key);
-    if (found == vision.end() || found->is_null() || *found == Json(false)) continue;
+    if (found == vision.end() || found->is_null() || *found == Json(false) || *found == Json::object()) continue;
     Unsupported(Format("`{}` is {}, which is not supported", key, found->dump().substr(0, 100)), where);
   }
   const auto only = [&](const char* key, const char* supported) {
@@ -273,7 +274,9 @@ void LoadClipVision(ClipVision& m, WeightReader& reader, ClipLayout layout) {
     return LoadWeights(list, reader);
   }
   std::map<Tensor*, std::vector<Tensor>> gathered;  // the thirds of a tensor so far
-  for (const FileEntry& entry : HuggingFaceEntries(m)) {
+  // transformers 5 writes a tower without projection under bare names.
+  const std::string root = reader.Has("embeddings.class_embedding") ? "" : kHuggingFaceRoot;
+  for (const FileEntry& entry : HuggingFaceEntries(m, root)) {
     std::vector<int64_t> shape = entry.tensor->sizes().vec();
     const bool matrix = shape.size() > 1 && entry.tensor != &m.positions;
     const auto take = [&] { return matrix ? reader.TakeMatrix(entry.name, shape) : reader.Take(entry.name, shape); };
@@ -297,7 +300,7 @@ void LoadClipVision(ClipVision& m, WeightReader& reader, ClipLayout layout) {
 std::vector<std::pair<std::string, Tensor>> ClipTensors(ClipVision& m, ClipLayout layout, at::ScalarType dtype) {
   if (layout == ClipLayout::kOpenClip) return NamedTensors(ListWeights(m), kOpenClipPrefix, dtype);
   std::vector<std::pair<std::string, Tensor>> pairs;
-  for (const FileEntry& entry : HuggingFaceEntries(m)) {
+  for (const FileEntry& entry : HuggingFaceEntries(m, kHuggingFaceRoot)) {
     Tensor tensor = entry.tensor->detach();
     if (entry.third >= 0) tensor = tensor.chunk(3, 0)[static_cast<size_t>(entry.third)];
     if (entry.transposed) tensor = tensor.t();
@@ -312,7 +315,8 @@ std::vector<std::string> ClipIgnored(ClipLayout layout) {
     return {"transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "text.",
             "logit_scale",  "logit_bias"};
   }
-  return {"text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids"};
+  return {"text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids",
+          "embeddings.position_ids"};
 }
 
 ClipOutput ForwardClipVision(const ClipVision& w, const Tensor& pixels) {

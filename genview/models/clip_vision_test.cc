@@ -115,6 +115,22 @@ TEST(ClipVision, ResultDoesNotDependOnTheBatch) {
   EXPECT_TRUE(at::allclose(all.tokens.narrow(0, 3, 1), one.tokens, 1e-5, 1e-6));
 }
 
+TEST(ClipVision, BareNamesAreRead) {
+  const ClipVisionConfig config{
+      .width = 8, .layers = 1, .heads = 1, .mlp_width = 8, .patch_size = 4, .image_size = 8, .projection = false};
+  ClipVision tower = MakeClipVision(config), again = MakeClipVision(config);
+  InitClipVision(tower, Seed(1));
+  WeightMap file("weights");
+  for (const auto& [name, tensor] : ClipTensors(tower, ClipLayout::kHuggingFace))
+    file.Add(name.substr(std::string("vision_model.").size()), tensor);
+  file.Add("embeddings.position_ids", at::arange(5));
+  WeightReader reader(file);
+  LoadClipVision(again, reader, ClipLayout::kHuggingFace);
+  reader.Finish(ClipIgnored(ClipLayout::kHuggingFace));
+  EXPECT_TRUE(at::equal(tower.blocks[0].qkv.weight, again.blocks[0].qkv.weight));
+  EXPECT_TRUE(at::equal(tower.positions, again.positions));
+}
+
 TEST(ClipVision, MissingAndForeignTensorsAreNamedAsInTheFile) {
   ClipVision tower = MakeClipVision(
       {.width = 8, .layers = 1, .heads = 1, .mlp_width = 8, .patch_size = 4, .image_size = 8, .embedding_width = 4});

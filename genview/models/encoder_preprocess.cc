@@ -57,8 +57,7 @@ void CheckSizes(const Preprocess& p, int64_t image_size, std::string_view where)
 Preprocess PreprocessFromOpenClip(const Json& config, int64_t image_size, std::string_view where) {
   if (!config.is_object()) Unsupported("`preprocess_cfg` is not an object", where);
   Preprocess p{.size = image_size, .resize_shortest = image_size};
-  const auto size = config.find("size");
-  if (size != config.end() && !size->is_null()) p.size = p.resize_shortest = Square(*size, "size", where);
+  // `size` is not asked: open_clip makes pictures of the tower's size whatever it says.
   const std::string mode = JsonString(config, "resize_mode", "shortest", where);
   if (mode != "shortest" && mode != "squash") Unsupported(Format("`resize_mode` is \"{}\"", mode), where);
   p.squash = mode == "squash";
@@ -83,8 +82,12 @@ Preprocess PreprocessFromHuggingFace(const Json& config, int64_t image_size, std
   }
   Preprocess p{.size = image_size, .resize_shortest = image_size, .floor_crop = true};
   const auto size = config.find("size"), crop = config.find("crop_size");
-  if (size != config.end() && !size->is_null()) {
+  if (size == config.end() || size->is_null()) {
+    if (crop != config.end() && !crop->is_null()) p.resize_shortest = 224;  // what transformers takes then
+  } else {
     if (size->is_object() && size->contains("shortest_edge")) {
+      if (!size->value("longest_edge", Json()).is_null())
+        Unsupported(Format("`size` is {}, with both edges", size->dump().substr(0, 80)), where);
       p.resize_shortest = JsonInt(*size, "shortest_edge", image_size, where);
     } else {
       p.squash = size->is_object() || size->is_array();  // a bare number means the shortest side

@@ -107,6 +107,16 @@ TEST(Encoder, CheckpointsWithoutBackboneOrWithForeignOnesAreErrors) {
       std::string::npos);
 }
 
+TEST(Encoder, PreprocessWithoutAUsefulSizeIsThatOfEachLibrary) {
+  for (const Json& size : {Json(64), Json::array({32, 16}), Json(nullptr)}) {
+    const Preprocess p = PreprocessFromOpenClip({{"size", size}}, 32, "x");
+    EXPECT_EQ(p.size, 32);
+    EXPECT_EQ(p.resize_shortest, 32);
+  }
+  EXPECT_EQ(PreprocessFromHuggingFace({{"crop_size", 32}}, 32, "x").resize_shortest, 224);
+  EXPECT_EQ(PreprocessFromHuggingFace(Json::object(), 32, "x").resize_shortest, 32);
+}
+
 TEST(Encoder, PreprocessOfOtherKindsIsRefusedByName) {
   const auto open_clip = [](const Json& json) {
     try {
@@ -126,10 +136,11 @@ TEST(Encoder, PreprocessOfOtherKindsIsRefusedByName) {
   };
   EXPECT_EQ(open_clip({{"size", {32, 32}}, {"mean", nullptr}}), "");
   EXPECT_NE(open_clip({{"resize_mode", "longest"}}).find("longest"), std::string::npos);
-  EXPECT_NE(open_clip({{"size", {32, 16}}}).find("not a square"), std::string::npos);
-  EXPECT_NE(open_clip({{"size", 64}}).find("64 px for a tower of 32 px"), std::string::npos);
   EXPECT_NE(open_clip({{"std", 0}}).find("deviation"), std::string::npos);
   EXPECT_EQ(hugging_face({{"size", 40}}), "");
+  EXPECT_EQ(hugging_face({{"size", {{"shortest_edge", 40}, {"longest_edge", nullptr}}}}), "");
+  EXPECT_NE(hugging_face({{"size", {{"shortest_edge", 40}, {"longest_edge", 60}}}}).find("both edges"),
+            std::string::npos);
   EXPECT_NE(hugging_face({{"do_resize", false}}).find("do_resize"), std::string::npos);
   EXPECT_NE(hugging_face({{"resample", 1}}).find("`resample` is 1"), std::string::npos);
   EXPECT_NE(hugging_face({{"rescale_factor", 1}}).find("rescale_factor"), std::string::npos);
