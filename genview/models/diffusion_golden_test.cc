@@ -194,19 +194,58 @@ TEST(Vae, TrainsThroughEncoderAndDecoder) {
   }
 }
 
-TEST(Vae, OldNamesOfTheAttentionAreRead) {
-  Vae vae = ReadVaeFolder(kGolden / "vae");
-  const Path folder = Path(testing::TempDir()) / "genview-vae-old";
-  WriteVaeFolder(vae, folder);
-  auto tensors = NamedTensors(ListWeights(vae));
+// Of attention over pixels; layers of the same names in transformer blocks were never called otherwise.
+std::vector<std::pair<std::string, Tensor>> WithOldNames(std::vector<std::pair<std::string, Tensor>> tensors) {
   for (auto& [name, tensor] : tensors) {
+    if (name.find(".attentions.") == std::string::npos || name.find(".transformer_blocks.") != std::string::npos)
+      continue;
     for (const auto& [now, before] :
          {std::pair{".to_q.", ".query."}, {".to_k.", ".key."}, {".to_v.", ".value."}, {".to_out.0.", ".proj_attn."}}) {
       const size_t at = name.find(now);
       if (at != std::string::npos) name.replace(at, std::string(now).size(), before);
     }
   }
-  WriteSafetensors(folder / "diffusion_pytorch_model.safetensors", tensors);
+  return tensors;
+}
+
+TEST(Unet, OldNamesOfTheAttentionAreRead) {
+  for (const char* golden : {"unet_plain", "unet_text", "unet_lists"}) {
+    Unet unet = ReadUnetFolder(kGolden / golden);
+    const Path folder = Path(testing::TempDir()) / "genview-unet-old";
+    WriteUnetFolder(unet, folder);
+    WriteSafetensors(folder / "diffusion_pytorch_model.safetensors", WithOldNames(NamedTensors(ListWeights(unet))));
+    Unet again = ReadUnetFolder(folder);
+    const WeightList a = ListWeights(unet), b = ListWeights(again);
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(at::equal(*a[i].tensor, *b[i].tensor)) << a[i].name;
+    std::filesystem::remove_all(folder);
+  }
+}
+
+TEST(Unet, ShardsOfAnyVariantAreRead) {
+  Unet unet = ReadUnetFolder(kGolden / "unet_plain");
+  const auto all = NamedTensors(ListWeights(unet));
+  const Path folder = Path(testing::TempDir()) / "genview-unet-shards";
+  for (const char* index : {"safetensors.index.bf16.json", "bf16.safetensors.index.json", "safetensors.fp16.index.json",
+                            "safetensors.index.fp16.json"}) {
+    std::filesystem::remove_all(folder);
+    WriteUnetFolder(unet, folder);
+    std::filesystem::remove(folder / "diffusion_pytorch_model.safetensors");
+    Json map;
+    for (size_t i = 0; i < all.size(); ++i) map[all[i].first] = i < 10 ? "a.safetensors" : "b.safetensors";
+    WriteSafetensors(folder / "a.safetensors", {all.begin(), all.begin() + 10});
+    WriteSafetensors(folder / "b.safetensors", {all.begin() + 10, all.end()});
+    WriteJson(folder / (std::string("diffusion_pytorch_model.") + index), {{"weight_map", map}});
+    Unet again = ReadUnetFolder(folder);
+    EXPECT_TRUE(at::equal(unet.conv_out.weight, again.conv_out.weight)) << index;
+  }
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Vae, OldNamesOfTheAttentionAreRead) {
+  Vae vae = ReadVaeFolder(kGolden / "vae");
+  const Path folder = Path(testing::TempDir()) / "genview-vae-old";
+  WriteVaeFolder(vae, folder);
+  WriteSafetensors(folder / "diffusion_pytorch_model.safetensors", WithOldNames(NamedTensors(ListWeights(vae))));
   Vae again = ReadVaeFolder(folder);
   EXPECT_TRUE(at::equal(vae.encoder.mid.attention.out.weight, again.encoder.mid.attention.out.weight));
   EXPECT_TRUE(at::equal(vae.decoder.mid.attention.q.bias, again.decoder.mid.attention.q.bias));
@@ -229,7 +268,7 @@ TEST(UnetConfig, WhatIsNotSupportedIsRefusedByName) {
       {"act_fn", "gelu"},
       {"resnet_time_scale_shift", "scale_shift"},
       {"class_embed_type", "timestep"},
-      {"dropout", 0.1},
+      {"only_cross_attention", Json::array({false, true})},
       {"addition_embed_type", "text"},
       {"time_cond_proj_dim", 256},
       {"encoder_hid_dim", 768},
@@ -247,6 +286,9 @@ TEST(UnetConfig, WhatIsNotSupportedIsRefusedByName) {
     EXPECT_NE(RefusalOf(key, value).find(Format("`{}`", key)), std::string::npos) << key;
   EXPECT_EQ(RefusalOf("addition_embed_type", nullptr), "accepted");
   EXPECT_EQ(RefusalOf("a_key_of_next_year", false), "accepted");
+  EXPECT_EQ(RefusalOf("dropout", 0.1), "accepted");
+  EXPECT_EQ(RefusalOf("only_cross_attention", Json(std::vector<bool>(UnetConfig{}.channels.size(), false))),
+            "accepted");
   EXPECT_EQ(RefusalOf("_name_or_path", "somewhere"), "accepted");
   EXPECT_EQ(RefusalOf("num_attention_heads", 4), "accepted");
 }

@@ -106,10 +106,10 @@ UnetConfig ParseUnetConfig(const Json& json, const std::string& where) {
   reader.Ignore("projection_class_embeddings_input_dim");
   reader.Allow("act_fn", {"silu", "swish"});
   reader.Allow("center_input_sample", {false});
-  reader.Allow("only_cross_attention", {false});
+  reader.Allow("only_cross_attention", {false, Json(std::vector<bool>(count, false))});
   reader.Allow("downsample_padding", {1});
   reader.Allow("mid_block_scale_factor", {1});
-  reader.Allow("dropout", {0});
+  reader.Ignore("dropout");  // of training in diffusers
   reader.Allow("dual_cross_attention", {false});
   reader.Allow("resnet_time_scale_shift", {"default"});
   reader.Allow("resnet_skip_time_act", {false});
@@ -382,8 +382,9 @@ Tensor ForwardUnet(const Unet& w, const Tensor& sample, const Tensor& timesteps,
 
 Unet ReadUnetFolder(const Path& folder, Reads reads) {
   Unet unet = MakeUnet(ParseUnetConfig(ReadJson(folder / "config.json"), (folder / "config.json").string()));
-  const WeightMap weights = ReadFolderWeights(folder, {kWeightsName});
+  WeightMap weights;
   WeightReader reader(weights, reads);
+  weights = WithPresentNames(ReadFolderWeights(folder, {kWeightsName}), reader);
   LoadWeights(ListWeights(unet), reader, /*channels_last=*/true);
   reader.Finish();
   return unet;

@@ -1,7 +1,6 @@
 #include "genview/models/vae.h"
 
 #include <algorithm>
-#include <array>
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
@@ -52,9 +51,8 @@ VaeConfig ParseVaeConfig(const Json& json, const std::string& where) {
   c.use_post_quant_conv = reader.Bool("use_post_quant_conv", true);
   c.mid_attention = reader.Bool("mid_block_add_attention", true);
   reader.Allow("act_fn", {"silu", "swish"});
-  reader.Allow("shift_factor", {nullptr, 0});
-  reader.Allow("latents_mean", {nullptr});
-  reader.Allow("latents_std", {nullptr});
+  for (const char* key : {"shift_factor", "latents_mean", "latents_std"})
+    reader.Ignore(key);           // of other pipelines: Stable unCLIP scales its latents and no more
   reader.Ignore("force_upcast");  // a hint for half precision in other pipelines
   reader.Finish();
   return c;
@@ -246,24 +244,6 @@ Tensor DecodeVaeInTiles(const Vae& w, const Tensor& latents) {
     above = std::move(row);
   }
   return at::cat(strips, 2);
-}
-
-// Files of 2022 and 2023 name the parts of the one attention layer differently.
-static WeightMap WithPresentNames(WeightMap weights, WeightReader& reader) {
-  constexpr std::array<std::pair<const char*, const char*>, 4> kRenamed{
-      {{".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}}};
-  WeightMap result = weights;
-  for (const auto& [name, tensor] : weights.tensors()) {
-    for (const auto& [old_part, new_part] : kRenamed) {
-      const size_t at = name.find(old_part);
-      if (name.find(".mid_block.attentions.0.") == std::string::npos || at == std::string::npos) continue;
-      std::string renamed = name;
-      renamed.replace(at, std::string_view(old_part).size(), new_part);
-      result.Add(renamed, tensor.dim() == 4 ? tensor.flatten(1) : tensor);
-      reader.Ignore(name);
-    }
-  }
-  return result;
 }
 
 Vae ReadVaeFolder(const Path& folder, Reads reads) {

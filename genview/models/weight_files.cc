@@ -1,6 +1,9 @@
 #include "genview/models/weight_files.h"
 
 #include <algorithm>
+#include <array>
+#include <cctype>
+#include <functional>
 #include <set>
 
 #include "genview/base/error.h"
@@ -24,13 +27,23 @@ bool IsTorchFile(const Path& path) {
 }
 
 // The only file of the folder that `fits`, if there is just one.
-Path OnlyFile(const Path& folder, bool (*fits)(const Path&)) {
+Path OnlyFile(const Path& folder, const std::function<bool(const Path&)>& fits) {
   std::error_code code;
   std::vector<Path> found;
   for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
     if (fits(it->path()) && it->is_regular_file(code)) found.push_back(it->path());
   }
   return found.size() == 1 ? found[0] : Path();
+}
+
+// The only index of shards with another word in its name: diffusers' NAME.safetensors.index.bf16.json, before that
+// NAME.safetensors.fp16.index.json, transformers' NAME.bf16.safetensors.index.json.
+Path OnlyIndex(const Path& folder, const std::string& beginning, const char* kind) {
+  return OnlyFile(folder, [&](const Path& path) {
+    const std::string name = path.filename().string();
+    return name.starts_with(beginning + ".") && name.ends_with(".json") && name.find(kind) != std::string::npos &&
+           name.find(".index.") != std::string::npos;
+  });
 }
 
 // Training programs wrap names: {"state_dict": {"module.visual...": ...}}.
@@ -54,6 +67,9 @@ Path FindFolderWeights(const Path& folder, const std::vector<std::string>& names
       if (fs::is_regular_file(path, ignored)) return path;
     }
   }
+  for (const std::string& name : names) {
+    if (const Path only = OnlyIndex(folder, name, ".safetensors."); !only.empty()) return only;
+  }
   if (const Path only = OnlyFile(folder, [](const Path& path) { return path.extension() == ".safetensors"; });
       !only.empty())
     return only;
@@ -62,6 +78,9 @@ Path FindFolderWeights(const Path& folder, const std::vector<std::string>& names
       const Path path = folder / (TorchNameOf(name) + ending);
       if (fs::is_regular_file(path, ignored)) return path;
     }
+  }
+  for (const std::string& name : names) {
+    if (const Path only = OnlyIndex(folder, TorchNameOf(name), ".bin."); !only.empty()) return only;
   }
   if (const Path only = OnlyFile(folder, IsTorchFile); !only.empty()) return only;
   throw Error(
@@ -100,6 +119,26 @@ WeightMap ReadFolderWeights(const Path& folder, const std::vector<std::string>& 
   WeightMap all(FindFolderWeights(folder, names).string());
   for (const Path& file : files) all.Merge(ReadWeightsFile(file));
   return Unwrapped(all);
+}
+
+WeightMap WithPresentNames(const WeightMap& weights, WeightReader& reader) {
+  constexpr std::array<std::pair<const char*, const char*>, 4> kRenamed{
+      {{".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}}};
+  constexpr std::string_view kLayer = ".attentions.";
+  WeightMap result = weights;
+  for (const auto& [name, tensor] : weights.tensors()) {
+    size_t at = name.find(kLayer);
+    if (at == std::string::npos) continue;
+    for (at += kLayer.size(); at < name.size() && std::isdigit(static_cast<unsigned char>(name[at])) != 0;) ++at;
+    for (const auto& [old_part, new_part] : kRenamed) {
+      if (!std::string_view(name).substr(at).starts_with(old_part)) continue;
+      std::string renamed = name;
+      renamed.replace(at, std::string_view(old_part).size(), new_part);
+      result.Add(renamed, tensor.dim() == 4 ? tensor.flatten(1) : tensor);
+      reader.Ignore(name);
+    }
+  }
+  return result;
 }
 
 }  // namespace genview

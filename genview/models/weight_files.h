@@ -1,6 +1,6 @@
 // The weights of one model folder as open_clip, diffusers and transformers write it: NAME.safetensors,
-// NAME.fp16.safetensors, or shards with NAME.safetensors.index.json; without these the only .safetensors file whatever
-// its name, then PyTorch's own files (.bin, .pt), read without running anything.
+// NAME.fp16.safetensors, or shards with NAME.safetensors.index.json (fp16 or another word in it); without these the
+// only .safetensors file whatever its name, then PyTorch's own files (.bin, .pt), read without running anything.
 //
 //   WeightMap weights = ReadFolderWeights(folder, {"diffusion_pytorch_model", "model"});
 #pragma once
@@ -15,6 +15,8 @@ namespace genview {
 WeightMap ReadFolderWeights(const Path& folder, const std::vector<std::string>& names);
 // The file that is read, or the index of the shards.
 Path FindFolderWeights(const Path& folder, const std::vector<std::string>& names);
+// Files of 2022 and 2023 name the parts of attention over pixels (`attentions.N.query`, ...) differently.
+WeightMap WithPresentNames(const WeightMap& weights, WeightReader& reader);
 // All files that are read, by name; for fingerprints.
 std::vector<Path> FolderWeightFiles(const Path& folder, const std::vector<std::string>& names);
 
