@@ -4,7 +4,7 @@
 MAKEFLAGS += --no-print-directory
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
-DEMO_PROCESSES ?= 2  # its two arms side by side, 1 GB each
+DEMO_PROCESSES ?= 2  # its two arms side by side, 0.3 GB each
 FUZZ_SECONDS ?= 600
 
 .PHONY: all build demo test bench bench-full bench-accuracy fuzz format install models deps clean
