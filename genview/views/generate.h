@@ -25,8 +25,9 @@ struct ViewsSummary {
   Path folder;
 };
 
-// Throws Error (strict: also for the first picture that must be left out), UsageError, Interrupted. The processes of a
-// group share the batches and end with the bytes of one; only process 0 knows the sums.
+// `out` is a folder of its own: neither in the folder of pictures nor with other pictures in it. Throws Error (strict:
+// also for the first picture that must be left out), UsageError, Interrupted. The processes of a group share the
+// batches and end with the bytes of one; only process 0 knows the sums.
 ViewsSummary GenerateViews(const ViewsConfig& config, Progress& progress, Group& group = Alone());
 
 }  // namespace genview

@@ -1,5 +1,7 @@
 #include "genview/views/verify.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -89,10 +91,27 @@ std::string FaultOfFile(const Path& folder, const ViewRow& row, int64_t size, st
   return "";
 }
 
-// What the manifest should say, by picture and view, as far as the pictures can be asked.
-using Wanted = std::map<std::pair<std::string, int64_t>, ViewRow>;
+// One file whatever the path to it.
+using Identity = std::pair<uint64_t, uint64_t>;
 
-Wanted WantedRows(const ViewsConfig& asked) {
+std::optional<Identity> IdentityOf(const Path& file) {
+  struct ::stat status{};
+  if (file.empty() || ::stat(file.c_str(), &status) != 0) return std::nullopt;
+  return Identity{status.st_dev, status.st_ino};
+}
+
+bool IsAmong(const std::set<Identity>& files, const Path& file) {
+  const auto identity = IdentityOf(file);
+  return identity && files.contains(*identity);
+}
+
+// What the manifest should say, and the pictures that it speaks of.
+struct Wanted {
+  std::map<std::pair<std::string, int64_t>, ViewRow> rows;  // by picture and view
+  std::set<Identity> pictures;                              // that are files of their own
+};
+
+Wanted WantedOf(const ViewsConfig& asked) {
   const auto source = OpenSource(asked.images);
   const NoiseLevels levels = NoiseLevels::Open(asked);
   const std::vector<std::string> names = ViewFileNames(*source, asked.per_image, ViewEnding(asked.format));
@@ -105,14 +124,17 @@ Wanted WantedRows(const ViewsConfig& asked) {
     row.file = names[view];
     row.noise_level = levels.For(item, row.index).value_or(-1);
     if (asked.per_shard > 0) row.shard = ShardName(static_cast<int64_t>(view) / asked.per_shard);
-    wanted.emplace(std::pair(row.id, row.index), std::move(row));
+    wanted.rows.emplace(std::pair(row.id, row.index), std::move(row));
+  }
+  for (int64_t i = 0; i < source->size(); ++i) {
+    if (const auto picture = IdentityOf(source->FileOf(i))) wanted.pictures.insert(*picture);
   }
   return wanted;
 }
 
-std::optional<Wanted> TryWantedRows(const std::optional<ViewsConfig>& asked) {
+std::optional<Wanted> TryWanted(const std::optional<ViewsConfig>& asked) {
   try {
-    return asked ? std::optional(WantedRows(*asked)) : std::nullopt;
+    return asked ? std::optional(WantedOf(*asked)) : std::nullopt;
   } catch (const Error&) {
     return std::nullopt;  // the pictures have gone since: the views can still be compared with their rows
   }
@@ -130,8 +152,8 @@ std::string FaultOfRow(const ViewRow& row, const std::optional<ViewsConfig>& ask
   if (one_prompt && row.prompt != asked->prompt)
     return Format("made with the prompt \"{}\", asked for was \"{}\"", row.prompt, asked->prompt);
   if (!wanted) return "";
-  const auto found = wanted->find({row.id, row.index});
-  if (found == wanted->end()) return Format("there is no picture {}", row.id);
+  const auto found = wanted->rows.find({row.id, row.index});
+  if (found == wanted->rows.end()) return Format("there is no picture {}", row.id);
   if (row.file != found->second.file) return Format("the view of {} should be {}", row.id, found->second.file);
   if (row.noise_level != found->second.noise_level)
     return Format("made with noise level {}, asked for was {}", row.noise_level, found->second.noise_level);
@@ -236,22 +258,19 @@ std::map<std::string, std::string> BrokenShards(const Path& folder, const std::v
   return broken;
 }
 
-// What a view can be written to: a damaged row may name any other file of the folder, which must stay.
-bool IsOfViews(const Path& file) {
-  const std::string ending = Lower(file.extension().string());
-  return ending == ".png" || ending == ".jpg" || ending == ".webp" || IsShardName(file.filename().string());
-}
-
-std::vector<std::string> FilesWithoutRow(const Path& folder, const std::vector<Checked>& rows) {
+// Without `pictures`, which views are made of and nobody may remove.
+std::vector<std::string> FilesWithoutRow(const Path& folder, const std::vector<Checked>& rows,
+                                         const std::set<Identity>& pictures) {
   std::set<std::string> known;
   for (const Checked& row : rows)
     known.insert(Path(row.row.shard.empty() ? row.row.file : row.row.shard).lexically_normal().generic_string());
   std::vector<std::string> files;
   std::error_code code;
   for (fs::recursive_directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
-    if (!it->is_regular_file(code) || !IsOfViews(it->path())) continue;
+    if (!it->is_regular_file(code) || !LooksLikeView(it->path())) continue;
     const std::string name = it->path().lexically_relative(folder).generic_string();
-    if (known.count(name) == 0) files.push_back(name);
+    if (known.count(name) != 0) continue;
+    if (!IsAmong(pictures, it->path())) files.push_back(name);
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -340,23 +359,24 @@ Findings Check(const VerifyConfig& config, Progress& progress) {
                  .next = "give a folder that `genview views` has written"});
   }
   if (fs::exists(manifest)) found.rows = ReadRows(manifest, found.report.problems);
-  const std::optional<Wanted> all = TryWantedRows(asked);
+  const std::optional<Wanted> all = TryWanted(asked);
   CheckRows(config.folder, found.rows, asked, all, progress);
   for (std::string& fault : FaultsOfTables(config.folder, asked, found.lost))
     found.report.problems.push_back(std::move(fault));
   found.broken = BrokenShards(config.folder, found.rows, asked);
-  found.strangers = FilesWithoutRow(config.folder, found.rows);
+  found.strangers = FilesWithoutRow(config.folder, found.rows, all ? all->pictures : std::set<Identity>());
   ListProblems(found);
   if (all) {
     const int64_t without = std::max<int64_t>(0, found.lost) + CountSkipped(config.folder, asked->per_image);
-    found.report.missing = std::max<int64_t>(0, std::ssize(*all) - found.report.rows - without);
+    found.report.missing = std::max<int64_t>(0, std::ssize(all->rows) - found.report.rows - without);
   }
   return found;
 }
 
 // What is good in a broken shard gets files of its own; then come the good rows alone, and then no file that is not in
-// them. Stopped between, the next repair does the rest.
-void RemoveWhatIsWrong(const Path& folder, Findings& found) {
+// them. Stopped between, the next repair does the rest. A damaged row may name any other file of the folder, or one of
+// `pictures`: these stay.
+void RemoveWhatIsWrong(const Path& folder, Findings& found, const std::set<Identity>& pictures) {
   std::string text;
   std::set<std::string> good;
   for (Checked& row : found.rows) {
@@ -376,11 +396,12 @@ void RemoveWhatIsWrong(const Path& folder, Findings& found) {
   std::error_code code;
   if (found.lost < 0) fs::remove(folder / kLost, code);  // what was lost is tried again, and is so again
   for (const Checked& row : found.rows) {
-    if (!row.problem.empty() && good.count(row.row.file) == 0 && IsOfViews(row.row.file))
-      fs::remove(folder / row.row.file, code);
+    const Path file = folder / row.row.file;
+    if (!row.problem.empty() && good.count(row.row.file) == 0 && LooksLikeView(file) && !IsAmong(pictures, file))
+      fs::remove(file, code);
   }
   for (const auto& [shard, fault] : found.broken) {
-    if (IsOfViews(shard)) fs::remove(folder / shard, code);
+    if (LooksLikeView(shard)) fs::remove(folder / shard, code);
   }
   for (const std::string& file : found.strangers) {
     if (good.count(file) == 0) fs::remove(folder / file, code);
@@ -402,7 +423,8 @@ VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress) {
                    .where = (config.folder / "request.json").string(),
                    .next = "run the `genview views` command of this folder again: it makes what is missing"});
     }
-    RemoveWhatIsWrong(config.folder, found);
+    // Throws where the pictures are gone: what cannot be made again is not removed.
+    RemoveWhatIsWrong(config.folder, found, WantedOf(*found.asked).pictures);
   }  // GenerateViews takes the lock itself
   found.report.made = GenerateViews(*found.asked, progress).made;
   return found.report;

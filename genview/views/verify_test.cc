@@ -310,6 +310,33 @@ TEST_F(Verify, WhatCannotBeMadeAgainIsSaidBeforeAnythingGoes) {
   EXPECT_EQ(Files(), before);
 }
 
+TEST_F(Verify, PicturesThatViewsAreMadeOfStay) {
+  config_.images = (folder_ / "photos").string();
+  for (const char* name : {"a.jpg", "b.jpg"})
+    WriteFile(folder_ / "photos" / name, ReadFile(config_.generator / "picture0.png") + name);
+  GenerateViews(config_, quiet_);
+  fs::rename(folder_ / "photos", config_.out / "photos");
+  Json request = ReadJson(config_.out / "request.json");
+  request["images"] = (config_.out / "photos").string();
+  WriteJson(config_.out / "request.json", request);
+  const auto whole = Files();
+  EXPECT_EQ(VerifyViews({.folder = config_.out, .repair = false}, quiet_).problems, std::vector<std::string>());
+  fs::remove(config_.out / "a.png");
+  EXPECT_EQ(VerifyViews({.folder = config_.out, .repair = true}, quiet_).made, 1);
+  EXPECT_EQ(Files(), whole);
+  auto rows = Rows();
+  rows[0].file = "photos/a.jpg";
+  WriteRows(rows);
+  VerifyViews({.folder = config_.out, .repair = true}, quiet_);
+  EXPECT_EQ(Files(), whole);
+
+  fs::rename(config_.out / "photos", folder_ / "photos");
+  fs::remove(config_.out / "a.png");
+  const auto left = Files();
+  EXPECT_THROW(VerifyViews({.folder = config_.out, .repair = true}, quiet_), Error);
+  EXPECT_EQ(Files(), left);
+}
+
 TEST_F(Verify, AFolderThatIsBeingWorkedOnIsLeftAlone) {
   GenerateViews(config_, quiet_);
   const auto rows = Rows();

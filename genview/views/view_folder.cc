@@ -74,6 +74,11 @@ bool IsShardName(const std::string& file) {
          ParseUint(std::string_view(file).substr(kBegin.size(), file.size() - kBegin.size() - kEnd.size()), number);
 }
 
+bool LooksLikeView(const Path& file) {
+  const std::string ending = Lower(file.extension().string());
+  return ending == ".png" || ending == ".jpg" || ending == ".webp" || IsShardName(file.filename().string());
+}
+
 static std::string PlaceKey(const ViewRow& row) { return Format("{}\t{}", row.index, row.id); }
 
 ViewFolder::ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank, int64_t per_shard)
@@ -164,16 +169,14 @@ void ViewFolder::RefuseToForget(const std::vector<ViewRow>& there) const {
        .next = "ask for them, too, give another --out, or --forget to drop them"});
 }
 
-// A folder that holds no views so far may hold somebody's pictures.
+// A folder that holds no views so far may hold somebody's pictures: they would be overwritten, or taken for views.
 void ViewFolder::RefuseForeignFiles() const {
-  for (size_t view = 0; view < rows_.size(); ++view) {
-    for (const Path& file : {folder_ / rows_[view].file, folder_ / ShardOf(view)}) {
-      std::error_code code;
-      if (!fs::is_regular_file(file, code)) continue;
-      throw UsageError({.what = "a file that is no view of this program would be overwritten",
-                        .where = file.string(),
-                        .next = "give an --out of its own"});
-    }
+  std::error_code code, unknown;
+  for (fs::recursive_directory_iterator it(folder_, code), end; !code && it != end; it.increment(code)) {
+    if (!LooksLikeView(it->path()) || !it->is_regular_file(unknown)) continue;
+    throw UsageError({.what = "the folder holds a picture that is no view of this program",
+                      .where = it->path().string(),
+                      .next = "give an --out of its own"});
   }
 }
 

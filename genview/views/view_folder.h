@@ -32,13 +32,15 @@ std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_im
 
 std::string ShardName(int64_t shard);  // "views-0000.tar"
 bool IsShardName(const std::string& file);
+// Whether a view can have been written to a file of this name: .png, .jpg or .webp, or a shard.
+bool LooksLikeView(const Path& file);
 
 class ViewFolder {
  public:
   // Rows that are there, agree with `wanted` and have their file are kept, if the folder was made with the same
   // `settings` (everything a picture depends on that no row names); all others are dropped. `redo`: nothing is kept.
-  // Throws UsageError where a file that is no view would be overwritten, or, but with `forget`, where there are views
-  // that nobody asks for.
+  // Throws UsageError where there are pictures in a folder that holds no views so far: they are somebody's, and a
+  // repair would take them for views without a row; or, but with `forget`, where there are views that nobody asks for.
   ViewFolder(const Path& folder, const Json& settings, std::vector<ViewRow> wanted, bool redo, int64_t per_shard = 0,
              bool forget = false);
   int64_t replaced() const { return replaced_; }  // views that were there and are to be made anew

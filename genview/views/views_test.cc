@@ -132,6 +132,23 @@ TEST_F(Views, PicturesOfSomebodyAreNotOverwritten) {
   EXPECT_EQ(ReadFile(folder_ / "out" / file), "a photograph");
 }
 
+TEST_F(Views, DoNotLieAmongThePicturesTheyAreMadeOf) {
+  ViewsConfig c = Config();
+  c.images = (folder_ / "photos").string();
+  WriteFile(folder_ / "photos/a.jpg", ReadFile(kGolden / "pipeline_pndm/picture0.png"));
+  const auto before = Files(folder_);
+  for (const Path& out : {folder_ / "photos", folder_ / "photos/views", folder_}) {
+    c.out = out;
+    EXPECT_THROW(GenerateViews(c, quiet_), UsageError) << out;
+    EXPECT_EQ(Files(folder_), before) << out;
+  }
+  c.images = Format("subset:count=1,of={}", (folder_ / "photos/").string());
+  c.out = folder_ / "photos/views";
+  EXPECT_THROW(GenerateViews(c, quiet_), UsageError);
+  c.out = folder_ / "photos-views";
+  EXPECT_EQ(GenerateViews(c, quiet_).written, 1);
+}
+
 TEST_F(Views, AreForgottenOnlyWhenThatIsAskedFor) {
   ViewsConfig c = Config();
   c.per_image = 2;
