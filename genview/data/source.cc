@@ -161,6 +161,24 @@ void RefuseToOverwrite(const ImageSource& source, const std::vector<Path>& files
   }
 }
 
+// Absolute, without links and dots, whether it is there or not.
+static Path TruePath(const Path& path) {
+  std::error_code code;
+  return std::filesystem::weakly_canonical(std::filesystem::absolute(path, code), code);
+}
+
+void RefuseAmongPictures(const std::string& spec, const Path& folder) {
+  std::string_view pictures = spec;
+  for (size_t of = 0; (of = SubsetSourceStart(pictures)) != std::string_view::npos;) pictures.remove_prefix(of);
+  std::error_code code;
+  if (!std::filesystem::is_directory(pictures, code)) return;
+  const Path inside = TruePath(folder).lexically_relative(TruePath(pictures));
+  if (inside.empty() || *inside.begin() == "..") return;
+  throw UsageError({.what = "what is made would lie among the pictures that it is made of",
+                    .where = folder.string(),
+                    .next = Format("give a folder that is not in {}", pictures)});
+}
+
 std::shared_ptr<const ImageSource> OpenSource(const std::string& spec) {
   if (spec.empty()) {
     throw UsageError(

@@ -75,7 +75,10 @@ void WarnOfOtherFormats(const ImageSource& source, Progress& progress);
 // Throws UsageError when one of `files`, which are to be written, is one of the source's pictures.
 void RefuseToOverwrite(const ImageSource& source, const std::vector<Path>& files);
 
-// Where SPEC begins in `subset:...,of=SPEC`; npos for any other spec.
+// Throws UsageError where pictures that are written to `folder` would be the source's own the next time: it is in the
+// folder that `spec` names, or draws from.
+void RefuseAmongPictures(const std::string& spec, const Path& folder);
+
 inline constexpr std::string_view kSubset = "subset:";
 size_t SubsetSourceStart(std::string_view spec);
 

@@ -203,6 +203,25 @@ TEST_F(SourceTest, ItsOwnPicturesAreNotOverwritten) {
   EXPECT_THROW(RefuseToOverwrite(*list, {folder_ / "in/a.png"}), UsageError);
 }
 
+TEST_F(SourceTest, WhatIsMadeOfPicturesDoesNotLieAmongThem) {
+  PutPng("in/a.png");
+  const std::string in = (folder_ / "in").string();
+  for (const char* out : {"in", "in/", "in/new/views", "other/../in/views"})
+    EXPECT_THROW(RefuseAmongPictures(in, folder_ / out), UsageError) << out;
+  std::filesystem::create_directory_symlink(folder_ / "in", folder_ / "also");
+  EXPECT_THROW(RefuseAmongPictures(in + "/", folder_ / "also/views"), UsageError);
+  EXPECT_THROW(RefuseAmongPictures("subset:count=1,of=" + in, folder_ / "in/views"), UsageError);
+  for (const char* out : {"", "in-views", "other", "other/in"}) RefuseAmongPictures(in, folder_ / out);
+  RefuseAmongPictures(Put("in/list.txt", "a.png\n").string(), folder_ / "in/views");
+  RefuseAmongPictures("shapes:count=4", folder_ / "in/views");
+
+  const Path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder_ / "in");
+  EXPECT_THROW(RefuseAmongPictures(".", "runs/first"), UsageError);
+  RefuseAmongPictures(".", "../runs/first");
+  std::filesystem::current_path(before);
+}
+
 TEST_F(SourceTest, ListOfRatiosHasNoClasses) {
   PutPng("a.png");
   PutPng("b.png");

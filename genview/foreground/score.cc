@@ -17,6 +17,7 @@
 #include "genview/base/text.h"
 #include "genview/data/loader.h"
 #include "genview/data/masks.h"
+#include "genview/data/source.h"
 #include "genview/foreground/mask.h"
 #include "genview/foreground/pca.h"
 #include "genview/foreground/score_files.h"
@@ -170,6 +171,7 @@ ScoreSummary SummaryFromJson(const Json& json, const std::string& where) {
 }
 
 Scorer OpenScorer(const ScoreConfig& config) {
+  if (!config.masks.empty()) RefuseAmongPictures(config.images, config.masks);
   const at::Device device = ChooseDevice(config.run.device);
   Scorer scorer(config, OpenSource(config.images),
                 Encoder::Open(config.encoder, device, ChooseCompute(config.run.precision, device)));
@@ -207,7 +209,8 @@ class ScoreJob {
   using Clock = std::chrono::steady_clock;
   static constexpr auto kBetweenSyncs = std::chrono::seconds(5);
 
-  std::string rows_of() const { return request_ + MasksPlace(config_); }
+  // What a journal's rows are of.
+  std::string RowsKey() const { return request_ + MasksPlace(config_); }
   Path SkippedFile() const {
     return config_.skipped.empty() ? config_.out.parent_path() / "skipped.tsv" : config_.skipped;
   }
@@ -240,7 +243,7 @@ bool ScoreJob::Plan() {
       for (const std::string& name : scorer_.masks) masks.push_back(config_.masks / name);
       RefuseToOverwrite(*scorer_.source, masks);
       SweepPartFilesBeside(masks);  // of a killed call
-      journal_.emplace(files_.journal_path(), rows_of(), skipped_);
+      journal_.emplace(files_.journal_path(), RowsKey(), skipped_);
       plan["first"] = journal_->next();
     }
   }
@@ -266,7 +269,7 @@ void ScoreJob::ScoreShare() {
   const Share share = ShareOf(group_, first_, total_, batch_);
   if (share.begin == share.end && shared) return;  // more processes than batches
   std::optional<ScoreJournal> part;
-  if (shared) part.emplace(files_.journal_path(share.begin, share.end), rows_of(), skipped_);
+  if (shared) part.emplace(files_.journal_path(share.begin, share.end), RowsKey(), skipped_);
   ScoreJournal& journal = shared ? *part : *journal_;
   const int64_t begin = std::max(share.begin, BeginOfUnit(journal.next(), total_, batch_));
   images_ = journal.images();
@@ -324,7 +327,7 @@ ScoreSummary ScoreJob::Finish() {
       SkippedLog ignored;
       const Share share = ShareOf(r, group_.size(), first_, total_, batch_);
       if (share.begin == share.end) continue;
-      const ScoreJournal one(files_.journal_path(share.begin, share.end), rows_of(), ignored);
+      const ScoreJournal one(files_.journal_path(share.begin, share.end), RowsKey(), ignored);
       images_.insert(images_.end(), one.images().begin(), one.images().end());
     }
   }

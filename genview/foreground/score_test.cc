@@ -256,6 +256,22 @@ TEST(ScoreForeground, MasksHaveThePicturesSizeAndRatio) {
   }
 }
 
+TEST(ScoreForeground, MasksDoNotLieAmongThePictures) {
+  Workplace place("among");
+  Progress quiet;
+  place.images = (place.folder / "photos").string();
+  FitConfig fit = place.Fit();
+  fit.images = "shapes:count=24,size=32,seed=3";
+  FitForeground(fit, quiet);
+  WriteFile(place.folder / "photos/a.png", *OpenSource("shapes:count=1,size=32")->ReadBytes(0));
+  ScoreConfig config = place.Score();
+  config.masks = place.folder / "photos/masks";
+  EXPECT_THROW(ScoreForeground(config, quiet), UsageError);
+  EXPECT_FALSE(fs::exists(config.masks));
+  config.masks = place.folder / "masks";
+  EXPECT_EQ(ScoreForeground(config, quiet).images, 1);
+}
+
 TEST(ScoreForeground, AnotherEncoderIsRefused) {
   const Workplace place("refused");
   Progress quiet;

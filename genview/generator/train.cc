@@ -6,6 +6,7 @@
 #include "genview/base/folder_lock.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
+#include "genview/data/source.h"
 #include "genview/diffusion/pipeline.h"
 #include "genview/generator/generator_page.h"
 #include "genview/generator/image_tower.h"
@@ -183,6 +184,7 @@ class GeneratorTraining {
 }  // namespace
 
 GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress) {
+  RefuseAmongPictures(config.images, config.out);
   GeneratorTraining training(config, progress);
   const FolderLock lock(config.out);
   return training.Run();

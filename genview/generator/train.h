@@ -56,7 +56,8 @@ struct GeneratorSummary {
 
 // Resumes. What is trained is not trained again; the pipeline and the page are written from it anew, to the same bytes.
 // Beside the pipeline: training/ (logs, checkpoints), reconstructions.png, samples.png, index.html, skipped.tsv.
-// Throws Error for a folder that another process works on, and for one of other settings or pictures.
+// Throws Error for a folder that another process works on, and for one of other settings or pictures; UsageError for
+// one among the pictures.
 GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress);
 
 }  // namespace genview

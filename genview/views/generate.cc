@@ -74,20 +74,6 @@ class ViewsRun {
   ViewsSummary summary_;
 };
 
-// Views below the folder of pictures would be pictures themselves when the same command is given again.
-void RefuseAmongPictures(const ViewsConfig& config) {
-  std::string_view images = config.images;
-  for (size_t of = 0; (of = SubsetSourceStart(images)) != std::string_view::npos;) images.remove_prefix(of);
-  std::error_code code;
-  if (!std::filesystem::is_directory(images, code)) return;
-  const Path out = std::filesystem::weakly_canonical(config.out, code),
-             inside = out.lexically_relative(std::filesystem::weakly_canonical(images, code));
-  if (inside.empty() || *inside.begin() == "..") return;
-  throw UsageError({.what = "the views would lie among the pictures that they are made of",
-                    .where = config.out.string(),
-                    .next = Format("give an --out that is not in {}", images)});
-}
-
 ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
     : config_(config),
       progress_(progress),
@@ -434,7 +420,7 @@ ViewsSummary ViewsRun::Run() {
 
 ViewsSummary GenerateViews(const ViewsConfig& config, Progress& progress, Group& group) {
   CheckRequired(config, {"views", "", nullptr});
-  RefuseAmongPictures(config);
+  RefuseAmongPictures(config.images, config.out);
   std::optional<FolderLock> lock;
   if (group.rank() == 0) lock.emplace(config.out);  // for the whole group
   return ViewsRun(config, progress, group).Run();
