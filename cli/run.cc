@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/runner.h"
+#include "genview/data/source.h"
 
 namespace genview {
 namespace {
@@ -38,6 +39,20 @@ void CheckStages(const std::vector<std::string>& only, bool given) {
                       .where = Format("{}, --only", kCommandLine),
                       .next = SuggestName(stage, known)});
   }
+}
+
+// A folder where the run would write over its recipe or among its pictures.
+void RefuseItsOwnInputs(const RunPlan& plan, const Path& recipe) {
+  std::error_code code;
+  const bool begun = std::filesystem::exists(plan.folder / "state", code);
+  if (!begun && std::filesystem::equivalent(plan.folder / "recipe.toml", recipe, code) &&
+      ReadFile(recipe) != PlanToToml(plan)) {
+    throw UsageError({.what = "the recipe would be written over by what it comes to",
+                      .where = recipe.string(),
+                      .next = "give it another name, or give another --out"});
+  }
+  for (const std::string& images : {plan.recipe.data.train, plan.recipe.data.test, plan.recipe.generator.config.images})
+    RefuseAmongPictures(images, plan.folder);
 }
 
 // A line for each arm, a column for each kind of score that any of them has.
@@ -89,6 +104,7 @@ int RunRun(const Args& args, Progress& progress) {
     }
     return kOk;
   }
+  RefuseItsOwnInputs(plan, config.recipe);
   CheckInputs(plan, config.only);
   Runner runner(std::move(plan), config.only, progress, *args.group);
   runner.Go();

@@ -51,6 +51,18 @@ bool Exist(const std::vector<Path>& outputs) {
   });
 }
 
+// A stage has its page before it makes anything: without one, what is there is somebody else's.
+void RefuseForeign(const Path& page, const std::vector<Path>& owned) {
+  std::error_code code;
+  if (std::filesystem::exists(page, code)) return;
+  for (const Path& path : owned) {
+    if (!std::filesystem::exists(path, code) || std::filesystem::is_empty(path, code)) continue;
+    throw UsageError({.what = "the run would remove what it has not made",
+                      .where = path.string(),
+                      .next = "move it away, or give another --out"});
+  }
+}
+
 std::string Short(const Json& value) {
   const std::string text = value.is_null() ? "nothing" : value.is_string() ? value.get<std::string>() : value.dump();
   return text.size() > 40 ? Format("{}...", text.substr(0, 37)) : text;
@@ -150,6 +162,7 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
     return std::nullopt;
   }
   RefuseLeftOut(request.name, state.empty() ? "has not been made yet" : "has to be made again");
+  RefuseForeign(file, request.owned);
   OpenStage stage;
   stage.file = file;
   if (JsonString(state, "fingerprint", "", where) != fingerprint) {
@@ -209,6 +222,8 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
 Json StageBook::RequestOf(const std::string& name) const { return ReadState(FileOf(name)).value("request", Json()); }
 
 void StageBook::Forget(const std::string& name, const std::vector<Path>& made) {
+  std::error_code code;
+  if (!std::filesystem::exists(FileOf(name), code)) return;
   Remove(made);
   Remove({FileOf(name)});
 }

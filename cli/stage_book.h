@@ -61,7 +61,9 @@ class StageBook {
   StageBook(Path folder, std::vector<std::string> only, bool strict = false);
 
   // Calls `work` unless the stage is done. Work that was cut short with the same request is called again and goes on
-  // from its own files; with another request its `owned` files are removed first. Returns true when something was made.
+  // from its own files; with another request its `owned` files are removed first. Throws UsageError where such files
+  // are there and the book does not know the stage: nobody says that they are the run's. Returns true when something
+  // was made.
   bool Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work);
 
   // The two halves of Make, for work that is done beside other work: nothing where the stage is done already.
@@ -79,7 +81,7 @@ class StageBook {
   // What a stage was last made from, null where the book does not know it: {"version", "settings", "inputs"}.
   Json RequestOf(const std::string& name) const;
 
-  // A stage that the run no longer has: what it made and its page in the book go.
+  // A stage that the run no longer has: what it made and its page in the book go. Nothing goes without a page.
   void Forget(const std::string& name, const std::vector<Path>& made);
 
   // The fingerprint of a file's contents, or of all files below a folder (names and contents). Known ones are not read

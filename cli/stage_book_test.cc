@@ -77,6 +77,16 @@ TEST_F(StageBookTest, ChangedSettingsClearWhatWasMade) {
   EXPECT_FALSE(std::filesystem::exists(run_ / "views/old.png"));
 }
 
+TEST_F(StageBookTest, WhatTheRunHasNotMadeStays) {
+  WriteFile(run_ / "views/photo.jpg", "x");
+  EXPECT_THROW(Make(Request(1)), UsageError);
+  StageBook(run_ / "state", {}).Forget("views constant", {run_ / "views"});
+  EXPECT_TRUE(std::filesystem::exists(run_ / "views/photo.jpg"));
+  EXPECT_EQ(calls_, 0);
+  std::filesystem::remove(run_ / "views/photo.jpg");
+  EXPECT_TRUE(Make(Request(1)));
+}
+
 TEST_F(StageBookTest, MissingOutputsAreMadeAgainWithoutClearing) {
   Make(Request(1));
   WriteFile(run_ / "views/old.png", "x");

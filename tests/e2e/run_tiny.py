@@ -221,6 +221,26 @@ head_width = 4
         done = genview(GENVIEW, "run", RECIPE, "--out", fresh, "--only", "", check=False)
         self.assertEqual((done.returncode, done.stderr.splitlines()[0]), (2, "error: --only names no stage"))
 
+    def test_what_is_not_of_the_run_stays(self):
+        own = os.path.join(self.folder, "own")
+        images = os.path.join(own, "images")
+        os.makedirs(images)
+        shutil.copy(os.path.join(os.path.dirname(RECIPE), "../../fuzz/corpus/image/gray.jpg"), images)
+        recipe = os.path.join(own, "recipe.toml")
+        with open(recipe, "w", encoding="utf-8") as file:
+            file.write(f'# mine\nextends = "{RECIPE}"\n')
+        before = contents(recipe)
+        for out, words, where in ((own, (), recipe), (images, ("--set", f"data.train={images}"), images),
+                                  (os.path.join(images, "run"), ("--set", f"data.test={images}"), os.path.join(images, "run"))):
+            done = genview(GENVIEW, "run", recipe, "--out", out, *words, check=False)
+            self.assertEqual((done.returncode, done.stderr.splitlines()[1]), (2, f"where: {where}"), done.stderr)
+        self.assertEqual((contents(recipe), os.listdir(images), sorted(os.listdir(own))), (before, ["gray.jpg"], ["images", "recipe.toml"]))
+        os.rename(recipe, os.path.join(own, "mine.toml"))
+        os.rename(images, os.path.join(own, "views"))
+        done = genview(GENVIEW, "run", os.path.join(own, "mine.toml"), "--out", own, "--only", "foreground,views", check=False)
+        self.assertEqual((done.returncode, done.stderr.splitlines()[-2]), (2, f"where: {os.path.join(own, 'views')}"), done.stderr)
+        self.assertEqual(os.listdir(os.path.join(own, "views")), ["gray.jpg"])
+
     def test_without_test_images_it_says_so(self):
         done = genview(GENVIEW, "run", RECIPE, "--out", self.copy("untested"), "--set", "data.test=")
         self.assertIn("`data.test`", done.stderr)
