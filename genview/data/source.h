@@ -80,7 +80,12 @@ void RefuseToOverwrite(const ImageSource& source, const std::vector<Path>& files
 void RefuseAmongPictures(const std::string& spec, const Path& folder);
 
 inline constexpr std::string_view kSubset = "subset:";
+// Where SPEC begins in `subset:...,of=SPEC`; npos for any other spec.
 size_t SubsetSourceStart(std::string_view spec);
+
+// The pictures of `source` at `indices`, in their order. `choice` says which they are: it is part of the fingerprint.
+std::shared_ptr<const ImageSource> ChooseOf(std::shared_ptr<const ImageSource> source, std::vector<int64_t> indices,
+                                            std::string choice);
 
 // All of `first`, then all of `second`; classes are joined by name. Throws Error when both have an id.
 std::shared_ptr<const ImageSource> ConcatSources(std::shared_ptr<const ImageSource> first,

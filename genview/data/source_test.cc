@@ -533,6 +533,12 @@ TEST_F(SourceTest, ASubsetIsDrawnFromEveryClassInProportion) {
   EXPECT_NE(some->Fingerprint(), fewer->Fingerprint());
   EXPECT_NE(some->Fingerprint(), OpenSource("subset:count=15,seed=1," + of)->Fingerprint());
   EXPECT_EQ(OpenSource("subset:count=3,of=shapes:count=9,size=8,seed=2")->size(), 3);
+  const auto all = OpenSource("shapes:count=9,size=8,seed=2"), chosen = ChooseOf(all, {7, 2}, "two");
+  EXPECT_EQ(Ids(*chosen), (Strings{all->item(7).id, all->item(2).id}));
+  EXPECT_EQ(*chosen->ReadBytes(0), *all->ReadBytes(7));
+  EXPECT_EQ(chosen->ReadMask(1)->pixels, all->ReadMask(2)->pixels);
+  EXPECT_EQ(chosen->classes(), all->classes());
+  EXPECT_NE(chosen->Fingerprint(), ChooseOf(all, {7, 3}, "other")->Fingerprint());
   EXPECT_THROW(OpenSource("subset:count=31," + of), UsageError);
   EXPECT_THROW(OpenSource("subset:" + of), UsageError);
   EXPECT_THROW(OpenSource("subset:count=3"), UsageError);

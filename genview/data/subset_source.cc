@@ -44,16 +44,10 @@ std::vector<int64_t> Draw(const ImageSource& all, const SubsetConfig& config) {
   return indices;
 }
 
-class SubsetSource : public ImageSource {
+class ChosenSource : public ImageSource {
  public:
-  SubsetSource(std::shared_ptr<const ImageSource> all, const SubsetConfig& config, const std::string& spec)
-      : all_(std::move(all)), config_(config) {
-    if (config.count > all_->size()) {
-      throw UsageError({.what = Format("{} pictures are asked of a source that has {}", config.count, all_->size()),
-                        .where = spec,
-                        .next = "ask for fewer, or name the source itself to take all"});
-    }
-    indices_ = Draw(*all_, config);
+  ChosenSource(std::shared_ptr<const ImageSource> all, std::vector<int64_t> indices, std::string choice)
+      : all_(std::move(all)), indices_(std::move(indices)), choice_(std::move(choice)) {
     classes_ = all_->classes();
     passed_over_ = all_->passed_over();
   }
@@ -64,16 +58,14 @@ class SubsetSource : public ImageSource {
   Outcome<std::string> ReadBytes(int64_t i) const override { return all_->ReadBytes(Place(i)); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return all_->ReadMask(Place(i)); }
   Path FileOf(int64_t i) const override { return all_->FileOf(Place(i)); }
-  std::string Fingerprint() const override {
-    return genview::Fingerprint(Format("{} {} {}", all_->Fingerprint(), config_.count, config_.seed));
-  }
+  std::string Fingerprint() const override { return genview::Fingerprint(all_->Fingerprint() + choice_); }
 
  private:
   int64_t Place(int64_t i) const { return indices_[static_cast<size_t>(i)]; }
 
   std::shared_ptr<const ImageSource> all_;
-  SubsetConfig config_;
   std::vector<int64_t> indices_;
+  std::string choice_;
 };
 
 }  // namespace
@@ -96,7 +88,19 @@ std::shared_ptr<const ImageSource> OpenSubset(const std::string& spec) {
              {.file = SafeId(spec), .prefix = "", .lines = nullptr});
   if (config.count == 0)
     throw UsageError({.what = "the subset does not say how many pictures", .where = SafeId(spec), .next = kForm});
-  return std::make_shared<SubsetSource>(OpenSource(spec.substr(start)), config, SafeId(spec));
+  auto all = OpenSource(spec.substr(start));
+  if (config.count > all->size()) {
+    throw UsageError({.what = Format("{} pictures are asked of a source that has {}", config.count, all->size()),
+                      .where = SafeId(spec),
+                      .next = "ask for fewer, or name the source itself to take all"});
+  }
+  std::vector<int64_t> indices = Draw(*all, config);
+  return ChooseOf(std::move(all), std::move(indices), Format(" {} {}", config.count, config.seed));
+}
+
+std::shared_ptr<const ImageSource> ChooseOf(std::shared_ptr<const ImageSource> source, std::vector<int64_t> indices,
+                                            std::string choice) {
+  return std::make_shared<ChosenSource>(std::move(source), std::move(indices), std::move(choice));
 }
 
 }  // namespace genview

@@ -16,28 +16,6 @@
 namespace genview {
 namespace {
 
-// Some pictures of a source, as a source of their own.
-class Chosen : public ImageSource {
- public:
-  Chosen(std::shared_ptr<const ImageSource> all, std::vector<int64_t> indices)
-      : all_(std::move(all)), indices_(std::move(indices)) {
-    classes_ = all_->classes();
-  }
-  int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
-  const SourceItem& item(int64_t i) const override { return all_->item(indices_[static_cast<size_t>(i)]); }
-  Outcome<Image> Read(int64_t i) const override { return all_->Read(indices_[static_cast<size_t>(i)]); }
-  Outcome<std::string> ReadBytes(int64_t i) const override { return all_->ReadBytes(indices_[static_cast<size_t>(i)]); }
-  std::string Fingerprint() const override {
-    std::string ids = all_->Fingerprint();
-    for (const int64_t i : indices_) ids += all_->item(i).id + "\n";
-    return genview::Fingerprint(ids);
-  }
-
- private:
-  std::shared_ptr<const ImageSource> all_;
-  std::vector<int64_t> indices_;
-};
-
 std::string FileName(const std::string& id) { return id.substr(id.rfind('/') + 1); }
 
 // The pictures that a list names by id or by file name. All names must be there, and every picture must have a class.
@@ -246,8 +224,9 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
   if (evaluation.Known(result, progress)) return result;
 
   const auto source = evaluation.train_source();
-  const auto labelled =
-      std::make_shared<Chosen>(source, given.list.empty() ? evaluation.TrainIndices() : Listed(*source, given.list));
+  std::vector<int64_t> indices = given.list.empty() ? evaluation.TrainIndices() : Listed(*source, given.list);
+  std::string ids = Format("{}", fmt::join(IdsOf(*source, indices), "\n"));
+  const auto labelled = ChooseOf(source, std::move(indices), std::move(ids));
   const FinetuneConfig config = Resolved(given, labelled->size(), source->size());
   BackboneFile file = ReadBackboneFile(config.inputs.checkpoint);
   const Preprocess preprocess = file.preprocess;
