@@ -156,12 +156,22 @@ int64_t WriteShard(const ImageSource& source, int64_t from, int64_t to, const Pa
   return written;
 }
 
+[[noreturn]] void RefuseForeign(const Path& file) {
+  throw Error({.what = "a file of other pictures has the name of a shard",
+               .where = file.string(),
+               .next = "choose another --out, or remove the file"});
+}
+
 // The same of a shard that an earlier call has written. What is not in it was skipped, and is again; -1 where it could
 // be read now, so that the shard is to be written anew.
 int64_t ReadShard(const ImageSource& source, int64_t from, int64_t to, const PackConfig& config, const Path& path,
                   SkippedLog& skipped) {
   const std::vector<std::string> names = PicturesOfShard(path);
   const std::set<std::string> there(names.begin(), names.end());
+  std::set<std::string> keys;  // of what the shard may hold
+  for (int64_t i = from; i < to; ++i) keys.insert(KeyOf(source.item(i).id));
+  if (!std::all_of(names.begin(), names.end(), [&](const auto& name) { return keys.contains(KeyOf(name)); }))
+    RefuseForeign(path);
   for (int64_t i = from; there.size() < static_cast<size_t>(to - from) && i < to; ++i) {
     if (there.contains(source.item(i).id)) continue;
     const PackedFile file = ReadForShard(source, i, config.check);
@@ -184,15 +194,25 @@ PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog&
   std::vector<Path> files(target.files.begin(), target.files.end());
   files.push_back(target.index);
   SweepPartFilesBeside(files);  // of a killed call
-  const bool complete = Describes(target.index, description);
-  if (!complete && !Describes(target.begun, description)) WriteJson(target.begun, description);
+  const auto range_of = [&](int64_t shard) {
+    return std::pair(FirstOf(shard, shards, source->size()), FirstOf(shard + 1, shards, source->size()));
+  };
+  if (!Describes(target.index, description) && !Describes(target.begun, description)) {
+    // No earlier call says that these files are its own: what it would not have written is not written over.
+    for (int64_t k = 0; k < shards; ++k) {
+      const auto [from, to] = range_of(k);
+      const Path file = target.files[static_cast<size_t>(k)];
+      if (std::filesystem::exists(file) && ReadShard(*source, from, to, config, file, skipped) < 0) RefuseForeign(file);
+    }
+    WriteJson(target.begun, description);
+  }
 
   progress.Begin("pack", source->size(), "pictures");
   Json index = description;
   index["shards"] = Json::array();
   for (int64_t k = 0; k < shards; ++k) {
     const Path file = target.files[static_cast<size_t>(k)];
-    const int64_t from = FirstOf(k, shards, source->size()), to = FirstOf(k + 1, shards, source->size());
+    const auto [from, to] = range_of(k);
     std::error_code code;
     const bool there = std::filesystem::exists(file, code);
     int64_t pictures = there ? ReadShard(*source, from, to, config, file, skipped) : -1;

@@ -39,8 +39,9 @@ struct PackSummary {
 // The pictures' bytes as they are, under their ids (with an ending by their contents where the id has none of a
 // picture), and the class of each in a .cls file (WebDataset). Beside the shards lies NAME.json: per shard its
 // pictures, bytes and fingerprint. A call that was cut short is taken up by the next. Pictures that cannot be read go
-// to `skipped`, and to skipped.tsv there. Throws Error when other images lie under that name, a shard that is there is
-// damaged, or two pictures would share a class file and have different classes.
+// to `skipped`, and to skipped.tsv there. Throws Error when other images lie under that name (nothing is written over
+// that no earlier call describes), a shard that is there is damaged, or two pictures would share a class file and have
+// different classes.
 PackSummary PackShards(const PackConfig& config, Progress& progress, SkippedLog& skipped);
 
 }  // namespace genview

@@ -112,6 +112,24 @@ TEST_F(PackTest, DamagedShardIsAnErrorAndSkippedPicturesStaySkipped) {
   EXPECT_THROW(Pack((folder_ / "in").string(), "s", 2), Error);
 }
 
+TEST_F(PackTest, ShardsThatNobodyDescribesAreNotWrittenOver) {
+  for (const char* name : {"theirs/a.png", "theirs/b.png", "one/p.png", "ours/p.png", "ours/q.png"})
+    WriteFile(folder_ / name, Drawn());
+  for (const char* foreign : {"theirs", "one"}) {  // as many pictures of other names; fewer of the same
+    SCOPED_TRACE(foreign);
+    Pack((folder_ / foreign).string(), "foreign", 10);
+    std::filesystem::remove(folder_ / "foreign.json");
+    std::filesystem::rename(folder_ / "foreign-0000.tar", folder_ / "s-0000.tar");
+    const std::string before = ReadFile(folder_ / "s-0000.tar");
+    for (int call = 0; call < 2; ++call) {
+      EXPECT_THROW(Pack((folder_ / "ours").string(), "s", 10), Error);
+      EXPECT_EQ(ReadFile(folder_ / "s-0000.tar"), before);
+    }
+  }
+  std::filesystem::remove(folder_ / "s-0000.tar");
+  EXPECT_EQ(Pack((folder_ / "ours").string(), "s", 10).images, 2);
+}
+
 TEST_F(PackTest, FileThatCannotBeReadIsSkipped) {
   WriteFile(folder_ / "in/a.png", Drawn());
   WriteFile(folder_ / "in/c.png", "no picture");
