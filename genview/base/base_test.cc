@@ -252,8 +252,21 @@ TEST(Files, GrowingFilesGoOnWhereTheyWere) {
   EXPECT_FALSE(std::filesystem::exists(aside));
 }
 
+TEST(Toml, TextsThatAreNotUtf8AreNotWritten) {
+  try {
+    (void)ToToml({{"data", {{"train", "caf\xe9"}}}});
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().where, "key `data.train`");
+  }
+}
+
 TEST(Json, NumbersOutOfRangeAreErrorsToo) {
   EXPECT_THROW(ParseJson("[1e320]", "x"), Error);
+  const Json large = ParseJson(R"({"n": 18446744073709551615, "list": [1, 9223372036854775808]})", "x");
+  EXPECT_THROW(JsonInt(large, "n", 0, "x"), Error);
+  EXPECT_THROW(JsonInts(large, "list", {}, "x"), Error);
+  EXPECT_EQ(JsonInt(ParseJson(R"({"n": 9223372036854775807})", "x"), "n", 0, "x"), INT64_MAX);
   EXPECT_THROW(ParseJson("[1", "x"), Error);
 }
 

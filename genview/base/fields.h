@@ -230,7 +230,7 @@ void CheckRequired(const Config& config, const FieldSource& source) {
       if (field.empty()) {
         throw UsageError({.what = Format("`{}` is not set ({})", source.Name(name), help),
                           .where = source.Where(name),
-                          .next = Format("give it a value")});
+                          .next = "give it a value"});
       }
     }
     if constexpr (fields_detail::HasFields<std::remove_cvref_t<decltype(field)>>)
@@ -239,7 +239,7 @@ void CheckRequired(const Config& config, const FieldSource& source) {
 }
 
 // The text of `--set key=value` as the Json that ReadFields takes: TOML values are taken as they are,
-// anything else is a text. `name` may be dotted; the result is nested objects.
+// anything else is a text. `name` may be dotted; the result is nested objects. `type`: FieldInfo::type.
 Json AssignmentToJson(const std::string& name, const std::string& text, const std::string& type);
 
 // Adds the members of `from` to `into`, table by table; other values are replaced.

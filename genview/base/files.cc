@@ -312,9 +312,16 @@ MappedFile::MappedFile(const Path& path) {
   } else {
     // Files of /proc and /sys say that they are empty, and cannot be mapped: they are read.
     char buffer[4096];
-    for (ssize_t count = 0; (count = ::read(descriptor, buffer, sizeof buffer)) > 0;) {
+    while (owned_.size() <= (size_t{64} << 20)) {
+      const ssize_t count = ::read(descriptor, buffer, sizeof buffer);
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) {
+        const int code = errno;
+        ::close(descriptor);
+        Fail("cannot read the file", path, code);
+      }
+      if (count == 0) break;
       owned_.append(buffer, static_cast<size_t>(count));
-      if (owned_.size() > (size_t{64} << 20)) break;
     }
     if (!owned_.empty()) {
       data_ = reinterpret_cast<const uint8_t*>(owned_.data());

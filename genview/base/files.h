@@ -92,7 +92,8 @@ class GrowingFile {
 // The lines of a text file without their line ends; a last line without newline counts only if `keep_torn`.
 std::vector<std::string> ReadLines(const Path& path, bool keep_torn = true);
 
-// Read-only memory map. An empty file gives an empty view. Throws Error.
+// Read-only memory map. An empty file gives an empty view; of a file of /proc or /sys, which cannot be mapped, 64 MB
+// are read. Throws Error.
 class MappedFile {
  public:
   explicit MappedFile(const Path& path);

@@ -24,6 +24,14 @@ T Member(const Json& object, const char* key, T fallback, Read&& read) {
   return read(*found);
 }
 
+// One that int64_t does not hold would come out as another.
+int64_t Whole(const Json& value, const char* key, const char* wanted, std::string_view where) {
+  const bool fits =
+      value.is_number_integer() && !(value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{INT64_MAX});
+  if (!fits) WrongType(key, wanted, where);
+  return value.get<int64_t>();
+}
+
 template <class AnyJson>
 AnyJson Parse(std::string_view text, std::string_view where) {
   // The depth is checked before the parser recurses into values (and their destructors).
@@ -82,10 +90,7 @@ void WriteJson(const Path& path, const Json& value) {
 }
 
 int64_t JsonInt(const Json& object, const char* key, int64_t fallback, std::string_view where) {
-  return Member(object, key, fallback, [&](const Json& value) -> int64_t {
-    if (!value.is_number_integer()) WrongType(key, "a whole number", where);
-    return value.get<int64_t>();
-  });
+  return Member(object, key, fallback, [&](const Json& value) { return Whole(value, key, "a whole number", where); });
 }
 
 double JsonDouble(const Json& object, const char* key, double fallback, std::string_view where) {
@@ -114,10 +119,7 @@ std::vector<int64_t> JsonInts(const Json& object, const char* key, std::vector<i
   return Member(object, key, std::move(fallback), [&](const Json& value) {
     std::vector<int64_t> result;
     if (!value.is_array()) WrongType(key, "a list of whole numbers", where);
-    for (const Json& item : value) {
-      if (!item.is_number_integer()) WrongType(key, "a list of whole numbers", where);
-      result.push_back(item.get<int64_t>());
-    }
+    for (const Json& item : value) result.push_back(Whole(item, key, "a list of whole numbers", where));
     return result;
   });
 }

@@ -54,6 +54,17 @@ Json Convert(const toml::node& node, const std::string& name, TomlDocument& docu
                     .next = "write it as a text in quotes"});
 }
 
+// JSON's numbers, texts and lists are TOML's, too.
+std::string ValueText(const std::string& name, const Json& value) {
+  try {
+    return value.dump();
+  } catch (const nlohmann::json::type_error&) {
+    throw UsageError({.what = Format("the value of `{}` is not UTF-8 text", name),
+                      .where = Format("key `{}`", name),
+                      .next = "give another one: a file or folder can be renamed"});
+  }
+}
+
 struct TomlPrinter {
   const std::map<std::string, std::string>& comments;
   std::string text;
@@ -72,7 +83,7 @@ struct TomlPrinter {
     for (const auto& [key, value] : object.items()) {
       if (is_table(value) || value.is_null()) continue;
       PrintComment(full(key));
-      text += Format("{} = {}\n", key, value.dump());
+      text += Format("{} = {}\n", key, ValueText(full(key), value));
     }
     for (const auto& [key, value] : object.items()) {
       if (!is_table(value)) continue;

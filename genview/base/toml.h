@@ -18,7 +18,8 @@ struct TomlDocument {
 TomlDocument ParseToml(std::string_view text, std::string file);  // throws UsageError with the line
 TomlDocument ReadToml(const Path& path);
 
-// Scalars first, then tables; the inverse of ParseToml. `comments` of keys and tables by their dotted names
+// Scalars first, then tables; the inverse of ParseToml. Throws UsageError for a text that is not UTF-8. `comments` of
+// keys and tables by their dotted names
 // ("pretrain.lr") go on lines of their own above them.
 std::string ToToml(const Json& object, const std::map<std::string, std::string>& comments = {});
 

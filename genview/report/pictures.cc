@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "genview/base/error.h"
 #include "genview/base/text.h"
 #include "genview/report/html.h"
 
@@ -29,10 +30,12 @@ Image FadeOutside(const Image& image, const Image& mask) {
 }
 
 std::optional<Image> PictureShelf::Read(const Path& file) {
-  std::error_code code;
-  const auto size = std::filesystem::file_size(file, code);
-  if (!code && size <= kLargestFile) {
-    if (auto image = DecodeImage(MappedFile(file).text())) return std::move(*image);
+  try {
+    const MappedFile mapped(file);
+    if (mapped.size() <= kLargestFile) {
+      if (auto image = DecodeImage(mapped.text())) return std::move(*image);
+    }
+  } catch (const Error&) {  // not there, or nobody may read it
   }
   ++left_out_;
   return std::nullopt;

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "genview/base/error.h"
-#include "genview/base/json.h"
+#include "genview/base/sorted_json.h"
 #include "genview/base/text.h"
 #include "genview/tensor/mapped_tensor.h"
 
@@ -60,21 +60,22 @@ const Dtype* FindDtype(std::string_view name) {
                .next = "get the file again from where it came; a whole file is never written like this"});
 }
 
-// JSON with duplicate names refused: nlohmann would keep the last one silently.
-Json ParseHeaderJson(std::string_view text, const std::string& where) {
+// JSON with duplicate names refused: nlohmann would keep the last one silently. Sorted: a header may hold a million
+// names.
+SortedJson ParseHeaderJson(std::string_view text, const std::string& where) {
   std::vector<std::set<std::string>> names;
   std::optional<std::string> duplicate;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+  const auto watch = [&](int depth, SortedJson::parse_event_t event, SortedJson& parsed) {
     if (depth > 8) Refuse("the header is nested too deeply", where);
-    if (event == Json::parse_event_t::object_start) names.emplace_back();
-    if (event == Json::parse_event_t::key && !names.back().insert(parsed.get<std::string>()).second) {
+    if (event == SortedJson::parse_event_t::object_start) names.emplace_back();
+    if (event == SortedJson::parse_event_t::key && !names.back().insert(parsed.get<std::string>()).second) {
       duplicate = parsed.get<std::string>();
     }
-    if (event == Json::parse_event_t::object_end) names.pop_back();
+    if (event == SortedJson::parse_event_t::object_end) names.pop_back();
     return true;
   };
   try {
-    Json header = Json::parse(text, watch);
+    SortedJson header = SortedJson::parse(text, watch);
     if (duplicate) Refuse(Format("the name `{}` stands twice in the header", duplicate->substr(0, 200)), where);
     return header;
   } catch (const nlohmann::json::exception&) {
@@ -82,7 +83,7 @@ Json ParseHeaderJson(std::string_view text, const std::string& where) {
   }
 }
 
-SafetensorsEntry ParseEntry(const std::string& name, const Json& value, const std::string& where) {
+SafetensorsEntry ParseEntry(const std::string& name, const SortedJson& value, const std::string& where) {
   const std::string shown = name.substr(0, 200);
   if (!value.is_object()) Refuse(Format("tensor `{}` is not described by an object", shown), where);
   SafetensorsEntry entry;
@@ -93,7 +94,7 @@ SafetensorsEntry ParseEntry(const std::string& name, const Json& value, const st
       entry.dtype = member.get<std::string>();
       has_dtype = true;
     } else if (key == "shape" && member.is_array()) {
-      for (const Json& extent : member) {
+      for (const SortedJson& extent : member) {
         if (!extent.is_number_unsigned() || extent.get<uint64_t>() > INT64_MAX) {
           Refuse(Format("tensor `{}` has a shape that is not a list of sizes", shown), where);
         }
@@ -116,11 +117,14 @@ SafetensorsEntry ParseEntry(const std::string& name, const Json& value, const st
   if (dtype == nullptr)
     Refuse(Format("tensor `{}` has the unknown dtype `{}`", shown, entry.dtype.substr(0, 50)), where);
   if (entry.shape.size() > 64) Refuse(Format("tensor `{}` has {} dimensions", shown, entry.shape.size()), where);
-  uint64_t bits = static_cast<uint64_t>(dtype->bits);
+  uint64_t bits = static_cast<uint64_t>(dtype->bits),
+           counted = bits;  // counted: with empty extents as 1, as strides are
   for (const int64_t extent : entry.shape) {
-    if (__builtin_mul_overflow(bits, static_cast<uint64_t>(extent), &bits)) {
+    if (__builtin_mul_overflow(counted, static_cast<uint64_t>(std::max<int64_t>(extent, 1)), &counted) ||
+        counted > INT64_MAX) {
       Refuse(Format("tensor `{}` has a shape too large to count", shown), where);
     }
+    bits *= static_cast<uint64_t>(extent);
   }
   if (bits % 8 != 0) Refuse(Format("tensor `{}` does not fill whole bytes", shown), where);
   if (entry.end < entry.begin || entry.end - entry.begin != bits / 8) {
@@ -142,7 +146,7 @@ SafetensorsHeader ParseSafetensorsHeader(std::string_view file, const std::strin
   const std::string_view text = file.substr(8, length);
   if (text.empty() || text.front() != '{') Refuse("the header does not begin with `{`", where);
   if (!IsUtf8(text)) Refuse("the header is not UTF-8", where);
-  const Json json = ParseHeaderJson(text, where);
+  const SortedJson json = ParseHeaderJson(text, where);
 
   SafetensorsHeader header;
   header.data_begin = 8 + length;

@@ -75,6 +75,10 @@ TEST(Safetensors, EveryKindOfDamageIsRefused) {
         R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]})"}) {
     EXPECT_NE(RefusalOf(Bytes(entry(wrong), 8)), "") << wrong;
   }
+  // Of no bytes, but with strides that cannot be counted.
+  EXPECT_NE(RefusalOf(Bytes(entry(R"({"dtype":"F32","shape":[0,4611686018427387904,2],"data_offsets":[0,0]})"), 0))
+                .find("count"),
+            std::string::npos);
   EXPECT_NE(RefusalOf(Bytes(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})", 8)).find("gap"),
             std::string::npos);
   EXPECT_NE(

@@ -38,6 +38,11 @@ std::optional<ViewsConfig> ReadViewsRequest(const Path& folder) {
   const Path file = folder / "request.json";
   if (!std::filesystem::exists(file)) return std::nullopt;
   Json json = ReadJson(file);
+  if (!json.is_object()) {
+    throw Error({.what = "the request is not a JSON object",
+                 .where = file.string(),
+                 .next = "run the `genview views` command of this folder again"});
+  }
   for (const char* member : kPaths) {
     const std::string path = JsonString(json, member, "", file.string());
     std::error_code code;

@@ -353,6 +353,13 @@ TEST_F(Verify, AFolderThatIsBeingWorkedOnIsLeftAlone) {
   EXPECT_FALSE(fs::exists(folder_ / "none"));
 }
 
+TEST_F(Verify, ADamagedRequestIsAnError) {
+  for (const char* text : {"[]", "7", "{\"steps\": \"two\"}", "{"}) {
+    WriteFile(config_.out / "request.json", text);
+    EXPECT_THROW(ReadViewsRequest(config_.out), Error) << text;
+  }
+}
+
 TEST_F(Verify, TheRequestIsTheConfigAndMovesWithItsFolder) {
   config_.policy = NoisePolicy::kAdaptive;
   config_.ratios = folder_ / "foreground/ratios.tsv";
