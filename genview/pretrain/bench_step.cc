@@ -34,25 +34,41 @@ PretrainConfig AsPretrain(const BenchStepConfig& config) {
   return Resolved(pretrain);
 }
 
-// Weighs random views as a training does, along a random component. Cached maps are of procedural pictures and lie in a
-// folder that goes with this.
+// A folder that goes with this.
+class Scratch {
+ public:
+  Scratch() : path_(std::filesystem::temp_directory_path() / Format("genview-bench-{}", ::getpid())) {
+    std::filesystem::create_directories(path_);
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  const Path& path() const { return path_; }
+
+ private:
+  Path path_;
+};
+
+// Weighs random views as a training does, along a random component. Cached maps are of procedural pictures.
 class Weights {
  public:
   Weights(const BenchStepConfig& config, PretrainConfig pretrain, at::Device device, at::ScalarType compute,
-          Progress& progress)
-      : folder_(std::filesystem::temp_directory_path() / Format("genview-bench-{}", ::getpid())) {
+          Progress& progress) {
     if (config.encoder.empty()) {
       throw UsageError({.what = "pairs are to be weighed, but no encoder is named",
                         .where = "--quality",
                         .next = "name one with `--encoder`"});
     }
-    std::filesystem::create_directories(folder_);
     const Seed seed = Seed(config.run.seed).With("bench quality");
-    pretrain.out = folder_.string();
+    pretrain.out = scratch_.path().string();
     QualityConfig& quality = pretrain.quality;
     quality.enabled = true;
     quality.encoder = config.encoder;
-    quality.foreground = (folder_ / "foreground.safetensors").string();
+    quality.foreground = (scratch_.path() / "foreground.safetensors").string();
     quality.features = config.quality == BenchQuality::kCached ? QualityFeatures::kCached : QualityFeatures::kOnline;
     ForegroundModel model;
     model.component = NormalTensor(seed, {Encoder::Open(config.encoder)->token_width()});
@@ -69,13 +85,6 @@ class Weights {
       }
     }
   }
-  ~Weights() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  Weights(const Weights&) = delete;
-  Weights& operator=(const Weights&) = delete;
-
   Tensor Of(const Tensor& view1, const Tensor& view2) {
     batch_.view1 = view1;
     batch_.view2 = view2;
@@ -83,7 +92,7 @@ class Weights {
   }
 
  private:
-  const Path folder_;
+  const Scratch scratch_;
   std::unique_ptr<PairWeigher> weigher_;
   PairBatch batch_;
 };
