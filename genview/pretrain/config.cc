@@ -66,21 +66,8 @@ void Refuse(bool wrong, std::string what, const char* key, std::string next) {
     throw UsageError({.what = std::move(what), .where = Format("key `pretrain.{}`", key), .next = std::move(next)});
 }
 
-}  // namespace
-
-PretrainConfig Resolved(PretrainConfig c) {
-  const MethodDefaults own = DefaultsOf(c);
-  if (c.optimizer == OptimizerKind::kAuto) c.optimizer = own.optimizer;
-  if (c.lr == 0) c.lr = OwnRate(c, own);
-  if (c.weight_decay < 0) c.weight_decay = OwnWeightDecay(c);
-  if (c.warmup_epochs < 0) c.warmup_epochs = OwnWarmup(c);
-  if (c.final_lr < 0) c.final_lr = c.method == MethodKind::kSwav ? c.lr / 1000 : 0;
-  if (c.temperature == 0) c.temperature = own.temperature;
-  if (c.ema == 0) c.ema = own.ema;
-  if (c.swav.queue < 0) c.swav.queue = c.batch <= 512 ? 3840 : 0;
-  if (c.method != MethodKind::kMultiPositive) c.positives = 0;
-  else if (c.positives == 0) c.positives = 4;
-  if (c.augmentation.empty()) c.augmentation = own.augmentation;
+// Of a config whose own values are filled in.
+void RefuseWhatDoesNotFit(const PretrainConfig& c) {
   Refuse(c.batch % c.accumulate != 0, Format("a batch of {} cannot be cut into {} equal parts", c.batch, c.accumulate),
          "accumulate", "use a number of parts that divides the batch");
   Refuse(c.batch / c.accumulate < 2, "a part of a batch needs at least two pairs", "accumulate", "use fewer parts");
@@ -113,6 +100,24 @@ PretrainConfig Resolved(PretrainConfig c) {
          "quality.foreground", "name the file that `genview foreground fit` wrote");
   Refuse(c.run.precision == Precision::kFp16, "training in fp16 would lose small gradients", "run.precision",
          "use bf16, fp32 or auto");
+}
+
+}  // namespace
+
+PretrainConfig Resolved(PretrainConfig c) {
+  const MethodDefaults own = DefaultsOf(c);
+  if (c.optimizer == OptimizerKind::kAuto) c.optimizer = own.optimizer;
+  if (c.lr == 0) c.lr = OwnRate(c, own);
+  if (c.weight_decay < 0) c.weight_decay = OwnWeightDecay(c);
+  if (c.warmup_epochs < 0) c.warmup_epochs = OwnWarmup(c);
+  if (c.final_lr < 0) c.final_lr = c.method == MethodKind::kSwav ? c.lr / 1000 : 0;
+  if (c.temperature == 0) c.temperature = own.temperature;
+  if (c.ema == 0) c.ema = own.ema;
+  if (c.swav.queue < 0) c.swav.queue = c.batch <= 512 ? 3840 : 0;
+  if (c.method != MethodKind::kMultiPositive) c.positives = 0;
+  else if (c.positives == 0) c.positives = 4;
+  if (c.augmentation.empty()) c.augmentation = own.augmentation;
+  RefuseWhatDoesNotFit(c);
   return c;
 }
 

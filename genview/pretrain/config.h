@@ -281,8 +281,8 @@ MethodConfig MethodOf(const PretrainConfig& resolved, int64_t steps_per_epoch);
 BackboneConfig BackboneOf(const PretrainConfig& resolved);
 Schedule ScheduleOf(const PretrainConfig& resolved, int64_t steps_per_epoch);
 
-Preprocess PreprocessOf(
-    const PretrainConfig& resolved);  // for using the trained encoder: resize, centre crop, the colours of training
+// For using the trained encoder: resize, centre crop, the colours of training.
+Preprocess PreprocessOf(const PretrainConfig& resolved);
 
 // The members that change what is computed, as JSON; paths, threads, log and checkpoint intervals are left out.
 Json WhatIsComputed(const PretrainConfig& resolved);

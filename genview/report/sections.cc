@@ -65,6 +65,63 @@ void WriteDifferenceCell(Html& html, const Row& row) {
   html.Close();
 }
 
+// What the table of results shows beside the names of arms.
+struct ResultColumns {
+  bool scores = false;              // any at all
+  double low = 0, high = 100;       // ends of the axis of the main score, percent
+  std::vector<std::string> others;  // kinds of score beside the main one, in the order that each arm has them
+};
+
+bool IsOnAxis(const Row& row) { return row.reference != nullptr && row.Comparable(*row.reference); }
+
+void WriteResultsHead(Html& html, const Comparison& arms, const ResultColumns& columns) {
+  std::string caption = "Below a name, what the arm sets otherwise than others.";
+  if (columns.scores) {
+    caption = Format(
+        "Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others{} are held to. {}",
+        arms.by_method ? " of its method" : "", caption);
+  }
+  html.Line("caption", caption);
+  html.Open("thead").Open("tr");
+  html.Line("th", "Arm", {{"scope", "col"}});
+  if (columns.scores) {
+    html.Line("th", TitleOf(arms.eval), {{"scope", "col"}, {"class", "number"}});
+    html.Open("th", {{"scope", "col"}, {"class", "wide"}}).Line("span", "Interval", {{"class", "quiet"}}).Close();
+    html.Line("th", "Difference", {{"scope", "col"}, {"class", "number"}});
+  }
+  for (const auto& eval : columns.others) html.Line("th", TitleOf(eval), {{"scope", "col"}, {"class", "number"}});
+  html.Close().Close();
+}
+
+void WriteIntervalCell(Html& html, const Row& row, const ResultColumns& columns) {
+  html.Open("td", {{"class", "wide"}});
+  if (IsOnAxis(row)) {
+    const ArmScore& score = *row.main;
+    DrawInterval(html,
+                 {score.value, score.low, score.high, columns.low, columns.high, row.reference->main->value, row.colour,
+                  Format("{}: {}%, interval {} to {}", row.name, Percent(score.value), Percent(score.low),
+                         Percent(score.high))});
+  }
+  html.Close();
+}
+
+void WriteResultRow(Html& html, const Comparison& arms, const Row& row, const ResultColumns& columns) {
+  html.Open("tr");
+  html.Open("th", {{"scope", "row"}});
+  html.Line("span", "", {{"class", Format("swatch c{} d{}", row.colour, row.colour)}, {"aria-hidden", "true"}});
+  html.Line("span", row.name, {{"class", "arm-name"}});
+  if (const std::string differs = WhatDiffers(*row.run, *row.arm); !differs.empty())
+    html.Line("small", differs, {{"class", "set"}});
+  html.Close();
+  if (columns.scores) {
+    WriteScoreCell(html, row.Of(arms.eval), EvalName(arms.eval));
+    WriteIntervalCell(html, row, columns);
+    WriteDifferenceCell(html, row);
+    for (const auto& eval : columns.others) WriteScoreCell(html, row.Of(eval), EvalName(eval));
+  }
+  html.Close();
+}
+
 void WritePair(Html& html, const PairRow& pair, PictureShelf& shelf) {
   html.Open("figure", {{"class", "pair"}});
   html.Open("div", {{"class", "four"}});
@@ -112,66 +169,29 @@ std::string AgreementSentence(const RunRecord& run) {
 void WriteResults(Html& html, const std::vector<RunRecord>& runs) {
   const Comparison arms(runs);
   if (arms.rows.empty()) return;
-  const auto on_axis = [](const Row& row) { return row.reference != nullptr && row.Comparable(*row.reference); };
   double low = 100, high = 0;
-  std::vector<std::string> others;  // kinds of score beside the main one, in the order that each arm has them
+  ResultColumns columns;
   for (const Row& row : arms.rows) {
+    columns.scores = columns.scores || !row.scores.empty();
     for (const ArmScore* score : row.scores) {
+      auto& others = columns.others;
       if (score->eval != arms.eval && std::find(others.begin(), others.end(), score->eval) == others.end())
         others.push_back(score->eval);
     }
-    if (!on_axis(row)) continue;
+    if (!IsOnAxis(row)) continue;
     low = std::min(low, row.main->low);
     high = std::max(high, row.main->high);
   }
   const double pad = std::max(0.5, 0.12 * (high - low));
+  columns.low = low - pad;
+  columns.high = high + pad;
   html.Open("section", {{"class", "results"}, {"aria-label", "Results"}});
   OpenTable(html, "arms");
-  const bool scores =
-      std::any_of(arms.rows.begin(), arms.rows.end(), [](const Row& row) { return !row.scores.empty(); });
-  std::string caption = "Below a name, what the arm sets otherwise than others.";
-  if (scores) {
-    caption = Format(
-        "Top-1 accuracy in percent with 95% intervals; the dotted mark is the arm that the others{} are held to. {}",
-        arms.by_method ? " of its method" : "", caption);
-  }
-  html.Line("caption", caption);
-  html.Open("thead").Open("tr");
-  html.Line("th", "Arm", {{"scope", "col"}});
-  if (scores) {
-    html.Line("th", TitleOf(arms.eval), {{"scope", "col"}, {"class", "number"}});
-    html.Open("th", {{"scope", "col"}, {"class", "wide"}}).Line("span", "Interval", {{"class", "quiet"}}).Close();
-    html.Line("th", "Difference", {{"scope", "col"}, {"class", "number"}});
-  }
-  for (const auto& eval : others) html.Line("th", TitleOf(eval), {{"scope", "col"}, {"class", "number"}});
-  html.Close().Close();
+  WriteResultsHead(html, arms, columns);
   html.Open("tbody");
   for (const Row& row : arms.rows) {
     if (arms.by_method && &row != &arms.rows.front() && row.method != (&row - 1)->method) html.Close().Open("tbody");
-    html.Open("tr");
-    html.Open("th", {{"scope", "row"}});
-    html.Line("span", "", {{"class", Format("swatch c{} d{}", row.colour, row.colour)}, {"aria-hidden", "true"}});
-    html.Line("span", row.name, {{"class", "arm-name"}});
-    if (const std::string differs = WhatDiffers(*row.run, *row.arm); !differs.empty())
-      html.Line("small", differs, {{"class", "set"}});
-    html.Close();
-    if (!scores) {
-      html.Close();
-      continue;
-    }
-    WriteScoreCell(html, row.Of(arms.eval), EvalName(arms.eval));
-    html.Open("td", {{"class", "wide"}});
-    if (on_axis(row)) {
-      const ArmScore& score = *row.main;
-      DrawInterval(html,
-                   {score.value, score.low, score.high, low - pad, high + pad, row.reference->main->value, row.colour,
-                    Format("{}: {}%, interval {} to {}", row.name, Percent(score.value), Percent(score.low),
-                           Percent(score.high))});
-    }
-    html.Close();
-    WriteDifferenceCell(html, row);
-    for (const auto& eval : others) WriteScoreCell(html, row.Of(eval), EvalName(eval));
-    html.Close();
+    WriteResultRow(html, arms, row, columns);
   }
   html.Close();
   CloseTable(html);

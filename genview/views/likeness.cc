@@ -120,12 +120,8 @@ Made MakeViews(const UnclipPipeline& pipeline, const LikenessConfig& config, con
   return made;
 }
 
-}  // namespace
-
-namespace {
-
 // Rows of length 1 with a one behind them. [N,D] -> [N,D+1] fp64
-Tensor UnitRows(const Tensor& embeddings) {
+Tensor UnitRowsAndOne(const Tensor& embeddings) {
   const Tensor rows = embeddings.to(at::kDouble);
   const Tensor unit = rows / rows.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
   return at::cat({unit, at::ones({rows.size(0), 1}, unit.options())}, 1);
@@ -152,12 +148,12 @@ Json RowToJson(const LikenessRow& row, bool with_classes) {
 }  // namespace
 
 Tensor RidgeClassifier::Classes(const Tensor& embeddings) const {
-  return UnitRows(embeddings).matmul(weights).argmax(1);
+  return UnitRowsAndOne(embeddings).matmul(weights).argmax(1);
 }
 
 RidgeClassifier FitRidge(const Tensor& embeddings, const Tensor& labels, int64_t classes) {
   constexpr double kPenalty = 1e-3;  // against embeddings that are wider than the images are many
-  const Tensor rows = UnitRows(embeddings);
+  const Tensor rows = UnitRowsAndOne(embeddings);
   const Tensor wanted = at::zeros({rows.size(0), classes}, rows.options()).scatter(1, labels.view({-1, 1}), 1.0);
   const Tensor square = rows.t().matmul(rows) + kPenalty * at::eye(rows.size(1), rows.options());
   return {at::linalg_solve(square, rows.t().matmul(wanted))};
@@ -220,6 +216,18 @@ Likeness EmptyTables(const LikenessConfig& config, size_t bins) {
   return result;
 }
 
+// Images first .. first+count-1 of the sample once more.
+std::vector<Image> ReadAgain(const ImageSource& source, const std::vector<Sampled>& sample, size_t first,
+                             size_t count) {
+  std::vector<Image> images;
+  for (size_t i = first; i < first + count; ++i) {
+    Outcome<Image> image = source.Read(sample[i].index);
+    // It was read before: only a source that changes under us.
+    images.push_back(image ? std::move(*image) : Image(1, 1));
+  }
+  return images;
+}
+
 }  // namespace
 
 Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
@@ -253,13 +261,8 @@ Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
   for (size_t first = 0; first < sample.size(); first += kViewsAtOnce) {
     const size_t count = std::min<size_t>(kViewsAtOnce, sample.size() - first);
     std::vector<std::string> ids;
-    std::vector<Image> images;
-    for (size_t i = first; i < first + count; ++i) {
-      ids.push_back(source->item(sample[i].index).id);
-      auto image = source->Read(sample[i].index);
-      images.push_back(image ? std::move(*image)
-                             : Image(1, 1));  // it was read before: only a source that changes under us
-    }
+    for (size_t i = first; i < first + count; ++i) ids.push_back(source->item(sample[i].index).id);
+    const std::vector<Image> images = ReadAgain(*source, sample, first, count);
     const Tensor conditions = pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), images).to(device));
     for (size_t k = 0; k < config.levels.size(); ++k) {
       progress.ThrowIfStopped();
