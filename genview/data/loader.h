@@ -76,7 +76,7 @@ struct PairLoaderConfig {
   bool strict = false;
   std::array<double, 3> mean = kImagenetMean, std = kImagenetStd;
   double generated_probability = 1;  // that a generated view replaces one of the two, where there is one
-  int64_t views_used = 0;            // of a picture's generated views the first so many; 0: all. Which of them is drawn
+  int64_t views_used = 0;            // of a picture's generated views the first so many; 0: all. One of them is drawn
   ForegroundCrop crop{};             // how crops of pictures with a mask are drawn; generated views have none
   std::shared_ptr<const MaskFolder> masks{};  // may be null
   BatchShare share{};

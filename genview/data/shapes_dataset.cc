@@ -32,7 +32,6 @@ bool IsComplete(const ShapesConfig& config, const Path& marker) {
 }
 
 void CheckBegun(const ShapesConfig& config, const Path& begun) {
-  std::error_code code;
   if (!IsComplete(config, begun)) WriteJson(begun, Description(config));
 }
 

@@ -39,20 +39,23 @@ class Group {
   virtual ~Group() = default;
   virtual int64_t rank() const { return 0; }  // process 0 writes results
   virtual int64_t size() const { return 1; }
+  // What process 0 gives, in all.
   virtual std::string Broadcast(std::string text) { return text; }
-  virtual std::vector<std::string> Gather(std::string text) {
-    return {std::move(text)};
-  }  // elsewhere than in process 0: empty
-  virtual void Check() {}  // cheap; to be called about once a batch
-  virtual void Fail(int /*code*/, const ErrorText&) {
-  }  // tells the others that this process cannot go on; does not throw
-  virtual void Leave() {}  // this process is done; process 0 waits a little for the others
+  // What each gives, by rank, in process 0; nothing in the others.
+  virtual std::vector<std::string> Gather(std::string text) { return {std::move(text)}; }
+  // Cheap; to be called about once a batch.
+  virtual void Check() {}
+  // Tells the others that this process cannot go on; does not throw.
+  virtual void Fail(int /*code*/, const ErrorText&) {}
+  // This process is done; process 0 waits a little for the others.
+  virtual void Leave() {}
   // Beside the calls: a text under a name, and the text that any process has left under it, which is waited for.
   virtual void Post(const std::string& /*name*/, const std::string& /*text*/) {}
   virtual std::string Find(const std::string& /*name*/) { return ""; }
   // True for the one process that asks for this name first, in this job; false for all that ask later.
   virtual bool Claim(const std::string& /*name*/) { return true; }
-  virtual bool on_one_machine() const { return true; }  // all processes
+  virtual bool on_one_machine() const { return true; }  // whether all processes are
+  // Comes back once all processes have called it.
   void Barrier() {
     Gather("");
     Broadcast("");

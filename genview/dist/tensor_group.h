@@ -24,7 +24,8 @@ class TensorGroup {
   virtual ~TensorGroup() = default;
   virtual int64_t rank() const { return 0; }
   virtual int64_t size() const { return 1; }
-  // Tensors on the CPU, of the same shape and type in all processes.
+  // Tensors on the CPU, of the same shape and type in all processes. In a world of one the result shares the memory of
+  // what was given.
   virtual Tensor Gather(const Tensor& mine) { return mine.unsqueeze(0); }
   virtual Tensor Exchange(const Tensor& for_each) { return for_each; }
 };

@@ -1,8 +1,7 @@
 // `eval finetune`: the whole network trained on few labels (semi-supervised protocol: 1% or 10% of them), then tested
 // once.
 //
-//   EvalResult result = EvalFinetune(config, progress);     // finetune.json, and finetune-images.txt: which pictures
-//   had labels
+//   EvalResult result = EvalFinetune(config, progress);   // finetune.json; finetune-images.txt: pictures with labels
 //
 // SwAV's protocol: SGD, one rate for the encoder and one for the fresh linear classifier, both five times smaller at
 // three fifths and at four fifths of the steps, norms in training mode, crops and flips. The labelled pictures are a

@@ -188,7 +188,10 @@ class Descent final : public ProbeDescent {
       float *own = row + begin, *end = own + plan_.classes, sum = 0;
       for (int64_t c = 0; c < plan_.classes; ++c) own[c] += bias_[static_cast<size_t>(begin + c)];
       const float most = *std::max_element(own, end);
-      for (float* score = own; score < end; ++score) sum += * score = std::exp(*score - most);
+      for (float* score = own; score < end; ++score) {
+        *score = std::exp(*score - most);
+        sum += *score;
+      }
       for (int64_t c = 0; c < plan_.classes; ++c)
         own[c] = (own[c] / sum - (c == label ? 1.0F : 0.0F)) / static_cast<float>(batch);
     }

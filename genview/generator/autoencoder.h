@@ -8,9 +8,8 @@
 namespace genview {
 
 struct AutoencoderConfig {
-  std::vector<int64_t> channels{32, 64,
-                                64};  // one per resolution; the latent is 2^(n-1) times smaller than the picture
-  int64_t layers = 1;                 // residual blocks per resolution
+  std::vector<int64_t> channels{32, 64, 64};  // one per resolution; n of them: latents 2^(n-1) times smaller
+  int64_t layers = 1;                         // residual blocks per resolution
   int64_t latent_channels = 4;
   int64_t groups = 8;  // of the norms
   double kl = 3e-4;    // weight of the latents' divergence from N(0, 1)

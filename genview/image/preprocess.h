@@ -20,8 +20,8 @@ struct Preprocess {
   int64_t resize_shortest = 224;  // shortest side after resizing; 0: the crop alone (resize to size x size is `squash`)
   bool squash = false;            // resize straight to size x size, without keeping the aspect
   Filter filter = Filter::kBicubic;
-  bool floor_crop =
-      false;  // crop offset (H-size)//2 (Hugging Face) instead of round((H-size)/2) (torchvision, open_clip)
+  // Crop offset (H-size)//2 (Hugging Face) instead of round((H-size)/2) (torchvision, open_clip).
+  bool floor_crop = false;
   std::array<double, 3> mean = kClipMean, std = kClipStd;
 
   Json ToJson() const;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 
+#include "genview/base/files.h"
 #include "genview/base/progress.h"
 #include "genview/data/generated_views.h"
 #include "genview/models/encoder.h"
@@ -45,7 +46,7 @@ class TokenStore {
   std::string Header() const;
   int64_t rows() const;
   bool Whole() const;
-  void Write(class GrowingFile& file, Progress& progress) const;
+  void Write(GrowingFile& file, Progress& progress) const;
   void Encode(const Part& part, int64_t done, GrowingFile& file, Progress& progress) const;
 
   TokenStorePlan plan_;

@@ -26,8 +26,8 @@ Head ByolHead(int64_t in, int64_t hidden, int64_t out);       // fc with bias, n
 Head SwavProjector(int64_t in, int64_t hidden, int64_t out);  // fc, norm, ReLU, fc: biases
 // `layers` fc with norms and no biases, the last norm without affine.
 Head MocoV3Projector(int64_t in, int64_t hidden, int64_t out, int64_t layers);
-Head MocoV3Predictor(int64_t in, int64_t hidden,
-                     bool last_norm);  // two fc without biases back to `in`, the first with a norm
+// Two fc without biases back to `in`, the first with a norm.
+Head MocoV3Predictor(int64_t in, int64_t hidden, bool last_norm);
 
 WeightList ListWeights(Head& head);
 Tensor ForwardHead(const Head& w, Tensor x, bool training);  // [N,in] -> [N,out]

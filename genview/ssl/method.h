@@ -90,7 +90,8 @@ class Method {
   std::vector<Tensor> left_;
 };
 
-// Weights initialised from `seed`, laid out channels-last. Throws UsageError for a config that makes no sense.
+// Weights initialised from `seed`, laid out channels-last. Throws UsageError for a backbone that there is not; that a
+// queue fits the batch is seen by MoCo v2's AfterStep, which throws it, too.
 std::unique_ptr<Method> MakeMethod(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
 
 }  // namespace genview

@@ -13,8 +13,7 @@ std::string WhyNoCudaLibrary(bool device) {
   if (device) {
     why +=
         ", though an NVIDIA device is there: this LibTorch lacks NVIDIA's libraries. Build with a whole PyTorch 2.11 "
-        "(`pip install "
-        "torch==2.11.0`): `make clean && make build TORCH_ROOT=DIR`, DIR being its folder `torch`";
+        "(`pip install torch==2.11.0`): `make clean && make build TORCH_ROOT=DIR`, DIR being its folder `torch`";
   }
   return why;
 }

@@ -47,7 +47,10 @@ void End(const at::RecordFunction& function, at::ObserverContext* context) {
 }  // namespace
 
 OpProfile::OpProfile() {
-  times.clear();
+  {
+    const std::lock_guard lock(mutex);
+    times.clear();
+  }
   handle_ = at::addGlobalCallback(
       at::RecordFunctionCallback(Begin, End).scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
 }

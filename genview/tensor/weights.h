@@ -1,7 +1,8 @@
 // Named tensors of one or several weights files, read-only, and the way they reach a model.
 //
-//   Loader: for every weight a model names, Take(name, shape); at the end Finish() throws one Error that lists every
-//   missing, misshapen and unused tensor (the first ten and the count).
+//   WeightReader reader(weights);
+//   w.fc.weight = reader.TakeMatrix("fc.weight", {10, 64});      // for every weight the model names
+//   reader.Finish();                                             // one Error for all that was missing or wrong
 #pragma once
 
 #include <map>
@@ -20,6 +21,7 @@ class WeightMap {
   WeightMap() = default;
   explicit WeightMap(std::string where) : where_(std::move(where)) {}
 
+  // A second tensor of a name takes the place of the first.
   void Add(std::string name, Tensor tensor) { tensors_[std::move(name)] = std::move(tensor); }
   bool Has(const std::string& name) const { return tensors_.count(name) != 0; }
   const Tensor& At(const std::string& name) const;  // throws Error
@@ -54,13 +56,14 @@ enum class Reads {
 };
 inline bool KeepsContents(Reads reads) { return reads >= Reads::kAll; }
 
-// Collects what goes wrong while a model takes its weights.
+// Collects what goes wrong while a model takes its weights. `weights` must outlive it.
 class WeightReader {
  public:
   explicit WeightReader(const WeightMap& weights, Reads reads = Reads::kAll) : weights_(weights), reads_(reads) {}
+  explicit WeightReader(WeightMap&& weights, Reads reads = Reads::kAll) = delete;
 
-  // The tensor `name`, as an owned copy in fp32 (integers keep their type). A missing or misshapen one is noted
-  // and an empty tensor of the right shape is given, so that all are found in one pass. NaN and infinity are noted too.
+  // The tensor `name`, as an owned copy in fp32 (integers keep their type). A missing or misshapen one is noted and one
+  // without memory of the right shape is given, so that all are found in one pass. NaN and infinity are noted too.
   Tensor Take(const std::string& name, at::IntArrayRef shape);
   // Of a linear layer or convolution, whose functions in models/blocks.h take it in 16 bits as well.
   Tensor TakeMatrix(const std::string& name, at::IntArrayRef shape,
@@ -68,7 +71,8 @@ class WeightReader {
   bool Has(const std::string& name) const { return weights_.Has(name); }
   void Ignore(const std::string& name) { used_.push_back(name); }
 
-  // Throws one Error if anything was wrong. Unused names that begin with one of `tolerated` are no error.
+  // Throws one Error if anything was wrong: every missing, misshapen and unused tensor, the first ten by name. Unused
+  // names that begin with one of `tolerated` are no error.
   void Finish(const std::vector<std::string>& tolerated = {});
 
  private:

@@ -24,12 +24,12 @@ struct Checkpoint {
   int64_t step = 0;
 };
 
-// Writes the file and then removes all checkpoints of later steps, and all but the newest `keep` of the rest (0: keeps
-// them). Returns its path. Throws Error when it cannot be written; the checkpoints before are then still there.
+// Writes the file and then removes all checkpoints of later steps, and all but the newest `keep` of the rest (0: all
+// stay there). Returns its path. Throws Error when it cannot be written; the checkpoints before are then still there.
 Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pair<std::string, Tensor>>& tensors,
                     Json meta, int64_t keep = 2);
 
-// Removes all but the newest `keep` (0: none).
+// Removes all but the newest `keep`; with 0 it removes none.
 void KeepNewestCheckpoints(const Path& folder, int64_t keep);
 
 // The newest checkpoint that is whole, read, or nothing. `skipped`, if given, receives the reason for each one passed

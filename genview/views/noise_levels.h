@@ -24,7 +24,8 @@ class NoiseLevels {
   static NoiseLevels Open(const ViewsConfig& config);
 
   // The level of view k of a picture; none when an adaptive policy's table does not name the picture. A list of paths,
-  // as the original tools write it, is matched from the end: "data/train/n01/a.jpg" is the picture "n01/a.jpg".
+  // as the original tools write it, is matched from the end: "data/train/n01/a.jpg" is the picture "n01/a.jpg". Not for
+  // several threads at once: such ends are looked up once and kept.
   std::optional<int64_t> For(const SourceItem& item, int64_t k) const;
   int64_t highest() const { return highest_; }  // that can be asked for
   NoisePolicy policy() const { return policy_; }

@@ -77,8 +77,8 @@ class ViewFolder {
 
   using Members = std::unordered_map<std::string, TarMember>;  // by name
   std::string ShardOf(size_t view) const;                      // file name; "" without shards
-  const Members& MembersOf(
-      const std::string& shard);            // as they are now, or were when first asked for; none in a damaged one
+  // As they are now, or were when first asked for; none in a damaged one.
+  const Members& MembersOf(const std::string& shard);
   std::vector<size_t> Pack(int64_t shard);  // the views whose own files it makes superfluous
   void RemoveFiles(const std::vector<size_t>& views) const;
   void RemoveEmptyFolders() const;
