@@ -26,7 +26,8 @@ FolderLock::~FolderLock() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-FileTurn::FileTurn(const Path& file) : lock_(file.parent_path() / Format(".{}.turn", file.filename().string())) {
+// A name that SweepPartFiles knows, and no process writes under: a killed one's goes with its other part files.
+FileTurn::FileTurn(const Path& file) : lock_(file.parent_path() / Format(".{}.turn.0.part", file.filename().string())) {
   std::error_code code;
   if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), code);
   while (true) {

@@ -21,7 +21,7 @@ class FolderLock {
 };
 
 // For a small file that several commands read, change and write: who comes second waits for the first. Lets go when
-// destroyed or killed, and leaves nothing beside the file.
+// destroyed or killed, and leaves nothing beside the file; what a killed one left, SweepPartFiles removes.
 class FileTurn {
  public:
   explicit FileTurn(const Path& file);  // makes the folder if needed
@@ -30,7 +30,7 @@ class FileTurn {
   FileTurn& operator=(const FileTurn&) = delete;
 
  private:
-  Path lock_;  // ".NAME.turn"
+  Path lock_;  // ".NAME.turn.0.part"
   int descriptor_ = -1;
 };
 

@@ -40,6 +40,25 @@ TEST(FolderLock, RefusesASecondProcessUntilItIsLetGo) {
   EXPECT_EQ(LockInAChild(folder), 0);
 }
 
+TEST(FileTurn, IsSweptOnceNobodyHoldsIt) {
+  const TemporaryFolder place;
+  const Path file = place.path() / "list.tsv";
+  {
+    const FileTurn turn(file);
+    EXPECT_EQ(SweepPartFiles(place.path()), 0);
+    EXPECT_FALSE(std::filesystem::is_empty(place.path()));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(place.path()));
+  if (const pid_t child = ::fork(); child == 0) {
+    const FileTurn turn(file);
+    ::_exit(0);  // as if it were killed
+  } else {
+    ::waitpid(child, nullptr, 0);
+  }
+  EXPECT_EQ(SweepPartFiles(place.path()), 1);
+  EXPECT_TRUE(std::filesystem::is_empty(place.path()));
+}
+
 TEST(FolderLock, LeavesNothingBehind) {
   const TemporaryFolder place;
   {
