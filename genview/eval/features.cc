@@ -31,18 +31,17 @@ constexpr size_t kMostNames = 80'000'000;  // bytes; a header ends at 100 millio
 // for a header (a million pictures and more) the paths are left out.
 std::map<std::string, std::string> Describe(const ImageSource& source, const std::vector<int64_t>& indices,
                                             Json genview) {
-  Json ids = Json::array(), paths = Json::array(), labels = Json::array();
+  Json paths = Json::array(), labels = Json::array();
   size_t names = 0;
   for (const int64_t index : indices) {
     const SourceItem& item = source.item(index);
-    ids.push_back(item.id);
     paths.push_back(item.path);
     labels.push_back(item.label);
     names += item.id.size() + item.path.size() + 10;  // with quotes and commas
   }
   const auto text = [](const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); };
   genview["images"] = indices.size();
-  std::map<std::string, std::string> metadata = {{"genview", text(genview)}, {"ids", text(ids)}};
+  std::map<std::string, std::string> metadata = {{"genview", text(genview)}, {"ids", text(IdsOf(source, indices))}};
   if (names < kMostNames) metadata["paths"] = text(paths);
   if (!source.classes().empty()) {
     metadata["labels"] = text(labels);
