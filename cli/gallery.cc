@@ -9,7 +9,8 @@
 
 #include "genview/data/generated_views.h"
 #include "genview/data/masks.h"
-#include "genview/diffusion/pipeline.h"
+#include "genview/diffusion/picture_tensors.h"
+#include "genview/diffusion/plain_views.h"
 #include "genview/foreground/pca.h"
 #include "genview/foreground/quality.h"
 #include "genview/foreground/score.h"
@@ -96,11 +97,7 @@ Image Picture(const Tensor& view, const Preprocess& preprocess) {
   const auto floats = at::TensorOptions(at::kDouble);
   const Tensor mean = at::tensor(at::ArrayRef<double>(preprocess.mean), floats).view({3, 1, 1});
   const Tensor std = at::tensor(at::ArrayRef<double>(preprocess.std), floats).view({3, 1, 1});
-  const Tensor bytes =
-      ((view.to(at::kDouble) * std + mean) * 255).round().clamp(0, 255).to(at::kByte).permute({1, 2, 0}).contiguous();
-  Image image(bytes.size(1), bytes.size(0));
-  std::copy_n(bytes.data_ptr<uint8_t>(), image.pixels.size(), image.pixels.begin());
-  return image;
+  return PictureOf(((view.to(at::kDouble) * std + mean) * 255).round().clamp(0, 255).to(at::kByte).permute({1, 2, 0}));
 }
 
 // Soft foreground of pictures as grey pictures of their own size.
@@ -108,15 +105,8 @@ std::vector<Image> Maps(const std::vector<Image>& pictures, const QualityConfig&
                         at::ScalarType compute) {
   const auto encoder = Encoder::Open(quality.encoder, device, compute);
   const ForegroundModel model = ReadForegroundModel(quality.foreground);
-  const Preprocess& rules = encoder->preprocess();
-  std::vector<Tensor> pixels;
-  for (const Image& picture : pictures) {
-    const Image seen = ApplyGeometry(rules, picture);
-    pixels.push_back(at::empty({3, seen.height, seen.width}));
-    Normalise(seen, rules.mean, rules.std,
-              {pixels.back().data_ptr<float>(), static_cast<size_t>(pixels.back().numel())});
-  }
-  const Tensor tokens = encoder->Encode(at::stack(pixels).to(device), /*tokens=*/true).tokens;  // [N,T,C]
+  const Tensor pixels = EncoderPixels(encoder->preprocess(), pictures).to(device);
+  const Tensor tokens = encoder->Encode(pixels, /*tokens=*/true).tokens;  // [N,T,C]
   const int64_t grid = encoder->grid();
   const Tensor features = tokens.transpose(1, 2).reshape({tokens.size(0), tokens.size(2), grid, grid});
   const Tensor maps =
@@ -192,35 +182,23 @@ Json OneAtEveryLevel(const GalleryConfig& config, const Sources& sources, const 
   const c10::InferenceMode guard;
   const at::Device device = ChooseDevice(config.run.device);
   const auto pipeline = UnclipPipeline::Open(config.generator, device, ChooseCompute(config.run.precision, device));
-  const Preprocess& rules = pipeline->preprocess();
-  const Image seen = ApplyGeometry(rules, *image);
-  Tensor pixels = at::empty({1, 3, seen.height, seen.width});
-  Normalise(seen, rules.mean, rules.std, {pixels.data_ptr<float>(), static_cast<size_t>(pixels.numel())});
-
-  std::vector<Tensor> embedding_noise, latents;
-  UnclipRequest request;
+  std::vector<int64_t> levels;
+  std::vector<Seed> seeds;
   for (int64_t draw = 0; draw < kDraws; ++draw) {
+    levels.insert(levels.end(), config.levels.begin(), config.levels.end());
     const Seed seed = Seed(config.run.seed).With("gallery").With(id).With(static_cast<uint64_t>(draw));
-    for (const int64_t level : config.levels) {
-      request.levels.push_back(level);
-      embedding_noise.push_back(NormalTensor(seed.With("embedding"), {pipeline->embedding_width()}));
-      latents.push_back(NormalTensor(seed.With("latents"), pipeline->latent_shape()));
-    }
+    seeds.insert(seeds.end(), config.levels.size(), seed);
   }
-  request.embeddings = pipeline->EncodeImages(pixels).repeat({static_cast<int64_t>(request.levels.size()), 1});
-  request.guidance.assign(request.levels.size(), config.guidance);
-  request.embedding_noise = at::stack(embedding_noise);
-  request.latents = at::stack(latents);
-  request.steps = config.steps;
-  request.scheduler = config.scheduler;
-  const UnclipViews views = pipeline->Generate(request);
+  const Tensor embeddings =
+      pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), {*image})).repeat({std::ssize(levels), 1});
+  const UnclipViews views =
+      PlainViews(*pipeline, embeddings, levels, NoiseOf(*pipeline, seeds),
+                 {.steps = config.steps, .guidance = config.guidance, .scheduler = config.scheduler});
   Json rows = Json::array();
-  for (size_t k = 0; k < request.levels.size(); ++k) {
+  for (size_t k = 0; k < levels.size(); ++k) {
     if (!views.faults[k].empty()) continue;
-    const Tensor picture = views.pictures[static_cast<int64_t>(k)].contiguous();
-    Image view(picture.size(1), picture.size(0));
-    std::copy_n(picture.data_ptr<uint8_t>(), view.pixels.size(), view.pixels.begin());
-    rows.push_back({{"level", request.levels[k]}, {"view", Save(config.out, Format("level-{:02}", k), view)}});
+    const Image view = PictureOf(views.pictures[static_cast<int64_t>(k)]);
+    rows.push_back({{"level", levels[k]}, {"view", Save(config.out, Format("level-{:02}", k), view)}});
   }
   return {{"id", id}, {"image", chosen["image"]}, {"views", rows}};
 }

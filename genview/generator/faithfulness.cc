@@ -4,7 +4,7 @@
 
 #include "genview/base/text.h"
 #include "genview/diffusion/picture_tensors.h"
-#include "genview/diffusion/pipeline.h"
+#include "genview/diffusion/plain_views.h"
 #include "genview/generator/pictures.h"
 #include "genview/generator/shapes_feed.h"
 #include "genview/records/records.h"
@@ -107,19 +107,11 @@ Drawn Draw(const ShapesConfig& shapes, int64_t first, int64_t count) {
 
 std::vector<Image> ViewsAt(const UnclipPipeline& pipeline, const FaithfulnessConfig& config, int64_t level,
                            const Tensor& embeddings, Seed seed) {
-  const auto shape = pipeline.latent_shape();
   const int64_t count = embeddings.size(0);
-  const auto made =
-      pipeline.Generate({.embeddings = embeddings,
-                         .levels = std::vector<int64_t>(static_cast<size_t>(count), level),
-                         .guidance = std::vector<double>(static_cast<size_t>(count), config.guidance),
-                         .embedding_noise = NormalTensor(seed.With("embedding"), embeddings.sizes()),
-                         .latents = NormalTensor(seed.With("latents"), {count, shape[0], shape[1], shape[2]}),
-                         .steps = config.steps,
-                         .scheduler = config.scheduler,
-                         .prompts = {},
-                         .negative_prompt = {}});
-  return PicturesOf(made.pictures);
+  const std::vector<int64_t> levels(static_cast<size_t>(count), level);
+  return PicturesOf(PlainViews(pipeline, embeddings, levels, NoiseOf(pipeline, seed, count),
+                               {.steps = config.steps, .guidance = config.guidance, .scheduler = config.scheduler})
+                        .pictures);
 }
 
 Faithfulness TableOf(const FaithfulnessConfig& config, const std::vector<Tally>& tallies, int64_t right) {

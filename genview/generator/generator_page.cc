@@ -6,7 +6,7 @@
 
 #include "genview/base/text.h"
 #include "genview/diffusion/picture_tensors.h"
-#include "genview/diffusion/pipeline.h"
+#include "genview/diffusion/plain_views.h"
 #include "genview/models/vae.h"
 
 namespace genview {
@@ -26,24 +26,13 @@ void WriteReconstructions(const GeneratorPage& page, const std::vector<Image>& i
 
 void WriteSamples(const GeneratorPage& page, const std::vector<Image>& originals, const std::vector<Image>& small) {
   const auto pipeline = UnclipPipeline::Open(page.folder, page.device, page.compute);
-  const auto count = static_cast<int64_t>(small.size());
   const Tensor embeddings = pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), originals));
-  const auto shape = pipeline->latent_shape();
   const Seed seed = Seed(page.seed).With("samples");
   std::vector<std::vector<Image>> columns{small};
   for (const int64_t level : kLevels) {
-    const Seed own = seed.With(static_cast<uint64_t>(level));
-    const auto views =
-        pipeline->Generate({.embeddings = embeddings,
-                            .levels = std::vector<int64_t>(small.size(), level),
-                            .guidance = std::vector<double>(small.size(), 3.0),
-                            .embedding_noise = NormalTensor(own.With("embedding"), embeddings.sizes()),
-                            .latents = NormalTensor(own.With("latents"), {count, shape[0], shape[1], shape[2]}),
-                            .steps = 20,
-                            .scheduler = {},
-                            .prompts = {},
-                            .negative_prompt = {}});
-    columns.push_back(PicturesOf(views.pictures));
+    const DrawnNoise noise = NoiseOf(*pipeline, seed.With(static_cast<uint64_t>(level)), std::ssize(small));
+    const std::vector<int64_t> levels(small.size(), level);
+    columns.push_back(PicturesOf(PlainViews(*pipeline, embeddings, levels, noise, {.guidance = 3}).pictures));
   }
   std::vector<Image> sheet;
   for (size_t i = 0; i < small.size(); ++i) {

@@ -11,7 +11,7 @@
 #include "genview/data/loader.h"
 #include "genview/data/source.h"
 #include "genview/diffusion/picture_tensors.h"
-#include "genview/diffusion/pipeline.h"
+#include "genview/diffusion/plain_views.h"
 #include "genview/records/records.h"
 
 namespace genview {
@@ -93,24 +93,11 @@ struct Made {
 };
 Made MakeViews(const UnclipPipeline& pipeline, const LikenessConfig& config, const std::vector<std::string>& ids,
                const Tensor& embeddings, int64_t level) {
-  UnclipRequest request{.embeddings = embeddings,
-                        .levels = std::vector<int64_t>(ids.size(), level),
-                        .guidance = std::vector<double>(ids.size(), config.guidance),
-                        .embedding_noise = {},
-                        .latents = {},
-                        .steps = config.steps,
-                        .scheduler = config.scheduler,
-                        .prompts = {},
-                        .negative_prompt = {}};
-  std::vector<Tensor> noise, latents;
-  for (const std::string& id : ids) {
-    const Seed seed = Seed(config.run.seed).With("likeness").With(id);
-    noise.push_back(NormalTensor(seed.With("embedding"), {pipeline.embedding_width()}));
-    latents.push_back(NormalTensor(seed.With("latents"), pipeline.latent_shape()));
-  }
-  request.embedding_noise = at::stack(noise);
-  request.latents = at::stack(latents);
-  const UnclipViews views = pipeline.Generate(request);
+  std::vector<Seed> seeds;
+  for (const std::string& id : ids) seeds.push_back(Seed(config.run.seed).With("likeness").With(id));
+  const UnclipViews views =
+      PlainViews(pipeline, embeddings, std::vector<int64_t>(ids.size(), level), NoiseOf(pipeline, seeds),
+                 {.steps = config.steps, .guidance = config.guidance, .scheduler = config.scheduler});
   Made made;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (!views.faults[i].empty()) continue;
