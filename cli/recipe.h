@@ -103,6 +103,13 @@ void VisitFields(EvalSection& c, Visit&& visit) {
         "whole network, trained on few labels; made where this table is there, unless `enabled` is false");
 }
 
+// The kinds of scores: visit("knn", eval.knn) and so on.
+template <class Visit>
+void VisitScores(const EvalSection& eval, Visit&& visit) {
+  VisitFields(const_cast<EvalSection&>(eval),
+              [&](const char* kind, const auto& part, auto, const char*) { visit(kind, part); });
+}
+
 struct ReportSection {
   int64_t pictures = 10;
   int64_t pairs = 4;

@@ -116,14 +116,14 @@ std::string ResolveSource(const std::string& text, const std::vector<Path>& reci
   return text;
 }
 
-// A table [eval.finetune] or [eval.fewshot] asks for that score; without one it is not made.
+// A table of a score that is not made by itself, such as [eval.finetune], asks for it.
 static void AskForScores(Json& values) {
   if (!values.contains("eval") || !values["eval"].is_object()) return;
-  for (const char* name : {"finetune", "fewshot"}) {
-    if (!values["eval"].contains(name)) continue;
-    Json& table = values["eval"][name];
+  VisitScores(EvalSection(), [&](const char* kind, const auto& part) {
+    if (part.enabled || !values["eval"].contains(kind)) return;
+    Json& table = values["eval"][kind];
     if (table.is_object() && !table.contains("enabled")) table["enabled"] = true;
-  }
+  });
 }
 
 RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {

@@ -38,7 +38,7 @@ std::string WhyNoScore(const std::vector<RunRecord>& runs) {
       trained = trained && std::all_of(arm.trainings.begin(), arm.trainings.end(),
                                        [](const TrainingRecord& training) { return training.trained; });
       pictures = pictures || !SettingOf(run, arm, "data.test").empty();
-      for (const char* eval : {"linear", "knn", "fewshot", "finetune"})
+      for (const auto& [eval, name] : kEvals)
         asked = asked || SettingOf(run, arm, Format("eval.{}.enabled", eval)) == "true";
     }
   }

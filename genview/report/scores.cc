@@ -14,9 +14,6 @@ namespace {
 
 constexpr const char *kWilson = "95% Wilson over images", *kDraws = "95% t over draws", *kSeeds = "95% t over seeds";
 
-constexpr std::pair<const char*, const char*> kEvals[] = {
-    {"linear", "linear"}, {"knn", "kNN"}, {"fewshot", "few-shot"}, {"finetune", "fine-tuning"}};
-
 int EvalRank(const std::string& eval) {
   int rank = 0;
   for (const auto& [kind, name] : kEvals) {

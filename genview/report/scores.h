@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "genview/base/json.h"
@@ -29,7 +30,11 @@ struct ArmScore {
   std::string checkpoint;  // fingerprint of the first seed's
 };
 
-// In the order of `arms`, then linear, knn, few-shot, fine-tuning; top1 before top5. Arms without scores are left out,
+// The kinds of scores in the order they are shown, and as people say them.
+inline constexpr std::pair<const char*, const char*> kEvals[] = {
+    {"linear", "linear"}, {"knn", "kNN"}, {"fewshot", "few-shot"}, {"finetune", "fine-tuning"}};
+
+// In the order of `arms`, then of kEvals; top1 before top5. Arms without scores are left out,
 // and so are scores of another encoder than the one that pretrain/summary.json names: of an earlier training. With
 // several seeds the scores are those of ARM/seed-S, otherwise of ARM itself.
 std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms,
