@@ -6,28 +6,21 @@
 
 #include <string>
 
-#include "genview/base/progress.h"
+#include "genview/base/forwarding_progress.h"
 
 namespace genview {
 
-class StageProgress : public Progress {
+class StageProgress : public ForwardingProgress {
  public:
-  StageProgress(Progress& shown, int64_t total) : shown_(shown), total_(total) {}
+  StageProgress(Progress& shown, int64_t total) : ForwardingProgress(shown), total_(total) {}
 
   void Enter(const std::string& name);
   // For stages that say nothing at their end.
   void Say(const std::string& summary);
 
   void Begin(std::string_view stage, int64_t total, std::string_view unit) override;
-  void Update(int64_t done, double wait_share, std::string_view note) override {
-    shown_.Update(done, wait_share, note);
-  }
-  void End(std::string_view summary) override { shown_.End(summary); }
-  void Warn(std::string_view message) override { shown_.Warn(message); }
-  bool Stopped() const override { return shown_.Stopped(); }
 
  private:
-  Progress& shown_;
   int64_t total_, entered_ = 0;
   std::string name_;  // of the stage
 };

@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "cli/processes.h"
+#include "genview/base/forwarding_progress.h"
 #include "genview/tensor/device.h"
 
 namespace genview {
@@ -29,19 +30,12 @@ class ShareOfThreads {
 };
 
 // Work of this process alone that ends, as when the user stops it, where another process cannot go on.
-class WatchingProgress : public Progress {
+class WatchingProgress : public ForwardingProgress {
  public:
-  WatchingProgress(Progress& shown, Group& group) : shown_(shown), group_(group) {}
+  WatchingProgress(Progress& shown, Group& group) : ForwardingProgress(shown), group_(group) {}
 
-  void Begin(std::string_view stage, int64_t total, std::string_view unit) override {
-    shown_.Begin(stage, total, unit);
-  }
-  void Update(int64_t done, double wait_share, std::string_view note) override {
-    shown_.Update(done, wait_share, note);
-  }
-  void End(std::string_view summary) override { shown_.End(summary); }
   void Warn(std::string_view message) override {
-    if (group_.rank() == 0) shown_.Warn(message);
+    if (group_.rank() == 0) ForwardingProgress::Warn(message);
     else warnings_.emplace_back(message);
   }
   bool Stopped() const override {
@@ -50,7 +44,7 @@ class WatchingProgress : public Progress {
     } catch (const PeerFailed&) {
       failed_ = std::current_exception();
     }
-    return failed_ || shown_.Stopped();
+    return failed_ || ForwardingProgress::Stopped();
   }
 
   const std::vector<std::string>& warnings() const { return warnings_; }
@@ -59,7 +53,6 @@ class WatchingProgress : public Progress {
   }
 
  private:
-  Progress& shown_;
   Group& group_;
   std::vector<std::string> warnings_;
   mutable std::exception_ptr failed_;
