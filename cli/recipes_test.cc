@@ -211,7 +211,8 @@ TEST(Plan, NamesItsStagesBeforeTheyAreMade) {
                                         "eval linear genview", "eval knn genview", "gallery"}));
   EXPECT_EQ(names(kTwoArms, {"foreground"}), (Names{"foreground fit", "foreground score"}));
   EXPECT_EQ(names(kTwoArms, {"pretrain"}),
-            (Names{"pretrain baseline", "foreground fit", "foreground score", "views", "pretrain genview"}));
+            (Names{"foreground fit", "foreground score", "views", "pretrain baseline", "pretrain genview"}));
+  EXPECT_EQ(names(kTwoArms, {"gallery"}), (Names{"foreground fit", "foreground score", "views", "gallery"}));
   EXPECT_EQ(names("seeds = [1, 2]\ndata.train = \"shapes:count=4,size=16\"\n", {}),
             (Names{"pretrain main seed 1", "pretrain main seed 2"}));
   // The encoder of an arm comes before what it is for.
@@ -219,6 +220,25 @@ TEST(Plan, NamesItsStagesBeforeTheyAreMade) {
                   "}\n[[arms]]\nname = \"a\"\n",
                   {"pretrain"}),
             (Names{"pretrain a", "foreground fit", "pretrain b"}));
+}
+
+// Of several processes, each with pretrainings of its own.
+TEST(Plan, WhatIsMadeSideBySideStandsTogether) {
+  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(Write("beside.toml", kTwoArms)), {});
+  std::vector<std::string> names;
+  for (const PlannedStage& stage : StagesOf(plan, {}, /*side_by_side=*/true)) names.push_back(stage.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"foreground fit", "foreground score", "views", "pretrain baseline",
+                                             "pretrain genview", "eval linear baseline", "eval knn baseline",
+                                             "eval linear genview", "eval knn genview", "gallery"}));
+}
+
+TEST(Plan, AnArmThatNeedsItselfIsRefused) {
+  const RunPlan plan = MakePlan(
+      ReadRecipeFile<Recipe>(
+          Write("circle.toml",
+                "foreground.encoder = \"arm:a\"\n[[arms]]\nname = \"a\"\nset = { pretrain.quality.enabled = true }\n")),
+      {});
+  EXPECT_THROW(StagesOf(plan, {}), UsageError);
 }
 
 TEST(Plan, InputsThatAreNotThereAreNamed) {
@@ -242,6 +262,7 @@ TEST(Plan, InputsThatAreNotThereAreNamed) {
   EXPECT_EQ(complaint({"views.generator=gone"}, {"foreground"}).what, "");  // nothing reads it
   EXPECT_EQ(complaint({"views.generator=train"}).what, "");
   EXPECT_EQ(complaint({"pretrain.init=gone"}).where, "recipe, key `pretrain.init`");
+  EXPECT_EQ(complaint({"data.train=''"}).what, "`data.train` is not set");
   EXPECT_NE(complaint({"data.train=gone"}).what, "");
   EXPECT_NE(complaint({"data.test=gone"}).what, "");
   WriteFile(recipe.parent_path() / "flat/a.png", EncodePng(Image(8, 8)));

@@ -6,6 +6,7 @@
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
+#include "genview/data/source.h"
 #include "genview/tensor/device.h"
 #include "genview/tensor/run_options.h"
 
@@ -102,11 +103,14 @@ std::vector<std::string> Differences(const Json& before, const Json& after, cons
   return result;
 }
 
-StageBook::StageBook(Path folder, std::vector<std::string> only, bool strict)
-    : folder_(std::move(folder)), only_(std::move(only)), strict_(strict), lock_(folder_.parent_path()) {
+StageBook::StageBook(Path folder) : folder_(std::move(folder)), known_files_(ReadState(folder_ / kKnownFiles)) {}
+
+StageBook::StageBook(Path folder, std::vector<std::string> only, bool strict) : StageBook(std::move(folder)) {
+  only_ = std::move(only);
+  strict_ = strict;
+  lock_.emplace(folder_.parent_path());
   std::filesystem::create_directories(folder_);
   SweepPartFiles(folder_);
-  known_files_ = ReadState(folder_ / kKnownFiles);
   for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
     if (entry.path().extension() != ".json" || entry.path().filename() == kKnownFiles) continue;
     order_ = std::max(order_, JsonInt(ReadState(entry.path()), "order", -1, entry.path().string()) + 1);
@@ -129,27 +133,43 @@ void StageBook::RefuseLeftOut(const std::string& name, const char* why) const {
                .next = Format("add {} to --only, or run without it", stage)});
 }
 
-void StageBook::CheckOnly(const std::string& name, const Path& output) const {
-  const Json state = ReadState(FileOf(name));
-  if (!JsonBool(state, "finished", false, FileOf(name).string()) || !Exist({output}))
-    RefuseLeftOut(name, "has not been made yet");
+bool StageBook::IsThere(const std::string& name, const std::vector<Path>& outputs) const {
+  const Path file = FileOf(name);
+  return JsonBool(ReadState(file), "finished", false, file.string()) && Exist(outputs);
 }
 
-bool StageBook::IsDone(const StageRequest& request) const {
+void StageBook::CheckOnly(const std::string& name, const std::vector<Path>& outputs) const {
+  if (!IsThere(name, outputs)) RefuseLeftOut(name, "has not been made yet");
+}
+
+// The first few, for a line.
+static std::string SomeDifferences(const Json& before, const Json& after) {
+  auto differences = Differences(before, after);
+  if (differences.size() > 3) differences.resize(3);
+  return Format("{}", fmt::join(differences, ", "));
+}
+
+static bool IsPageOf(const Json& wanted, const Json& state, const std::string& where) {
+  return JsonString(state, "fingerprint", "", where) == Fingerprint(wanted.dump());
+}
+
+std::string StageBook::WhatIsToDo(const StageRequest& request) const {
   const Path file = FileOf(request.name);
-  const Json state = ReadState(file);
-  return JsonString(state, "fingerprint", "", file.string()) == Fingerprint(ToJson(request).dump()) &&
-         JsonBool(state, "finished", false, file.string()) && Exist(request.outputs);
+  const Json state = ReadState(file), wanted = ToJson(request);
+  if (!state.contains("request")) return "to be made";
+  if (!IsPageOf(wanted, state, file.string()))
+    return Format("to be made again: {}", SomeDifferences(state["request"], wanted));
+  return IsThere(request.name, request.outputs) ? kDone : "to be gone on with";
 }
 
 std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress& progress) {
+  GENVIEW_CHECK(lock_.has_value(), "a book that is looked at is not written");
   progress.ThrowIfStopped();
   const Path file = FileOf(request.name);
-  const Json wanted = ToJson(request);
-  const std::string fingerprint = Fingerprint(wanted.dump());
-  const Json state = ReadState(file);
   const std::string where = file.string();
-  if (IsDone(request)) {
+  const Json wanted = ToJson(request), state = ReadState(file);
+  const bool same = IsPageOf(wanted, state, where), finished = JsonBool(state, "finished", false, where);
+  if (same && finished && Exist(request.outputs)) {
     if (const int64_t failed = JsonInt(state, "failed", 0, where); strict_ && failed > 0) {
       throw Error({.what = Format("`{}` is there without {} of its {} {}", request.name, failed,
                                   JsonInt(state, "asked", 0, where), JsonString(state, "unit", "images", where)),
@@ -157,65 +177,64 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
                    .next = "the list of skipped pictures beside it says why: mend or remove them; without --strict "
                            "they are left out"});
     }
-    progress.Begin(request.name, 0, "");
-    progress.End("unchanged");
     return std::nullopt;
   }
   RefuseLeftOut(request.name, state.empty() ? "has not been made yet" : "has to be made again");
   RefuseForeign(file, request.owned);
-  OpenStage stage;
-  stage.file = file;
-  if (JsonString(state, "fingerprint", "", where) != fingerprint) {
-    if (state.contains("request")) {
-      auto differences = Differences(state["request"], wanted);
-      if (differences.size() > 3) differences.resize(3);
-      progress.Warn(Format("{} is made again: {}", request.name, fmt::join(differences, ", ")));
-    }
+  if (!same) {
+    if (state.contains("request"))
+      progress.Warn(Format("{} is made again: {}", request.name, SomeDifferences(state["request"], wanted)));
     Remove(request.owned);  // before the new request is noted: a kill in between removes again
-  } else if (!JsonBool(state, "finished", false, where)) {
-    stage.earlier = JsonDouble(state, "seconds", 0, where);
   }
   const int64_t order = state.contains("order") ? JsonInt(state, "order", 0, where) : order_++;
-  stage.noted = {{"stage", request.name}, {"order", order},           {"fingerprint", fingerprint},
-                 {"finished", false},     {"seconds", stage.earlier}, {"request", wanted}};
+  const double earlier = same && !finished ? JsonDouble(state, "seconds", 0, where) : 0;
+  OpenStage stage{.file = file,
+                  .noted = {{"stage", request.name},
+                            {"order", order},
+                            {"fingerprint", Fingerprint(wanted.dump())},
+                            {"finished", false},
+                            {"seconds", earlier},
+                            {"request", wanted}}};
   WriteJson(file, stage.noted);
-  stage.began = std::chrono::steady_clock::now();
   return stage;
 }
 
-static double SecondsSince(std::chrono::steady_clock::time_point began) {
+double OpenStage::Seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
-void StageBook::Pause(OpenStage stage) {
-  stage.noted["seconds"] = stage.earlier + SecondsSince(stage.began);
+void OpenStage::Start() {
+  ResetPeakMemory();
+  began = std::chrono::steady_clock::now();
+}
+
+static void NoteWithTime(OpenStage& stage) {
+  stage.noted["seconds"] = stage.noted["seconds"].get<double>() + stage.Seconds();
   WriteJson(stage.file, stage.noted);
 }
 
-void StageBook::Finish(OpenStage stage, const StageCounts& counts, const StageCost& cost) {
-  stage.noted["finished"] = true;
-  stage.noted["seconds"] = stage.earlier + cost.seconds;
-  stage.noted["peak_memory_bytes"] = cost.peak_memory_bytes;
-  stage.noted["unit"] = counts.unit;
-  stage.noted["asked"] = counts.asked;
-  stage.noted["made"] = counts.made;
-  stage.noted["failed"] = counts.failed;
-  WriteJson(stage.file, stage.noted);
+void OpenStage::Pause() { NoteWithTime(*this); }
+
+void OpenStage::Finish(const StageCounts& counts) {
+  noted["finished"] = true;
+  noted["peak_memory_bytes"] = PeakMemoryBytes();
+  noted["unit"] = counts.unit;
+  noted["asked"] = counts.asked;
+  noted["made"] = counts.made;
+  noted["failed"] = counts.failed;
+  NoteWithTime(*this);
 }
 
 bool StageBook::Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work) {
   std::optional<OpenStage> stage = Begin(request, progress);
   if (!stage) return false;
-  ResetPeakMemory();
-  StageCounts counts;
+  stage->Start();
   try {
-    counts = work();
+    stage->Finish(work());
   } catch (const Interrupted&) {
-    Pause(std::move(*stage));
+    stage->Pause();
     throw;
   }
-  const StageCost cost{SecondsSince(stage->began), PeakMemoryBytes()};
-  Finish(std::move(*stage), counts, cost);
   return true;
 }
 
@@ -226,6 +245,12 @@ void StageBook::Forget(const std::string& name, const std::vector<Path>& made) {
   if (!std::filesystem::exists(FileOf(name), code)) return;
   Remove(made);
   Remove({FileOf(name)});
+}
+
+std::string StageBook::FingerprintOfPictures(const std::string& source) {
+  std::string& known = known_pictures_[source];
+  if (known.empty()) known = OpenSource(source)->Fingerprint();
+  return known;
 }
 
 std::string StageBook::FingerprintOfFile(const Path& file) {
@@ -242,7 +267,7 @@ std::string StageBook::FingerprintOfFile(const Path& file) {
   }
   std::string fingerprint = FingerprintFile(file);
   known_files_[key] = {stamp, fingerprint};
-  WriteJson(folder_ / kKnownFiles, known_files_);
+  if (lock_) WriteJson(folder_ / kKnownFiles, known_files_);
   return fingerprint;
 }
 

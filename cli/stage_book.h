@@ -39,18 +39,18 @@ struct StageRequest {
   std::vector<Path> owned;                    // files and folders that are removed before a changed request is made
 };
 
-// A stage that has been begun and is in the book as unfinished.
+// A stage that has been begun and is in the book as unfinished. Whoever does its work says how it ends, in whichever
+// process.
 struct OpenStage {
-  Path file;
-  Json noted;
-  double earlier = 0;  // seconds spent on the same request before it was cut short
-  std::chrono::steady_clock::time_point began;
-};
+  Path file;   // its page of the book
+  Json noted;  // what is there; "seconds" of the same request before it was cut short
+  std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
 
-// What work took.
-struct StageCost {
-  double seconds = 0;
-  uint64_t peak_memory_bytes = 0;
+  std::string name() const { return noted.at("stage").get<std::string>(); }
+  double Seconds() const;  // since it began
+  void Start();            // the work begins now
+  void Finish(const StageCounts& counts);
+  void Pause();  // it was cut short: the time it took counts when it is gone on with
 };
 
 class StageBook {
@@ -59,6 +59,8 @@ class StageBook {
   // may be made (empty: all), by the first word of their names. `strict`: a stage that is there without all that was
   // asked for is refused, too.
   StageBook(Path folder, std::vector<std::string> only, bool strict = false);
+  // To be looked at: it locks, makes and writes nothing.
+  explicit StageBook(Path folder);
 
   // Calls `work` unless the stage is done. Work that was cut short with the same request is called again and goes on
   // from its own files; with another request its `owned` files are removed first. Throws UsageError where such files
@@ -66,17 +68,17 @@ class StageBook {
   // was made.
   bool Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work);
 
-  // The two halves of Make, for work that is done beside other work: nothing where the stage is done already.
+  // The first half of Make, for work that is done beside other work: nothing where the stage is done already.
   std::optional<OpenStage> Begin(const StageRequest& request, Progress& progress);
-  void Finish(OpenStage stage, const StageCounts& counts, const StageCost& cost);
-  // The work was cut short: the time it took counts when it is gone on with.
-  void Pause(OpenStage stage);
 
-  // Whether Begin would give nothing. Changes nothing.
-  bool IsDone(const StageRequest& request) const;
+  // Whether a stage of this name was ever finished and its outputs are there, for whatever request.
+  bool IsThere(const std::string& name, const std::vector<Path>& outputs) const;
+  // For people: kDone, or how Begin would take the stage up.
+  static constexpr const char* kDone = "done";
+  std::string WhatIsToDo(const StageRequest& request) const;
 
   // Throws the Error that Make would, where a stage that `only` leaves out has never been made.
-  void CheckOnly(const std::string& name, const Path& output) const;
+  void CheckOnly(const std::string& name, const std::vector<Path>& outputs) const;
 
   // What a stage was last made from, null where the book does not know it: {"version", "settings", "inputs"}.
   Json RequestOf(const std::string& name) const;
@@ -87,6 +89,8 @@ class StageBook {
   // The fingerprint of a file's contents, or of all files below a folder (names and contents). Known ones are not read
   // again while size and time of change stay the same.
   std::string FingerprintOf(const Path& path);
+  // Of a source of pictures, which is opened once.
+  std::string FingerprintOfPictures(const std::string& source);
 
  private:
   Path FileOf(const std::string& name) const;
@@ -95,10 +99,11 @@ class StageBook {
 
   Path folder_;
   std::vector<std::string> only_;
-  bool strict_;
-  FolderLock lock_;
-  int64_t order_ = 0;  // of the next stage that has not been made before
+  bool strict_ = false;
+  std::optional<FolderLock> lock_;  // none: to be looked at
+  int64_t order_ = 0;               // of the next stage that has not been made before
   Json known_files_ = Json::object();
+  std::map<std::string, std::string> known_pictures_;
 };
 
 // `RunOptions` without what does not change results.

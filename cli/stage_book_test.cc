@@ -48,26 +48,28 @@ TEST_F(StageBookTest, StagesOpenAtOnceAreFinishedOrPausedOneByOne) {
   StageRequest one = Request(1), two = Request(2);
   two.name = "views adaptive";
   two.outputs = {run_ / "views-adaptive/manifest.jsonl"};
-  EXPECT_FALSE(book.IsDone(one));
+  EXPECT_EQ(book.WhatIsToDo(one), "to be made");
   std::optional<OpenStage> first = book.Begin(one, progress_), second = book.Begin(two, progress_);
   ASSERT_TRUE(first && second);
-  EXPECT_FALSE(book.IsDone(one));
+  EXPECT_EQ(first->name(), "views constant");
   WriteFile(one.outputs[0], "row\n");
-  EXPECT_FALSE(book.IsDone(one));  // there, but nobody has said that it is whole
-  book.Finish(std::move(*first), {"views", 3, 2, 1}, {.seconds = 7, .peak_memory_bytes = 5});
-  book.Pause(std::move(*second));
-  EXPECT_TRUE(book.IsDone(one));
+  EXPECT_EQ(book.WhatIsToDo(one), "to be gone on with");  // there, but nobody has said that it is whole
+  first->began -= std::chrono::seconds(7);
+  first->Finish({"views", 3, 2, 1});
+  second->Pause();
+  EXPECT_EQ(book.WhatIsToDo(one), StageBook::kDone);
+  EXPECT_EQ(book.WhatIsToDo(two), "to be gone on with");
   EXPECT_FALSE(book.Begin(one, progress_));
   const Json done = ReadJson(run_ / "state/views-constant.json"), paused = ReadJson(run_ / "state/views-adaptive.json");
-  EXPECT_EQ(done["seconds"], 7);
-  EXPECT_EQ(done["peak_memory_bytes"], 5);
+  EXPECT_GE(done["seconds"], 7);
+  EXPECT_GT(done["peak_memory_bytes"], 0);
   EXPECT_EQ(paused["finished"], false);
   EXPECT_GT(paused["seconds"], 0);
   EXPECT_EQ(done["order"], 0);
   EXPECT_EQ(paused["order"], 1);
   std::optional<OpenStage> again = book.Begin(two, progress_);
   ASSERT_TRUE(again);
-  EXPECT_EQ(again->earlier, paused["seconds"]);
+  EXPECT_EQ(again->noted["seconds"], paused["seconds"]);
 }
 
 TEST_F(StageBookTest, ChangedSettingsClearWhatWasMade) {
@@ -118,10 +120,10 @@ TEST_F(StageBookTest, OnlyLeavesOtherStagesAlone) {
 
 TEST_F(StageBookTest, StagesThatOnlyLeavesOutAreAskedForBeforehand) {
   const auto check = [&] {
-    StageBook(run_ / "state", {"pretrain"}).CheckOnly("views constant", run_ / "views/manifest.jsonl");
+    StageBook(run_ / "state", {"pretrain"}).CheckOnly("views constant", {run_ / "views/manifest.jsonl"});
   };
   EXPECT_THROW(check(), Error);
-  EXPECT_NO_THROW(StageBook(run_ / "state", {"views"}).CheckOnly("views constant", run_ / "views/manifest.jsonl"));
+  EXPECT_NO_THROW(StageBook(run_ / "state", {"views"}).CheckOnly("views constant", {run_ / "views/manifest.jsonl"}));
   Make(Request(1));
   EXPECT_NO_THROW(check());
   std::filesystem::remove(run_ / "views/manifest.jsonl");
@@ -152,6 +154,20 @@ TEST_F(StageBookTest, AForgottenStageLeavesNothing) {
   }
   EXPECT_FALSE(std::filesystem::exists(run_ / "views"));
   EXPECT_TRUE(Make(Request(1)));
+}
+
+TEST_F(StageBookTest, ABookThatIsLookedAtStaysAsItIs) {
+  EXPECT_EQ(StageBook(run_ / "state").WhatIsToDo(Request(1)), "to be made");
+  EXPECT_FALSE(std::filesystem::exists(run_));
+  Make(Request(1));
+  const StageBook writing(run_ / "state", {});
+  StageBook book(run_ / "state");  // while another process holds the run
+  EXPECT_TRUE(book.IsThere("views constant", Request(1).outputs));
+  EXPECT_EQ(book.WhatIsToDo(Request(1)), StageBook::kDone);
+  EXPECT_EQ(book.WhatIsToDo(Request(2)), "to be made again: settings.views.steps 1 -> 2");
+  EXPECT_EQ(book.FingerprintOf(run_ / "views/manifest.jsonl").size(), 32u);
+  EXPECT_FALSE(std::filesystem::exists(run_ / "state/.inputs.json"));
+  EXPECT_THROW((void)book.Begin(Request(2), progress_), std::logic_error);
 }
 
 TEST_F(StageBookTest, ASecondProcessIsRefused) {

@@ -1,29 +1,84 @@
 #include "cli/stage_plan.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
+#include "cli/gallery.h"
+#include "cli/tasks.h"
+#include "genview/base/error.h"
 #include "genview/data/source.h"
+#include "genview/eval/evaluation.h"
 
 namespace genview {
 namespace {
 
-class Lister {
+// Raised when what a stage computes changes, so that runs made before are made again.
+constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kViewsVersion = 1, kPretrainVersion = 1,
+                  kEvalVersion = 2, kGalleryVersion = 3;
+
+[[noreturn]] void NotSet(const std::string& key, const std::string& next) {
+  throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
+}
+
+// A key that came later says nothing at its default: views made before stay.
+Json SettingsOfViews(const ViewsSection& views) {
+  Json json = FieldsToJson(views);
+  if (views.config.curve == 0) json.erase("curve");
+  return json;
+}
+
+// Under the name that the key had before: generators made then stay made.
+Json SettingsOfGenerator(const GeneratorSection& generator) {
+  const Json fields = FieldsToJson(generator);
+  Json json;
+  for (const auto& [key, value] : fields.items()) json[key == "weights" ? "precision" : key] = value;
+  return json;
+}
+
+// skipped.tsv of that folder is the score's, of all pictures.
+Path SkippedOfFit(const Path& model) { return model.parent_path() / Format("{}-skipped.tsv", model.stem().string()); }
+
+// Of a folder of views the list of them, which says what is in their files.
+std::string ManifestOf(const std::string& views) {
+  return std::filesystem::is_directory(views) ? (Path(views) / "manifest.jsonl").string() : views;
+}
+
+// Of stages that count skipped images apart.
+template <class Summary>
+StageCounts ImagesOf(const Summary& done) {
+  return {"images", done.images + done.skipped, done.images, done.skipped};
+}
+
+EvalResult Evaluate(const LinearConfig& config, Progress& progress) { return EvalLinear(config, progress); }
+EvalResult Evaluate(const KnnConfig& config, Progress& progress) { return EvalKnn(config, progress); }
+EvalResult Evaluate(const FewshotConfig& config, Progress& progress) { return EvalFewshot(config, progress); }
+EvalResult Evaluate(const FinetuneConfig& config, Progress& progress) { return EvalFinetune(config, progress); }
+
+class Planner {
  public:
-  Lister(const RunPlan& plan, const std::vector<std::string>& only) : plan_(plan), only_(only) {}
+  Planner(const RunPlan& plan, const std::vector<std::string>& only, bool side_by_side)
+      : plan_(plan), only_(only), side_by_side_(side_by_side) {}
 
   std::vector<PlannedStage> List() {
-    if (!only_.empty() && Allowed("foreground")) Score();
+    const bool trains = Allowed("pretrain") || Allowed("eval");
+    if (!only_.empty() && Allowed("foreground")) (void)Ratios();
+    // What --only leaves out and would have to be made again is found before the first arm is trained.
     for (const ArmPlan& arm : plan_.arms) {
-      if (!only_.empty() && !Allowed("pretrain") && !Allowed("eval")) {
-        if (arm.views.empty()) continue;
-        if (Allowed("views")) Views(arm);
-        else if (Allowed("generator")) (void)Generator(arm.recipe.views.config.generator.string());
-        continue;
-      }
+      if (Allowed("pretrain") && (side_by_side_ || !only_.empty())) (void)PretrainInputs(arm);
+    }
+    for (const ArmPlan& arm : plan_.arms) {
       for (const uint64_t seed : plan_.seeds) {
-        Pretrain(arm, seed);
-        if (Allowed("eval")) Evaluate(arm, seed);
+        if (trains) (void)Pretrained(arm, seed);
+        if (Allowed("eval") && !side_by_side_) Scores(arm, seed);
+      }
+      if (trains || arm.views.empty()) continue;
+      if (Allowed("views")) (void)Views(arm);
+      else if (Allowed("generator")) (void)Generator(arm.recipe.views.config.generator.string());
+    }
+    for (const ArmPlan& arm : plan_.arms) {
+      for (const uint64_t seed : plan_.seeds) {
+        if (Allowed("eval") && side_by_side_) Scores(arm, seed);
       }
     }
     if (Allowed("gallery")) Gallery();
@@ -36,123 +91,294 @@ class Lister {
   bool Allowed(std::string_view stage) const {
     return only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end();
   }
-  bool Begin(const std::string& name) { return seen_.insert(name).second; }
-  void Add(const std::string& name, Path output, Inputs inputs) {
-    std::erase_if(inputs, [](const StageInput& input) { return input.value.empty(); });
-    stages_.push_back({name, std::move(output), std::move(inputs)});
-  }
-  StageInput Train() const { return {"data.train", plan_.recipe.data.train}; }
 
-  // An encoder that the run trains is a stage, and no input.
-  StageInput Encoder(const std::string& key, const std::string& text) {
+  // False where the stage is in the list already.
+  bool Begin(const std::string& stage) {
+    if (begun_.insert(stage).second) return true;
+    if (std::any_of(stages_.begin(), stages_.end(), [&](const PlannedStage& known) { return known.name == stage; }))
+      return false;
+    throw UsageError({.what = Format("`{}` would need what it is made for", stage),
+                      .where = "recipe, keys `foreground.encoder`, `generator.encoder`, `pretrain.quality.encoder`",
+                      .next = "take the encoder of an arm that uses augmented pictures alone"});
+  }
+
+  StageInput Train() const { return {"data", plan_.recipe.data.train, "data.train", "", /*pictures=*/true}; }
+
+  // Each plans what it is named after, once, after what that needs, and says where it will be.
+
+  StageInput Encoder(const std::string& name, const std::string& key, const std::string& text) {
+    if (text.empty())
+      NotSet("foreground.encoder", "name an encoder folder or checkpoint, or arm:NAME for one that this run trains");
     const ArmPlan* arm = EncoderArm(plan_, text);
-    if (arm == nullptr) return {key, text};
-    Pretrain(*arm, plan_.seeds.front());
-    return {key, ""};
-  }
-  StageInput ForegroundEncoder() { return Encoder("foreground.encoder", plan_.recipe.foreground.encoder); }
-
-  void Fit() {
-    if (!Begin("foreground fit")) return;
-    Inputs inputs = {
-        Train(), ForegroundEncoder(), {"foreground.component", plan_.recipe.foreground.fit.component.string()}};
-    Add("foreground fit", plan_.folder / "foreground" / "model.safetensors", std::move(inputs));
+    if (arm == nullptr) return {name, text, key};
+    StageInput trained = Pretrained(*arm, plan_.seeds.front());
+    trained.name = name;
+    return trained;
   }
 
-  void Score() {
-    if (!Begin("foreground score")) return;
-    Fit();
-    Add("foreground score", plan_.folder / "foreground" / "ratios.tsv", {Train(), ForegroundEncoder()});
+  // Of the run's encoder, or of one that an arm's quality has of its own; that stage is named after the first such arm.
+  StageInput ForegroundModel(const std::string& encoder, const std::string& arm) {
+    const ForegroundSection& asked = plan_.recipe.foreground;
+    const bool own = encoder != asked.encoder;
+    FitConfig config = asked.fit;
+    config.out = QualityModelFile(plan_, encoder);
+    const std::string first = own ? Format("foreground fit for {}", arm) : "foreground fit";
+    const StageInput made = {"model", config.out.string(), "", fitted_.try_emplace(config.out, first).first->second};
+    if (!Begin(made.stage)) return made;
+    Inputs inputs = {Train(), Encoder("encoder", own ? "pretrain.quality.encoder" : "foreground.encoder", encoder)};
+    Json settings = FieldsToJson(asked);
+    if (own) {
+      config.component.clear();
+      settings.erase("component");
+    }
+    if (!config.component.empty()) inputs.push_back({"component", config.component.string(), "foreground.component"});
+    config.images = plan_.recipe.data.train;
+    config.encoder = inputs[1].value;
+    config.skipped = SkippedOfFit(config.out);
+    config.run = plan_.recipe.run;
+    stages_.push_back(
+        {.name = made.stage,
+         .version = kFitVersion,
+         .settings = SettingsOf(std::move(settings), config.run),
+         .inputs = std::move(inputs),
+         .outputs = {config.out},
+         .owned = {},
+         .work = [config](Group&, StageProgress& progress) { return ImagesOf(FitForeground(config, progress)); }});
+    return made;
   }
 
-  void QualityFit(const ArmPlan& arm, const std::string& encoder) {
-    if (encoder == plan_.recipe.foreground.encoder) return Fit();
-    const Path out = QualityModelFile(plan_, encoder);
-    if (!Begin(out.string())) return;
-    Inputs inputs = {Train(), Encoder("pretrain.quality.encoder", encoder)};
-    Add(Format("foreground fit for {}", arm.name), out, std::move(inputs));
+  StageInput Ratios() {
+    const Path folder = plan_.folder / "foreground";
+    const StageInput made = {"ratios", (folder / "ratios.tsv").string(), "", "foreground score"};
+    if (!Begin(made.stage)) return made;
+    const std::string& encoder = plan_.recipe.foreground.encoder;
+    const StageInput model = ForegroundModel(encoder, ""), seen_by = Encoder("encoder", "foreground.encoder", encoder);
+    ScoreConfig config;
+    config.images = plan_.recipe.data.train;
+    config.model = model.value;
+    config.encoder = seen_by.value;
+    config.out = made.value;
+    config.masks = folder / "masks";
+    config.skipped = folder / "skipped.tsv";
+    config.levels = plan_.recipe.views.config.levels;
+    config.run = plan_.recipe.run;
+    stages_.push_back({.name = made.stage,
+                       .version = kScoreVersion,
+                       .settings = SettingsOf({{"levels", config.levels}}, config.run),
+                       .inputs = {Train(), seen_by, model},
+                       .outputs = {config.out, config.masks},
+                       .owned = {},
+                       .work = [config](Group& group, StageProgress& progress) {
+                         return ImagesOf(Shared(group, progress, config));
+                       }});
+    return made;
   }
 
   StageInput Generator(const std::string& text) {
-    if (!text.empty() && text != "train") return {"views.generator", text};
-    if (!Begin("generator")) return {};
-    const GeneratorConfig& config = plan_.recipe.generator.config;
-    Inputs inputs = {
-        config.images.empty() ? Train() : StageInput{"generator.images", config.images},
-        Encoder(config.encoder.empty() ? "foreground.encoder" : "generator.encoder", GeneratorEncoder(plan_))};
-    Add("generator", plan_.folder / "generator" / "model_index.json", std::move(inputs));
-    return {};
+    if (!text.empty() && text != "train") return {"generator", text, "views.generator"};
+    const Path out = plan_.folder / "generator";
+    const StageInput made = {"generator", out.string(), "", "generator"};
+    if (!Begin(made.stage)) return made;
+    const GeneratorConfig& own = plan_.recipe.generator.config;
+    StageInput images = Train();
+    if (!own.images.empty()) images = {"data", own.images, "generator.images", "", /*pictures=*/true};
+    const StageInput encoder =
+        Encoder("encoder", own.encoder.empty() ? "foreground.encoder" : "generator.encoder", GeneratorEncoder(plan_));
+    const GeneratorConfig config = GeneratorConfigOf(plan_, out);
+    stages_.push_back(
+        {.name = made.stage,
+         .version = kGeneratorVersion,
+         .settings = SettingsOf(SettingsOfGenerator(plan_.recipe.generator), config.run),
+         .inputs = {images, encoder},
+         .outputs = {out / "model_index.json"},
+         .owned = {out},
+         .work = [config](Group&, StageProgress& progress) { return ImagesOf(TrainGenerator(config, progress)); }});
+    return made;
   }
 
-  void Views(const ArmPlan& arm) {
-    if (!Begin(arm.views)) return;
-    const ViewsConfig& config = arm.recipe.views.config;
-    if (config.policy == NoisePolicy::kAdaptive) Score();
-    Inputs inputs = {Train(), Generator(config.generator.string())};
-    Add(ViewsStageName(arm), plan_.folder / arm.views / "manifest.jsonl", std::move(inputs));
+  StageInput Views(const ArmPlan& arm) {
+    const Path out = plan_.folder / arm.views;
+    const std::string stage =
+        arm.views == "views" ? "views" : Format("views {}", arm.views.substr(sizeof("views-") - 1));
+    const StageInput made = {"views", (out / "manifest.jsonl").string(), "", stage};
+    if (!Begin(stage)) return made;
+    ViewsConfig config = arm.recipe.views.config;
+    Inputs inputs = {Train()};
+    if (config.policy == NoisePolicy::kAdaptive) {
+      inputs.push_back(Ratios());
+      config.ratios = inputs.back().value;
+    }
+    inputs.push_back(Generator(config.generator.string()));
+    config.generator = inputs.back().value;
+    config.forget = true;  // the folder is the run's own
+    config.images = plan_.recipe.data.train;
+    config.out = out;
+    config.run = plan_.recipe.run;
+    stages_.push_back({.name = stage,
+                       .version = kViewsVersion,
+                       .settings = SettingsOf(SettingsOfViews(arm.recipe.views), config.run),
+                       .inputs = std::move(inputs),
+                       .outputs = {out / "manifest.jsonl"},
+                       .owned = {out},
+                       .work = [config](Group& group, StageProgress& progress) {
+                         const ViewsSummary done = Shared(group, progress, config);
+                         return StageCounts{"views", done.asked, done.written, done.asked - done.written};
+                       }});
+    return made;
   }
 
-  void Pretrain(const ArmPlan& arm, uint64_t seed) {
-    const std::string name = StageName(plan_, "pretrain", arm, seed);
-    if (!Begin(name)) return;
-    const PretrainConfig& own = arm.recipe.pretrain.config;
-    Inputs inputs = {Train(), {"pretrain.init", own.init}};
+  Inputs PretrainInputs(const ArmPlan& arm) {
+    const PretrainConfig config = PretrainConfigOf(plan_, arm, plan_.seeds.front()), &own = arm.recipe.pretrain.config;
+    Inputs inputs = {Train()};
+    if (!own.init.empty()) inputs.push_back({"init", own.init, "pretrain.init"});
     if (own.pair.source != PairSource::kAugment) {
-      if (!arm.views.empty()) Views(arm);
-      inputs.push_back({"pretrain.pair.views", own.pair.views});
+      inputs.push_back(!arm.views.empty() ? Views(arm)
+                                          : StageInput{"views", ManifestOf(own.pair.views), "pretrain.pair.views"});
     }
     if (own.crop.rule.draw != CropDraw::kAnywhere) {
-      if (own.crop.masks.empty()) Score();
-      inputs.push_back({"pretrain.crop.masks", own.crop.masks});
+      inputs.push_back(own.crop.masks.empty() ? StageInput{"masks", config.crop.masks, "", Ratios().stage}
+                                              : StageInput{"masks", own.crop.masks, "pretrain.crop.masks"});
     }
     if (own.quality.enabled) {
       const bool shared = own.quality.encoder.empty();
-      const std::string encoder = shared ? plan_.recipe.foreground.encoder : own.quality.encoder;
-      if (own.quality.foreground.empty()) QualityFit(arm, encoder);
-      inputs.push_back(Encoder(shared ? "foreground.encoder" : "pretrain.quality.encoder", encoder));
-      inputs.push_back({"pretrain.quality.foreground", own.quality.foreground});
+      const std::string& encoder = shared ? plan_.recipe.foreground.encoder : own.quality.encoder;
+      StageInput model = own.quality.foreground.empty()
+                             ? ForegroundModel(encoder, arm.name)
+                             : StageInput{"", own.quality.foreground, "pretrain.quality.foreground"};
+      model.name = "quality model";
+      inputs.push_back(std::move(model));
+      inputs.push_back(Encoder("quality encoder", shared ? "foreground.encoder" : "pretrain.quality.encoder", encoder));
     }
-    Add(name, EncoderFile(plan_, arm, seed), std::move(inputs));
+    return inputs;
   }
 
-  void Evaluate(const ArmPlan& arm, uint64_t seed) {
-    if (plan_.recipe.data.test.empty()) return;
-    const EvalSection& eval = arm.recipe.eval;
-    const auto add = [&](const char* kind, const auto& part, const std::string& list) {
-      const Path out = ArmFolder(plan_, arm, seed) / "eval" / Format("{}.json", kind);
-      if (part.enabled)
-        Add(StageName(plan_, Format("eval {}", kind), arm, seed), out,
-            {Train(), {"data.test", plan_.recipe.data.test}, {"eval.finetune.list", list}});
-    };
-    add("linear", eval.linear, "");
-    add("knn", eval.knn, "");
-    add("fewshot", eval.fewshot, "");
-    add("finetune", eval.finetune, eval.finetune.config.list.string());
+  StageInput Pretrained(const ArmPlan& arm, uint64_t seed) {
+    const Path out = EncoderFile(plan_, arm, seed);
+    const StageInput made = {"checkpoint", out.string(), "", StageName(plan_, "pretrain", arm, seed)};
+    if (!Begin(made.stage)) return made;
+    Inputs inputs = PretrainInputs(arm);
+    const PretrainConfig config = PretrainConfigOf(plan_, arm, seed);
+    stages_.push_back(
+        {.name = made.stage,
+         .version = kPretrainVersion,
+         .settings = SettingsOf(WhatIsComputed(Resolved(config)), config.run),
+         .inputs = std::move(inputs),
+         .outputs = {out},
+         .owned = {out},
+         .work = [config](Group& group, StageProgress& progress) { return CountsOf(Shared(group, progress, config)); },
+         .pretraining = config});
+    return made;
   }
 
+  void Scores(const ArmPlan& arm, uint64_t seed) {
+    const DataSection& data = plan_.recipe.data;
+    if (data.test.empty()) return;
+    const StageInput checkpoint = Pretrained(arm, seed);
+    const Path cache = plan_.folder / "state" / "features";
+    const size_t before = stages_.size();
+    VisitScores(arm.recipe.eval, [&](const char* kind, const auto& part) {
+      if (!part.enabled) return;
+      auto config = part.config;
+      config.inputs.train = data.train;
+      config.inputs.test = data.test;
+      config.inputs.checkpoint = checkpoint.value;
+      config.inputs.out = ScoreFile(plan_, arm, seed, kind);
+      config.inputs.cache = cache;
+      config.inputs.run = plan_.recipe.run;
+      config.inputs.run.seed = seed;
+      Inputs inputs = {{"train", data.train, "data.train", "", /*pictures=*/true},
+                       {"test", data.test, "data.test", "", /*pictures=*/true},
+                       checkpoint};
+      if constexpr (requires { config.list; }) {
+        if (!config.list.empty()) inputs.push_back({"list", config.list.string(), "eval.finetune.list"});
+      }
+      stages_.push_back({.name = StageName(plan_, Format("eval {}", kind), arm, seed),
+                         .version = kEvalVersion,
+                         .settings = SettingsOf(FieldsToJson(part), config.inputs.run),
+                         .inputs = std::move(inputs),
+                         .outputs = {config.inputs.out},
+                         .owned = {config.inputs.out},
+                         .work = [config](Group&, StageProgress& progress) {
+                           const EvalResult result = Evaluate(config, progress);
+                           const int64_t skipped = SkippedOf(result);
+                           progress.Say(
+                               Format("top-1 {:.2f}% of {} images, {} skipped", result.top1, result.images, skipped));
+                           return StageCounts{"images", result.images + skipped, result.images, skipped};
+                         }});
+    });
+    // Features of one checkpoint are of no use to the next.
+    if (stages_.size() > before) stages_.back().scratch = cache;
+  }
+
+  // What the arms did not need is not made for the report alone.
   void Gallery() {
-    bool adaptive = false, weighs = false;
-    for (const ArmPlan& arm : plan_.arms) {
-      adaptive = adaptive || (!arm.views.empty() && arm.recipe.views.config.policy == NoisePolicy::kAdaptive);
-      weighs = weighs || arm.recipe.pretrain.config.quality.enabled;
+    const auto first = [&](auto&& wanted) {
+      const auto arm = std::find_if(plan_.arms.begin(), plan_.arms.end(), wanted);
+      return arm == plan_.arms.end() ? nullptr : &*arm;
+    };
+    const ArmPlan* adaptive = first([](const ArmPlan& arm) {
+      return !arm.views.empty() && arm.recipe.views.config.policy == NoisePolicy::kAdaptive;
+    });
+    const ArmPlan* weighs = first([](const ArmPlan& arm) { return arm.recipe.pretrain.config.quality.enabled; });
+    if (adaptive == nullptr && weighs == nullptr) return;
+    const ArmPlan* shown =
+        adaptive != nullptr ? adaptive : first([](const ArmPlan& arm) { return !arm.views.empty(); });
+    const ReportSection& asked = plan_.recipe.report;
+    const Path out = plan_.folder / "gallery";
+    GalleryConfig config;
+    config.images = plan_.recipe.data.train;
+    config.pictures = asked.pictures;
+    config.pairs = asked.pairs;
+    config.likeness = asked.likeness;
+    config.out = out;
+    config.run = plan_.recipe.run;
+    Inputs inputs = {Train()};
+    if (adaptive != nullptr) {
+      inputs.push_back(Ratios());
+      config.ratios = inputs.back().value;
+      config.masks = config.ratios.parent_path() / "masks";
     }
-    if (!adaptive && !weighs) return;
-    if (adaptive) Score();
-    for (const ArmPlan& arm : plan_.arms) {
-      if (arm.views.empty() || (adaptive && arm.recipe.views.config.policy != NoisePolicy::kAdaptive)) continue;
-      Views(arm);
-      break;
+    if (weighs != nullptr) {
+      for (StageInput& input : PretrainInputs(*weighs)) inputs.push_back(std::move(input));
+      config.pairs_of = PretrainConfigOf(plan_, *weighs, plan_.seeds.front());
+      config.arm = weighs->name;
     }
-    Add("gallery", plan_.folder / "gallery" / "gallery.json", {Train()});
+    if (shown != nullptr) {
+      const ViewsConfig& views = shown->recipe.views.config;
+      inputs.push_back(Views(*shown));
+      config.views = plan_.folder / shown->views;
+      config.generator = Generator(views.generator.string()).value;
+      config.levels = views.levels;
+      config.steps = views.steps;
+      config.guidance = views.guidance;
+      config.scheduler = views.scheduler;
+      if (const std::string& encoder = plan_.recipe.foreground.encoder; config.likeness > 0 && !encoder.empty()) {
+        inputs.push_back(Encoder("encoder", "foreground.encoder", encoder));
+        config.encoder = inputs.back().value;
+      }
+    }
+    Json settings = FieldsToJson(asked);
+    settings["levels"] = config.levels;
+    if (config.pairs_of) settings["pairs_of"] = WhatIsComputed(Resolved(*config.pairs_of));
+    stages_.push_back({.name = "gallery",
+                       .version = kGalleryVersion,
+                       .settings = SettingsOf(std::move(settings), config.run),
+                       .inputs = std::move(inputs),
+                       .outputs = {out / "gallery.json"},
+                       .owned = {out},
+                       .work = [config](Group&, StageProgress& progress) {
+                         const GallerySummary done = MakeGallery(config, progress);
+                         return StageCounts{"pictures", done.pictures, done.pictures, 0};
+                       }});
   }
 
   const RunPlan& plan_;
   const std::vector<std::string>& only_;
-  std::set<std::string> seen_;
+  const bool side_by_side_;
+  std::set<std::string> begun_;         // stages
+  std::map<Path, std::string> fitted_;  // foreground model -> stage
   std::vector<PlannedStage> stages_;
 };
-
-bool IsImages(const std::string& key) { return key == "data.train" || key == "data.test" || key == "generator.images"; }
 
 void CheckFile(const StageInput& input) {
   std::error_code code;
@@ -176,33 +402,57 @@ std::string StageName(const RunPlan& plan, std::string_view stage, const ArmPlan
   return plan.seeds.size() > 1 ? Format("{} {} seed {}", stage, arm.name, seed) : Format("{} {}", stage, arm.name);
 }
 
-std::string ViewsStageName(const ArmPlan& arm) {
-  return arm.views == "views" ? "views" : Format("views {}", arm.views.substr(sizeof("views-") - 1));
+std::vector<PlannedStage> StagesOf(const RunPlan& plan, const std::vector<std::string>& only, bool side_by_side) {
+  return Planner(plan, only, side_by_side).List();
 }
 
-std::vector<PlannedStage> StagesOf(const RunPlan& plan, const std::vector<std::string>& only) {
-  return Lister(plan, only).List();
+StageRequest RequestOf(const PlannedStage& stage, StageBook& book) {
+  StageRequest request{.name = stage.name,
+                       .version = stage.version,
+                       .settings = stage.settings,
+                       .inputs = {},
+                       .outputs = stage.outputs,
+                       .owned = stage.owned};
+  for (const StageInput& input : stage.inputs)
+    request.inputs[input.name] =
+        input.pictures ? book.FingerprintOfPictures(input.value) : book.FingerprintOf(input.value);
+  return request;
+}
+
+Json SettingsOf(Json own, const RunOptions& run) {
+  own["run"] = FieldsToJson(run);
+  return WithoutMachine(std::move(own));
+}
+
+Path ScoreFile(const RunPlan& plan, const ArmPlan& arm, uint64_t seed, std::string_view kind) {
+  return ArmFolder(plan, arm, seed) / "eval" / Format("{}.json", kind);
 }
 
 bool AsksForScores(const RunPlan& plan) {
-  return std::any_of(plan.arms.begin(), plan.arms.end(), [](const ArmPlan& arm) {
-    const EvalSection& eval = arm.recipe.eval;
-    return eval.linear.enabled || eval.knn.enabled || eval.fewshot.enabled || eval.finetune.enabled;
-  });
+  bool asks = false;
+  for (const ArmPlan& arm : plan.arms)
+    VisitScores(arm.recipe.eval, [&](const char*, const auto& part) { asks = asks || part.enabled; });
+  return asks;
 }
 
 void CheckInputs(const RunPlan& plan, const std::vector<std::string>& only) {
-  std::set<std::string> seen;
-  bool scores = false;
-  for (const PlannedStage& stage : StagesOf(plan, only)) {
-    scores = scores || stage.name.starts_with("eval ");
+  const DataSection& data = plan.recipe.data;
+  const std::vector<PlannedStage> stages = StagesOf(plan, only);
+  std::set<std::string> opened;  // sources of pictures, each once
+  const bool scores = std::any_of(stages.begin(), stages.end(),
+                                  [](const PlannedStage& stage) { return stage.name.starts_with("eval "); });
+  if (scores && !data.train.empty()) {
+    CheckClasses(data.train, data.test);
+    opened = {data.train, data.test};
+  }
+  for (const PlannedStage& stage : stages) {
     for (const StageInput& input : stage.inputs) {
-      if (!seen.insert(Format("{}\n{}", input.key, input.value)).second) continue;
-      if (IsImages(input.key)) (void)OpenSource(input.value);
-      else CheckFile(input);
+      if (input.key.empty()) continue;
+      if (input.value.empty()) NotSet(input.key, "name a folder of pictures, or shapes:count=4096,size=64,seed=0");
+      if (!input.pictures) CheckFile(input);
+      else if (opened.insert(input.value).second) (void)OpenSource(input.value);
     }
   }
-  if (scores && !plan.recipe.data.train.empty()) CheckClasses(plan.recipe.data.train, plan.recipe.data.test);
 }
 
 }  // namespace genview

@@ -1,38 +1,62 @@
-// The stages that a plan asks for, before any of them is made: how many there are, what each leaves, and which files of
-// the user's it reads. Runner makes them in this order.
+// The stages that a plan asks for, in the order that their inputs ask for: what each is made from, how, and what it
+// leaves. They are counted, checked and shown before any of them is made; Runner makes them.
 //
 //   for (const PlannedStage& stage : StagesOf(plan, /*only=*/{})) Print("{}\n", stage.name);
 //   CheckInputs(plan, {});                       // throws where a picture, encoder or generator is not there
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cli/run_plan.h"
+#include "cli/stage_book.h"
+#include "cli/stage_progress.h"
+#include "genview/dist/group.h"
 
 namespace genview {
 
-// A file or folder that a key of the recipe names.
+// What a stage is made from: of the user, by a key of the recipe, or of an earlier stage.
 struct StageInput {
-  std::string key, value;
+  std::string name;     // in the request: "encoder"
+  std::string value;    // a file, a folder, or a source of pictures
+  std::string key{};    // "foreground.encoder"; "" where a stage makes it
+  std::string stage{};  // that makes it
+  bool pictures = false;
 };
 
 struct PlannedStage {
-  std::string name;                // "pretrain genview"
-  Path output;                     // there when the stage is done
-  std::vector<StageInput> inputs;  // those that are set
+  std::string name;  // "pretrain genview"
+  int64_t version = 1;
+  Json settings;
+  std::vector<StageInput> inputs;    // of two with one name the last counts
+  std::vector<Path> outputs, owned;  // as of a StageRequest
+  std::function<StageCounts(Group&, StageProgress&)> work;
+  std::optional<PretrainConfig> pretraining{};  // that `work` makes
+  Path scratch{};                               // no later stage needs it
 };
 
 // The names that a stage has for people and in the book.
 std::string StageName(const RunPlan& plan, std::string_view stage, const ArmPlan& arm, uint64_t seed);
-std::string ViewsStageName(const ArmPlan& arm);
 
-// `only` as Runner has it. Each stage once, after those that it needs.
-std::vector<PlannedStage> StagesOf(const RunPlan& plan, const std::vector<std::string>& only);
+// `only`: foreground, generator, views, pretrain, eval, gallery, report; empty = all. Each stage once, after those that
+// it needs, whether `only` has them or not. `side_by_side`: all that pretrainings need comes before them, scores after.
+// Throws UsageError for what cannot be planned: an encoder that is not named, an arm that would need its own.
+std::vector<PlannedStage> StagesOf(const RunPlan& plan, const std::vector<std::string>& only,
+                                   bool side_by_side = false);
 
-// Throws Error for the first input of these stages that is not there, and where scores are asked for and pictures have
-// no classes.
+// With the fingerprints of its inputs, which are there.
+StageRequest RequestOf(const PlannedStage& stage, StageBook& book);
+
+// A stage's own settings and those of the run, without what is of the machine.
+Json SettingsOf(Json own, const RunOptions& run);
+
+Path ScoreFile(const RunPlan& plan, const ArmPlan& arm, uint64_t seed, std::string_view kind);
+
+// Throws Error for the first input of these stages that is not set or not there, and where scores are asked for and
+// pictures have no classes.
 void CheckInputs(const RunPlan& plan, const std::vector<std::string>& only);
 
 bool AsksForScores(const RunPlan& plan);  // whatever it has to test on

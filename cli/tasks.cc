@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <exception>
 
@@ -58,33 +57,30 @@ class WatchingProgress : public ForwardingProgress {
   mutable std::exception_ptr failed_;
 };
 
-Json PretrainAlone(const PretrainConfig& config, Progress& progress, Group& group) {
+Json PretrainAlone(Pretraining pretraining, Progress& progress, Group& group) {
   WatchingProgress watching(progress, group);
-  ResetPeakMemory();
-  const auto began = std::chrono::steady_clock::now();
-  PretrainSummary done;
+  OpenStage& stage = pretraining.stage;
+  stage.Start();
   try {
-    done = Pretrain(config, watching);
+    const PretrainSummary done = Pretrain(pretraining.config, watching);
+    stage.Finish(CountsOf(done));
+    return {{"skipped", done.skipped}, {"seconds", stage.Seconds()}, {"warnings", watching.warnings()}};
   } catch (const Interrupted&) {
+    stage.Pause();
     watching.ThrowIfPeerFailed();
     throw;
   }
-  return {{"images", done.images},
-          {"skipped", done.skipped},
-          {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count()},
-          {"peak_memory_bytes", PeakMemoryBytes()},
-          {"warnings", watching.warnings()}};
 }
 
 // The first for process 0, which shows how it goes; of the others those that this process was the first to ask for. By
-// the number of their config.
-Json TakePretrainings(Group& group, Progress& progress, const std::vector<PretrainConfig>& configs,
+// their number.
+Json TakePretrainings(Group& group, Progress& progress, const std::vector<Pretraining>& all,
                       const std::function<void(size_t)>& begins) {
   Json done = Json::object();
-  for (size_t i = 0; i < configs.size(); ++i) {
-    if (i == 0 ? group.rank() != 0 : !group.Claim("pretrain " + configs[i].out)) continue;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (i == 0 ? group.rank() != 0 : !group.Claim("pretrain " + all[i].config.out)) continue;
     begins(i);
-    done[std::to_string(i)] = PretrainAlone(configs[i], progress, group);
+    done[std::to_string(i)] = PretrainAlone(all[i], progress, group);
   }
   return done;
 }
@@ -127,28 +123,30 @@ PretrainSummary Shared(Group& group, Progress& progress, const PretrainConfig& c
   return Pretrain(config, progress, group);
 }
 
-std::vector<PretrainOutcome> PretrainEach(Group& group, Progress& progress, const std::vector<PretrainConfig>& configs,
+StageCounts CountsOf(const PretrainSummary& done) {
+  return {"images", done.images, done.images - done.skipped, done.skipped};
+}
+
+std::vector<PretrainOutcome> PretrainEach(Group& group, Progress& progress, const std::vector<Pretraining>& all,
                                           const std::function<void(size_t)>& begins) {
   const ShareOfThreads threads(group);
   Json list = Json::array();
-  for (const PretrainConfig& config : configs) list.push_back(FieldsToJson(config));
-  if (group.size() > 1) group.Broadcast(Json{{"stage", "pretrain each"}, {"configs", list}}.dump());
-  const std::vector<std::string> told = group.Gather(TakePretrainings(group, progress, configs, begins).dump());
-  std::vector<PretrainOutcome> outcomes(configs.size());
+  for (const auto& [config, stage] : all)
+    list.push_back({{"config", FieldsToJson(config)}, {"file", stage.file.string()}, {"noted", stage.noted}});
+  if (group.size() > 1) group.Broadcast(Json{{"stage", "pretrain each"}, {"list", list}}.dump());
+  const std::vector<std::string> told = group.Gather(TakePretrainings(group, progress, all, begins).dump());
+  std::vector<PretrainOutcome> outcomes(all.size());
   size_t answers = 0;
   for (size_t rank = 0; rank < told.size(); ++rank) {
     const Json taken = ParseJson(told[rank], "what a process did");
     for (const auto& [number, done] : taken.items()) {
       ++answers;
-      outcomes.at(std::stoul(number)) = {.images = done.at("images"),
-                                         .skipped = done.at("skipped"),
-                                         .seconds = done.at("seconds"),
-                                         .peak_memory_bytes = done.at("peak_memory_bytes"),
-                                         .elsewhere = rank > 0};
+      outcomes.at(std::stoul(number)) = {
+          .skipped = done.at("skipped"), .seconds = done.at("seconds"), .elsewhere = rank > 0};
       for (const Json& warning : done.at("warnings")) progress.Warn(warning.get<std::string>());
     }
   }
-  GENVIEW_CHECK(answers == configs.size(), "every pretraining is one process's");
+  GENVIEW_CHECK(answers == all.size(), "every pretraining is one process's");
   return outcomes;
 }
 
@@ -163,9 +161,11 @@ int ServeTasks(Group& group, Progress& progress) {
     else if (stage == "features") ExtractFeatures(ConfigOf<FeaturesConfig>(config), progress, group);
     else if (stage == "pretrain") Pretrain(ConfigOf<PretrainConfig>(config), progress, group);
     else if (stage == "pretrain each") {
-      std::vector<PretrainConfig> configs;
-      for (const Json& each : task.at("configs")) configs.push_back(ConfigOf<PretrainConfig>(each));
-      group.Gather(TakePretrainings(group, progress, configs, [](size_t) {}).dump());
+      std::vector<Pretraining> all;
+      for (const Json& each : task.at("list"))
+        all.push_back({ConfigOf<PretrainConfig>(each.at("config")),
+                       {.file = each.at("file").get<std::string>(), .noted = each.at("noted")}});
+      group.Gather(TakePretrainings(group, progress, all, [](size_t) {}).dump());
     } else return task.value("code", 1);
   }
 }

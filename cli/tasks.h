@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/stage_book.h"
 #include "genview/dist/group.h"
 #include "genview/eval/features.h"
 #include "genview/foreground/score.h"
@@ -24,19 +25,24 @@ ViewsSummary Shared(Group& group, Progress& progress, const ViewsConfig& config)
 ScoreSummary Shared(Group& group, Progress& progress, const ScoreConfig& config);
 FeaturesSummary Shared(Group& group, Progress& progress, const FeaturesConfig& config);
 PretrainSummary Shared(Group& group, Progress& progress, const PretrainConfig& config);
+StageCounts CountsOf(const PretrainSummary& done);
 
-// What became of a pretraining, wherever it was made.
+// A pretraining and its page in the run's book, which is finished or paused by the process that makes it.
+struct Pretraining {
+  PretrainConfig config;
+  OpenStage stage;
+};
 struct PretrainOutcome {
-  int64_t images = 0, skipped = 0;
+  int64_t skipped = 0;
   double seconds = 0;
-  uint64_t peak_memory_bytes = 0;
   bool elsewhere = false;  // in another process than 0
 };
-// Each config by one process alone, whichever is free: what they would make one after another, side by side. Process 0
-// says which it begins; warnings of the others are its own at the end.
-std::vector<PretrainOutcome> PretrainEach(Group& group, Progress& progress, const std::vector<PretrainConfig>& configs,
+// Each by one process alone, whichever is free: what they would make one after another, side by side. Process 0 says
+// which it begins; warnings of the others are its own at the end.
+std::vector<PretrainOutcome> PretrainEach(Group& group, Progress& progress, const std::vector<Pretraining>& all,
                                           const std::function<void(size_t)>& begins);
 
 int ServeTasks(Group& group, Progress& progress);  // the exit code of process 0
 void EndTasks(Group& group, int code);             // in process 0
+
 }  // namespace genview

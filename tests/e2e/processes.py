@@ -202,6 +202,30 @@ class Processes(unittest.TestCase):
         genview(GENVIEW, *words, env={**os.environ, "OMP_NUM_THREADS": "1"})
         self.same_run("1", "2")
 
+    def test_what_another_process_has_made_is_kept_when_the_run_is_stopped(self):
+        recipe = self.path("lengths.toml")
+        with open(recipe, "w", encoding="utf-8") as file:
+            file.write(f"extends = '{RECIPE}'\n" + "".join(f"[[arms]]\nname = '{name}'\nset = {{ pretrain.epochs = {epochs} }}\n"
+                                                           for name, epochs in (("long", 2000), ("short", 1))))
+        words = ["run", recipe, "--out", self.path("lengths"), "--processes", "2"]
+        process = subprocess.Popen([GENVIEW, *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.time() + 60
+
+        def read(arm):
+            state = self.path("lengths", "state", f"pretrain-{arm}.json")
+            if not os.path.exists(state):
+                return {"finished": False}
+            with open(state, encoding="utf-8") as file:
+                return json.load(file)
+
+        while not read("short")["finished"] and time.time() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=100)
+        self.assertEqual(process.returncode, 130)
+        self.assertEqual((read("long")["finished"], read("short")["finished"]), (False, True))
+        self.assertGreater(min(read("long")["seconds"], read("short")["seconds"], read("short")["peak_memory_bytes"]), 0)
+
     def test_an_arm_that_fails_ends_the_others(self):
         for arm, other in (("baseline", "genview"), ("genview", "baseline")):
             os.makedirs(self.path(arm, arm, "pretrain"))
