@@ -1,4 +1,6 @@
 // genview run RECIPE.toml: all stages of a recipe, and a report at the end.
+#include <set>
+
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/runner.h"
@@ -23,7 +25,7 @@ void VisitFields(RunConfig& c, Visit&& visit) {
   visit("out", c.out, Any{}, "folder of the run; empty = runs/NAME");
   visit("set", c.set, Any{}, "KEY=VALUE instead of the recipe's; may be given several times");
   visit("only", c.only, Any{}, "stages to make: foreground, generator, views, pretrain, eval, gallery, report");
-  visit("dry_run", c.dry_run, Any{}, "print the resolved recipe and make nothing");
+  visit("dry_run", c.dry_run, Any{}, "print the resolved recipe, say which stages are done, and make nothing");
   visit("run", c.run, Section{}, "device, precision, seed and the like");
 }
 
@@ -53,6 +55,26 @@ void RefuseItsOwnInputs(const RunPlan& plan, const Path& recipe) {
   }
   for (const std::string& images : {plan.recipe.data.train, plan.recipe.data.test, plan.recipe.generator.config.images})
     RefuseAmongPictures(images, plan.folder);
+}
+
+// What would be made and what is done, on stderr: stdout is the recipe.
+void ShowStages(const RunPlan& plan, const std::vector<std::string>& only, Progress& progress) {
+  const std::vector<PlannedStage> stages = StagesOf(plan, only);
+  StageBook book(plan.folder / "state");
+  StageProgress shown(progress, std::ssize(stages));
+  std::set<std::string> to_make;
+  for (const PlannedStage& stage : stages) {
+    const bool waits = std::any_of(stage.inputs.begin(), stage.inputs.end(),
+                                   [&](const StageInput& input) { return to_make.contains(input.stage); });
+    std::string what = "to be made";
+    if (waits && book.IsThere(stage.name, stage.outputs)) what = "to be made again if what it is made from changes";
+    if (!waits && book.RequestOf(stage.name).is_object()) what = book.WhatIsToDo(RequestOf(stage, book));
+    if (what != StageBook::kDone) to_make.insert(stage.name);
+    shown.Enter(stage.name);
+    shown.Say(what);
+  }
+  progress.Begin("stages", 0, "");
+  progress.End(Format("{} of {} are done", stages.size() - to_make.size(), stages.size()));
 }
 
 // A line for each arm, a column for each kind of score that any of them has.
@@ -99,6 +121,7 @@ int RunRun(const Args& args, Progress& progress) {
     Print("{}", PlanToToml(plan));
     try {
       CheckInputs(plan, config.only);
+      ShowStages(plan, config.only, progress);
     } catch (const Error& error) {  // a recipe may be looked at where its images are not
       progress.Warn(Format("{} ({})", error.text().what, error.text().where));
     }

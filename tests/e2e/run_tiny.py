@@ -123,6 +123,24 @@ class RunTiny(unittest.TestCase):
         genview(GENVIEW, "run", recipe, "--out", again)
         self.assertEqual(differences(snapshot(self.run_folder), snapshot(again)), [])
 
+    def test_a_dry_run_says_what_is_done_and_what_is_to_be_made(self):
+        def said(out, *more):
+            return genview(GENVIEW, "run", RECIPE, "--out", out, "--dry-run", *more).stderr.splitlines()
+
+        before = times(self.run_folder)
+        lines = said(self.run_folder)
+        self.assertEqual(lines[0], "[1/10] pretrain baseline: done")
+        self.assertEqual(lines[-1], "stages: 10 of 10 are done")
+        lines = said(self.run_folder, "--set", "eval.knn.k=3", "--set", "foreground.share=0.3")
+        self.assertIn("[3/10] eval knn baseline: to be made again: settings.k 5 -> 3", lines)
+        self.assertIn("[4/10] foreground fit: to be made again: settings.share 0.4 -> 0.3", lines)
+        self.assertIn("[10/10] gallery: to be made again if what it is made from changes", lines)
+        self.assertEqual(lines[-1], "stages: 2 of 10 are done")
+        self.assertEqual(times(self.run_folder), before)
+        lines = said(os.path.join(self.folder, "nowhere"), "--only", "gallery")
+        self.assertEqual((lines[0], lines[-1]), ("[1/4] foreground fit: to be made", "stages: 0 of 4 are done"))
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "nowhere")))
+
     def test_a_changed_setting_makes_only_what_depends_on_it(self):
         other = os.path.join(self.folder, "other")
         shutil.copytree(self.run_folder, other)
