@@ -33,7 +33,6 @@ Json ScalarFromText(const std::string& text, std::string_view type) {
   if (type.starts_with("whole number")) {
     if (ParseInt(text, whole)) return whole;
     if (ParseUint(text, large)) return large;
-    if (text == "auto") return 0;  // "chosen for this machine" in every field that takes it
   }
   if (type.starts_with("number") && ParseDouble(text, real)) return real;
   return text;

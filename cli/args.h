@@ -30,7 +30,7 @@ struct ProgramOptions {
 };
 template <class Visit>
 void VisitFields(ProgramOptions& o, Visit&& visit) {
-  visit("processes", o.processes, Range<int64_t>{0, 1024},
+  visit("processes", o.processes, RangeOrAuto<int64_t>{{0, 1024}},
         "processes that share the work on this machine; auto: one for each GPU");
   visit("log_level", o.log_level, Any{}, "what goes to stderr: error, warning, info (with progress) or debug");
 }

@@ -21,8 +21,7 @@ void AppendRow(std::string& out, const std::string& name, const std::string& tex
 std::string ValueName(const FieldInfo& field) {
   if (field.type == "true|false") return "";
   if (field.type.find('|') != std::string::npos) return field.type;
-  const bool takes_auto = field.name == "run.batch" || field.name == "run.threads" || field.name == "processes";
-  if (field.type == "whole number") return takes_auto ? "N|auto" : "N";
+  if (field.type == "whole number") return field.takes_auto ? "N|auto" : "N";
   if (field.type == "number") return "X";
   if (field.type.starts_with("list of whole")) return "N,...";
   if (field.type.starts_with("list of number")) return "X,...";

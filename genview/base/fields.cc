@@ -49,9 +49,7 @@ void ThrowOutOfRange(const std::string& value, const std::string& rule, const Fi
 Json AssignmentToJson(const std::string& name, const std::string& text, const std::string& type) {
   Json value = text;
   const bool is_text = type == "text" || type.find('|') != std::string::npos;
-  if ((name == "run.threads" || name == "run.batch") && text == "auto") {
-    value = 0;  // chosen for this machine
-  } else if (!is_text || type == "true|false") {
+  if (!is_text || type == "true|false") {
     try {
       value = ParseToml("value = " + text, "value").values["value"];
     } catch (const UsageError&) {

@@ -36,6 +36,10 @@ struct Range {  // low <= value <= high; for a vector: each element
   T low, high;
 };
 template <class T>
+struct RangeOrAuto : Range<T> {  // "auto" is read as 0, which lets the program choose
+  static constexpr bool kTakesAuto = true;
+};
+template <class T>
 struct RareRange : Range<T> {  // FieldsToJson leaves it out at this value: files from before the field stay the same
   T usual;
 };
@@ -82,6 +86,7 @@ struct FieldInfo {
   Json default_value;
   std::string rule;  // "1 to 1000", "required" or ""
   std::string help;
+  bool takes_auto = false;  // in place of a number
 };
 
 namespace fields_detail {
@@ -100,6 +105,11 @@ struct IsVector<std::vector<T>> : std::true_type {};
                                   const FieldSource& source);
 [[noreturn]] void ThrowOutOfRange(const std::string& value, const std::string& rule, const FieldSource& source,
                                   const std::string& key);
+
+template <class Rule>
+constexpr bool TakesAuto() {
+  return requires { Rule::kTakesAuto; };
+}
 
 template <class T>
 std::string TypeName() {
@@ -178,6 +188,8 @@ void ReadFields(Config& config, const Json& object, const FieldSource& source) {
     if (found == object.end()) return;
     if constexpr (HasFields<T>) {
       ReadFields(field, *found, source.Child(name));
+    } else if (TakesAuto<Rule>() && *found == "auto") {
+      field = T{};
     } else {
       T value = FromJson<T>(*found, source, name);
       if constexpr (requires { rule.low; }) CheckRange(value, rule, source, name);
@@ -216,7 +228,8 @@ std::vector<FieldInfo> DescribeFields(const Config& defaults = {}, const std::st
       std::string text;
       if constexpr (requires { rule.low; }) text = Format("{} to {}", rule.low, rule.high);
       if constexpr (std::is_same_v<decltype(rule), Required>) text = "required";
-      result.push_back({full, fields_detail::TypeName<T>(), fields_detail::ToJson(field), text, help});
+      result.push_back({full, fields_detail::TypeName<T>(), fields_detail::ToJson(field), text, help,
+                        fields_detail::TakesAuto<decltype(rule)>()});
     }
   });
   return result;

@@ -20,7 +20,7 @@ void VisitFields(LoaderBenchConfig& c, Visit&& visit) {
   visit("images", c.images, Required{}, "folder, list file, tar shards or shapes:count=...");
   visit("size", c.size, Range<int64_t>{8, 1024}, "width and height of what is made, in pixels");
   visit("views", c.views, Range<int64_t>{1, 2}, "2: MoCo v2 view pairs; 1: pictures as an encoder sees them");
-  visit("threads", c.threads, Range<int64_t>{0, 1024}, "loader threads; 0 = as many as cores");
+  visit("threads", c.threads, RangeOrAuto<int64_t>{{0, 1024}}, "loader threads; 0 = as many as cores");
   visit("seconds", c.seconds, Range<double>{0.01, 3600}, "how long to measure");
 }
 

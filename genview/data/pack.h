@@ -27,7 +27,7 @@ void VisitFields(PackConfig& c, Visit&& visit) {
   visit("per-shard", c.per_shard, Range<int64_t>{1, 10'000'000}, "pictures in a shard");
   visit("check", c.check, Any{}, "decode every picture, and leave out those that cannot be");
   visit("strict", c.strict, Any{}, "stop at the first picture that cannot be read");
-  visit("threads", c.threads, Range<int64_t>{0, 1024}, "reading threads; 0 = as many as cores");
+  visit("threads", c.threads, RangeOrAuto<int64_t>{{0, 1024}}, "reading threads; 0 = as many as cores");
 }
 
 struct PackSummary {

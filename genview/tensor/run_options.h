@@ -22,8 +22,9 @@ void VisitFields(RunOptions& o, Visit&& visit) {
   visit("device", o.device, Any{}, "where to compute; auto takes the GPU when there is one");
   visit("precision", o.precision, Any{},
         "of matrix products; auto takes bf16 on a GPU and on processors with AMX, fp32 on others");
-  visit("batch", o.batch, Range<int64_t>{0, 1 << 20}, "images per step of frozen models; 0 = chosen for this machine");
-  visit("threads", o.threads, Range<int64_t>{0, 1024}, "loader threads; 0 = as many as cores");
+  visit("batch", o.batch, RangeOrAuto<int64_t>{{0, 1 << 20}},
+        "images per step of frozen models; 0 = chosen for this machine");
+  visit("threads", o.threads, RangeOrAuto<int64_t>{{0, 1024}}, "loader threads; 0 = as many as cores");
   visit("seed", o.seed, Any{}, "of everything random in this run");
   visit("strict", o.strict, Any{}, "stop at the first image that cannot be read");
 }
