@@ -141,20 +141,8 @@ void WriteClipTower(ClipVision& tower, const Preprocess& p, const Path& folder, 
   WriteSafetensors(folder / "image_encoder" / "model.safetensors", ClipTensors(tower, ClipLayout::kHuggingFace, dtype),
                    {{"format", "pt"}});
   WriteJson(folder / "image_encoder" / "config.json", ClipConfigToHuggingFace(tower.config));
-  Json rules{{"image_processor_type", "CLIPImageProcessor"},
-             {"feature_extractor_type", "CLIPFeatureExtractor"},
-             {"do_resize", true},
-             {"do_center_crop", !p.squash},
-             {"do_rescale", true},
-             {"do_normalize", true},
-             {"do_convert_rgb", true},
-             {"rescale_factor", 1.0 / 255},
-             {"resample", p.filter == Filter::kBicubic ? 3 : 2},
-             {"image_mean", p.mean},
-             {"image_std", p.std},
-             {"crop_size", {{"height", p.size}, {"width", p.size}}}};
-  rules["size"] = p.squash ? Json{{"height", p.size}, {"width", p.size}} : Json{{"shortest_edge", p.resize_shortest}};
-  WriteJson(folder / "feature_extractor" / "preprocessor_config.json", rules);
+  const Path rules = folder / "feature_extractor" / "preprocessor_config.json";
+  WriteJson(rules, PreprocessToHuggingFace(p, rules.string()));
 }
 
 }  // namespace

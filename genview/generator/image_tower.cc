@@ -23,6 +23,9 @@ ImageTower OpenImageTower(const Path& folder_or_file, at::Device device) {
          .where = files.where,
          .next = "name a folder with a CLIP ViT in open_clip or Hugging Face layout, or a checkpoint of this program"});
   }
+  // What the generator's folder, which is transformers', has no words for is said before anything is trained.
+  (void)ClipConfigToHuggingFace(*config);
+  (void)PreprocessToHuggingFace(files.preprocess, files.where);
   return {.vision = LoadClipTower(files, *config, Reads::kAll),
           .checkpoint = {},
           .backbone = {},

@@ -5,9 +5,10 @@
 
 namespace genview {
 
-Image Crop(const Image& image, const Box& box) {
+Image Crop(const Image& image, const Box& box, uint8_t fill) {
   GENVIEW_CHECK(box.width >= 0 && box.height >= 0, "a box of negative size");
   Image result(box.width, box.height);
+  if (fill != 0) std::fill(result.pixels.begin(), result.pixels.end(), fill);
   const int64_t left = std::max<int64_t>(box.x, 0), right = std::min(box.x + box.width, image.width);
   const int64_t top = std::max<int64_t>(box.y, 0), bottom = std::min(box.y + box.height, image.height);
   if (left >= right) return result;

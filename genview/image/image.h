@@ -50,15 +50,18 @@ std::string EncodePng(const GrayImage& image);
 std::string EncodeJpeg(const Image& image, int quality = 95);  // 4:2:0 below 90, 4:4:4 from 90 on
 std::string EncodeWebp(const Image& image, int quality = 90);
 
-// Bit-equal to the Image.resize of Pillow 13 with the filter of this name (antialiased, 8 bits after each pass).
-enum class Filter { kBilinear, kBicubic };
+// Bit-equal to the Image.resize of Pillow 13 with the filter of this name (antialiased but for nearest, 8 bits after
+// each pass). The values are Pillow's numbers for them.
+enum class Filter { kNearest, kLanczos, kBilinear, kBicubic, kBox, kHamming };
+const char* FilterName(Filter filter);                      // "bicubic"
+std::optional<Filter> FilterOfName(std::string_view name);  // nothing: there is none
 Image Resize(const Image& image, int64_t width, int64_t height, Filter filter);
 Image Shrink(const Image& image, int64_t longest_side);  // keeps the shape; smaller pictures stay as they are
 // The same as Crop then Resize, touching only the pixels the box needs.
 Image ResizeBox(const Image& image, const Box& box, int64_t width, int64_t height, Filter filter);
 // The same as Resize then Crop: `window` of the resized picture, which is never made as a whole.
-Image ResizeCrop(const Image& image, int64_t width, int64_t height, const Box& window, Filter filter);
-Image Crop(const Image& image, const Box& box);  // parts outside are black, as in torchvision
+Image ResizeCrop(const Image& image, int64_t width, int64_t height, const Box& window, Filter filter, uint8_t fill = 0);
+Image Crop(const Image& image, const Box& box, uint8_t fill = 0);  // what lies outside is `fill` in all colours
 Image FlipHorizontal(const Image& image);
 GrayImage ResizeNearest(const GrayImage& image, int64_t width, int64_t height);
 

@@ -96,7 +96,7 @@ TEST_F(ImageGolden, ResizeIsPillows) {
   ForEach("resize", [](const Image& source, const Json& golden) {
     const Box box{golden["box"][0], golden["box"][1], golden["box"][2], golden["box"][3]};
     return ResizeBox(source, box, golden["width"], golden["height"],
-                     golden["filter"] == "bilinear" ? Filter::kBilinear : Filter::kBicubic);
+                     FilterOfName(golden["filter"].get<std::string>()).value());
   });
 }
 

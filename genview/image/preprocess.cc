@@ -1,6 +1,7 @@
 #include "genview/image/preprocess.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "genview/base/text.h"
 
@@ -52,13 +53,17 @@ struct NormaliseTable {
 }  // namespace
 
 Json Preprocess::ToJson() const {
-  return {{"size", size},
-          {"resize_shortest", resize_shortest},
-          {"squash", squash},
-          {"filter", filter == Filter::kBilinear ? "bilinear" : "bicubic"},
-          {"floor_crop", floor_crop},
-          {"mean", mean},
-          {"std", std}};
+  Json json = {{"size", size},
+               {"resize_shortest", resize_shortest},
+               {"squash", squash},
+               {"filter", FilterName(filter)},
+               {"floor_crop", floor_crop},
+               {"mean", mean},
+               {"std", std}};
+  // What is rare is written only where it says something: fingerprints are made of this.
+  if (resize_width > 0) json.update({{"resize_width", resize_width}, {"resize_height", resize_height}});
+  if (pad) json.update({{"pad", true}, {"fill", fill}});
+  return json;
 }
 
 Preprocess Preprocess::FromJson(const Json& json, std::string_view where) {
@@ -68,14 +73,25 @@ Preprocess Preprocess::FromJson(const Json& json, std::string_view where) {
   p.resize_shortest = JsonInt(json, "resize_shortest", p.size, where);
   p.squash = JsonBool(json, "squash", p.squash, where);
   p.floor_crop = JsonBool(json, "floor_crop", p.floor_crop, where);
-  const std::string filter = JsonString(json, "filter", "bicubic", where);
-  if (filter != "bicubic" && filter != "bilinear") ThrowBadValue(Format("there is no filter `{}`", filter), where);
-  p.filter = filter == "bilinear" ? Filter::kBilinear : Filter::kBicubic;
+  p.resize_width = JsonInt(json, "resize_width", 0, where);
+  p.resize_height = JsonInt(json, "resize_height", 0, where);
+  p.pad = JsonBool(json, "pad", false, where);
+  const int64_t fill = JsonInt(json, "fill", 0, where);
+  if (fill < 0 || fill > 255) ThrowBadValue(Format("a fill of {}", fill), where);
+  p.fill = static_cast<uint8_t>(fill);
+  const std::string name = JsonString(json, "filter", "bicubic", where);
+  const std::optional<Filter> filter = FilterOfName(name);
+  if (!filter) ThrowBadValue(Format("there is no filter `{}`", name), where);
+  p.filter = *filter;
   p.mean = Channels(json, "mean", p.mean, where);
   p.std = Channels(json, "std", p.std, where);
   if (p.size < 1 || p.size > kLargestSide) ThrowBadValue(Format("a size of {} pixels", p.size), where);
   if (p.resize_shortest < 0 || p.resize_shortest > kLargestSide) {
     ThrowBadValue(Format("a shortest side of {} pixels", p.resize_shortest), where);
+  }
+  if (std::min(p.resize_width, p.resize_height) < 0 || std::max(p.resize_width, p.resize_height) > kLargestSide ||
+      (p.resize_width == 0) != (p.resize_height == 0)) {
+    ThrowBadValue(Format("a resize to {} x {} pixels", p.resize_width, p.resize_height), where);
   }
   if (!std::all_of(p.std.begin(), p.std.end(), [](double s) { return s > 0; })) {
     ThrowBadValue("a standard deviation is not above 0", where);
@@ -85,7 +101,14 @@ Preprocess Preprocess::FromJson(const Json& json, std::string_view where) {
 
 Geometry GeometryOf(const Preprocess& p, int64_t width, int64_t height) {
   if (p.squash) return {p.size, p.size, {0, 0, p.size, p.size}};
-  if (p.resize_shortest > 0) {
+  if (p.pad) {
+    const double ratio = static_cast<double>(std::max(width, height)) / static_cast<double>(p.size);
+    for (int64_t* side : {&width, &height})
+      *side = std::max<int64_t>(1, std::llrint(static_cast<double>(*side) / ratio));
+  } else if (p.resize_width > 0) {
+    width = p.resize_width;
+    height = p.resize_height;
+  } else if (p.resize_shortest > 0) {
     const int64_t shortest = std::min(width, height);
     width = p.resize_shortest * width / shortest;
     height = p.resize_shortest * height / shortest;
@@ -97,7 +120,7 @@ Geometry GeometryOf(const Preprocess& p, int64_t width, int64_t height) {
 
 Image ApplyGeometry(const Preprocess& p, const Image& image) {
   const Geometry g = GeometryOf(p, image.width, image.height);
-  return ResizeCrop(image, g.width, g.height, g.crop, p.filter);
+  return ResizeCrop(image, g.width, g.height, g.crop, p.filter, p.fill);
 }
 
 void Normalise(const Image& image, const std::array<double, 3>& mean, const std::array<double, 3>& std,

@@ -19,6 +19,9 @@ struct Preprocess {
   int64_t size = 224;             // of the square that the encoder sees, in pixels
   int64_t resize_shortest = 224;  // shortest side after resizing; 0: the crop alone (resize to size x size is `squash`)
   bool squash = false;            // resize straight to size x size, without keeping the aspect
+  int64_t resize_width = 0, resize_height = 0;  // in place of the shortest side: straight to this, without the aspect
+  bool pad = false;                             // resize the longest side to `size` and put bars around the picture
+  uint8_t fill = 0;                             // of the bars, in all colours
   Filter filter = Filter::kBicubic;
   // Crop offset (H-size)//2 (Hugging Face) instead of round((H-size)/2) (torchvision, open_clip).
   bool floor_crop = false;

@@ -61,6 +61,18 @@ TEST(ApplyGeometry, ShortestSideKeepsTheAspectAndSquashDoesNot) {
   EXPECT_EQ(ApplyGeometry(p, image).pixels, Resize(image, 8, 8, p.filter).pixels);
 }
 
+TEST(ApplyGeometry, LongestSideFitsBetweenBars) {
+  Preprocess p;
+  p.size = 8;
+  p.pad = true;
+  p.fill = 9;
+  const Image seen = ApplyGeometry(p, Grid(40, 16));  // 8 x 3 pixels, two rows above
+  EXPECT_EQ(seen.at(3, 1)[1], 9);
+  EXPECT_EQ(seen.at(3, 5)[2], 9);
+  EXPECT_EQ(seen.at(3, 2)[2], 0);
+  EXPECT_EQ(GeometryOf(p, 1000, 1).height, 1);
+}
+
 TEST(Normalise, BothOrdersHoldTheSameValues) {
   const Image image = Grid(5, 3);
   std::vector<float> planes(45), interleaved(45);
@@ -84,14 +96,23 @@ TEST(Preprocess, JsonRoundTrip) {
   p.filter = Filter::kBilinear;
   p.floor_crop = true;
   p.mean = kImagenetMean;
-  const Preprocess back = Preprocess::FromJson(p.ToJson(), "test");
-  EXPECT_EQ(back.ToJson(), p.ToJson());
+  for (const Filter filter : {Filter::kBilinear, Filter::kLanczos, Filter::kNearest}) {
+    p.filter = filter;
+    EXPECT_EQ(Preprocess::FromJson(p.ToJson(), "test").ToJson(), p.ToJson());
+  }
+  p.resize_width = 100;
+  p.resize_height = 120;
+  EXPECT_EQ(Preprocess::FromJson(p.ToJson(), "test").resize_height, 120);
+  p.pad = true;
+  p.fill = 200;
+  EXPECT_EQ(Preprocess::FromJson(p.ToJson(), "test").fill, 200);
   EXPECT_EQ(Preprocess::FromJson(Json::object(), "test").ToJson(), Preprocess().ToJson());
 }
 
 TEST(Preprocess, BadJsonIsAnErrorWithItsPlace) {
-  for (const char* text : {R"({"size": 0})", R"({"size": 1e9})", R"({"std": [1, 0, 1]})", R"({"mean": [1, 2]})",
-                           R"([])", R"({"filter": "lanczos"})", R"({"resize_shortest": -1})"}) {
+  for (const char* text :
+       {R"({"size": 0})", R"({"size": 1e9})", R"({"std": [1, 0, 1]})", R"({"mean": [1, 2]})", R"([])",
+        R"({"filter": "sharp"})", R"({"resize_shortest": -1})", R"({"fill": 256})", R"({"resize_width": 40})"}) {
     try {
       Preprocess::FromJson(Json::parse(text), "config.json");
       FAIL() << text;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <numbers>
 
 #include "genview/image/image.h"
 #include "genview/image/resize_kernels.h"
@@ -16,15 +17,32 @@ namespace {
 using resize::Rows;
 using resize::Taps;
 
-double Support(Filter filter) { return filter == Filter::kBilinear ? 1.0 : 2.0; }
+constexpr std::pair<Filter, const char*> kFilterNames[] = {
+    {Filter::kNearest, "nearest"}, {Filter::kLanczos, "lanczos"}, {Filter::kBilinear, "bilinear"},
+    {Filter::kBicubic, "bicubic"}, {Filter::kBox, "box"},         {Filter::kHamming, "hamming"}};
 
-double FilterValue(Filter filter, double x) {
-  x = std::fabs(x);
-  if (filter == Filter::kBilinear) return x < 1.0 ? 1.0 - x : 0.0;
+double Support(Filter filter) {
+  if (filter == Filter::kBox) return 0.5;
+  if (filter == Filter::kLanczos) return 3.0;
+  return filter == Filter::kBicubic ? 2.0 : 1.0;
+}
+
+double Sinc(double x) { return x == 0.0 ? 1.0 : std::sin(x * std::numbers::pi) / (x * std::numbers::pi); }
+
+double Cubic(double x) {
   constexpr double a = -0.5;  // Keys' cubic
   if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
   if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
   return 0.0;
+}
+
+double FilterValue(Filter filter, double x) {
+  if (filter == Filter::kBox) return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+  if (filter == Filter::kLanczos) return x >= -3.0 && x < 3.0 ? Sinc(x) * Sinc(x / 3) : 0.0;
+  x = std::fabs(x);
+  if (filter == Filter::kBicubic) return Cubic(x);
+  if (filter == Filter::kBilinear) return x < 1.0 ? 1.0 - x : 0.0;
+  return x < 1.0 ? Sinc(x) * (0.54 + 0.46 * std::cos(x * std::numbers::pi)) : 0.0;  // kHamming
 }
 
 // A stretch of a row or a column.
@@ -131,9 +149,32 @@ bool VerticalFirst(const Box& box, int64_t width, int64_t height) {
   return height < box.height && box.height - height > 2 * (box.width - width);
 }
 
+// The pixel of `from` under the centre of each of `part` of `to` pixels. The step is added up, as Pillow does it.
+std::vector<int64_t> Nearest(int64_t from, int64_t to, const Span& part) {
+  const double step = static_cast<double>(from) / static_cast<double>(to);
+  std::vector<int64_t> places;
+  double place = step * 0.5;
+  for (int64_t i = 0; i < part.end; ++i, place += step) {
+    if (i >= part.begin) places.push_back(std::min(static_cast<int64_t>(place), from - 1));
+  }
+  return places;
+}
+
+Image NearestPart(const Image& image, const Box& box, int64_t width, int64_t height, const Box& window) {
+  const auto columns = Nearest(box.width, width, {window.x, window.x + window.width});
+  const auto rows = Nearest(box.height, height, {window.y, window.y + window.height});
+  Image result(window.width, window.height);
+  uint8_t* out = result.pixels.data();
+  for (const int64_t row : rows) {
+    for (const int64_t column : columns) out = std::copy_n(image.at(box.x + column, box.y + row), 3, out);
+  }
+  return result;
+}
+
 // `window` of what `box` of the picture becomes at width x height. Both lie inside; a pass that changes nothing is left
 // out, and the first pass makes only what the second one needs.
 Image ResizePart(const Image& image, const Box& box, int64_t width, int64_t height, const Box& window, Filter filter) {
+  if (filter == Filter::kNearest) return NearestPart(image, box, width, height, window);
   const Pass across(box.width, width, {window.x, window.x + window.width}, filter);
   const Pass down(box.height, height, {window.y, window.y + window.height}, filter);
   const Box needed{box.x + across.needed.begin, box.y + down.needed.begin, across.needed.size(), down.needed.size()};
@@ -164,6 +205,19 @@ Image ResizePart(const Image& image, const Box& box, int64_t width, int64_t heig
 
 }  // namespace
 
+const char* FilterName(Filter filter) {
+  return std::find_if(std::begin(kFilterNames), std::end(kFilterNames),
+                      [&](const auto& known) { return known.first == filter; })
+      ->second;
+}
+
+std::optional<Filter> FilterOfName(std::string_view name) {
+  for (const auto& [filter, known] : kFilterNames) {
+    if (name == known) return filter;
+  }
+  return std::nullopt;
+}
+
 Image ResizeBox(const Image& image, const Box& box, int64_t width, int64_t height, Filter filter) {
   GENVIEW_CHECK(box.width > 0 && box.height > 0 && width > 0 && height > 0, "a picture without pixels");
   if (!Contains(Whole(image.width, image.height), box)) return Resize(Crop(image, box), width, height, filter);
@@ -183,15 +237,15 @@ Image Shrink(const Image& image, int64_t longest_side) {
   return Resize(image, scaled(image.width), scaled(image.height), Filter::kBicubic);
 }
 
-Image ResizeCrop(const Image& image, int64_t width, int64_t height, const Box& window, Filter filter) {
+Image ResizeCrop(const Image& image, int64_t width, int64_t height, const Box& window, Filter filter, uint8_t fill) {
   GENVIEW_CHECK(image.width > 0 && image.height > 0 && width > 0 && height > 0, "a picture without pixels");
   const int64_t left = std::max<int64_t>(window.x, 0), right = std::min(window.x + window.width, width);
   const int64_t top = std::max<int64_t>(window.y, 0), bottom = std::min(window.y + window.height, height);
-  if (left >= right || top >= bottom) return Image(window.width, window.height);
+  if (left >= right || top >= bottom) return Crop(image, {-window.width, 0, window.width, window.height}, fill);
   const Box visible{left, top, right - left, bottom - top};
   Image part = ResizePart(image, Whole(image.width, image.height), width, height, visible, filter);
   if (Contains(Whole(width, height), window)) return part;
-  return Crop(part, {window.x - left, window.y - top, window.width, window.height});
+  return Crop(part, {window.x - left, window.y - top, window.width, window.height}, fill);
 }
 
 }  // namespace genview

@@ -144,8 +144,12 @@ TEST(BackboneFile, TimmsConfigIsRead) {
   EXPECT_EQ(p.resize_shortest, 248);
   EXPECT_EQ(PreprocessFromTimm(Json::object(), "test").resize_shortest, 256);
   rules["interpolation"] = "lanczos";
+  rules["crop_mode"] = "squash";
+  EXPECT_EQ(PreprocessFromTimm(rules, "test").filter, Filter::kLanczos);
+  EXPECT_EQ(PreprocessFromTimm(rules, "test").resize_height, 248);
+  rules["interpolation"] = "random";
   write();
-  EXPECT_NE(Complaint(folder.path(), {.heads = 1}).what.find("lanczos"), std::string::npos);
+  EXPECT_NE(Complaint(folder.path(), {.heads = 1}).what.find("random"), std::string::npos);
 }
 
 }  // namespace

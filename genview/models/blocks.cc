@@ -92,6 +92,32 @@ Tensor BatchNorm(const BatchNormWeights& w, const Tensor& x, bool training, doub
                         /*cudnn_enabled=*/true);
 }
 
+// The first name of each is the one that is written.
+constexpr std::pair<const char*, Activation> kActivationNames[] = {{"gelu", Activation::kGelu},
+                                                                   {"gelu_python", Activation::kGelu},
+                                                                   {"quick_gelu", Activation::kQuickGelu},
+                                                                   {"gelu_pytorch_tanh", Activation::kGeluTanh},
+                                                                   {"gelu_new", Activation::kGeluTanh},
+                                                                   {"gelu_fast", Activation::kGeluTanh},
+                                                                   {"gelu_accurate", Activation::kGeluTanh},
+                                                                   {"gelu_python_tanh", Activation::kGeluTanh},
+                                                                   {"silu", Activation::kSilu},
+                                                                   {"swish", Activation::kSilu},
+                                                                   {"relu", Activation::kRelu}};
+
+std::optional<Activation> ActivationOfName(std::string_view name) {
+  for (const auto& [known, kind] : kActivationNames) {
+    if (name == known) return kind;
+  }
+  return std::nullopt;
+}
+
+const char* ActivationName(Activation kind) {
+  return std::find_if(std::begin(kActivationNames), std::end(kActivationNames),
+                      [&](const auto& known) { return known.second == kind; })
+      ->first;
+}
+
 Tensor Activate(Activation kind, const Tensor& x) {
   switch (kind) {
     case Activation::kGelu:
@@ -102,6 +128,8 @@ Tensor Activate(Activation kind, const Tensor& x) {
       return at::gelu(x, "tanh");
     case Activation::kSilu:
       return at::silu(x);
+    case Activation::kRelu:
+      return at::relu(x);
   }
   return x;
 }
@@ -136,7 +164,7 @@ EncoderBlock MakeEncoderBlock(int64_t width, int64_t mlp_width, bool qkv_bias) {
 // What is inside a block belongs to it alone: without gradients sums and activations stay where they are.
 Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, Tensor x) {
   const bool in_place = !c10::GradMode::is_enabled();
-  const auto kept = [](const Tensor& branch, const Tensor& factors) {
+  const auto times = [](const Tensor& branch, const Tensor& factors) {
     return factors.defined() ? branch * factors.to(branch.scalar_type()) : branch;
   };
   const auto plus = [&](Tensor branch) {
@@ -146,10 +174,10 @@ Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, 
     const auto qkv = Linear(w.qkv, LayerNorm(w.norm1, x, o.eps)).chunk(3, -1);  // 3 x [N,T,C]
     return Attention(qkv[0], qkv[1], qkv[2], o.heads, o.causal);
   };
-  x = plus(kept(Linear(w.proj, attended()), o.keep1));
+  x = plus(times(times(Linear(w.proj, attended()), w.scale1), o.keep1));
   Tensor hidden = Linear(w.fc1, LayerNorm(w.norm2, x, o.eps));  // [N,T,M]
   hidden = in_place && o.activation == Activation::kGelu ? at::gelu_(hidden) : Activate(o.activation, hidden);
-  return plus(kept(Linear(w.fc2, hidden), o.keep2));
+  return plus(times(times(Linear(w.fc2, hidden), w.scale2), o.keep2));
 }
 
 }  // namespace genview

@@ -1,11 +1,17 @@
 // Layers as plain functions over weights structs, shared by two models or more.
 #pragma once
 
+#include <optional>
+#include <string_view>
+
 #include "genview/models/weight_list.h"
 
 namespace genview {
 
-enum class Activation { kGelu, kQuickGelu, kGeluTanh, kSilu };
+enum class Activation { kGelu, kQuickGelu, kGeluTanh, kSilu, kRelu };
+// Names of transformers, of which some mean the same.
+std::optional<Activation> ActivationOfName(std::string_view name);  // nothing: there is none here
+const char* ActivationName(Activation kind);                        // "gelu_pytorch_tanh"
 
 // Weights of products and convolutions may be kept in fp16 or bf16 where the arithmetic is wider: they are widened
 // layer by layer, to the same numbers, so that a network takes half the memory.
@@ -25,9 +31,10 @@ Tensor Attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t head
 
 // One pre-norm transformer block. Models name its tensors as their files do.
 struct EncoderBlock {
-  NormWeights norm1, norm2;  // each [C], [C]
-  LinearWeights qkv, proj;   // [3C,C] [3C] (rows q, k, v) and [C,C] [C]
-  LinearWeights fc1, fc2;    // [M,C] [M] and [C,M] [C]
+  NormWeights norm1, norm2;   // each [C], [C]
+  LinearWeights qkv, proj;    // [3C,C] [3C] (rows q, k, v) and [C,C] [C]
+  LinearWeights fc1, fc2;     // [M,C] [M] and [C,M] [C]
+  Tensor scale1{}, scale2{};  // [C] on what attention and perceptron add (layer scale); undefined: 1
 };
 struct EncoderBlockOptions {
   int64_t heads = 1;

@@ -17,11 +17,9 @@ ClipTextConfig ParseClipTextConfig(const Json& json, const std::string& where) {
   c.heads = reader.Int("num_attention_heads", c.heads, 1, 1 << 10);
   c.mlp_width = reader.Int("intermediate_size", c.mlp_width, 1, 1 << 17);
   if (c.width % c.heads != 0) reader.Fail("num_attention_heads", Format("a divisor of hidden_size ({})", c.width));
-  const std::string act = reader.String("hidden_act", "quick_gelu");
-  const bool tanh = act == "gelu_new" || act == "gelu_pytorch_tanh";
-  if (act != "quick_gelu" && act != "gelu" && !tanh)
-    reader.Fail("hidden_act", "quick_gelu, gelu, gelu_new, gelu_pytorch_tanh");
-  c.activation = tanh ? Activation::kGeluTanh : act == "gelu" ? Activation::kGelu : Activation::kQuickGelu;
+  const auto activation = ActivationOfName(reader.String("hidden_act", "quick_gelu"));
+  if (!activation) reader.Fail("hidden_act", "quick_gelu, gelu, gelu_new, gelu_pytorch_tanh, silu, relu");
+  c.activation = *activation;
   c.eps = reader.Double("layer_norm_eps", c.eps);
   reader.Allow("use_attention_mask", {false, nullptr});
   return c;  // without Finish: transformers' files are full of settings for other uses

@@ -1,5 +1,7 @@
 #include "genview/models/clip_vision.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "genview/base/error.h"
@@ -11,7 +13,7 @@ namespace {
 [[noreturn]] void Unsupported(const std::string& what, std::string_view where) {
   throw Error({.what = what,
                .where = std::string(where),
-               .next = "use a CLIP ViT with class-token pooling, such as ViT-B-32, ViT-L-14 or ViT-H-14"});
+               .next = "use a CLIP ViT such as ViT-B-32, ViT-L-14 or ViT-H-14, of CLIPA or CoCa too"});
 }
 
 // A size given as one number or as [height, width] of a square.
@@ -41,6 +43,19 @@ void CheckBounds(const ClipVisionConfig& c, std::string_view where) {
   check("image_size", c.image_size, 4096);
   check("embedding width", c.embedding_width, 1 << 16);
   check("patches per side", c.grid(), 512);
+  if (c.query_pooling != QueryPooling::kNone) {
+    check("attn_pooler_queries", c.queries, 1 << 14);
+    check("attn_pooler_heads", c.query_heads, c.embedding_width);
+    if (c.embedding_width % c.query_heads != 0)
+      Unsupported(
+          Format("`embed_dim` {} is not a multiple of `attn_pooler_heads` {}", c.embedding_width, c.query_heads),
+          where);
+    if (c.query_pooling != QueryPooling::kPlain && c.embedding_width != c.width)
+      Unsupported(Format("`attentional_pool` of two parts with a width of {} and `embed_dim` {}, which differ", c.width,
+                         c.embedding_width),
+                  where);
+    if (c.mean_pool && c.queries < 2) Unsupported("`pool_type` is \"avg\" over a single query", where);
+  }
   if (c.width % c.heads != 0) Unsupported(Format("width {} is not a multiple of {} heads", c.width, c.heads), where);
   if (!(c.eps > 0 && c.eps < 1)) Unsupported(Format("the norm's eps is {}", c.eps), where);
 }
@@ -89,6 +104,73 @@ std::vector<FileEntry> HuggingFaceEntries(ClipVision& m, const std::string& root
 
 constexpr const char* kOpenClipPrefix = "visual.";
 
+// Those of open_clip's CLIPVisionCfg, in version 2.22 (`n_queries`) and today, that decide nothing here or are read
+// below.
+constexpr std::array kVisionKeys{"layers",
+                                 "width",
+                                 "head_width",
+                                 "mlp_ratio",
+                                 "patch_size",
+                                 "image_size",
+                                 "ls_init_value",
+                                 "attentional_pool",
+                                 "n_queries",
+                                 "attn_pooler_queries",
+                                 "attn_pooler_heads",
+                                 "no_ln_pre",
+                                 "pos_embed_type",
+                                 "final_ln_after_pool",
+                                 "pool_type",
+                                 "act_kwargs",
+                                 "norm_kwargs",
+                                 "block_type",
+                                 "patch_dropout",
+                                 "output_tokens"};
+
+// What is not known must be without effect.
+void CheckVisionKeys(const Json& vision, std::string_view where) {
+  for (const auto& [key, value] : vision.items()) {
+    if (key.starts_with("timm_") || std::find(kVisionKeys.begin(), kVisionKeys.end(), key) != kVisionKeys.end())
+      continue;
+    if (value.is_null() || value == Json(false) || value == Json::object()) continue;
+    Unsupported(Format("`{}` is {}, which is not supported", key, value.dump().substr(0, 100)), where);
+  }
+}
+
+// Of a member that is only known with these values; the first is what its absence means.
+std::string OneOf(const Json& object, const char* key, std::initializer_list<const char*> values,
+                  std::string_view where) {
+  const std::string value = JsonString(object, key, *values.begin(), where);
+  if (std::find(values.begin(), values.end(), value) == values.end())
+    Unsupported(Format("`{}` is \"{}\", supported: {}", key, value, fmt::join(values, ", ")), where);
+  return value;
+}
+
+void ReadPooling(const Json& vision, ClipVisionConfig& c, std::string_view where) {
+  if (const auto found = vision.find("attentional_pool"); found != vision.end() && found->is_string()) {
+    c.query_pooling = OneOf(vision, "attentional_pool", {"parallel", "cascade"}, where) == "cascade"
+                          ? QueryPooling::kCascade
+                          : QueryPooling::kParallel;
+  } else if (JsonBool(vision, "attentional_pool", false, where)) {
+    c.query_pooling = QueryPooling::kPlain;
+  }
+  const bool two_parts = c.query_pooling == QueryPooling::kParallel || c.query_pooling == QueryPooling::kCascade;
+  if (!two_parts) c.mean_pool = OneOf(vision, "pool_type", {"tok", "avg"}, where) == "avg";
+  c.norm_after_pool =
+      JsonBool(vision, "final_ln_after_pool", false, where) && c.query_pooling == QueryPooling::kNone;  // as open_clip
+  c.queries = JsonInt(vision, "attn_pooler_queries", JsonInt(vision, "n_queries", c.queries, where), where);
+  c.query_heads = JsonInt(vision, "attn_pooler_heads", c.query_heads, where);
+}
+
+Activation OpenClipActivation(const Json& model, const Json& vision, std::string_view where) {
+  const bool quick = JsonBool(model, "quick_gelu", false, where);
+  const Json settings = vision.value("act_kwargs", Json());
+  if (settings.is_null() || settings.empty()) return quick ? Activation::kQuickGelu : Activation::kGelu;
+  if (quick || !settings.is_object() || settings.size() != 1 || !settings.contains("approximate"))
+    Unsupported(Format("`act_kwargs` is {}, which is not supported", settings.dump().substr(0, 100)), where);
+  return OneOf(settings, "approximate", {"none", "tanh"}, where) == "tanh" ? Activation::kGeluTanh : Activation::kGelu;
+}
+
 }  // namespace
 
 ClipVisionConfig ClipConfigFromOpenClip(const Json& config, std::string_view where) {
@@ -104,20 +186,9 @@ ClipVisionConfig ClipConfigFromOpenClip(const Json& config, std::string_view whe
   if (vision.contains("layers") && vision["layers"].is_array()) {
     Unsupported("`layers` is a list: the tower is CLIP's ResNet, which is not read here", where);
   }
-  for (const char* key :
-       {"ls_init_value", "attentional_pool", "final_ln_after_pool", "qk_norm", "scaled_cosine_attn", "scale_heads",
-        "scale_attn_inner", "scale_attn", "scale_fc", "act_kwargs", "input_patchnorm", "global_average_pool"}) {
-    const auto found = vision.find(key);
-    if (found == vision.end() || found->is_null() || *found == Json(false) || *found == Json::object()) continue;
-    Unsupported(Format("`{}` is {}, which is not supported", key, found->dump().substr(0, 100)), where);
-  }
-  const auto only = [&](const char* key, const char* supported) {
-    const std::string value = JsonString(vision, key, supported, where);
-    if (value != supported) Unsupported(Format("`{}` is \"{}\", supported is \"{}\"", key, value, supported), where);
-  };
-  only("pos_embed_type", "learnable");
-  only("pool_type", "tok");
-  only("block_type", "default");
+  CheckVisionKeys(vision, where);
+  OneOf(vision, "pos_embed_type", {"learnable", "sin_cos_2d"}, where);  // both are in the file
+  OneOf(vision, "block_type", {"default"}, where);
 
   ClipVisionConfig c;
   c.width = JsonInt(vision, "width", 768, where);
@@ -132,8 +203,10 @@ ClipVisionConfig ClipConfigFromOpenClip(const Json& config, std::string_view whe
   c.patch_size = SquareSize(vision, "patch_size", 16, where);
   c.image_size = SquareSize(vision, "image_size", 224, where);
   c.embedding_width = JsonInt(model, "embed_dim", 512, where);
-  c.activation = JsonBool(model, "quick_gelu", false, where) ? Activation::kQuickGelu : Activation::kGelu;
+  c.activation = OpenClipActivation(model, vision, where);
   c.norm_before = !JsonBool(vision, "no_ln_pre", false, where);
+  c.layer_scale = !vision.value("ls_init_value", Json()).is_null();
+  ReadPooling(vision, c, where);
   if (const auto norm = vision.find("norm_kwargs"); norm != vision.end() && norm->is_object()) {
     for (const auto& [key, value] : norm->items()) {
       if (key != "eps") Unsupported(Format("`norm_kwargs` has `{}`, which is not supported", key), where);
@@ -163,11 +236,14 @@ ClipVisionConfig ClipConfigFromHuggingFace(const Json& config, std::string_view 
   c.embedding_width = JsonInt(config, "projection_dim", 512, where);
   const int64_t channels = JsonInt(vision, "num_channels", 3, where);
   if (channels != 3) Unsupported(Format("`num_channels` is {}, supported is 3", channels), where);
-  const std::string activation = JsonString(vision, "hidden_act", "quick_gelu", where);
-  if (activation != "gelu" && activation != "quick_gelu") {
-    Unsupported(Format("`hidden_act` is \"{}\", supported are \"gelu\" and \"quick_gelu\"", activation), where);
+  const std::string name = JsonString(vision, "hidden_act", "quick_gelu", where);
+  const auto activation = ActivationOfName(name);
+  if (!activation) {
+    Unsupported(
+        Format("`hidden_act` is \"{}\", supported: gelu, quick_gelu, gelu_new, gelu_pytorch_tanh, silu, relu", name),
+        where);
   }
-  c.activation = activation == "gelu" ? Activation::kGelu : Activation::kQuickGelu;
+  c.activation = *activation;
   for (const std::string& name : JsonStrings(config, "architectures", {}, where)) {
     if (name == "CLIPVisionModel") c.projection = false;
   }
@@ -176,7 +252,19 @@ ClipVisionConfig ClipConfigFromHuggingFace(const Json& config, std::string_view 
   return c;
 }
 
+namespace {
+
+[[noreturn]] void CannotHold(const char* library, const std::string& what) {
+  throw Error({.what = Format("{} has no CLIP tower with {}", library, what),
+               .where = "the image tower",
+               .next = "use a tower as OpenAI's, such as ViT-B-32, ViT-L-14 or ViT-H-14"});
+}
+
+}  // namespace
+
 Json ClipConfigToOpenClip(const ClipVisionConfig& c) {
+  if (c.activation == Activation::kSilu || c.activation == Activation::kRelu)
+    CannotHold("open_clip", Format("`hidden_act` \"{}\"", ActivationName(c.activation)));
   Json vision = {{"image_size", c.image_size},
                  {"layers", c.layers},
                  {"width", c.width},
@@ -185,15 +273,30 @@ Json ClipConfigToOpenClip(const ClipVisionConfig& c) {
                  {"patch_size", c.patch_size}};
   if (!c.norm_before) vision["no_ln_pre"] = true;
   if (c.eps != ClipVisionConfig{}.eps) vision["norm_kwargs"] = {{"eps", c.eps}};
+  if (c.activation == Activation::kGeluTanh) vision["act_kwargs"] = {{"approximate", "tanh"}};
+  if (c.layer_scale) vision["ls_init_value"] = 1e-5;  // where a training begins
+  if (c.mean_pool) vision["pool_type"] = "avg";
+  if (c.norm_after_pool) vision["final_ln_after_pool"] = true;
+  if (c.query_pooling != QueryPooling::kNone) {
+    vision["attentional_pool"] = c.query_pooling == QueryPooling::kPlain      ? Json(true)
+                                 : c.query_pooling == QueryPooling::kParallel ? Json("parallel")
+                                                                              : Json("cascade");
+    vision["attn_pooler_queries"] = c.queries;
+    vision["attn_pooler_heads"] = c.query_heads;
+  }
   Json config = {{"embed_dim", c.embedding_width}, {"vision_cfg", vision}};
   if (c.activation == Activation::kQuickGelu) config["quick_gelu"] = true;
   return config;
 }
 
 Json ClipConfigToHuggingFace(const ClipVisionConfig& c) {
+  if (!c.norm_before) CannotHold("transformers", "`no_ln_pre`");
+  if (c.layer_scale) CannotHold("transformers", "`ls_init_value`");
+  if (c.query_pooling != QueryPooling::kNone) CannotHold("transformers", "`attentional_pool`");
+  if (c.mean_pool || c.norm_after_pool) CannotHold("transformers", "`pool_type` \"avg\" or `final_ln_after_pool`");
   return {{"architectures", {c.projection ? "CLIPVisionModelWithProjection" : "CLIPVisionModel"}},
           {"attention_dropout", 0.0},
-          {"hidden_act", c.activation == Activation::kQuickGelu ? "quick_gelu" : "gelu"},
+          {"hidden_act", ActivationName(c.activation)},
           {"hidden_size", c.width},
           {"image_size", c.image_size},
           {"initializer_factor", 1.0},
@@ -211,11 +314,61 @@ Json ClipConfigToHuggingFace(const ClipVisionConfig& c) {
 
 double CountClipParameters(const ClipVisionConfig& c) {
   const auto w = static_cast<double>(c.width), m = static_cast<double>(c.mlp_width);
-  const double block = 3 * w * w + 3 * w + w * w + w + 2 * w * m + m + w + 4 * w;
+  const auto p = static_cast<double>(c.pooled_width()), q = static_cast<double>(c.queries);
+  const double block = 3 * w * w + 3 * w + w * w + w + 2 * w * m + m + w + 4 * w + (c.layer_scale ? 2 * w : 0);
   const double ends = w + static_cast<double>(c.tokens() + 1) * w +
-                      3 * w * static_cast<double>(c.patch_size * c.patch_size) + (c.norm_before ? 4 : 2) * w;
-  return static_cast<double>(c.layers) * block + ends + (c.projection ? w * static_cast<double>(c.embedding_width) : 0);
+                      3 * w * static_cast<double>(c.patch_size * c.patch_size) + (c.norm_before ? 2 * w : 0) + 2 * p;
+  const double pool = 2 * p * p + 2 * p * w + 4 * p + 2 * p + 2 * w;  // without its queries
+  const double pools = c.query_pooling == QueryPooling::kNone    ? 0
+                       : c.query_pooling == QueryPooling::kPlain ? pool + q * p
+                                                                 : 2 * pool + (q + 1) * p;
+  return static_cast<double>(c.layers) * block + ends + pools +
+         (c.projection ? p * static_cast<double>(c.embedding_width) : 0);
 }
+
+namespace {
+
+QueryPool MakeQueryPool(int64_t queries, int64_t width, int64_t token_width) {
+  QueryPool p;
+  p.query = at::empty({queries, width});
+  p.norm_query = MakeNorm(width);
+  p.norm_tokens = MakeNorm(token_width);
+  if (token_width == width) {
+    p.in_proj = at::empty({3 * width, width});
+  } else {
+    p.q_proj = at::empty({width, width});
+    p.k_proj = at::empty({width, token_width});
+    p.v_proj = at::empty({width, token_width});
+  }
+  p.in_proj_bias = at::empty({3 * width});
+  p.proj = MakeLinear(width, width);
+  return p;
+}
+
+void Append(WeightList& list, const std::string& name, QueryPool& p) {
+  Append(list, name + ".query", p.query, WeightRole::kEmbedding);
+  Append(list, name + ".attn.in_proj_weight", p.in_proj, WeightRole::kWeight);
+  Append(list, name + ".attn.q_proj_weight", p.q_proj, WeightRole::kWeight);
+  Append(list, name + ".attn.k_proj_weight", p.k_proj, WeightRole::kWeight);
+  Append(list, name + ".attn.v_proj_weight", p.v_proj, WeightRole::kWeight);
+  Append(list, name + ".attn.in_proj_bias", p.in_proj_bias, WeightRole::kBias);
+  Append(list, name + ".attn.out_proj", p.proj);
+  Append(list, name + ".ln_q", p.norm_query);
+  Append(list, name + ".ln_k", p.norm_tokens);
+}
+
+// [N,T,C] -> [N,Q,D]
+Tensor PoolByQueries(const QueryPool& p, int64_t heads, const Tensor& x) {
+  constexpr double kEps = 1e-5;  // open_clip has no setting for these norms
+  const auto weights = p.in_proj.defined() ? p.in_proj.chunk(3) : std::vector<Tensor>{p.q_proj, p.k_proj, p.v_proj};
+  const auto biases = p.in_proj_bias.chunk(3);
+  const Tensor tokens = LayerNorm(p.norm_tokens, x, kEps);
+  const Tensor q = Linear({weights[0], biases[0]}, LayerNorm(p.norm_query, p.query, kEps));  // [Q,D]
+  const Tensor k = Linear({weights[1], biases[1]}, tokens), v = Linear({weights[2], biases[2]}, tokens);
+  return Linear(p.proj, Attention(q.to(k.scalar_type()).expand({x.size(0), -1, -1}), k, v, heads));
+}
+
+}  // namespace
 
 ClipVision MakeClipVision(const ClipVisionConfig& c) {
   ClipVision m;
@@ -224,9 +377,17 @@ ClipVision MakeClipVision(const ClipVisionConfig& c) {
   m.class_token = at::empty({c.width});
   m.positions = at::empty({1 + c.tokens(), c.width});
   if (c.norm_before) m.norm_before = MakeNorm(c.width);
-  for (int64_t i = 0; i < c.layers; ++i) m.blocks.push_back(MakeEncoderBlock(c.width, c.mlp_width));
-  m.norm_after = MakeNorm(c.width);
-  if (c.projection) m.projection = at::empty({c.width, c.embedding_width});
+  for (int64_t i = 0; i < c.layers; ++i) {
+    m.blocks.push_back(MakeEncoderBlock(c.width, c.mlp_width));
+    if (!c.layer_scale) continue;
+    m.blocks.back().scale1 = at::empty({c.width});
+    m.blocks.back().scale2 = at::empty({c.width});
+  }
+  if (c.query_pooling != QueryPooling::kNone) m.pool = MakeQueryPool(c.queries, c.embedding_width, c.width);
+  if (c.query_pooling == QueryPooling::kParallel || c.query_pooling == QueryPooling::kCascade)
+    m.second_pool = MakeQueryPool(1, c.embedding_width, c.width);
+  m.norm_after = MakeNorm(c.pooled_width());
+  if (c.projection) m.projection = at::empty({c.pooled_width(), c.embedding_width});
   return m;
 }
 
@@ -244,10 +405,14 @@ WeightList ListWeights(ClipVision& m) {
     Append(list, name + "attn.in_proj_weight", b.qkv.weight, WeightRole::kWeight);
     Append(list, name + "attn.in_proj_bias", b.qkv.bias, WeightRole::kBias);
     Append(list, name + "attn.out_proj", b.proj);
+    Append(list, name + "ls_1.gamma", b.scale1, WeightRole::kNormScale);
     Append(list, name + "ln_2", b.norm2);
     Append(list, name + "mlp.c_fc", b.fc1);
     Append(list, name + "mlp.c_proj", b.fc2);
+    Append(list, name + "ls_2.gamma", b.scale2, WeightRole::kNormScale);
   }
+  Append(list, "attn_pool", m.pool);
+  Append(list, "attn_pool_contrastive", m.second_pool);
   Append(list, "ln_post", m.norm_after);
   return list;
 }
@@ -312,8 +477,8 @@ std::vector<std::pair<std::string, Tensor>> ClipTensors(ClipVision& m, ClipLayou
 
 std::vector<std::string> ClipIgnored(ClipLayout layout) {
   if (layout == ClipLayout::kOpenClip) {
-    return {"transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "text.",
-            "logit_scale",  "logit_bias"};
+    return {"transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection",
+            "text.",        "text_decoder.",    "logit_scale",          "logit_bias"};
   }
   return {"text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids",
           "embeddings.position_ids"};
@@ -329,8 +494,27 @@ ClipOutput ForwardClipVision(const ClipVision& w, const Tensor& pixels) {
   if (c.norm_before) x = LayerNorm(w.norm_before, x, c.eps);
   const EncoderBlockOptions options{.heads = c.heads, .activation = c.activation, .eps = c.eps};
   for (const EncoderBlock& block : w.blocks) x = ForwardEncoderBlock(block, options, x);
-  x = LayerNorm(w.norm_after, x, c.eps);
-  const Tensor pooled = x.select(1, 0);  // [N,C]
+  const auto pool = [&](const Tensor& all) {  // [N,1+T,C] -> [N,C]
+    return c.mean_pool ? all.narrow(1, 1, all.size(1) - 1).mean(1) : all.select(1, 0);
+  };
+  const auto norm = [&](const Tensor& of) { return LayerNorm(w.norm_after, of, c.eps); };
+  const auto queried = [&](const QueryPool& by, const Tensor& of) { return PoolByQueries(by, c.query_heads, of); };
+  Tensor pooled;  // [N,C], with queries [N,D]
+  switch (c.query_pooling) {
+    case QueryPooling::kNone:
+      if (!c.norm_after_pool) x = norm(x);
+      pooled = c.norm_after_pool ? norm(pool(x)) : pool(x);
+      break;
+    case QueryPooling::kPlain:
+      pooled = pool(norm(queried(w.pool, x)));
+      break;
+    case QueryPooling::kParallel:
+      pooled = queried(w.second_pool, norm(x)).select(1, 0);
+      break;
+    case QueryPooling::kCascade:
+      pooled = queried(w.second_pool, queried(w.pool, norm(x))).select(1, 0);
+      break;
+  }
   return {.embedding = c.projection ? at::matmul(pooled, AsWideAs(pooled, w.projection)) : pooled,
           .tokens = x.narrow(1, 1, c.tokens())};
 }

@@ -31,6 +31,26 @@ TEST(ClipVisionGolden, OpenClip) { CompareOutputs("models/open_clip_gelu", ClipL
 TEST(ClipVisionGolden, OpenClipQuickGeluWithoutFirstNorm) {
   CompareOutputs("models/open_clip_quick", ClipLayout::kOpenClip);
 }
+// CLIPA's pooling, CoCa's in all its forms, layer scale, fixed positions.
+TEST(ClipVisionGolden, OpenClipsOtherPoolings) {
+  for (const char* name : {"clipa", "mean", "coca", "coca_mean", "coca_parallel", "coca_cascade"}) {
+    SCOPED_TRACE(name);
+    CompareOutputs(Format("models/open_clip_{}", name), ClipLayout::kOpenClip);
+  }
+}
+TEST(ClipVisionGolden, TransformersOtherActivations) {
+  const WeightMap golden = Golden("models/transformers_activations");
+  for (const std::string name :
+       {"gelu_python", "gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_accurate", "relu", "silu", "swish"}) {
+    Json config = ParseJson(golden.Metadata("config"), golden.where());
+    config["hidden_act"] = name;
+    ClipVision tower = MakeClipVision(ClipConfigFromHuggingFace(config, golden.where()));
+    const WeightMap weights = golden.WithPrefixRemoved("weights.");
+    WeightReader reader(weights);
+    LoadClipVision(tower, reader, ClipLayout::kHuggingFace);
+    EXPECT_CLOSE(ForwardClipVision(tower, golden.At("pixels")).embedding, golden.At("embedding." + name), 1e-4) << name;
+  }
+}
 TEST(ClipVisionGolden, TransformersWithProjection) {
   CompareOutputs("models/transformers_gelu", ClipLayout::kHuggingFace);
 }

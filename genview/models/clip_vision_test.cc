@@ -27,14 +27,19 @@ Json WithVision(const std::string& key, const Json& value) {
 TEST(ClipConfig, OtherArchitecturesAreRefusedByName) {
   EXPECT_EQ(Complaint(WithVision("patch_size", 16), true), "");
   EXPECT_EQ(Complaint(WithVision("ls_init_value", nullptr), true), "");
-  EXPECT_NE(Complaint(WithVision("ls_init_value", 1e-5), true).find("`ls_init_value` is 1e-05"), std::string::npos);
-  EXPECT_NE(Complaint(WithVision("attentional_pool", true), true).find("`attentional_pool`"), std::string::npos);
+  EXPECT_NE(Complaint(WithVision("qk_norm", true), true).find("`qk_norm` is true"), std::string::npos);
+  EXPECT_NE(Complaint(WithVision("of_tomorrow", 1e-5), true).find("`of_tomorrow` is 1e-05"), std::string::npos);
+  EXPECT_EQ(Complaint(WithVision("of_tomorrow", false), true), "");
+  EXPECT_NE(Complaint(WithVision("attentional_pool", "deep"), true).find("`attentional_pool` is \"deep\""),
+            std::string::npos);
+  EXPECT_NE(Complaint(WithVision("attentional_pool", "cascade"), true).find("which differ"), std::string::npos);
+  EXPECT_NE(Complaint(WithVision("act_kwargs", {{"inplace", true}}), true).find("`act_kwargs`"), std::string::npos);
   EXPECT_NE(Complaint(WithVision("timm_model_name", "convnext_base"), true).find("convnext_base"), std::string::npos);
   EXPECT_NE(Complaint(WithVision("layers", {3, 4, 6, 3}), true).find("ResNet"), std::string::npos);
-  EXPECT_NE(Complaint(WithVision("pool_type", "avg"), true).find("\"avg\", supported is \"tok\""), std::string::npos);
+  EXPECT_NE(Complaint(WithVision("pool_type", "none"), true).find("\"none\", supported: tok, avg"), std::string::npos);
   EXPECT_NE(Complaint(WithVision("image_size", {224, 112}), true).find("not a square"), std::string::npos);
   EXPECT_NE(Complaint({{"model_type", "siglip"}}, false).find("siglip"), std::string::npos);
-  EXPECT_NE(Complaint({{"hidden_act", "relu"}}, false).find("`hidden_act`"), std::string::npos);
+  EXPECT_NE(Complaint({{"hidden_act", "mish"}}, false).find("`hidden_act`"), std::string::npos);
   EXPECT_NE(Complaint({{"num_channels", 1}}, false).find("`num_channels`"), std::string::npos);
 }
 
@@ -63,10 +68,33 @@ TEST(ClipConfig, ReadsWhatItWrites) {
   EXPECT_EQ(a.heads, 3);
   EXPECT_FALSE(a.norm_before);
   EXPECT_EQ(a.activation, Activation::kQuickGelu);
+  EXPECT_THROW(ClipConfigToHuggingFace(c), Error);
+  c.norm_before = true;
   const ClipVisionConfig b = ClipConfigFromHuggingFace(ClipConfigToHuggingFace(c), "x");
   EXPECT_EQ(b.mlp_width, 240);
   EXPECT_EQ(b.embedding_width, 48);
   EXPECT_EQ(b.tokens(), 64);
+}
+
+TEST(ClipConfig, PoolingIsWrittenForOpenClipAlone) {
+  for (const QueryPooling pooling : {QueryPooling::kNone, QueryPooling::kPlain, QueryPooling::kParallel}) {
+    ClipVisionConfig c{.width = 64, .heads = 1, .mlp_width = 256, .embedding_width = 64};
+    c.activation = Activation::kGeluTanh;
+    c.layer_scale = true;
+    c.query_pooling = pooling;
+    c.mean_pool = pooling != QueryPooling::kParallel;
+    c.norm_after_pool = pooling == QueryPooling::kNone;
+    c.queries = pooling == QueryPooling::kNone ? 256 : 7;
+    const Json written = ClipConfigToOpenClip(c);
+    const ClipVisionConfig back = ClipConfigFromOpenClip(written, "x");
+    EXPECT_EQ(ClipConfigToOpenClip(back), written);
+    EXPECT_EQ(back.query_pooling, pooling);
+    EXPECT_EQ(back.mean_pool, c.mean_pool);
+    EXPECT_THROW(ClipConfigToHuggingFace(c), Error);
+  }
+  ClipVisionConfig c{.activation = Activation::kRelu};
+  EXPECT_THROW(ClipConfigToOpenClip(c), Error);
+  EXPECT_EQ(ClipConfigFromHuggingFace(ClipConfigToHuggingFace(c), "x").activation, Activation::kRelu);
 }
 
 TEST(ClipVision, CountsParametersWithoutBuilding) {
@@ -79,6 +107,15 @@ TEST(ClipVision, CountsParametersWithoutBuilding) {
                        .image_size = 12,
                        .embedding_width = 10,
                        .projection = projection};
+    ClipVision tower = MakeClipVision(c);
+    EXPECT_EQ(CountClipParameters(c), static_cast<double>(CountParameters(ListWeights(tower))));
+  }
+  for (const QueryPooling pooling : {QueryPooling::kPlain, QueryPooling::kCascade}) {
+    ClipVisionConfig c{.width = 16, .layers = 2, .heads = 2, .mlp_width = 40, .patch_size = 4, .image_size = 12};
+    c.embedding_width = pooling == QueryPooling::kPlain ? 10 : 16;
+    c.layer_scale = true;
+    c.query_pooling = pooling;
+    c.queries = 5;
     ClipVision tower = MakeClipVision(c);
     EXPECT_EQ(CountClipParameters(c), static_cast<double>(CountParameters(ListWeights(tower))));
   }

@@ -83,5 +83,7 @@ std::shared_ptr<Encoder> EncoderOf(std::shared_ptr<Backbone> backbone, const Pre
 Preprocess PreprocessFromOpenClip(const Json& config, int64_t image_size, std::string_view where);
 // preprocessor_config.json of a CLIPImageProcessor; missing members are its defaults with the tower's size.
 Preprocess PreprocessFromHuggingFace(const Json& config, int64_t image_size, std::string_view where);
+// Throws Error for what such a processor cannot do.
+Json PreprocessToHuggingFace(const Preprocess& preprocess, std::string_view where);
 
 }  // namespace genview

@@ -5,6 +5,7 @@
 #include "genview/base/error.h"
 #include "genview/base/text.h"
 #include "genview/models/encoder.h"
+#include "genview/models/neighbours.h"
 #include "genview/models/weight_files.h"
 
 namespace genview {
@@ -83,8 +84,8 @@ TowerFiles ReadHuggingFace(const Path& folder) {
   for (const Path& candidate :
        {folder / "preprocessor_config.json", folder.parent_path() / "feature_extractor" / "preprocessor_config.json"}) {
     if (!fs::exists(candidate)) continue;
-    rules = ReadJson(candidate);
     rules_where = candidate.string();
+    rules = ProcessorInClipWords(ReadJson(candidate), rules_where);
     break;
   }
   files.preprocess = PreprocessFromHuggingFace(rules, config.image_size, rules_where);

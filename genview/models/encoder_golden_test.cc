@@ -99,16 +99,18 @@ TEST(EncoderGolden, PipelineFolderWithItsFeatureExtractor) {
 }
 
 TEST(EncoderGolden, PixelsAreThoseOfEachLibrary) {
-  const WeightMap golden = Golden("models/preprocess");
-  const Json config = ConfigOf(golden);
-  for (const std::string library : {"open_clip", "hugging_face"}) {
-    for (size_t i = 0; i < config[library].size(); ++i) {
-      for (const std::string name : {"wide", "high"}) {
-        const Tensor& expected = golden.At(Format("{}.{}.{}", library, i, name));
-        const Preprocess p = library == "open_clip"
-                                 ? PreprocessFromOpenClip(config[library][i], expected.size(1), "test")
-                                 : PreprocessFromHuggingFace(config[library][i], expected.size(1), "test");
-        EXPECT_CLOSE(Pixels(p, golden.At("image." + name)), expected, 1e-5) << library << " " << i << " " << name;
+  for (const char* file : {"models/preprocess", "models/preprocess_rules"}) {
+    const WeightMap golden = Golden(file);
+    const Json config = ConfigOf(golden);
+    for (const std::string library : {"open_clip", "hugging_face"}) {
+      for (size_t i = 0; i < config[library].size(); ++i) {
+        for (const std::string name : {"wide", "high"}) {
+          const Json& rules = config[library][i];
+          const Tensor& expected = golden.At(Format("{}.{}.{}", library, i, name));
+          const Preprocess p = library == "open_clip" ? PreprocessFromOpenClip(rules, expected.size(1), "test")
+                                                      : PreprocessFromHuggingFace(rules, expected.size(1), "test");
+          EXPECT_CLOSE(Pixels(p, golden.At("image." + name)), expected, 1e-5) << library << " " << name << " " << rules;
+        }
       }
     }
   }

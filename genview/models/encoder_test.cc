@@ -135,16 +135,34 @@ TEST(Encoder, PreprocessOfOtherKindsIsRefusedByName) {
     return std::string();
   };
   EXPECT_EQ(open_clip({{"size", {32, 32}}, {"mean", nullptr}}), "");
-  EXPECT_NE(open_clip({{"resize_mode", "longest"}}).find("longest"), std::string::npos);
+  EXPECT_NE(open_clip({{"resize_mode", "fit"}}).find("fit"), std::string::npos);
+  EXPECT_NE(open_clip({{"resize_mode", "longest"}, {"fill_color", 256}}).find("fill_color"), std::string::npos);
   EXPECT_NE(open_clip({{"std", 0}}).find("deviation"), std::string::npos);
   EXPECT_EQ(hugging_face({{"size", 40}}), "");
   EXPECT_EQ(hugging_face({{"size", {{"shortest_edge", 40}, {"longest_edge", nullptr}}}}), "");
   EXPECT_NE(hugging_face({{"size", {{"shortest_edge", 40}, {"longest_edge", 60}}}}).find("both edges"),
             std::string::npos);
-  EXPECT_NE(hugging_face({{"do_resize", false}}).find("do_resize"), std::string::npos);
-  EXPECT_NE(hugging_face({{"resample", 1}}).find("`resample` is 1"), std::string::npos);
-  EXPECT_NE(hugging_face({{"rescale_factor", 1}}).find("rescale_factor"), std::string::npos);
-  EXPECT_NE(hugging_face({{"size", {{"height", 40}, {"width", 40}}}}).find("resized to a square"), std::string::npos);
+  EXPECT_NE(hugging_face({{"do_resize", false}, {"do_center_crop", false}}).find("do_resize"), std::string::npos);
+  EXPECT_NE(hugging_face({{"size", {{"height", 32}, {"width", 40}}}, {"do_center_crop", false}}).find("not a square"),
+            std::string::npos);
+  EXPECT_NE(hugging_face({{"size", {{"height", 40}}}}).find("`size` is"), std::string::npos);
+  EXPECT_NE(hugging_face({{"resample", 6}}).find("`resample` is 6"), std::string::npos);
+  EXPECT_NE(hugging_face({{"rescale_factor", 0}}).find("rescale_factor"), std::string::npos);
+  EXPECT_NE(hugging_face({{"pad_size", {{"height", 40}, {"width", 40}}}}).find("pad_size"), std::string::npos);
+}
+
+// What a generator's folder says of its pictures is what it is read from, but for what a processor has no words for.
+TEST(Encoder, PreprocessIsWrittenAsTransformersReadsIt) {
+  const Json cases[] = {
+      {{"size", {{"shortest_edge", 40}}}, {"crop_size", 32}, {"resample", 1}},
+      {{"size", {{"height", 36}, {"width", 40}}}, {"do_rescale", false}, {"image_mean", 127.5}, {"image_std", 100}},
+      {{"size", {{"height", 32}, {"width", 32}}}, {"do_center_crop", false}, {"do_normalize", false}},
+      {{"do_resize", false}}};
+  for (const Json& rules : cases) {
+    const Preprocess p = PreprocessFromHuggingFace(rules, 32, "x");
+    EXPECT_EQ(PreprocessFromHuggingFace(PreprocessToHuggingFace(p, "x"), 32, "x").ToJson(), p.ToJson()) << rules;
+  }
+  EXPECT_THROW(PreprocessToHuggingFace(PreprocessFromOpenClip({{"resize_mode", "longest"}}, 32, "x"), "x"), Error);
 }
 
 }  // namespace

@@ -111,12 +111,13 @@ Preprocess PreprocessFromTimm(const Json& config, std::string_view where) {
   const std::string mode = JsonString(config, "crop_mode", "center", where),
                     filter = JsonString(config, "interpolation", "bilinear", where);
   const double share = ShareOfCrop(config, 0.875, where);
-  p.squash = mode == "squash" && share == 1;
-  if (mode != "center" && !p.squash)
-    Unsupported(Format("`crop_mode` is \"{}\" with a share of {}", mode, share), where);
-  if (filter != "bilinear" && filter != "bicubic") Unsupported(Format("`interpolation` is \"{}\"", filter), where);
-  p.filter = filter == "bilinear" ? Filter::kBilinear : Filter::kBicubic;
+  if (mode != "center" && mode != "squash") Unsupported(Format("`crop_mode` is \"{}\"", mode), where);
+  const std::optional<Filter> known = FilterOfName(filter);
+  if (!known) Unsupported(Format("`interpolation` is \"{}\"", filter), where);
+  p.filter = *known;
   p.resize_shortest = static_cast<int64_t>(static_cast<double>(p.size) / share);
+  p.squash = mode == "squash" && share == 1;
+  if (mode == "squash" && !p.squash) p.resize_width = p.resize_height = p.resize_shortest;
   for (const auto& [key, values] : {std::pair("mean", &p.mean), std::pair("std", &p.std)}) {
     const auto found = config.find(key);
     if (found == config.end() || found->is_null()) continue;
@@ -134,6 +135,7 @@ Preprocess ForSize(Preprocess preprocess, int64_t size) {
   if (preprocess.size == size) return preprocess;
   const double share = static_cast<double>(preprocess.resize_shortest) / static_cast<double>(preprocess.size);
   preprocess.resize_shortest = std::llround(share * static_cast<double>(size));
+  for (int64_t* side : {&preprocess.resize_width, &preprocess.resize_height}) *side = *side * size / preprocess.size;
   preprocess.size = size;
   return preprocess;
 }

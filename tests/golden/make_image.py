@@ -205,17 +205,19 @@ def webps():
 # --- geometry and colour ----------------------------------------------------------------------------------------------
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+RARE_FILTERS = {name: Image.Resampling[name.upper()] for name in ("nearest", "lanczos", "box", "hamming")}
 
 
-def resizes(source, place):
+def resizes(source, place, filters=FILTERS, count=None):
+    """`count`: of the sizes and of the boxes, otherwise all."""
     width, height = source.size
     sizes = [(23, 17), (width * 2 + 1, height - 8), (7, height), (width, 9), (width, height + 10), (1, 1), (64, 3), (3, 64),
              (40, 24), (40, 25), (40, 26)]  # about where Pillow begins with the other direction
-    for name, filter_ in FILTERS.items():
-        for w, h in sizes:
+    for name, filter_ in filters.items():
+        for w, h in sizes[:count]:
             cases.append({"op": "resize", "source": place, "filter": name, "box": [0, 0, width, height],
                           **store(source.resize((w, h), filter_))})
-        for box in [(0, 0, 20, 20), (11, 5, 31, 27), (width - 9, height - 6, 9, 6), (40, 0, 1, height), (3, 3, 16, 16)]:
+        for box in [(0, 0, 20, 20), (11, 5, 31, 27), (width - 9, height - 6, 9, 6), (40, 0, 1, height), (3, 3, 16, 16)][:count]:
             x, y, w, h = box
             part = source.crop((x, y, x + w, y + h))
             cases.append({"op": "resize", "source": place, "filter": name, "box": box,
@@ -268,6 +270,8 @@ def main():
     tiny = Image.fromarray(photo(3, 2))
     colours(tiny, store(tiny))
     preprocessing()
+    source = Image.fromarray(photo(45, 35))
+    resizes(source, store(source), RARE_FILTERS, count=3)
     (OUT / "expected.bin").write_bytes(bytes(expected))
     lines = ",\n".join(json.dumps(case) for case in cases)
     (OUT / "cases.json").write_text(f'{{"cases": [\n{lines}\n]}}\n')

@@ -60,6 +60,9 @@ def open_clip_tower(name, config, grads):
     size = config["vision_cfg"]["image_size"]
     pixels = torch.randn(3, 3, size, size)
     embedding, tokens = model.visual(pixels)
+    if model.visual.attn_pool is not None:  # its tokens are learned queries: the patches are those of the last block
+        tokens = model.visual.forward_intermediates(pixels, indices=1, output_fmt="NLC", intermediates_only=True)["image_intermediates"][-1]
+        embedding = embedding.reshape(3, -1)  # of two parts: one query
     factor = torch.randn_like(embedding)
     loss = (embedding * factor).sum() + tokens.square().sum()
     save(name, {**halves(model.state_dict()), "pixels": pixels, "embedding": embedding, "tokens": tokens, "factor": factor,
@@ -134,29 +137,73 @@ def timm_vit():
                                                 "blocks.1.mlp.fc2.bias", "norm.weight"])}, config)
 
 
-def preprocess():
+def open_clip_poolings():
+    """CLIPA and CoCa, with layer scale, fixed positions and the tanh GELU where they fit."""
+    tower = {"image_size": 11, "layers": 1, "width": 8, "head_width": 4, "patch_size": 5, "mlp_ratio": 2.0}
+    coca = {**tower, "attentional_pool": True, "attn_pooler_queries": 5, "attn_pooler_heads": 2, "norm_kwargs": {"eps": 1e-4}}
+    for name, embedding, vision in [
+        ("clipa", 10, {**tower, "pool_type": "avg", "final_ln_after_pool": True, "no_ln_pre": True, "pos_embed_type": "sin_cos_2d"}),
+        ("mean", 10, {**tower, "pool_type": "avg", "ls_init_value": 0.1, "act_kwargs": {"approximate": "tanh"}, "patch_dropout": 0.5}),
+        ("coca", 10, coca), ("coca_mean", 8, {**coca, "pool_type": "avg", "ls_init_value": 0.1}),
+        ("coca_parallel", 8, {**coca, "attentional_pool": "parallel"}), ("coca_cascade", 8, {**coca, "attentional_pool": "cascade"})]:
+        open_clip_tower("open_clip_" + name, {"embed_dim": embedding, "vision_cfg": vision}, ["class_embedding"])
+
+
+def transformers_activations():
+    """One tower and its embeddings with every activation that is known here beside the usual two."""
+    names = ["gelu_python", "gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_accurate", "relu", "silu", "swish"]
+    vision = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4, projection_dim=6)
+    pixels, tensors, state = torch.randn(2, 3, 8, 8), {}, None
+    for name in names:
+        model = transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**vision, hidden_act=name)).eval()
+        if state is None:
+            round_weights(model, spread=0.2)
+            state = model.state_dict()
+        model.load_state_dict(state)
+        with torch.no_grad():
+            tensors[f"embedding.{name}"] = model(pixels).image_embeds
+    save("transformers_activations", {**halves(state), **tensors, "pixels": pixels}, model.config.to_diff_dict())
+
+
+def preprocess(name="preprocess", open_clip_cases=None, hugging_face_cases=None, shapes=(("wide", (37, 60)), ("high", (71, 40)))):
     """Pixels of one wide and one high picture by open_clip's transform and transformers' CLIP processor."""
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
     mean, std = [0.4, 0.5, 0.45], [0.2, 0.3, 0.25]
-    open_clip_cases = [{}, {"size": 24, "resize_mode": "squash", "interpolation": "bilinear", "mean": mean, "std": std},
+    open_clip_cases = open_clip_cases or [{}, {"size": 24, "resize_mode": "squash", "interpolation": "bilinear", "mean": mean, "std": std},
                        {"size": [31, 31], "resize_mode": "shortest", "interpolation": "random", "fill_color": 0, "mode": "RGB"}]
-    hugging_face_cases = [{"size": {"shortest_edge": 24}, "crop_size": {"height": 24, "width": 24}},
+    hugging_face_cases = hugging_face_cases or [{"size": {"shortest_edge": 24}, "crop_size": {"height": 24, "width": 24}},
                           {"size": {"shortest_edge": 29}, "crop_size": 24, "resample": 2, "image_mean": mean, "image_std": std},
                           {"size": {"height": 24, "width": 24}, "do_center_crop": False, "do_normalize": False},
                           {"size": 25, "crop_size": {"height": 24, "width": 24}, "resample": 3, "do_convert_rgb": True}]
     tensors = {}
-    for name, (height, width) in {"wide": (37, 60), "high": (71, 40)}.items():
+    for shape, (height, width) in shapes:
         smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 7), (height, width), mode="bicubic").clamp(0, 1)[0]
         picture = (smooth.permute(1, 2, 0) * 255).to(torch.uint8)
-        tensors[f"image.{name}"] = picture
+        tensors[f"image.{shape}"] = picture
         image = PIL.Image.fromarray(picture.numpy())
         for i, case in enumerate(open_clip_cases):
             config = open_clip.transform.PreprocessCfg(**{"size": 24, **case})
-            tensors[f"open_clip.{i}.{name}"] = open_clip.transform.image_transform_v2(config, is_train=False)(image)
+            tensors[f"open_clip.{i}.{shape}"] = open_clip.transform.image_transform_v2(config, is_train=False)(image)
         for i, case in enumerate(hugging_face_cases):
             pixels = CLIPImageProcessorPil(**case)(image, return_tensors="np")["pixel_values"][0]
-            tensors[f"hugging_face.{i}.{name}"] = torch.from_numpy(numpy.ascontiguousarray(pixels))
-    save("preprocess", tensors, {"open_clip": open_clip_cases, "hugging_face": hugging_face_cases})
+            tensors[f"hugging_face.{i}.{shape}"] = torch.from_numpy(numpy.ascontiguousarray(pixels))
+    save(name, tensors, {"open_clip": open_clip_cases, "hugging_face": hugging_face_cases})
+
+
+def preprocess_rules():
+    """The rarer settings of both."""
+    edge, crop = {"shortest_edge": 17}, {"height": 12, "width": 12}
+    preprocess("preprocess_rules",
+               [{"size": 16, "resize_mode": "longest"}, {"size": 13, "resize_mode": "longest", "fill_color": 128, "interpolation": "bilinear"},
+                {"size": 12, "resize_mode": "squash", "fill_color": 7}],
+               [{"size": edge, "crop_size": crop, "resample": filter_} for filter_ in range(6)]
+               + [{"do_resize": False, "crop_size": crop}, {"do_resize": False, "crop_size": 16},
+                  {"size": {"height": 14, "width": 19}, "crop_size": crop}, {"size": {"height": 10, "width": 22}, "crop_size": crop},
+                  {"size": {"shortest_edge": 9}, "crop_size": crop}, {"size": 15, "crop_size": 12, "do_convert_rgb": False},
+                  {"size": edge, "crop_size": crop, "do_rescale": False}, {"size": edge, "crop_size": crop, "rescale_factor": 1 / 127.5},
+                  {"size": edge, "crop_size": crop, "do_rescale": False, "do_normalize": False},
+                  {"size": edge, "crop_size": crop, "do_rescale": False, "image_mean": 127.5, "image_std": [100, 110, 120]}],
+               shapes=(("wide", (13, 22)), ("high", (25, 14))))
 
 
 def timm_drop_path():
@@ -200,6 +247,9 @@ def main():
     timm_vit()
     preprocess()
     timm_drop_path()
+    for make in (open_clip_poolings, transformers_activations, preprocess_rules):
+        torch.manual_seed(1)  # each can be made alone
+        make()
 
 
 if __name__ == "__main__":
