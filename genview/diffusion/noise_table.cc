@@ -4,17 +4,20 @@
 #include <cmath>
 #include <numbers>
 
+#include "genview/base/text.h"
+
 namespace genview {
 
-NoiseTableConfig ParseNoiseTable(ConfigReader& reader) {
+NoiseTableConfig ParseNoiseTable(ConfigReader& reader, bool ddpm) {
   NoiseTableConfig c;
   c.train_steps = reader.Int("num_train_timesteps", c.train_steps, 1, 100000);
   c.beta_start = reader.Double("beta_start", c.beta_start);
   c.beta_end = reader.Double("beta_end", c.beta_end);
   c.schedule = reader.String("beta_schedule", c.schedule);
-  if (c.schedule != "linear" && c.schedule != "scaled_linear" && c.schedule != "squaredcos_cap_v2") {
-    reader.Fail("beta_schedule", "linear, scaled_linear, squaredcos_cap_v2");
-  }
+  std::vector<std::string> known{"linear", "scaled_linear", "squaredcos_cap_v2"};
+  if (ddpm) known.insert(known.end(), {"sigmoid", "laplace"});
+  if (std::find(known.begin(), known.end(), c.schedule) == known.end())
+    reader.Fail("beta_schedule", Format("{}", fmt::join(known, ", ")));
   c.trained_betas = reader.Doubles("trained_betas", {});
   if (!c.trained_betas.empty() && static_cast<int64_t>(c.trained_betas.size()) != c.train_steps) {
     reader.Fail("trained_betas", "null, or as many numbers as num_train_timesteps");
@@ -23,13 +26,20 @@ NoiseTableConfig ParseNoiseTable(ConfigReader& reader) {
   return c;
 }
 
-// beta_i = min(1 - f((i+1)/T) / f(i/T), 0.999), f(t) = cos^2((t + 0.008) / 1.008 * pi / 2)   (Nichol and Dhariwal,
-// 2021)
-static Tensor CosineBetas(int64_t steps) {
-  const auto f = [](double t) {
-    const double c = std::cos((t + 0.008) / 1.008 * std::numbers::pi / 2);
-    return c * c;
-  };
+// cos^2((t + 0.008) / 1.008 * pi / 2)   (Nichol and Dhariwal, 2021)
+static double CosineAlphaBar(double t) {
+  const double c = std::cos((t + 0.008) / 1.008 * std::numbers::pi / 2);
+  return c * c;
+}
+
+// As diffusers has it, the root of a share of the picture: ln of the signal-to-noise ratio is Laplace-distributed.
+static double LaplaceAlphaBar(double t) {
+  const double lambda = -0.5 * std::copysign(1.0, 0.5 - t) * std::log(1 - 2 * std::abs(0.5 - t) + 1e-6);
+  return std::sqrt(1 / (1 + std::exp(-lambda)));
+}
+
+// beta_i = min(1 - f((i+1)/T) / f(i/T), 0.999)
+static Tensor BetasOf(double (*f)(double), int64_t steps) {
   Tensor betas = at::empty({steps}, at::kFloat);
   for (int64_t i = 0; i < steps; ++i) {
     const double from = static_cast<double>(i) / static_cast<double>(steps),
@@ -56,7 +66,11 @@ Tensor NoiseTable(const NoiseTableConfig& c) {
     std::transform(c.trained_betas.begin(), c.trained_betas.end(), betas.data_ptr<float>(),
                    [](double b) { return static_cast<float>(b); });
   } else if (c.schedule == "squaredcos_cap_v2") {
-    betas = CosineBetas(c.train_steps);
+    betas = BetasOf(CosineAlphaBar, c.train_steps);
+  } else if (c.schedule == "laplace") {
+    betas = BetasOf(LaplaceAlphaBar, c.train_steps);
+  } else if (c.schedule == "sigmoid") {
+    betas = at::linspace(-6, 6, c.train_steps, at::kFloat).sigmoid() * (c.beta_end - c.beta_start) + c.beta_start;
   } else if (c.schedule == "scaled_linear") {
     betas = at::linspace(std::sqrt(c.beta_start), std::sqrt(c.beta_end), c.train_steps, at::kFloat).square();
   } else {

@@ -17,12 +17,13 @@ namespace genview {
 struct NoiseTableConfig {
   int64_t train_steps = 1000;
   double beta_start = 0.0001, beta_end = 0.02;
-  std::string schedule = "linear";    // linear, scaled_linear (linear in the root), squaredcos_cap_v2
+  // linear, scaled_linear (linear in the root), squaredcos_cap_v2, and in tables of DDPM sigmoid and laplace
+  std::string schedule = "linear";
   std::vector<double> trained_betas;  // in place of a schedule
   bool zero_terminal_snr = false;     // rescaled so that nothing of the picture is left at the last time
 };
 
-NoiseTableConfig ParseNoiseTable(ConfigReader& reader);
+NoiseTableConfig ParseNoiseTable(ConfigReader& reader, bool ddpm = false);
 Tensor NoiseTable(const NoiseTableConfig& config);  // alpha_bar [train_steps], fp32
 
 // sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) noise, one time per row. x, noise: [N,...]; times: [N] int64.

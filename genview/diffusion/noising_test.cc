@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "genview/base/error.h"
 #include "genview/diffusion/python_json.h"
 #include "genview/tensor/safetensors.h"
 #include "tests/source_dir.h"
@@ -19,6 +20,16 @@ TEST(EmbeddingNoiser, ClassVectorsEqualDiffusers) {
   EXPECT_TRUE(at::allclose(noiser.alpha_bar, io.At("alpha_bar"), 1e-6, 0));
   const Tensor got = noiser.ClassVectors(io.At("embeddings"), io.At("levels"), io.At("noise"));
   EXPECT_TRUE(at::allclose(got, io.At("class_vectors"), 1e-5, 1e-6));
+}
+
+TEST(NoiseTable, OfDdpmsOtherSchedules) {
+  const WeightMap io = ReadSafetensors(kGolden / "noising.safetensors");
+  for (const std::string schedule : {"sigmoid", "laplace"}) {
+    NoiseTableConfig config;
+    config.schedule = schedule;
+    const Tensor wanted = io.At("alpha_bar_" + schedule);
+    EXPECT_LE(((NoiseTable(config) - wanted).abs() / wanted.abs().clamp_min(1e-3)).max().item<double>(), 1e-5);
+  }
 }
 
 TEST(EmbeddingNoiser, PublishedTable) {
@@ -47,6 +58,11 @@ TEST(EmbeddingNoiser, WrittenFolderReadsBack) {
   const EmbeddingNoiser again = ReadEmbeddingNoiser(folder, 3);
   EXPECT_TRUE(at::equal(again.mean, noiser.mean));
   EXPECT_TRUE(at::equal(again.alpha_bar, noiser.alpha_bar));
+  const Path scheduler = folder / "image_noising_scheduler/scheduler_config.json";
+  Json json = ReadJson(scheduler);
+  json["_class_name"] = "EulerDiscreteScheduler";  // adds noise of another size
+  WriteJson(scheduler, json);
+  EXPECT_THROW(ReadEmbeddingNoiser(folder, 3), Error);
   std::filesystem::remove_all(folder);
 }
 

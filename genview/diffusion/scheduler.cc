@@ -26,6 +26,14 @@ Prediction ParsePrediction(ConfigReader& reader, SchedulerKind kind) {
               kind == SchedulerKind::kPndm ? "epsilon, v_prediction" : "epsilon, v_prediction, sample");
 }
 
+void ParseThresholding(ConfigReader& reader, SchedulerConfig& c) {
+  c.thresholding = reader.Bool("thresholding", false);
+  c.threshold_ratio = reader.Double("dynamic_thresholding_ratio", c.threshold_ratio);
+  c.threshold_max = reader.Double("sample_max_value", c.threshold_max);
+  if (!(c.threshold_ratio >= 0 && c.threshold_ratio <= 1)) reader.Fail("dynamic_thresholding_ratio", "0 to 1");
+  if (!(c.threshold_max >= 1)) reader.Fail("sample_max_value", "1 or more");
+}
+
 }  // namespace
 
 std::string SchedulerName(SchedulerKind kind) {
@@ -63,34 +71,40 @@ SchedulerConfig ParseSchedulerConfig(const Json& json, const std::string& kind, 
   if (c.kind == SchedulerKind::kDdim) {
     c.clip_sample = reader.Bool("clip_sample", true);
     c.clip_range = reader.Double("clip_sample_range", 1);
-    reader.Allow("thresholding", {false, nullptr});
   }
+  if (c.kind == SchedulerKind::kDdim || c.kind == SchedulerKind::kDpmSolverMultistep) ParseThresholding(reader, c);
   if (c.kind == SchedulerKind::kPndm) c.skip_prk_steps = reader.Bool("skip_prk_steps", false);
   if (by_sigma) {
     const std::string last = reader.String("final_sigmas_type", "zero");
     if (last != "zero" && last != "sigma_min") reader.Fail("final_sigmas_type", "zero, sigma_min");
     c.final_sigma_zero = last == "zero";
     c.karras_sigmas = reader.Bool("use_karras_sigmas", false);
+    for (const auto& [key, sigma] : {std::pair("sigma_min", &c.sigma_min), std::pair("sigma_max", &c.sigma_max)}) {
+      if (reader.IsNull(key)) continue;
+      *sigma = reader.Double(key, 0);
+      if (!(*sigma > 0)) reader.Fail(key, "a positive number");
+    }
     for (const char* key : {"use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas"})
       reader.Allow(key, {false, nullptr});
   }
   if (c.kind == SchedulerKind::kDpmSolverMultistep) {
-    c.solver_order = reader.Int("solver_order", 2, 1, 2);
-    reader.Allow("algorithm_type", {"dpmsolver++"});
-    const std::string rule = reader.String("solver_type", "midpoint");
-    if (rule != "midpoint" && rule != "heun") reader.Fail("solver_type", "midpoint, heun");
-    c.heun = rule == "heun";
+    c.solver_order = reader.Int("solver_order", 2, 1, 3);
+    reader.Allow("algorithm_type", {"dpmsolver++", "dpmsolver", "deis"});  // the others add noise at every step
+    const std::string algorithm = reader.String("algorithm_type", "dpmsolver++");
+    c.over_noise = algorithm == "dpmsolver";
+    if (algorithm != "dpmsolver++" && c.final_sigma_zero)
+      reader.Fail("final_sigmas_type", "sigma_min with this `algorithm_type`");
+    // The last three are of other solvers; diffusers takes midpoint for them, and dpmsolver++ for deis.
+    reader.Allow("solver_type", {"midpoint", "heun", "logrho", "bh1", "bh2"});
+    c.heun = reader.String("solver_type", "midpoint") == "heun";
     c.lower_order_final = reader.Bool("lower_order_final", true);
     c.euler_at_final = reader.Bool("euler_at_final", false);
     c.lambda_min = reader.Double("lambda_min_clipped", c.lambda_min);
-    reader.Allow("thresholding", {false, nullptr});
     reader.Allow("variance_type", {nullptr});
   }
   if (c.kind == SchedulerKind::kEulerDiscrete) {
     reader.Allow("interpolation_type", {"linear"});
     reader.Allow("timestep_type", {"discrete"});
-    reader.Allow("sigma_min", {nullptr});
-    reader.Allow("sigma_max", {nullptr});
   }
   return c;  // without Finish: these files carry the members of other schedulers along
 }
@@ -114,16 +128,24 @@ Json SchedulerConfigToJson(const SchedulerConfig& c) {
   json["clip_sample_range"] = c.clip_range;
   json["skip_prk_steps"] = c.skip_prk_steps;
   if (c.noise.zero_terminal_snr) json["rescale_betas_zero_snr"] = true;
+  if (c.thresholding) {
+    json["thresholding"] = true;
+    json["dynamic_thresholding_ratio"] = c.threshold_ratio;
+    json["sample_max_value"] = c.threshold_max;
+  }
   if (c.kind == SchedulerKind::kDpmSolverMultistep) {
     json["solver_order"] = c.solver_order;
-    json["algorithm_type"] = "dpmsolver++";
+    json["algorithm_type"] = c.over_noise ? "dpmsolver" : "dpmsolver++";
     json["solver_type"] = c.heun ? "heun" : "midpoint";
     json["lower_order_final"] = c.lower_order_final;
     json["euler_at_final"] = c.euler_at_final;
+    if (c.lambda_min > SchedulerConfig{}.lambda_min) json["lambda_min_clipped"] = c.lambda_min;
   }
   if (c.kind == SchedulerKind::kDpmSolverMultistep || c.kind == SchedulerKind::kEulerDiscrete) {
     json["final_sigmas_type"] = c.final_sigma_zero ? "zero" : "sigma_min";
     json["use_karras_sigmas"] = c.karras_sigmas;
+    if (c.sigma_min) json["sigma_min"] = *c.sigma_min;
+    if (c.sigma_max) json["sigma_max"] = *c.sigma_max;
   }
   return json;
 }
@@ -193,6 +215,13 @@ Tensor NoiseOf(Prediction kind, const Tensor& output, const Tensor& x, double a)
   return (x - std::sqrt(a) * output) / std::sqrt(1 - a);
 }
 
+// Dynamic thresholding (Saharia et al., 2022) of each row of x [N,...].
+Tensor Thresholded(const SchedulerConfig& c, const Tensor& x) {
+  const Tensor rows = (x.scalar_type() == at::kDouble ? x : x.to(at::kFloat)).flatten(1);
+  const Tensor most = at::quantile(rows.abs(), c.threshold_ratio, 1, /*keepdim=*/true).clamp(1, c.threshold_max);
+  return (at::clamp(rows, -most, most) / most).view(x.sizes()).to(x.scalar_type());
+}
+
 // Song et al., 2021, with eta = 0.
 class Ddim : public Scheduler {
  public:
@@ -204,7 +233,8 @@ class Ddim : public Scheduler {
     const auto t = static_cast<int64_t>(times_[call_++]);
     const double a = alpha_.At(t), a_next = alpha_.At(t - stride_);
     Tensor picture = PictureOf(c_.prediction, output, x, a);
-    if (c_.clip_sample) picture = picture.clamp(-c_.clip_range, c_.clip_range);
+    if (c_.thresholding) picture = Thresholded(c_, picture);
+    else if (c_.clip_sample) picture = picture.clamp(-c_.clip_range, c_.clip_range);
     return std::sqrt(a_next) * picture + std::sqrt(1 - a_next) * NoiseOf(c_.prediction, output, x, a);
   }
 
@@ -340,8 +370,8 @@ Sigmas SpacedSigmas(const SchedulerConfig& c, int64_t steps, bool extra) {
   s.times = SpacedTimes(c, steps, range, extra, extra);
   for (const double t : s.times) s.sigmas.push_back(Interpolate(table, t));
   if (c.karras_sigmas) {
-    s.sigmas = extra ? KarrasSigmas(table.back(), table.front(), steps)
-                     : KarrasSigmas(s.sigmas.front(), s.sigmas.back(), steps);
+    const double largest = extra ? table.back() : s.sigmas.front(), least = extra ? table.front() : s.sigmas.back();
+    s.sigmas = KarrasSigmas(c.sigma_max.value_or(largest), c.sigma_min.value_or(least), steps);
     s.times.clear();
     for (const double sigma : s.sigmas) s.times.push_back(TimeOf(sigma, table));
     if (extra) {
@@ -353,7 +383,8 @@ Sigmas SpacedSigmas(const SchedulerConfig& c, int64_t steps, bool extra) {
   return s;
 }
 
-// Lu et al., 2022: DPM-Solver++(2M), over the prediction of the picture.
+// Lu et al., 2022: DPM-Solver++, over the prediction of the picture, and DPM-Solver, over that of the noise; the same
+// formulas with alpha and sigma exchanged and the sign of h turned. Multistep, of the orders 1 to 3.
 class DpmSolver : public Scheduler {
  public:
   DpmSolver(const SchedulerConfig& c, int64_t steps) : c_(c) {
@@ -364,30 +395,55 @@ class DpmSolver : public Scheduler {
 
   Tensor Step(const Tensor& output, const Tensor& x) override {
     const size_t i = call_++;
-    const Tensor picture = PictureOf(c_.prediction, output, x, Alpha(i) * Alpha(i));
-    const bool last = i + 1 == times_.size();
-    const bool first_order =
-        c_.solver_order == 1 || !before_.defined() ||
-        (last && (c_.euler_at_final || c_.final_sigma_zero || (c_.lower_order_final && times_.size() < 15)));
-    const double h = Lambda(i + 1) - Lambda(i);  // infinite where the last sigma is 0
-    const double pull = Alpha(i + 1) * std::expm1(-h);
-    Tensor next = Sigma(i + 1) / Sigma(i) * x - pull * picture;
-    if (!first_order) {
-      const Tensor change = (picture - before_) / ((Lambda(i) - Lambda(i - 1)) / h);
-      next = c_.heun ? next + Alpha(i + 1) * (std::expm1(-h) / h + 1) * change : next - 0.5 * pull * change;
+    const Tensor now = Predicted(i, output, x);
+    const int64_t order = OrderAt(i);
+    const double h = Lambda(i + 1) - Lambda(i);  // infinite where the last sigma is 0; then the order is 1
+    const double g = c_.over_noise ? h : -h, decay = std::expm1(g);
+    const double keep = c_.over_noise ? Alpha(i + 1) / Alpha(i) : Sigma(i + 1) / Sigma(i);
+    const double pull = c_.over_noise ? Sigma(i + 1) : Alpha(i + 1);
+    Tensor next = keep * x - pull * decay * now;
+    if (order > 1) {
+      const double r0 = (Lambda(i) - Lambda(i - 1)) / h;
+      Tensor slope = (now - before_) / r0;
+      if (order == 3) {
+        const double r1 = (Lambda(i - 1) - Lambda(i - 2)) / h;
+        const Tensor bend = (slope - (before_ - earlier_) / r1) / (r0 + r1);
+        slope = slope + r0 * bend;
+        next = next - pull * ((decay - g) / (g * g) - 0.5) * bend;
+      }
+      const bool midpoint = order == 2 && !c_.heun;
+      next = next - pull * (midpoint ? 0.5 * decay : decay / g - 1) * slope;
     }
-    before_ = picture;
+    earlier_ = before_;
+    before_ = now;
     return next;
   }
 
  private:
+  Tensor Predicted(size_t i, const Tensor& output, const Tensor& x) const {
+    const double a = Alpha(i) * Alpha(i);
+    if (c_.over_noise && !c_.thresholding) return NoiseOf(c_.prediction, output, x, a);
+    Tensor picture = PictureOf(c_.prediction, output, x, a);
+    if (c_.thresholding) picture = Thresholded(c_, picture);
+    return c_.over_noise ? (x - Alpha(i) * picture) / Sigma(i) : picture;
+  }
+
+  // As many as there are predictions of before, and less at the end of a short way.
+  int64_t OrderAt(size_t i) const {
+    const size_t left = times_.size() - i;
+    const bool falls = c_.lower_order_final && times_.size() < 15;
+    const bool first_order = left == 1 && (c_.euler_at_final || c_.final_sigma_zero || falls);
+    const int64_t most = first_order ? 1 : left == 2 && falls ? 2 : 3;
+    return std::min({c_.solver_order, static_cast<int64_t>(i) + 1, most});
+  }
+
   double Alpha(size_t i) const { return 1 / std::sqrt(sigmas_[i] * sigmas_[i] + 1); }
   double Sigma(size_t i) const { return sigmas_[i] * Alpha(i); }
   double Lambda(size_t i) const { return -std::log(sigmas_[i]); }
 
   SchedulerConfig c_;
   std::vector<double> sigmas_;
-  Tensor before_;  // the picture of the call before
+  Tensor before_, earlier_;  // the predictions of the calls before
 };
 
 // Karras et al., 2022, algorithm 2 without its second-order correction and without added noise. x is not scaled by

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "genview/base/json.h"
 #include "genview/diffusion/noise_table.h"
@@ -28,13 +29,17 @@ struct SchedulerConfig {
   bool set_alpha_to_one = false;    // PNDM, DDIM: alpha_bar before time 0 is 1, otherwise that of time 0
   bool clip_sample = false;         // DDIM
   double clip_range = 1;
+  bool thresholding = false;  // DDIM, DPM-Solver: dynamic thresholding, of the absolute values' quantile
+  double threshold_ratio = 0.995, threshold_max = 1;
   bool skip_prk_steps = false;  // PNDM: begin with linear multistep, without Runge-Kutta
-  int64_t solver_order = 2;     // DPM-Solver: 1, 2
+  int64_t solver_order = 2;     // DPM-Solver: 1, 2, 3
+  bool over_noise = false;      // DPM-Solver: over the prediction of the noise, otherwise of the picture (++)
   bool heun = false;            // DPM-Solver: second order by Heun's rule, otherwise midpoint
   bool lower_order_final = true, euler_at_final = false;
   bool final_sigma_zero = true;  // DPM-Solver, Euler: otherwise the smallest of training
   bool karras_sigmas = false;
-  double lambda_min = -1e300;  // DPM-Solver: cut of ln(alpha/sigma)
+  std::optional<double> sigma_min, sigma_max;  // of Karras's; otherwise those of training
+  double lambda_min = -1e300;                  // DPM-Solver: cut of ln(alpha/sigma)
 };
 
 // A class name of diffusers, with or without `Scheduler`; throws UsageError naming the known ones. `where`: for the

@@ -145,16 +145,25 @@ def make_schedulers():
         ("EulerDiscreteScheduler", dict(epsilon, final_sigmas_type="sigma_min")), ("PNDMScheduler", dict(cosine, skip_prk_steps=True)),
         ("DDIMScheduler", dict(num_train_timesteps=200, trained_betas=[0.001 * (i % 20 + 1) for i in range(200)])), ("DDIMScheduler", {}), ("PNDMScheduler", {}),
     ]
+    solver, wide = dict(unclip, final_sigmas_type="sigma_min"), dict(thresholding=True, dynamic_thresholding_ratio=0.8, sample_max_value=1.5)
+    cases += [("DPMSolverMultistepScheduler", config) for config in (
+        dict(unclip, solver_order=3), dict(epsilon, solver_order=3, final_sigmas_type="sigma_min"), dict(unclip, solver_order=3, lower_order_final=False),
+        dict(solver, algorithm_type="dpmsolver"), dict(solver, algorithm_type="dpmsolver", solver_type="heun"),
+        dict(solver, algorithm_type="dpmsolver", solver_order=3), dict(solver, algorithm_type="dpmsolver", solver_order=1, prediction_type="sample"),
+        dict(solver, algorithm_type="dpmsolver", prediction_type="epsilon", **wide), dict(unclip, **wide), dict(solver, algorithm_type="deis", solver_type="logrho"),
+        dict(unclip, use_karras_sigmas=True, sigma_min=0.1, sigma_max=9.0))]
+    cases += [("DDIMScheduler", dict(epsilon, clip_sample=True, **wide)), ("DDIMScheduler", dict(unclip, thresholding=True)),
+              ("EulerDiscreteScheduler", dict(unclip, use_karras_sigmas=True, sigma_min=0.1, sigma_max=9.0))]
     out = []
     for kind, config in cases:
         for steps in (4, 20):
             scheduler = getattr(diffusers, kind).from_config(dict(config))
             scheduler.set_timesteps(steps)
-            x = torch.tensor([[1.0, -0.5, 0.25]], dtype=torch.float64) * float(scheduler.init_noise_sigma)
+            x = torch.tensor([[[1.0], [-0.5], [0.25]]], dtype=torch.float64) * float(scheduler.init_noise_sigma)
             path = []
             for t in scheduler.timesteps:
                 x = scheduler.step(toy_network(scheduler.scale_model_input(x, t), t), t, x).prev_sample
-                path.append([round(v, 7) for v in x[0].tolist()])
+                path.append([round(v, 7) for v in x.flatten().tolist()])
             out.append({"kind": kind, "config": config, "steps": steps, "times": [round(float(t), 5) for t in scheduler.timesteps],
                         "initial_sigma": float(scheduler.init_noise_sigma), "path": path})
     (OUT / "schedulers.json").write_text(json.dumps(out, separators=(",", ":")) + "\n")
@@ -176,6 +185,8 @@ def make_noising():
         level = get_timestep_embedding(levels, 6, flip_sin_to_cos=True, downscale_freq_shift=0)
     io = {"mean": normaliser.mean.data, "std": normaliser.std.data, "levels": levels, "embeddings": embeds, "noise": noise,
           "class_vectors": torch.cat([noised, level], 1), "alpha_bar": noiser.alphas_cumprod}
+    for schedule in ("sigmoid", "laplace"):
+        io[f"alpha_bar_{schedule}"] = diffusers.DDPMScheduler(num_train_timesteps=1000, beta_schedule=schedule).alphas_cumprod
     save_file({k: v.contiguous() for k, v in io.items()}, OUT / "noising.safetensors")
 
 
