@@ -35,8 +35,13 @@ double ThresholdByShare(const Tensor& scores, double share) {
   std::vector<float> s = CheckedScores(scores);
   const auto total = static_cast<double>(s.size());
   const auto above = static_cast<size_t>(std::llround(std::clamp(share, 0.0, 1.0) * total));
-  if (above == 0) return *std::max_element(s.begin(), s.end());
-  if (above == s.size()) return std::nextafter(*std::min_element(s.begin(), s.end()), -INFINITY);
+  if (above == 0 || above == s.size()) {
+    const auto [least, greatest] = std::minmax_element(s.begin(), s.end());
+    // There is no other score on one side: half the mean distance between two of them is left.
+    const double room = (static_cast<double>(*greatest) - *least) / (2 * total);
+    if (above == 0) return static_cast<float>(*greatest + room);
+    return std::min(static_cast<float>(*least - room), std::nextafter(*least, -INFINITY));
+  }
   const auto first_above = s.begin() + static_cast<int64_t>(s.size() - above);
   std::nth_element(s.begin(), first_above, s.end());
   const float low = *std::max_element(s.begin(), first_above), high = *first_above;

@@ -28,6 +28,16 @@ TEST(ThresholdByShare, LiesBetweenTwoScores) {
   EXPECT_EQ(ThresholdByShare(at::tensor({low, high}), 0.5), 1.0);
 }
 
+// A share that rounds to all or to none of the scores, too: scores made in another batch differ in their last bits.
+TEST(ThresholdByShare, RoundingOfScoresFlipsNone) {
+  const Tensor scores = NormalTensor(Seed(2), {300}), rounded = scores * (1 - 3e-7);
+  for (const double share : {0.0, 0.001, 0.4, 0.999, 1.0}) {
+    const double threshold = ThresholdByShare(scores, share);
+    EXPECT_DOUBLE_EQ(ShareAbove(rounded, threshold), ShareAbove(scores, threshold)) << share;
+    EXPECT_DOUBLE_EQ(ShareAbove(scores * (1 + 3e-7), threshold), ShareAbove(scores, threshold)) << share;
+  }
+}
+
 TEST(ThresholdByShare, EqualScoresGoAllToOneSide) {
   EXPECT_EQ(ShareAbove(at::ones({10}), ThresholdByShare(at::ones({10}), 0.4)), 0);
 }
