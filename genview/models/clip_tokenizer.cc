@@ -315,14 +315,15 @@ std::vector<int64_t> ClipTokenizer::Words(std::string_view text) const {
     }
   }
   const UnicodeClasses classes;
-  std::u32string letters = CodePoints(text);
-  for (char32_t& c : letters) {
+  std::u32string letters;
+  for (const char32_t c : CodePoints(text)) {
     if (c >= 0x300 && c <= 0x36F) {
       throw UsageError({.what = "the prompt has a combining mark apart from its letter",
                         .where = "--prompt",
                         .next = "write the prompt in composed form (NFC)"});
     }
-    c = classes.LowerCase(c);
+    if (c == 0x130) letters += U"i\u0307";  // the one letter whose lower case is two
+    else letters += classes.LowerCase(c);
   }
   for (const std::u32string& word : SplitWords(letters, classes)) {
     std::string bytes;

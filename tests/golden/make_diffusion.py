@@ -201,7 +201,7 @@ def make_pictures(folder, count=3):
     return pictures
 
 
-TEXTS = ["", "a cat", "don't  STOP 2024!", "A photo of the cat's hat,\tcaf\u00e9 \u00c9t\u00e9 \u0416\u0443\u043a \u4e2d\u6587 \u00bd \U0001f600", "<|endoftext|> then more", "stop! now!!", "!",
+TEXTS = ["", "a cat", "don't  STOP 2024!", "A photo of the cat's hat,\tcaf\u00e9 \u00c9t\u00e9 \u0416\u0443\u043a \u4e2d\u6587 \u00bd \U0001f600", "<|endoftext|> then more", "stop! now!!", "!", "\u0130stanbul",
          "a very long text that has to be cut because it does not fit into the few places there are"]
 
 
