@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 DEMO_PROCESSES ?= 2  # its two arms side by side, 0.3 GB each
 FUZZ_SECONDS ?= 600
 
-.PHONY: all build demo test bench bench-full bench-accuracy fuzz format install models deps clean
+.PHONY: all build demo test bench bench-full bench-accuracy sweep fuzz format install models deps clean
 all: build
 
 deps:
@@ -38,6 +38,11 @@ bench-full: build
 # folder, ARGS=runs/methods-small.
 bench-accuracy: build
 	@bench/run.sh accuracy $(ARGS)
+
+# Random small configurations of every model that is read, each beside the library it belongs to. ARGS: of tests/golden/sweep.py, e.g.
+# ARGS="--only schedulers --count 500".
+sweep: build
+	@bench/run.sh ../tests/golden/sweep $(ARGS)
 
 # Every fuzzer for FUZZ_SECONDS under AddressSanitizer and UndefinedBehaviorSanitizer; findings stay in build-fuzz/findings.
 fuzz:

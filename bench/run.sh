@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh [full ... | accuracy ...]: bench/full.py or bench/accuracy.py instead.
+# run.sh [full ... | accuracy ... | ../tests/golden/sweep ...]: bench/full.py, bench/accuracy.py or the sweeps instead.
 # Every figure beside its peer, in one run: a line `NAME ours peer ratio min max`, and build/bench.json.
 #   BENCH_REPEATS=5  BENCH_ONLY=loader-224,views-batch16-20steps  BENCH_IMAGES=DIR (photographs; without it made ones)
 # FFCV names a Python with ffcv, whose loader is then measured, too (bench/peers/loader_ffcv.py).
