@@ -99,13 +99,35 @@ void RefuseToReplace(const Path& path) {
                .next = "give the name of a file that is to be written"});
 }
 
+void RefuseToReplaceInput(const Path& path, const std::vector<Path>& inputs) {
+  for (const Path& input : inputs) {
+    std::error_code code;
+    if (!std::filesystem::equivalent(path, input, code)) continue;
+    throw UsageError(
+        {.what = "the file that is read would be replaced", .where = path.string(), .next = "give another --out"});
+  }
+}
+
+static std::optional<int64_t> TimeOf(const Path& path, timespec stat::* member) {
+  struct ::stat status{};
+  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+  return static_cast<int64_t>((status.*member).tv_sec) * 1'000'000'000 + (status.*member).tv_nsec;
+}
+
+std::optional<int64_t> FileWrittenAt(const Path& path) { return TimeOf(path, &stat::st_mtim); }
+
+std::optional<int64_t> FileChangedAt(const Path& path) { return TimeOf(path, &stat::st_ctim); }
+
+Path HiddenBeside(const Path& path, std::string_view ending) {
+  std::string name = path.filename().string();
+  if (name.size() > 200) name = Fingerprint(name);
+  return path.parent_path() / Format(".{}.{}", name, ending);
+}
+
 AtomicFile::AtomicFile(Path path) : path_(std::move(path)) {
   RefuseToReplace(path_);
   MakeFolder(path_.parent_path());
-  // A digest in place of a long name: final names may already be as long as the file system allows.
-  std::string name = path_.filename().string();
-  if (name.size() > 200) name = Fingerprint(name);
-  aside_ = path_.parent_path() / Format(".{}.{}.part", name, ::getpid());
+  aside_ = HiddenBeside(path_, Format("{}.part", ::getpid()));
   descriptor_ = OpenHeld(aside_);
   for (int i = 0; descriptor_ < 0 && errno == EWOULDBLOCK && i < 50; ++i) {  // somebody's sweep looks at it
     ::usleep(2000);

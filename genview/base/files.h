@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,18 @@ using Path = std::filesystem::path;
 
 // Throws Error where something other than a file has this name: a folder, a device, a pipe.
 void RefuseToReplace(const Path& path);
+
+// Throws UsageError where `path` is one of `inputs`: what is read would be lost.
+void RefuseToReplaceInput(const Path& path, const std::vector<Path>& inputs);
+
+// Nanoseconds since 1970: when a file's contents were written, and when it was last changed in any way, a new name or
+// place included. Nothing where there is no file.
+std::optional<int64_t> FileWrittenAt(const Path& path);
+std::optional<int64_t> FileChangedAt(const Path& path);
+
+// FOLDER/.NAME.ENDING, for what stands beside a file while it is made. A long name, which may be all that the file
+// system allows, is replaced by its digest.
+Path HiddenBeside(const Path& path, std::string_view ending);
 
 // A file that appears under its name at Commit and not before. Throws Error (with the reason: no space, no right).
 class AtomicFile {

@@ -15,7 +15,8 @@ class FileSource : public ImageSource {
   Outcome<Image> Read(int64_t i) const override;
   Outcome<std::string> ReadBytes(int64_t i) const override;
   Path FileOf(int64_t i) const override { return FilePath(i); }
-  std::string Fingerprint() const override;  // ids, labels, sizes and times of change
+  std::optional<int64_t> ChangedAt(int64_t i) const override { return FileChangedAt(FilePath(i)); }
+  std::string Fingerprint() const override;  // FingerprintOfItems
 
  protected:
   virtual Path FilePath(int64_t i) const = 0;

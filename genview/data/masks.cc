@@ -10,7 +10,7 @@
 namespace genview {
 
 std::vector<std::string> MaskNames(const std::vector<std::string>& ids) {
-  std::set<std::string> taken;
+  std::set<std::string> taken = FoldersOf(ids);
   std::vector<std::string> names;
   for (const std::string& id : ids) {
     const Path path(id);

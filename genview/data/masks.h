@@ -13,7 +13,8 @@
 
 namespace genview {
 
-// MASKS/<id without extension>.png. Of two ids that differ in their extension alone the second keeps it.
+// MASKS/<id without extension>.png. Of two ids that differ in their extension alone the second keeps it, and so does
+// one whose mask would have the name of another's folder.
 std::vector<std::string> MaskNames(const std::vector<std::string>& ids);
 
 // The mask in a picture file: 255 where it is light, 0 elsewhere.

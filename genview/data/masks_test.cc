@@ -12,6 +12,7 @@ TEST(MaskNames, LoseTheirExtensionUnlessTheyWouldMeet) {
             (std::vector<std::string>{"a/x.png", "b/x.png", "a/x.png.png", "y.tar.png"}));
   EXPECT_EQ(MaskNames({"a.png.jpg", "a.jpg", "a.png"}),
             (std::vector<std::string>{"a.png.png", "a.png", "a.png.png.png"}));
+  EXPECT_EQ(MaskNames({"a.jpg", "a.png/b.png"}), (std::vector<std::string>{"a.jpg.png", "a.png/b.png"}));
 }
 
 class Masks : public testing::Test {

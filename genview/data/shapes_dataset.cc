@@ -31,6 +31,19 @@ bool IsComplete(const ShapesConfig& config, const Path& marker) {
                .next = "choose another --out, or remove the folder"});
 }
 
+// Somebody may have removed some since.
+bool AllAreThere(const ShapesConfig& config, const Path& out) {
+  for (const char* part : {"images", "masks"}) {
+    int64_t count = 0;
+    std::error_code code;
+    for (std::filesystem::recursive_directory_iterator it(out / part, code), end; !code && it != end;
+         it.increment(code))
+      count += it->path().extension() == ".png" && it->is_regular_file(code) ? 1 : 0;
+    if (count < config.count) return false;
+  }
+  return true;
+}
+
 void CheckBegun(const ShapesConfig& config, const Path& begun) {
   if (!IsComplete(config, begun)) WriteJson(begun, Description(config));
 }
@@ -41,7 +54,7 @@ ShapesDatasetSummary MakeShapesDataset(const ShapesConfig& config, const Path& o
                                        int64_t threads) {
   ShapesDatasetSummary summary{.images = config.count, .written = 0};
   const Path marker = out / "dataset.json", begun = out / ".dataset.begun.json";
-  if (IsComplete(config, marker)) return summary;
+  if (IsComplete(config, marker) && AllAreThere(config, out)) return summary;
   CheckBegun(config, begun);
 
   for (const char* part : {"images", "masks"}) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <thread>
 #include <unordered_map>
 
 #include "genview/base/error.h"
@@ -83,6 +84,46 @@ Outcome<std::string> ReadFilePart(const Path& path, uint64_t offset, uint64_t si
   return ReadRange(path, offset, size);
 }
 
+std::string ContentSample(uint64_t size, const std::function<Outcome<std::string>(uint64_t, uint64_t)>& read) {
+  constexpr uint64_t kBlocks = 4, kBlock = 4096;
+  std::string text;
+  const auto add = [&](uint64_t offset, uint64_t count) {
+    const Outcome<std::string> part = read(offset, count);
+    text += part ? *part : part.reason();
+  };
+  if (size <= kBlocks * kBlock) {
+    add(0, size);
+  } else {
+    for (uint64_t block = 0; block < kBlocks; ++block) add((size - kBlock) * block / (kBlocks - 1), kBlock);
+  }
+  return Format("{} {}", size, Fingerprint(text));
+}
+
+std::string ContentSampleOf(const Path& path) {
+  std::error_code code;
+  const auto size = std::filesystem::file_size(path, code);
+  if (code) return "";
+  return ContentSample(size, [&](uint64_t offset, uint64_t count) { return ReadFilePart(path, offset, count); });
+}
+
+std::string FingerprintOfItems(const std::vector<SourceItem>& items,
+                               const std::function<std::string(int64_t)>& sample) {
+  constexpr int64_t kEach = 256;  // files of a thread at least: most of the time is waiting for the disk
+  std::vector<std::string> samples(items.size());
+  {
+    std::vector<std::jthread> threads;
+    const int64_t count = std::ssize(items), share = std::max(kEach, (count + 15) / 16);
+    for (int64_t begin = 0; begin < count; begin += share) {
+      threads.emplace_back([&, begin] {
+        for (int64_t i = begin; i < std::min(count, begin + share); ++i) samples[static_cast<size_t>(i)] = sample(i);
+      });
+    }
+  }
+  std::string all;
+  for (size_t i = 0; i < items.size(); ++i) all += Format("{}\t{}\t{}\n", items[i].id, items[i].label, samples[i]);
+  return Fingerprint(all);
+}
+
 ClassIndex IndexClasses(const std::vector<std::string>& class_of_item) {
   std::map<std::string_view, int64_t> labels;
   for (const std::string& name : class_of_item) {
@@ -139,6 +180,15 @@ std::vector<std::string> IdsOf(const ImageSource& source, const std::vector<int6
   return ids;
 }
 
+std::set<std::string> FoldersOf(const std::vector<std::string>& ids) {
+  std::set<std::string> folders;
+  for (const std::string& id : ids) {
+    for (size_t slash = id.find('/'); slash != std::string::npos; slash = id.find('/', slash + 1))
+      folders.insert(id.substr(0, slash));
+  }
+  return folders;
+}
+
 void WarnOfOtherFormats(const ImageSource& source, Progress& progress) {
   std::string list;
   for (const auto& [ending, count] : source.passed_over())
@@ -168,8 +218,7 @@ static Path TruePath(const Path& path) {
 }
 
 void RefuseAmongPictures(const std::string& spec, const Path& folder) {
-  std::string_view pictures = spec;
-  for (size_t of = 0; (of = SubsetSourceStart(pictures)) != std::string_view::npos;) pictures.remove_prefix(of);
+  const std::string_view pictures = std::string_view(spec).substr(SubsetsEnd(spec));
   std::error_code code;
   if (!std::filesystem::is_directory(pictures, code)) return;
   const Path inside = TruePath(folder).lexically_relative(TruePath(pictures));
@@ -188,15 +237,15 @@ std::shared_ptr<const ImageSource> OpenSource(const std::string& spec) {
   }
   if (spec.starts_with("shapes:")) return OpenShapes(spec);
   if (spec.starts_with(kSubset)) return OpenSubset(spec);
-  if (spec.find('{') != std::string::npos || Lower(spec).ends_with(".tar")) return OpenShards(spec);
   Path path = spec;
   if (!path.has_filename() && path.has_parent_path()) path = path.parent_path();  // "photos/" is photos
   std::error_code code;
   const auto status = std::filesystem::status(path, code);
+  if (std::filesystem::is_directory(status)) return OpenFolder(path);  // whatever its name looks like
+  if (spec.find('{') != std::string::npos || Lower(spec).ends_with(".tar")) return OpenShards(spec);
   if (!std::filesystem::exists(status)) {
     throw Error({.what = "there is no such file or folder", .where = spec, .next = Nearby(path)});
   }
-  if (std::filesystem::is_directory(status)) return OpenFolder(path);
   for (const char* ending : {".tar.gz", ".tgz", ".zip", ".tar.xz", ".tar.zst", ".tar.bz2"}) {
     if (!Lower(spec).ends_with(ending)) continue;
     throw UsageError({.what = "pictures inside a compressed archive cannot be read one by one",
@@ -237,6 +286,7 @@ class ConcatSource : public ImageSource {
   Outcome<std::string> ReadBytes(int64_t i) const override { return Part(i).ReadBytes(Place(i)); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return Part(i).ReadMask(Place(i)); }
   Path FileOf(int64_t i) const override { return Part(i).FileOf(Place(i)); }
+  std::optional<int64_t> ChangedAt(int64_t i) const override { return Part(i).ChangedAt(Place(i)); }
   std::string Fingerprint() const override {
     return genview::Fingerprint(parts_[0]->Fingerprint() + parts_[1]->Fingerprint());
   }
@@ -268,6 +318,7 @@ class RoundsSource : public ImageSource {
   Outcome<std::string> ReadBytes(int64_t i) const override { return inner_->ReadBytes(i % inner_->size()); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return inner_->ReadMask(i % inner_->size()); }
   Path FileOf(int64_t i) const override { return inner_->FileOf(i % inner_->size()); }
+  std::optional<int64_t> ChangedAt(int64_t i) const override { return inner_->ChangedAt(i % inner_->size()); }
   std::string Fingerprint() const override {
     return genview::Fingerprint(Format("{} {}", inner_->Fingerprint(), rounds_));
   }

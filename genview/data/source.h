@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,13 +44,17 @@ class ImageSource {
   virtual Outcome<std::string> ReadBytes(int64_t i) const = 0;
   // The file that the picture is; empty where it is part of one, or drawn.
   virtual Path FileOf(int64_t /*i*/) const { return {}; }
+  // Nanoseconds since 1970 at which the file that the picture is in was last changed, or put in its place; nothing
+  // where that is not known: of a drawn picture, or a file that is gone.
+  virtual std::optional<int64_t> ChangedAt(int64_t /*i*/) const { return std::nullopt; }
   // The truth, 255 = foreground, where the source has it: the built-in shapes, and a folder `images` written by
   // `dataset make`, whose masks lie in the folder `masks` beside it.
   virtual Outcome<GrayImage> ReadMask(int64_t i) const;
   // Pictures of formats that are not read here and were passed over: how many by ending (".gif").
   const std::map<std::string, int64_t>& passed_over() const { return passed_over_; }
   const std::vector<std::string>& classes() const { return classes_; }  // sorted names; empty without labels
-  // Another one when ids, sizes, times or parameters change. The first call may look at every file.
+  // Another one when ids, classes, files or parameters change, but the same of a copy: nothing depends on where or when
+  // pictures were written. The first call may look into every file (16 KB of it).
   virtual std::string Fingerprint() const = 0;
 
  protected:
@@ -68,6 +74,8 @@ std::shared_ptr<const ImageSource> OpenSource(const std::string& spec);
 
 std::vector<std::string> IdsOf(const ImageSource& source);
 std::vector<std::string> IdsOf(const ImageSource& source, const std::vector<int64_t>& indices);
+// Every folder that an id lies in: "a/b/c.png" lies in "a" and "a/b".
+std::set<std::string> FoldersOf(const std::vector<std::string>& ids);
 
 // Says so where the source has passed pictures over.
 void WarnOfOtherFormats(const ImageSource& source, Progress& progress);
@@ -82,6 +90,8 @@ void RefuseAmongPictures(const std::string& spec, const Path& folder);
 inline constexpr std::string_view kSubset = "subset:";
 // Where SPEC begins in `subset:...,of=SPEC`; npos for any other spec.
 size_t SubsetSourceStart(std::string_view spec);
+// Where the pictures themselves are named, behind every `subset:...,of=`; 0 without one.
+size_t SubsetsEnd(std::string_view spec);
 
 // The pictures of `source` at `indices`, in their order. `choice` says which they are: it is part of the fingerprint.
 std::shared_ptr<const ImageSource> ChooseOf(std::shared_ptr<const ImageSource> source, std::vector<int64_t> indices,

@@ -1,6 +1,7 @@
 // What the kinds of source share. For the sources of this folder alone.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,14 @@ constexpr const char* kTooLarge = "more than 1 GB";
 Outcome<std::string> ReadFileBytes(const Path& path);
 // `size` bytes of it from `offset` on.
 Outcome<std::string> ReadFilePart(const Path& path, uint64_t offset, uint64_t size);
+
+// What tells one picture's file from another, whatever its name and times: its size, and all of up to 16 KB, or as much
+// in four parts from begin to end. `read`(offset, size) gives that part, or why not.
+std::string ContentSample(uint64_t size, const std::function<Outcome<std::string>(uint64_t, uint64_t)>& read);
+// The same of a file; "" where it cannot be read.
+std::string ContentSampleOf(const Path& path);
+// Of pictures' ids, labels and samples, the latter taken on several threads.
+std::string FingerprintOfItems(const std::vector<SourceItem>& items, const std::function<std::string(int64_t)>& sample);
 
 // Class names in sorted order, and the index of each item's name; an empty name gives -1.
 struct ClassIndex {

@@ -78,6 +78,14 @@ TEST_F(SourceTest, FolderIsWalkedInSortedOrderWithItsFirstLevelAsClasses) {
   EXPECT_EQ(source->item(4).path, (folder_ / "zebra/b.png").string());
 }
 
+TEST_F(SourceTest, AFolderIsAFolderWhateverItsName) {
+  for (const char* name : {"a{b}", "photos.tar", "x{0..3}.tar", "shots.zip", "one.png"}) {
+    PutPng(Format("{}/a.png", name));
+    EXPECT_EQ(OpenSource((folder_ / name).string())->size(), 1) << name;
+    EXPECT_EQ(OpenSource((folder_ / name).string() + "/")->size(), 1) << name;
+  }
+}
+
 TEST_F(SourceTest, FolderWithATrailingSlashIsTheSameFolder) {
   PutPng("a.png", 7);
   const auto source = OpenSource(folder_.string() + "/");
@@ -163,7 +171,31 @@ TEST_F(SourceTest, FingerprintFollowsFiles) {
   EXPECT_EQ(OpenSource(folder_.string())->Fingerprint(), before);
   std::filesystem::last_write_time(folder_ / "a.png",
                                    std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  const Path copy = folder_.string() + "-copy";
+  std::filesystem::copy(folder_, copy, std::filesystem::copy_options::recursive);
+  EXPECT_EQ(OpenSource(copy.string())->Fingerprint(), before);  // neither times nor places count
+  std::filesystem::remove_all(copy);
+  PutPng("a.png", 2);
   EXPECT_NE(OpenSource(folder_.string())->Fingerprint(), before);
+}
+
+TEST(ContentSample, SeesBothEndsAndBetween) {
+  const auto sample = [](const std::string& text) {
+    return ContentSample(text.size(), [&](uint64_t at, uint64_t count) -> Outcome<std::string> {
+      EXPECT_LE(at + count, text.size());
+      return text.substr(at, count);
+    });
+  };
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{16'384}, size_t{16'385}, size_t{100'000}}) {
+    const std::string text(size, 'a');
+    EXPECT_EQ(sample(text), sample(text));
+    EXPECT_NE(sample(text), sample(text + 'a'));
+    for (const size_t at : {size_t{0}, size / 3 + 100, size - 1}) {
+      std::string other = text;
+      if (at < size) other[at] = 'b';
+      EXPECT_EQ(sample(other) != sample(text), at < size) << size << " " << at;
+    }
+  }
 }
 
 TEST_F(SourceTest, ListTakesTabsBlanksAndClasses) {
@@ -414,6 +446,10 @@ TEST_F(SourceTest, ShapesDatasetGoesOnFromWhatIsThere) {
   Progress progress;
   MakeShapesDataset(config, folder_, progress, 1);
   EXPECT_EQ(MakeShapesDataset(config, folder_, progress, 1).written, 0);
+  std::filesystem::remove(
+      folder_ / "masks" /
+      OpenShapes(Format("shapes:count={},size={},seed={}", config.count, config.size, config.seed))->item(0).id);
+  EXPECT_EQ(MakeShapesDataset(config, folder_, progress, 1).written, 1);
   // As after a kill: no dataset.json yet, one file missing, one cut short.
   std::filesystem::remove(folder_ / "dataset.json");
   const auto source = OpenSource((folder_ / "images").string());

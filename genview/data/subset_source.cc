@@ -58,6 +58,7 @@ class ChosenSource : public ImageSource {
   Outcome<std::string> ReadBytes(int64_t i) const override { return all_->ReadBytes(Place(i)); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return all_->ReadMask(Place(i)); }
   Path FileOf(int64_t i) const override { return all_->FileOf(Place(i)); }
+  std::optional<int64_t> ChangedAt(int64_t i) const override { return all_->ChangedAt(Place(i)); }
   std::string Fingerprint() const override { return genview::Fingerprint(all_->Fingerprint() + choice_); }
 
  private:
@@ -75,6 +76,12 @@ size_t SubsetSourceStart(std::string_view spec) {
   const bool is =
       spec.starts_with(kSubset) && of != std::string_view::npos && (spec[of - 1] == ',' || spec[of - 1] == ':');
   return is ? of + kOf.size() : std::string_view::npos;
+}
+
+size_t SubsetsEnd(std::string_view spec) {
+  size_t end = 0;
+  for (size_t of = 0; (of = SubsetSourceStart(spec.substr(end))) != std::string_view::npos;) end += of;
+  return end;
 }
 
 std::shared_ptr<const ImageSource> OpenSubset(const std::string& spec) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -54,7 +55,6 @@ class Shard {
                    .next = "check the range in braces and that you may read the files"});
     }
     size_ = static_cast<uint64_t>(status.st_size);
-    state_ = Format("{}\t{}\t{}.{}\n", path_, size_, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   }
   ~Shard() { Close(); }
   Shard(const Shard&) = delete;
@@ -80,7 +80,6 @@ class Shard {
   }
 
   const std::string& path() const { return path_; }
-  const std::string& state() const { return state_; }  // name, size and time of change
 
  private:
   int Open() const { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }
@@ -98,7 +97,7 @@ class Shard {
     return done;
   }
 
-  std::string path_, state_;
+  std::string path_;
   bool keep_open_;
   int descriptor_ = -1;
   uint64_t size_ = 0;
@@ -162,10 +161,19 @@ class TarSource : public ImageSource {
     if (!bytes) return Outcome<Image>::Failed(bytes.reason());
     return DecodeImage(*bytes);
   }
+  std::optional<int64_t> ChangedAt(int64_t i) const override {
+    return FileChangedAt(shards_[places_[static_cast<size_t>(i)].shard]->path());
+  }
   std::string Fingerprint() const override {
-    std::string all;
-    for (const auto& shard : shards_) all += shard->state();
-    return genview::Fingerprint(all);
+    std::call_once(fingerprint_once_, [&] {
+      fingerprint_ = FingerprintOfItems(items_, [&](int64_t i) {
+        const Place& place = places_[static_cast<size_t>(i)];
+        return ContentSample(place.size, [&](uint64_t offset, uint64_t count) {
+          return shards_[place.shard]->Read(place.offset + offset, count);
+        });
+      });
+    });
+    return fingerprint_;
   }
 
  private:
@@ -240,6 +248,8 @@ class TarSource : public ImageSource {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<SourceItem> items_;
   std::vector<Place> places_;
+  mutable std::once_flag fingerprint_once_;
+  mutable std::string fingerprint_;
 };
 
 }  // namespace
