@@ -8,6 +8,7 @@ namespace genview {
 namespace {
 
 constexpr const char* kColumns[] = {"id", "path", "foreground_ratio", "noise_level"};
+constexpr double kHighestGuidance = 100;
 constexpr int64_t kHighestLevel = 999;  // of 1000 noising steps
 const std::vector<int64_t> kDefaultLevels = {0, 100, 200, 300, 400};
 
@@ -32,6 +33,12 @@ struct Line {
     if (ratio < 0 || ratio > 1) Fail(Format("a ratio of {} is not between 0 and 1", ratio));
     return ratio;
   }
+  double Guidance(std::string_view field) const {
+    const double guidance = Number(field, "guidance scale");
+    if (!(guidance >= 0 && guidance <= kHighestGuidance))
+      Fail(Format("a guidance scale of {} is not between 0 and {}", guidance, kHighestGuidance));
+    return guidance;
+  }
   int64_t Level(std::string_view field) const {
     int64_t level = 0;
     if (!ParseInt(Trim(field), level) || level < 0 || level > kHighestLevel) {
@@ -41,9 +48,10 @@ struct Line {
   }
 };
 
-// Where the four columns are; others may stand between them.
+// Where the four columns are, and the two that a user may add; others may stand between them.
 struct Header {
   size_t place[4];
+  std::optional<size_t> guidance, prompt;
 
   static bool Is(std::string_view line) { return line == "id" || line.starts_with("id\t"); }
 
@@ -53,6 +61,10 @@ struct Header {
       const auto found = std::find(names.begin(), names.end(), kColumns[c]);
       if (found == names.end()) line.Fail(Format("the header has no column `{}`", kColumns[c]));
       place[c] = static_cast<size_t>(found - names.begin());
+    }
+    for (size_t c = 0; c < names.size(); ++c) {
+      if (names[c] == "guidance") guidance = c;
+      if (names[c] == "prompt") prompt = c;
     }
   }
 };
@@ -65,6 +77,9 @@ ForegroundRow ParseTableLine(const Line& line, const Header& header) {
   };
   ForegroundRow row{field(0), field(1), line.Ratio(field(2)), line.Level(field(3))};
   if (row.id.empty()) line.Fail("the id is empty");
+  const auto added = [&](std::optional<size_t> c) { return c && *c < fields.size() && !Trim(fields[*c]).empty(); };
+  if (added(header.guidance)) row.guidance = line.Guidance(fields[*header.guidance]);
+  if (added(header.prompt)) row.prompt = std::string(Trim(fields[*header.prompt]));
   return row;
 }
 
@@ -86,10 +101,6 @@ ForegroundRow ParseListLine(const Line& line) {
   return row;
 }
 
-bool Same(const ForegroundRow& a, const ForegroundRow& b) {
-  return a.path == b.path && a.ratio == b.ratio && a.noise_level == b.noise_level;
-}
-
 }  // namespace
 
 std::vector<ForegroundRow> ReadForegroundTable(const Path& path) {
@@ -107,7 +118,7 @@ std::vector<ForegroundRow> ReadForegroundTable(const Path& path) {
     ForegroundRow row = header ? ParseTableLine(line, *header) : ParseListLine(line);
     const auto [known, is_new] = place.emplace(row.id, rows.size());
     if (is_new) rows.push_back(std::move(row));
-    else if (!Same(rows[known->second], row)) line.Fail(Format("`{}` is there twice, with different values", row.id));
+    else if (rows[known->second] != row) line.Fail(Format("`{}` is there twice, with different values", row.id));
   }
   return rows;
 }

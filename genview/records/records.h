@@ -22,6 +22,10 @@ struct ForegroundRow {
   std::string path;  // of the picture, for people; may be "shapes:..." or inside a shard
   double ratio = 0;  // share of foreground tokens, [0, 1]
   int64_t noise_level = 0;
+  std::optional<double> guidance{};     // of the picture's views, where the table has such a column and it is not empty
+  std::optional<std::string> prompt{};  // likewise
+
+  bool operator==(const ForegroundRow&) const = default;
 };
 
 // Also reads the original tools' lists (`<path> <number>` per line without header: a ratio, or a level where > 1; the
@@ -50,6 +54,7 @@ struct ViewRow {
   std::string prompt;   // "" for none
   uint64_t bytes = 0;   // size of the file; 0: not known (a manifest of an older version)
   std::string hash;     // fingerprint of the file's contents; "" likewise
+  std::string picture;  // fingerprint of the source image's file as it was; "": not known, likewise
   std::string fault;    // in lost.jsonl: why there is no picture
 };
 Json ViewRowToJson(const ViewRow& row);

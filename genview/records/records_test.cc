@@ -90,6 +90,17 @@ TEST_F(Records, ForegroundTableOfColumnsInAnyOrder) {
   EXPECT_EQ(rows[0].noise_level, 300);
 }
 
+TEST_F(Records, ForegroundTableMaySayGuidanceAndPrompt) {
+  const std::string header = "id\tpath\tforeground_ratio\tnoise_level\tprompt\tguidance\n";
+  const auto rows = Table(header + "x\tp\t0.7\t300\ta cat, asleep\t2.5\ny\tp\t0.7\t300\t\t\nz\tp\t0.7\t300\n");
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].guidance, 2.5);
+  EXPECT_EQ(rows[0].prompt, "a cat, asleep");
+  for (size_t i = 1; i < 3; ++i) EXPECT_FALSE(rows[i].guidance || rows[i].prompt);
+  for (const char* bad : {"much", "-1", "101", "nan"})
+    EXPECT_NE(TableComplaint(header + "x\tp\t0.7\t300\t\t" + bad + "\n").find("guidance"), std::string::npos) << bad;
+}
+
 TEST_F(Records, OriginalListsOfRatiosAndOfLevels) {
   const auto ratios = Table("data/a b.JPEG 0.2\ndata/c.JPEG\t0.203125\r\n\n");
   ASSERT_EQ(ratios.size(), 2u);

@@ -47,6 +47,7 @@ ViewRow ViewRowFromJson(const Json& json, const std::string& where) {
   row.prompt = JsonString(json, "prompt", "", where);
   row.bytes = UnsignedOf(json, "bytes", where);
   row.hash = JsonString(json, "hash", "", where);
+  row.picture = JsonString(json, "picture", "", where);
   row.fault = JsonString(json, "fault", "", where);
   if (row.id.empty()) Fail("a view without the `id` of its image", where);
   if (row.index < 0) Fail(Format("the view index {} is below 0", row.index), where);
@@ -77,6 +78,7 @@ Json ViewRowToJson(const ViewRow& row) {
     json["bytes"] = row.bytes;
     json["hash"] = row.hash;
   }
+  if (!row.picture.empty()) json["picture"] = row.picture;
   if (!row.fault.empty()) json["fault"] = row.fault;
   return json;
 }

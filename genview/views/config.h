@@ -70,7 +70,9 @@ void VisitFields(ViewsConfig& c, Visit&& visit) {
   visit("generator", c.generator, Required{}, "folder of a Stable unCLIP pipeline");
   visit("out", c.out, Required{}, "folder for the views");
   visit("policy", c.policy, Any{}, "how the noise level of a picture is chosen; --noise-level alone means constant");
-  visit("ratios", c.ratios, Any{}, "foreground ratios for the adaptive policy, from `genview foreground score`");
+  visit("ratios", c.ratios, Any{},
+        "foreground ratios for the adaptive policy, from `genview foreground score`; columns guidance and prompt, "
+        "where the table has them, go before the options");
   visit("noise_level", c.noise_level, Range<int64_t>{-1, 100000}, "noise level of every view, for the constant policy");
   visit("levels", c.levels, Range<int64_t>{0, 999},
         "noise levels that the adaptive and random policies choose from; `genview views` without them takes those in "

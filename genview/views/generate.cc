@@ -8,6 +8,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/folder_lock.h"
+#include "genview/base/hash.h"
 #include "genview/data/ordered_batches.h"
 #include "genview/data/source.h"
 #include "genview/diffusion/picture_tensors.h"
@@ -26,9 +27,10 @@ namespace {
 
 // One view of a batch: where it belongs and the picture it is made from, as the image encoder sees it.
 struct Slot {
-  int64_t view = 0;   // image * per_image + k
-  Tensor pixels;      // [3,S,S]; undefined where the picture cannot be used
-  std::string fault;  // why it cannot
+  int64_t view = 0;     // image * per_image + k
+  Tensor pixels;        // [3,S,S]; undefined where the picture cannot be used
+  std::string fault;    // why it cannot
+  std::string picture;  // fingerprint of its file
 };
 using Batch = std::vector<Slot>;
 
@@ -42,6 +44,7 @@ class ViewsRun {
   Json Settings(bool tiles) const;
   bool ChooseTiles() const;
   std::vector<int64_t> ViewsToCompute() const;
+  std::vector<int64_t> ViewsOfOtherPictures() const;
   void FillSlot(Slot& slot, int64_t view) const;
   void MakeBatch(Batch& batch);
   UnclipViews Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings,
@@ -53,7 +56,6 @@ class ViewsRun {
   std::string LostReason(const ViewRow& row) const;
   bool Gathered();
   void CheckPrompts() const;
-  std::string PromptOf(const SourceItem& item) const;
   int64_t ImageOf(int64_t view) const { return view / config_.per_image; }
   bool IsToMake(int64_t view) const { return !folder_->Has(view) && !folder_->IsLost(view); }
   const SourceItem& ItemOf(int64_t view) const { return source_->item(ImageOf(view)); }
@@ -101,6 +103,7 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   if (group_.rank() == 0) {
     folder_.emplace(config_.out, Settings(tiles_), std::move(wanted), /*redo=*/dump_.has_value(), config_.per_shard,
                     config_.forget);
+    folder_->Drop(ViewsOfOtherPictures());
     if (folder_->replaced() > 0 && !dump_)
       progress_.Warn(Format("{} views that were there are made again or dropped", folder_->replaced()));
     WriteJson(config_.out / "request.json", request);
@@ -110,33 +113,23 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   group_.Barrier();  // nothing is added before all have seen what is there, so that all count the same turns
 }
 
-constexpr std::string_view kClassMark = "{class}";
-
 void ViewsRun::CheckPrompts() const {
   const auto refuse = [](const std::string& what, const std::string& next) {
-    throw UsageError({.what = what, .where = "prompt, negative_prompt", .next = next});
+    throw UsageError({.what = what, .where = "prompt, negative_prompt, ratios", .next = next});
   };
-  if (config_.prompt.empty() && config_.negative_prompt.empty()) return;
-  if (!pipeline_->has_text())
-    refuse("the generator has no text encoder", "leave the prompts away, or give a generator that reads text");
-  if (config_.prompt.find(kClassMark) == std::string::npos) return;
+  const auto need_text = [&] {
+    if (!pipeline_->has_text())
+      refuse("the generator has no text encoder", "leave the prompts away, or give a generator that reads text");
+  };
+  if (!config_.negative_prompt.empty()) need_text();
   for (int64_t i = 0; i < source_->size(); ++i) {
-    if (source_->item(i).label < 0) {
+    const std::string prompt = levels_.PromptFor(source_->item(i), source_->classes());
+    if (!prompt.empty()) need_text();
+    if (source_->item(i).label < 0 && prompt.find(kClassMark) != std::string::npos) {
       refuse(Format("the prompt asks for the class of {}, which has none", source_->item(i).id),
              "give pictures in folders by class, or a prompt without {class}");
     }
   }
-}
-
-std::string ViewsRun::PromptOf(const SourceItem& item) const {
-  std::string prompt = config_.prompt;
-  size_t at = prompt.find(kClassMark);
-  while (at != std::string::npos) {
-    const std::string& name = source_->classes()[static_cast<size_t>(item.label)];
-    prompt.replace(at, kClassMark.size(), name);
-    at = prompt.find(kClassMark, at + name.size());
-  }
-  return prompt;
 }
 
 std::vector<ViewRow> ViewsRun::WantedRows() const {
@@ -155,10 +148,10 @@ std::vector<ViewRow> ViewsRun::WantedRows() const {
     row.noise_level = levels_.For(item, k).value_or(-1);
     row.seed = ViewSeed(config_.run.seed, item.id, k);
     row.steps = config_.steps;
-    row.guidance = config_.guidance;
+    row.guidance = levels_.GuidanceFor(item);
     row.generator = pipeline_->fingerprint();
     row.scheduler = scheduler;
-    row.prompt = PromptOf(item);
+    row.prompt = levels_.PromptFor(item, source_->classes());
     rows.push_back(std::move(row));
   }
   return rows;
@@ -213,6 +206,27 @@ std::vector<int64_t> ViewsRun::ViewsToCompute() const {
   return views;
 }
 
+// Views that are there, or lost, of pictures that are others now.
+std::vector<int64_t> ViewsRun::ViewsOfOtherPictures() const {
+  std::vector<int64_t> views;
+  OrderedBatches<std::vector<char>> batches(
+      {.begin = 0, .end = summary_.asked, .batch = 256, .threads = ResolveThreads(config_.run.threads), .ahead = 2},
+      [](int64_t, int64_t count) { return std::vector<char>(static_cast<size_t>(count)); },
+      [&](std::vector<char>& others, int64_t slot, int64_t view) {
+        others[static_cast<size_t>(slot)] =
+            !IsToMake(view) && IsOfAnotherPicture(*source_, ImageOf(view), config_.out, folder_->wanted(view)) ? 1 : 0;
+      });
+  int64_t view = 0;
+  for (std::vector<char> others; batches.Next(others);) {
+    progress_.ThrowIfStopped();
+    for (const char other : others) {
+      if (other != 0) views.push_back(view);
+      ++view;
+    }
+  }
+  return views;
+}
+
 void ViewsRun::FillSlot(Slot& slot, int64_t view) const {
   slot.view = view;
   if (view == kNoView) return;
@@ -220,11 +234,13 @@ void ViewsRun::FillSlot(Slot& slot, int64_t view) const {
     slot.fault = Format("not in {}", config_.ratios.string());
     return;
   }
-  const Outcome<Image> image = source_->Read(ImageOf(view));
+  const Outcome<std::string> bytes = source_->ReadBytes(ImageOf(view));
+  const Outcome<Image> image = bytes ? DecodeImage(*bytes) : Outcome<Image>::Failed(bytes.reason());
   if (!image) {
     slot.fault = image.reason();
     return;
   }
+  slot.picture = Fingerprint(*bytes);
   slot.pixels = PixelsForEncoder(pipeline_->preprocess(), *image);
 }
 
@@ -266,7 +282,7 @@ UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batc
   std::vector<Tensor> pixels, latents, noises;
   UnclipRequest request{.embeddings = {},
                         .levels = {},
-                        .guidance = std::vector<double>(batch.size(), config_.guidance),
+                        .guidance = {},
                         .embedding_noise = {},
                         .latents = {},
                         .latents_as_given = !config_.noise.empty(),
@@ -281,6 +297,7 @@ UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batc
     latents.push_back(noise.latents);
     noises.push_back(noise.embedding);
     request.levels.push_back(row.noise_level);
+    request.guidance.push_back(row.guidance);
     request.prompts.push_back(row.prompt);
   }
   request.tiles = tiles_;
@@ -322,10 +339,10 @@ void ViewsRun::WriteBatch(const Batch& batch, const UnclipViews& views, const st
   });
   for (size_t i = 0; i < batch.size(); ++i) {
     if (!views.faults[i].empty() && IsToMake(batch[i].view)) {
-      folder_->AddLost(batch[i].view, views.faults[i]);
+      folder_->AddLost(batch[i].view, batch[i].picture, views.faults[i]);
       LeaveOutLost(batch[i].view);
     } else if (needed(i)) {
-      folder_->AddRow(batch[i].view, retried[i]);
+      folder_->AddRow(batch[i].view, batch[i].picture, retried[i]);
       ++summary_.made;
       summary_.retried += retried[i] ? 1 : 0;
     }

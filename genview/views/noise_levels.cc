@@ -47,6 +47,8 @@ NoiseLevels NoiseLevels::Open(const ViewsConfig& c) {
   NoiseLevels result;
   result.policy_ = PolicyOf(c);
   result.seed_ = Seed(c.run.seed).With("noise level");
+  result.guidance_ = c.guidance;
+  result.prompt_ = c.prompt;
   result.levels_ = c.levels.empty() ? kUsualLevels : c.levels;
   if (result.policy_ == NoisePolicy::kConstant) result.levels_ = {std::max<int64_t>(c.noise_level, 0)};
   result.highest_ = *std::max_element(result.levels_.begin(), result.levels_.end());
@@ -56,26 +58,36 @@ NoiseLevels NoiseLevels::Open(const ViewsConfig& c) {
     const int64_t stepped = c.levels.empty() ? row.noise_level : NoiseLevelFor(row.ratio, c.levels);
     const int64_t level = c.curve > 0 ? NoiseLevelOnCurve(row.ratio, result.levels_, c.curve) : stepped;
     result.highest_ = std::max(result.highest_, level);
-    result.table_.emplace(row.id, level);
-    if (row.path != row.id) result.table_.emplace(row.path, level);
+    const PictureChoice choice{level, row.guidance, row.prompt};
+    result.table_.emplace(row.id, choice);
+    if (row.path != row.id) result.table_.emplace(row.path, choice);
   }
   return result;
 }
 
-const int64_t* NoiseLevels::FindByEnd(const std::string& id) const {
+const PictureChoice* NoiseLevels::FindByEnd(const std::string& id) const {
   const int64_t parts = 1 + std::count(id.begin(), id.end(), '/');
   auto known = ends_.find(parts);
   if (known == ends_.end()) {
-    known = ends_.emplace(parts, std::unordered_map<std::string, int64_t>()).first;
-    for (const auto& [path, level] : table_) {
+    known = ends_.emplace(parts, std::unordered_map<std::string, const PictureChoice*>()).first;
+    for (const auto& [path, choice] : table_) {
       const std::string end = EndOf(path, parts);
       if (end.empty()) continue;
-      const auto [place, is_new] = known->second.emplace(end, level);
-      if (!is_new && place->second != level) place->second = -1;
+      const auto [place, is_new] = known->second.emplace(end, &choice);
+      if (!is_new && place->second != nullptr && *place->second != choice) place->second = nullptr;
     }
   }
   const auto found = known->second.find(id);
-  return found == known->second.end() || found->second < 0 ? nullptr : &found->second;
+  return found == known->second.end() ? nullptr : found->second;
+}
+
+const PictureChoice* NoiseLevels::ChoiceFor(const SourceItem& item) const {
+  if (table_.empty()) return nullptr;
+  for (const std::string& name : {item.id, item.path}) {
+    const auto found = table_.find(name);
+    if (found != table_.end()) return &found->second;
+  }
+  return FindByEnd(item.id);
 }
 
 std::optional<int64_t> NoiseLevels::For(const SourceItem& item, int64_t k) const {
@@ -84,12 +96,23 @@ std::optional<int64_t> NoiseLevels::For(const SourceItem& item, int64_t k) const
     Random random(seed_.With(item.id).With(static_cast<uint64_t>(k)));
     return levels_[static_cast<size_t>(random.Below(static_cast<int64_t>(levels_.size())))];
   }
-  for (const std::string& name : {item.id, item.path}) {
-    const auto found = table_.find(name);
-    if (found != table_.end()) return found->second;
-  }
-  const int64_t* found = FindByEnd(item.id);
-  return found == nullptr ? std::nullopt : std::optional(*found);
+  const PictureChoice* choice = ChoiceFor(item);
+  return choice == nullptr ? std::nullopt : std::optional(choice->level);
+}
+
+double NoiseLevels::GuidanceFor(const SourceItem& item) const {
+  const PictureChoice* choice = ChoiceFor(item);
+  return choice == nullptr ? guidance_ : choice->guidance.value_or(guidance_);
+}
+
+std::string NoiseLevels::PromptFor(const SourceItem& item, const std::vector<std::string>& classes) const {
+  const PictureChoice* choice = ChoiceFor(item);
+  std::string prompt = choice == nullptr ? prompt_ : choice->prompt.value_or(prompt_);
+  if (item.label < 0) return prompt;
+  const std::string& name = classes[static_cast<size_t>(item.label)];
+  for (size_t at = prompt.find(kClassMark); at != std::string::npos; at = prompt.find(kClassMark, at + name.size()))
+    prompt.replace(at, kClassMark.size(), name);
+  return prompt;
 }
 
 void CheckLevels(const NoiseLevels& levels, const UnclipPipeline& pipeline) {

@@ -14,6 +14,17 @@
 
 namespace genview {
 
+inline constexpr std::string_view kClassMark = "{class}";  // in a prompt
+
+// What a table says of a picture.
+struct PictureChoice {
+  int64_t level = 0;
+  std::optional<double> guidance;
+  std::optional<std::string> prompt;
+
+  bool operator==(const PictureChoice&) const = default;
+};
+
 // Without steps: lowest + (highest - lowest) * ratio^curve of the levels, to the nearest whole number. 1 is a straight
 // line; the larger the curve, the longer the level stays low.
 int64_t NoiseLevelOnCurve(double ratio, const std::vector<int64_t>& levels, double curve);
@@ -27,19 +38,26 @@ class NoiseLevels {
   // as the original tools write it, is matched from the end: "data/train/n01/a.jpg" is the picture "n01/a.jpg". Not for
   // several threads at once: such ends are looked up once and kept.
   std::optional<int64_t> For(const SourceItem& item, int64_t k) const;
+  // Guidance scale and prompt of a picture's views: the table's, where it has them, else the config's. In the prompt
+  // the name of the picture's class stands for {class}, which stays where the class is not known.
+  double GuidanceFor(const SourceItem& item) const;
+  std::string PromptFor(const SourceItem& item, const std::vector<std::string>& classes) const;
   int64_t highest() const { return highest_; }  // that can be asked for
   NoisePolicy policy() const { return policy_; }
 
  private:
-  const int64_t* FindByEnd(const std::string& id) const;
+  const PictureChoice* ChoiceFor(const SourceItem& item) const;  // null where there is no table, or nothing of it there
+  const PictureChoice* FindByEnd(const std::string& id) const;
 
   NoisePolicy policy_ = NoisePolicy::kConstant;
   Seed seed_{0};
   std::vector<int64_t> levels_;  // constant: one
   int64_t highest_ = 0;
-  std::unordered_map<std::string, int64_t> table_;
-  // Number of path parts -> the end of a path with that many -> level; -1 where two paths end alike.
-  mutable std::map<int64_t, std::unordered_map<std::string, int64_t>> ends_;
+  double guidance_ = 0;
+  std::string prompt_;
+  std::unordered_map<std::string, PictureChoice> table_;
+  // Number of path parts -> the end of a path with that many -> what is said of it; null where two paths end alike.
+  mutable std::map<int64_t, std::unordered_map<std::string, const PictureChoice*>> ends_;
 };
 
 // Throws UsageError where a level can be asked for that the generator does not have.

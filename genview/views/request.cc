@@ -1,11 +1,24 @@
 #include "genview/views/request.h"
 
+#include "genview/data/source.h"
+
 namespace genview {
 namespace {
 
-// 2: levels are those that were given; before, the usual ones stood for none.
+// 2: levels are those that were given; before, the usual ones stood for none. 3: `images` is seen from the folder, too.
 constexpr const char* kVersion = "version";
-constexpr const char* kPaths[] = {"generator", "ratios", "noise"};
+constexpr const char* kPaths[] = {"generator", "ratios", "noise", "images"};
+
+// The path in the name of a file or of pictures: all of it, but for what is before the pictures of a subset, and
+// nothing of pictures that lie nowhere.
+std::string PathIn(const std::string& name) {
+  std::string path = name.substr(SubsetsEnd(name));
+  return path.starts_with("shapes:") ? "" : path;
+}
+
+std::string WithPath(const std::string& name, const std::string& path) {
+  return name.substr(0, SubsetsEnd(name)) + path;
+}
 
 std::string SeenFrom(const std::string& path, const Path& out) {
   if (path.empty()) return path;
@@ -18,10 +31,17 @@ std::string SeenFrom(const std::string& path, const Path& out) {
   return inside ? whole.lexically_relative(folder).generic_string() : path;
 }
 
+// Of shards named with braces no file has the name itself.
+bool IsThere(const Path& path) {
+  std::error_code code;
+  const bool pattern = path.filename().string().find('{') != std::string::npos;
+  return std::filesystem::exists(pattern ? path.parent_path() : path, code);
+}
+
 }  // namespace
 
 Json ViewsRequest(const ViewsConfig& config) {
-  Json json = {{kVersion, 2}};
+  Json json = {{kVersion, 3}};
   json.update(FieldsToJson(config));
   json.erase("out");
   json.erase("dump");
@@ -30,7 +50,10 @@ Json ViewsRequest(const ViewsConfig& config) {
   json.erase("keep");
   json.erase("forget");
   for (const char* member : {"threads", "device", "strict"}) json["run"].erase(member);
-  for (const char* member : kPaths) json[member] = SeenFrom(json[member].get<std::string>(), config.out);
+  for (const char* member : kPaths) {
+    const auto name = json[member].get<std::string>();
+    if (const std::string path = PathIn(name); !path.empty()) json[member] = WithPath(name, SeenFrom(path, config.out));
+  }
   return json;
 }
 
@@ -43,17 +66,16 @@ std::optional<ViewsConfig> ReadViewsRequest(const Path& folder) {
                  .where = file.string(),
                  .next = "run the `genview views` command of this folder again"});
   }
+  const int64_t version = JsonInt(json, kVersion, 1, file.string());
   for (const char* member : kPaths) {
-    const std::string path = JsonString(json, member, "", file.string());
-    std::error_code code;
-    if (!path.empty() && Path(path).is_relative() && std::filesystem::exists(folder / path, code))
-      json[member] = (folder / path).lexically_normal().string();
+    const std::string name = JsonString(json, member, "", file.string()), path = PathIn(name);
+    if (path.empty() || Path(path).is_absolute() || (version < 3 && std::string_view(member) == "images")) continue;
+    if (IsThere(folder / path)) json[member] = WithPath(name, (folder / path).lexically_normal().string());
   }
-  const bool first_version = JsonInt(json, kVersion, 1, file.string()) < 2;
   json.erase(kVersion);
   ViewsConfig config;
   ReadFields(config, json, {.file = file.string(), .prefix = "", .lines = nullptr});
-  if (first_version && config.levels == kUsualLevels) config.levels.clear();
+  if (version < 2 && config.levels == kUsualLevels) config.levels.clear();
   config.out = folder;
   return config;
 }

@@ -107,8 +107,13 @@ bool IsAmong(const std::set<Identity>& files, const Path& file) {
 
 // What the manifest should say, and the pictures that it speaks of.
 struct Wanted {
-  std::map<std::pair<std::string, int64_t>, ViewRow> rows;  // by picture and view
-  std::set<Identity> pictures;                              // that are files of their own
+  struct View {
+    ViewRow row;
+    int64_t image;  // of the source
+  };
+  std::map<std::pair<std::string, int64_t>, View> views;  // by picture and view
+  std::shared_ptr<const ImageSource> source;
+  std::set<Identity> pictures;  // that are files of their own
 };
 
 Wanted WantedOf(const ViewsConfig& asked) {
@@ -123,12 +128,15 @@ Wanted WantedOf(const ViewsConfig& asked) {
     row.index = static_cast<int64_t>(view) % asked.per_image;
     row.file = names[view];
     row.noise_level = levels.For(item, row.index).value_or(-1);
+    row.guidance = levels.GuidanceFor(item);
+    row.prompt = levels.PromptFor(item, source->classes());
     if (asked.per_shard > 0) row.shard = ShardName(static_cast<int64_t>(view) / asked.per_shard);
-    wanted.rows.emplace(std::pair(row.id, row.index), std::move(row));
+    wanted.views.emplace(std::pair(row.id, row.index), Wanted::View{row, static_cast<int64_t>(view) / asked.per_image});
   }
   for (int64_t i = 0; i < source->size(); ++i) {
     if (const auto picture = IdentityOf(source->FileOf(i))) wanted.pictures.insert(*picture);
   }
+  wanted.source = source;
   return wanted;
 }
 
@@ -140,26 +148,27 @@ std::optional<Wanted> TryWanted(const std::optional<ViewsConfig>& asked) {
   }
 }
 
-std::string FaultOfRow(const ViewRow& row, const std::optional<ViewsConfig>& asked,
+std::string FaultOfRow(const Path& folder, const ViewRow& row, const std::optional<ViewsConfig>& asked,
                        const std::optional<Wanted>& wanted) {
   if (!asked) return "";
   if (row.index >= asked->per_image) return Format("view {} of {} asked for", row.index, asked->per_image);
   if (row.steps != asked->steps) return Format("made with {} steps, asked for were {}", row.steps, asked->steps);
-  if (row.guidance != asked->guidance)
-    return Format("made with guidance {}, asked for was {}", row.guidance, asked->guidance);
   if (row.seed != ViewSeed(asked->run.seed, row.id, row.index)) return "made with another seed than the folder's";
-  const bool one_prompt = asked->prompt.find("{class}") == std::string::npos;
-  if (one_prompt && row.prompt != asked->prompt)
-    return Format("made with the prompt \"{}\", asked for was \"{}\"", row.prompt, asked->prompt);
   if (!wanted) return "";
-  const auto found = wanted->rows.find({row.id, row.index});
-  if (found == wanted->rows.end()) return Format("there is no picture {}", row.id);
-  if (row.file != found->second.file) return Format("the view of {} should be {}", row.id, found->second.file);
-  if (row.noise_level != found->second.noise_level)
-    return Format("made with noise level {}, asked for was {}", row.noise_level, found->second.noise_level);
-  const std::string& shard = found->second.shard;
-  if (!row.shard.empty() && row.shard != shard)
-    return Format("the view of {} should be in {}", row.id, shard.empty() ? "a file of its own" : shard);
+  const auto found = wanted->views.find({row.id, row.index});
+  if (found == wanted->views.end()) return Format("there is no picture {}", row.id);
+  const auto& [should, image] = found->second;
+  if (row.file != should.file) return Format("the view of {} should be {}", row.id, should.file);
+  if (row.noise_level != should.noise_level)
+    return Format("made with noise level {}, asked for was {}", row.noise_level, should.noise_level);
+  if (row.guidance != should.guidance)
+    return Format("made with guidance {}, asked for was {}", row.guidance, should.guidance);
+  if (row.prompt != should.prompt)
+    return Format("made with the prompt \"{}\", asked for was \"{}\"", row.prompt, should.prompt);
+  if (!row.shard.empty() && row.shard != should.shard)
+    return Format("the view of {} should be in {}", row.id, should.shard.empty() ? "a file of its own" : should.shard);
+  if (IsOfAnotherPicture(*wanted->source, image, folder, row))
+    return Format("{} is another picture than the one that it was made of", row.id);
   return "";
 }
 
@@ -186,7 +195,7 @@ void CheckRows(const Path& folder, std::vector<Checked>& rows, const std::option
       [&](int64_t&, int64_t, int64_t position) {
         Checked& row = rows[static_cast<size_t>(position)];
         if (!row.problem.empty()) return;
-        std::string fault = FaultOfRow(row.row, asked, wanted);
+        std::string fault = FaultOfRow(folder, row.row, asked, wanted);
         if (fault.empty()) fault = FaultOfFile(folder, row.row, size, row.hash);
         if (!fault.empty()) row.problem = Format("{}: {}", row.row.file, fault);
       });
@@ -368,7 +377,7 @@ Findings Check(const VerifyConfig& config, Progress& progress) {
   ListProblems(found);
   if (all) {
     const int64_t without = std::max<int64_t>(0, found.lost) + CountSkipped(config.folder, asked->per_image);
-    found.report.missing = std::max<int64_t>(0, std::ssize(all->rows) - found.report.rows - without);
+    found.report.missing = std::max<int64_t>(0, std::ssize(all->views) - found.report.rows - without);
   }
   return found;
 }

@@ -317,7 +317,7 @@ TEST_F(Verify, PicturesThatViewsAreMadeOfStay) {
   GenerateViews(config_, quiet_);
   fs::rename(folder_ / "photos", config_.out / "photos");
   Json request = ReadJson(config_.out / "request.json");
-  request["images"] = (config_.out / "photos").string();
+  request["images"] = "photos";
   WriteJson(config_.out / "request.json", request);
   const auto whole = Files();
   EXPECT_EQ(VerifyViews({.folder = config_.out, .repair = false}, quiet_).problems, std::vector<std::string>());
@@ -377,6 +377,35 @@ TEST_F(Verify, TheRequestIsTheConfigAndMovesWithItsFolder) {
   EXPECT_EQ(read->images, config_.images);
   EXPECT_EQ(read->generator, config_.generator);
   fs::rename(folder_.string() + "-moved", folder_);
+}
+
+TEST_F(Verify, TheRequestFindsPicturesFromAnywhere) {
+  const Path moved = folder_.string() + "-moved";
+  struct Name {
+    std::string images, request, found;
+  };
+  const std::string here = folder_.string(), there = moved.string();
+  for (const auto& [images, request, found] :
+       std::vector<Name>{{here + "/photos", "../photos", there + "/photos"},
+                         {here + "/photos/x-{0..3}.tar", "../photos/x-{0..3}.tar", there + "/photos/x-{0..3}.tar"},
+                         {"subset:count=2,of=" + here + "/photos", "subset:count=2,of=../photos",
+                          "subset:count=2,of=" + there + "/photos"},
+                         {"shapes:count=2", "shapes:count=2", "shapes:count=2"},
+                         {"subset:count=1,of=shapes:count=2", "subset:count=1,of=shapes:count=2",
+                          "subset:count=1,of=shapes:count=2"}}) {
+    config_.images = images;
+    EXPECT_EQ(ViewsRequest(config_)["images"], request);
+    WriteJson(config_.out / "request.json", ViewsRequest(config_));
+    fs::create_directories(folder_ / "photos");
+    fs::rename(folder_, moved);
+    EXPECT_EQ(ReadViewsRequest(moved / "views")->images, found);
+    fs::rename(moved, folder_);
+  }
+  Json request = ViewsRequest(config_);  // before version 3 the name was that of the command line
+  request["version"] = 2;
+  request["images"] = "../photos";
+  WriteJson(config_.out / "request.json", request);
+  EXPECT_EQ(ReadViewsRequest(config_.out)->images, "../photos");
 }
 
 // In requests of the first version the usual levels stood for none.

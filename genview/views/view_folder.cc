@@ -19,8 +19,13 @@ std::string WithoutEnding(const std::string& id) {
   return has ? id.substr(0, dot) : id;
 }
 
+// A digest in place of a file name that would be longer than file systems allow.
 std::string Named(const std::string& stem, int64_t k, const std::string& ending) {
-  return k == 0 ? stem + ending : Format("{}_{}{}", stem, k, ending);
+  constexpr size_t kLongest = 255;
+  const std::string behind = k == 0 ? ending : Format("_{}{}", k, ending);
+  const size_t file = stem.rfind('/') + 1;  // npos + 1 is 0
+  if (stem.size() - file + behind.size() <= kLongest) return stem + behind;
+  return stem.substr(0, file) + Fingerprint(stem) + behind;
 }
 
 bool Agrees(const ViewRow& a, const ViewRow& b) {
@@ -51,16 +56,12 @@ std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_im
       ++uses[names.back()];
     }
   }
-  std::set<std::string> taken;
+  std::set<std::string> taken = FoldersOf(IdsOf(source));
   for (size_t view = 0; view < names.size(); ++view) {
     const std::string& id = source.item(static_cast<int64_t>(view) / per_image).id;
     const int64_t k = static_cast<int64_t>(view) % per_image;
-    if (uses[names[view]] > 1) names[view] = Named(id, k, ending);
-    if (!taken.insert(names[view]).second) {
-      throw Error({.what = Format("two views would be written to {}", names[view]),
-                   .where = id,
-                   .next = "rename one of the pictures"});
-    }
+    if (uses[names[view]] > 1 || taken.contains(names[view])) names[view] = Named(id, k, ending);
+    while (!taken.insert(names[view]).second) names[view] += ending;
   }
   return names;
 }
@@ -77,6 +78,14 @@ bool IsShardName(const std::string& file) {
 bool LooksLikeView(const Path& file) {
   const std::string ending = Lower(file.extension().string());
   return ending == ".png" || ending == ".jpg" || ending == ".webp" || IsShardName(file.filename().string());
+}
+
+bool IsOfAnotherPicture(const ImageSource& source, int64_t i, const Path& folder, const ViewRow& row) {
+  if (row.picture.empty()) return false;
+  const auto changed = source.ChangedAt(i), made = FileWrittenAt(folder / (row.shard.empty() ? row.file : row.shard));
+  if (changed && made && *changed < *made) return false;
+  const Outcome<std::string> bytes = source.ReadBytes(i);
+  return bytes && Fingerprint(*bytes) != row.picture;
 }
 
 static std::string PlaceKey(const ViewRow& row) { return Format("{}\t{}", row.index, row.id); }
@@ -338,8 +347,9 @@ void ViewFolder::WritePicture(int64_t view, std::string_view bytes) {
   row.hash = Fingerprint(bytes);
 }
 
-void ViewFolder::AddRow(int64_t view, bool retried) {
+void ViewFolder::AddRow(int64_t view, const std::string& picture, bool retried) {
   const auto i = static_cast<size_t>(view);
+  rows_[i].picture = picture;
   rows_[i].retried = retried ? 1 : 0;
   rows_[i].fault.clear();
   done_[i] = true;
@@ -347,11 +357,32 @@ void ViewFolder::AddRow(int64_t view, bool retried) {
   log_->Append(ViewRowToJson(rows_[i]).dump());
 }
 
-void ViewFolder::AddLost(int64_t view, const std::string& fault) {
+void ViewFolder::AddLost(int64_t view, const std::string& picture, const std::string& fault) {
   const auto i = static_cast<size_t>(view);
+  rows_[i].picture = picture;
   rows_[i].fault = fault;
   if (lost_log_ == nullptr) lost_log_ = std::make_unique<LineLog>(TablesOf(rank_).lost);
   lost_log_->Append(ViewRowToJson(rows_[i]).dump());
+}
+
+// The rows go before the files that they vouch for.
+void ViewFolder::Drop(const std::vector<int64_t>& views) {
+  if (views.empty()) return;
+  std::vector<Path> files;
+  for (const int64_t view : views) {
+    ViewRow& row = rows_[static_cast<size_t>(view)];
+    if (done_[static_cast<size_t>(view)]) --count_, ++replaced_;
+    done_[static_cast<size_t>(view)] = false;
+    if (row.shard.empty()) files.push_back(folder_ / row.file);
+    row.shard = row.hash = row.picture = row.fault = "";
+    row.offset = row.bytes = 0;
+    row.retried = 0;
+  }
+  Close();
+  WriteTables();
+  std::error_code code;
+  for (const Path& file : files) fs::remove(file, code);
+  log_ = std::make_unique<LineLog>(TablesOf(0).manifest);
 }
 
 void ViewFolder::Close() {

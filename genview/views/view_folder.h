@@ -26,7 +26,8 @@ namespace genview {
 std::string ViewEnding(ViewFormat format);
 
 // File names of all views, image by image: the id with `ending` in place of its own, "_k" before it for k > 0. Where
-// two views would share one, both keep the id's ending ("a.jpg.png").
+// two views would share one, both keep the id's ending ("a.jpg.png"); so does a view that would have the name of
+// another's folder. A digest stands for names longer than 255 bytes.
 std::vector<std::string> ViewFileNames(const ImageSource& source, int64_t per_image,
                                        const std::string& ending = ".png");
 
@@ -34,6 +35,10 @@ std::string ShardName(int64_t shard);  // "views-0000.tar"
 bool IsShardName(const std::string& file);
 // Whether a view can have been written to a file of this name: .png, .jpg or .webp, or a shard.
 bool LooksLikeView(const Path& file);
+
+// Whether a view in `folder` is of another picture than image `i` is now, as far as rows say. A picture's file is read
+// only where it has been changed since the view was written.
+bool IsOfAnotherPicture(const ImageSource& source, int64_t i, const Path& folder, const ViewRow& row);
 
 class ViewFolder {
  public:
@@ -55,10 +60,13 @@ class ViewFolder {
   const ViewRow& wanted(int64_t view) const { return rows_[static_cast<size_t>(view)]; }
   // The picture's file. Thread-safe for different views; its row, which vouches for it, comes after it.
   void WritePicture(int64_t view, std::string_view bytes);
-  void AddRow(int64_t view, bool retried);
-  void AddLost(int64_t view, const std::string& fault);  // into lost.jsonl
-  void PackShard(int64_t shard);                         // when all of its views are made, lost or left out
-  void Close();                                          // rows are on the disk; none can be added
+  // `picture`: fingerprint of the image that the view is made of.
+  void AddRow(int64_t view, const std::string& picture, bool retried);
+  void AddLost(int64_t view, const std::string& picture, const std::string& fault);  // into lost.jsonl
+  // Views that are there, or lost, are so no more. In process 0, before the others open the folder.
+  void Drop(const std::vector<int64_t>& views);
+  void PackShard(int64_t shard);  // when all of its views are made, lost or left out
+  void Close();                   // rows are on the disk; none can be added
   void Finish();  // process 0, after all have closed: all shards, and the tables in the order of the sources
 
  private:

@@ -13,6 +13,7 @@
 #include "genview/views/likeness.h"
 #include "genview/views/noise_levels.h"
 #include "genview/views/request.h"
+#include "genview/views/verify.h"
 #include "genview/views/view_folder.h"
 #include "genview/views/view_noise.h"
 #include "tests/source_dir.h"
@@ -95,6 +96,28 @@ TEST_F(Views, ASecondRunMakesNothingAndChangesNoByte) {
   EXPECT_EQ(again.made, 0);
   EXPECT_EQ(again.written, 5);
   EXPECT_EQ(Files(folder_ / "out"), before);
+}
+
+TEST_F(Views, AChangedPictureGetsAnotherView) {
+  const auto drawn = OpenSource("shapes:count=5,size=24,seed=2");
+  for (const int64_t per_shard : {0, 2}) {
+    for (int64_t i = 0; i < 4; ++i) WriteFile(folder_ / Format("photos/{}.png", i), *drawn->ReadBytes(i));
+    ViewsConfig config = Config(Format("changed{}", per_shard).c_str());
+    config.images = (folder_ / "photos").string();
+    config.per_shard = per_shard;
+    GenerateViews(config, quiet_);
+    WriteFile(folder_ / "photos/0.png", *drawn->ReadBytes(0));  // written again, the same
+    WriteFile(folder_ / "photos/1.png", *drawn->ReadBytes(4));
+    const auto problems = VerifyViews({.folder = config.out, .repair = false}, quiet_).problems;
+    ASSERT_EQ(problems.size(), 1u);
+    EXPECT_NE(problems[0].find("1.png is another picture"), std::string::npos) << problems[0];
+    EXPECT_EQ(GenerateViews(config, quiet_).made, 1);
+    EXPECT_EQ(GenerateViews(config, quiet_).made, 0);
+    ViewsConfig anew = config;
+    anew.out = folder_ / Format("anew{}", per_shard);
+    GenerateViews(anew, quiet_);
+    EXPECT_EQ(Files(config.out), Files(anew.out));
+  }
 }
 
 TEST_F(Views, StoppedAnywhereTheSameCommandEndsWithTheSameBytes) {
@@ -490,6 +513,40 @@ TEST_F(Views, APromptIsMadeForEachClass) {
   EXPECT_THROW(GenerateViews(c, quiet_), UsageError);
 }
 
+TEST_F(Views, ATableMaySayGuidanceAndPromptOfAPicture) {
+  ViewsConfig c = Config();
+  c.generator = kGolden / "pipeline_text";
+  c.policy = NoisePolicy::kAdaptive;
+  c.ratios = folder_ / "ratios.tsv";
+  c.run.batch = 5;
+  c.deterministic = true;
+  std::string table = "id\tpath\tforeground_ratio\tnoise_level\tguidance\tprompt\n";
+  const auto source = OpenSource(c.images);
+  const std::vector<std::string> asked = {"1\t", "4\ta cat", "\ta {class}", "\t", "20\tthe hat"};
+  for (size_t i = 0; i < 5; ++i)
+    table += Format("{0}\t{0}\t0.5\t200\t{1}\n", source->item(static_cast<int64_t>(i)).id, asked[i]);
+  WriteFile(c.ratios, table);
+  GenerateViews(c, quiet_);
+  EXPECT_TRUE(VerifyViews({.folder = c.out, .repair = false}, quiet_).problems.empty());
+  const auto rows = ReadViewTable(c.out / "manifest.jsonl");
+  ASSERT_EQ(rows.size(), 5u);
+  EXPECT_EQ(rows[0].guidance, 1);
+  EXPECT_EQ(rows[3].guidance, c.guidance);
+  EXPECT_EQ(rows[4].prompt, "the hat");
+  EXPECT_EQ(rows[2].prompt, "a " + source->classes()[static_cast<size_t>(source->item(2).label)]);
+  for (const ViewRow& row : rows) {  // each is what it is where all have its options
+    ViewsConfig one = c;
+    one.policy = NoisePolicy::kConstant;
+    one.ratios.clear();
+    one.noise_level = 200;
+    one.guidance = row.guidance;
+    one.prompt = row.prompt;
+    one.out = folder_ / "one" / row.file;
+    GenerateViews(one, quiet_);
+    EXPECT_EQ(ReadFile(one.out / row.file), ReadFile(c.out / row.file)) << row.file;
+  }
+}
+
 // The whole stage against diffusers: pictures, levels and noise from files, every tensor in between.
 TEST_F(Views, DumpEqualsDiffusers) {
   for (const char* name : {"pipeline_pndm", "pipeline_ddim", "pipeline_text"}) {
@@ -637,6 +694,12 @@ TEST(ViewFileNames, MirrorIdsAndStayApart) {
   EXPECT_EQ(ViewFileNames(NamedSource({"a.jpg", "a_1.jpg"}), 2),
             (Names{"a.png", "a.jpg_1.png", "a_1.jpg.png", "a_1_1.png"}));
   EXPECT_EQ(ViewFileNames(NamedSource({"x.y/.hidden"}), 1), (Names{"x.y/.hidden.png"}));
+  EXPECT_EQ(ViewFileNames(NamedSource({"a.jpg", "a.png", "a.png.png"}), 1),
+            (Names{"a.jpg.png", "a.png.png", "a.png.png.png"}));
+  const std::string longest = "n/" + std::string(251, 'x');
+  EXPECT_EQ(ViewFileNames(NamedSource({longest + ".jpg"}), 2)[0], longest + ".png");
+  EXPECT_EQ(ViewFileNames(NamedSource({longest + ".jpg"}), 2)[1], "n/" + Fingerprint(longest) + "_1.png");
+  EXPECT_EQ(ViewFileNames(NamedSource({"a.jpg", "a.png/b.jpg"}), 1), (Names{"a.jpg.png", "a.png/b.png"}));
 }
 
 TEST_F(Views, LevelsFollowTheTable) {
