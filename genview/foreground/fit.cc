@@ -101,6 +101,17 @@ std::pair<ForegroundModel, Tensor> UseComponent(Sample& sample, const FitConfig&
   return {model, scores};
 }
 
+// The model that is there already. A damaged file, or another one, is made anew.
+std::optional<ForegroundModel> ModelOfRequest(const Path& file, const std::string& request) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  try {
+    ForegroundModel model = ReadForegroundModel(file);
+    if (model.request == request) return model;
+  } catch (const Error&) {
+  }
+  return std::nullopt;
+}
+
 FitSummary Summarise(const ForegroundModel& model, int64_t skipped, bool up_to_date) {
   return {.images = model.images,
           .skipped = skipped,
@@ -131,16 +142,22 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
                         {"component", config.component.empty() ? "" : FingerprintFile(config.component)}};
   const std::string fingerprint = Fingerprint(request.dump());
   const Path list = config.skipped.empty() ? config.out.parent_path() / "skipped.tsv" : config.skipped;
-  if (std::filesystem::exists(config.out)) {
-    const ForegroundModel there = ReadForegroundModel(config.out);
-    if (there.request == fingerprint) {
-      if (config.run.strict) RefuseSkipped(sample.size() - there.images, "this model", list);
-      return Summarise(there, sample.size() - there.images, /*up_to_date=*/true);
-    }
+  RefuseToOverwrite(*sample.source, {config.out, list});
+  RefuseToReplaceInput(config.out, {config.encoder, config.images, config.component});
+  if (const auto there = ModelOfRequest(config.out, fingerprint)) {
+    if (config.run.strict) RefuseSkipped(sample.size() - there->images, "this model", list);
+    return Summarise(*there, sample.size() - there->images, /*up_to_date=*/true);
   }
 
-  auto [model, scores] =
-      config.component.empty() ? FitComponent(sample, config, progress) : UseComponent(sample, config, progress);
+  const auto write_skipped = [&] { sample.skipped.WriteShared(list, IdsOf(*sample.source, sample.indices)); };
+  std::pair<ForegroundModel, Tensor> fitted;
+  try {
+    fitted = config.component.empty() ? FitComponent(sample, config, progress) : UseComponent(sample, config, progress);
+  } catch (const Error&) {
+    write_skipped();  // it may say why
+    throw;
+  }
+  auto& [model, scores] = fitted;
   const c10::InferenceMode inference;
   model.threshold = config.mode == ThresholdMode::kQuantile ? ThresholdByShare(scores, config.share)
                                                             : ThresholdByHistogram(scores, config.share);
@@ -157,7 +174,7 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
                "background may be exchanged; look at a few masks (`genview foreground score --masks DIR`)",
                model.margin));
   }
-  sample.skipped.WriteShared(list, IdsOf(*sample.source, sample.indices));
+  write_skipped();
   WriteForegroundModel(config.out, model);
   progress.End(Format("{} images, {} skipped; tokens are foreground above {:.4g} along the component", model.images,
                       sample.skipped.count(), *model.threshold));

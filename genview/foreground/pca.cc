@@ -39,7 +39,8 @@ double ForegroundModel::Threshold(const Path& where) const {
   throw Error(
       {.what = "the file has a component but no threshold",
        .where = where.string(),
-       .next = Format("`genview foreground fit --component {} ...` finds one for your images", where.string())});
+       .next = Format("give --threshold, or let `genview foreground fit --component {} ...` find one for your images",
+                      where.string())});
 }
 
 ForegroundModel ReadForegroundModel(const Path& path) {

@@ -43,6 +43,7 @@ struct Scorer {
   std::shared_ptr<const Encoder> encoder;
   Tensor component;
   double threshold = 0;
+  bool below = false;              // foreground scores at most the threshold
   std::vector<std::string> masks;  // file names by index; empty: none wanted
 
   std::vector<ScoredImage> Score(const EncodeBatch& batch) const;
@@ -51,7 +52,9 @@ struct Scorer {
 // What is done per picture runs on all cores; each works on its own row.
 std::vector<ScoredImage> Scorer::Score(const EncodeBatch& batch) const {
   const Tensor tokens = encoder->Encode(batch.pixels, /*tokens=*/true).tokens;
-  const Tensor foreground = (TokenScores(tokens, component) > threshold).to(at::kCPU, at::kByte).contiguous();  // [N,T]
+  const Tensor scores = TokenScores(tokens, component);
+  const Tensor foreground =
+      (below ? scores <= threshold : scores > threshold).to(at::kCPU, at::kByte).contiguous();  // [N,T]
   const auto width = static_cast<size_t>(foreground.size(1));
   std::vector<ScoredImage> rows(batch.indices.size());
   at::parallel_for(0, static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
@@ -78,13 +81,15 @@ std::vector<ScoredImage> Scorer::Score(const EncodeBatch& batch) const {
 
 // What the rows depend on; another answer means that rows already there are of no use.
 std::string RequestOf(const ScoreConfig& config, const Scorer& scorer) {
-  const Json request = {{"format", 2},
-                        {"model", FingerprintFile(config.model)},
-                        {"encoder", scorer.encoder->fingerprint()},
-                        {"images", scorer.source->Fingerprint()},
-                        {"source", config.images},
-                        {"precision", PrecisionName(scorer.encoder->compute())},
-                        {"levels", config.levels}};
+  Json request = {{"format", 2},
+                  {"model", FingerprintFile(config.model)},
+                  {"encoder", scorer.encoder->fingerprint()},
+                  {"images", scorer.source->Fingerprint()},
+                  {"source", config.images},
+                  {"precision", PrecisionName(scorer.encoder->compute())},
+                  {"levels", config.levels}};
+  if (!config.threshold.empty()) request["threshold"] = scorer.threshold;
+  if (scorer.below) request["side"] = EnumName(config.side);
   return Fingerprint(request.dump());
 }
 
@@ -170,6 +175,15 @@ ScoreSummary SummaryFromJson(const Json& json, const std::string& where) {
   return summary;
 }
 
+double ThresholdOf(const ScoreConfig& config, const ForegroundModel& model) {
+  if (config.threshold.empty()) return model.Threshold(config.model);
+  double threshold = 0;
+  if (ParseDouble(config.threshold, threshold) && std::isfinite(threshold)) return threshold;
+  throw UsageError({.what = Format("`{}` is not a threshold", config.threshold),
+                    .where = "threshold",
+                    .next = "give a finite number, such as -4.18"});
+}
+
 Scorer OpenScorer(const ScoreConfig& config) {
   if (!config.masks.empty()) RefuseAmongPictures(config.images, config.masks);
   const at::Device device = ChooseDevice(config.run.device);
@@ -179,7 +193,8 @@ Scorer OpenScorer(const ScoreConfig& config) {
   CheckModelFits(model, config.model, scorer.encoder->token_width(), scorer.encoder->fingerprint(),
                  scorer.encoder->name());
   scorer.component = model.component.to(device);
-  scorer.threshold = model.Threshold(config.model);
+  scorer.threshold = ThresholdOf(config, model);
+  scorer.below = config.side == ForegroundSide::kBelow;
   if (config.masks.empty()) return scorer;
   scorer.masks = MaskNames(IdsOf(*scorer.source));
   std::filesystem::create_directories(config.masks);  // also where this process has no mask to write
@@ -242,6 +257,10 @@ bool ScoreJob::Plan() {
       std::vector<Path> masks;
       for (const std::string& name : scorer_.masks) masks.push_back(config_.masks / name);
       RefuseToOverwrite(*scorer_.source, masks);
+      RefuseToOverwrite(*scorer_.source, {config_.out, files_.summary_path(), SkippedFile()});
+      for (const Path& file : {config_.out, files_.summary_path()})
+        RefuseToReplaceInput(file, {config_.encoder, config_.images, config_.model});
+      files_.RefuseForeignSummary();
       SweepPartFilesBeside(masks);  // of a killed call
       journal_.emplace(files_.journal_path(), RowsKey(), skipped_);
       plan["first"] = journal_->next();

@@ -19,9 +19,18 @@
 
 namespace genview {
 
+enum class ForegroundSide { kAbove, kBelow };
+template <>
+struct EnumNames<ForegroundSide> {
+  static constexpr std::pair<ForegroundSide, const char*> kNames[] = {{ForegroundSide::kAbove, "above"},
+                                                                      {ForegroundSide::kBelow, "below"}};
+};
+
 struct ScoreConfig {
   std::string images;
   Path model;
+  std::string threshold;                         // empty: the model's
+  ForegroundSide side = ForegroundSide::kAbove;  // below: the threshold itself is foreground, too
   Path encoder;
   Path out;
   Path masks;
@@ -34,7 +43,11 @@ struct ScoreConfig {
 template <class Visit>
 void VisitFields(ScoreConfig& c, Visit&& visit) {
   visit("images", c.images, Required{}, "folder, list file, tar shards or shapes:...");
-  visit("model", c.model, Required{}, "foreground model written by `genview foreground fit`");
+  visit("model", c.model, Required{},
+        "foreground model written by `genview foreground fit`, or the original tools' pca_vectors.npy");
+  visit("threshold", c.threshold, Any{},
+        "score that divides foreground and background; empty = the model's; a .npy file has none");
+  visit("side", c.side, Any{}, "of the threshold that is foreground: above or below (the original's gt and lt)");
   visit("encoder", c.encoder, Required{}, "the encoder that the model was fitted with");
   visit("out", c.out, Required{}, "table to write (.tsv)");
   visit("masks", c.masks, Any{}, "folder for one mask per picture, 255 = foreground, at the picture's size");

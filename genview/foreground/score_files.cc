@@ -9,6 +9,9 @@
 namespace genview {
 namespace {
 
+constexpr uint64_t kLargestSummary = 1'000'000;
+constexpr std::string_view kTableBegin = "id\tpath\t";
+
 std::string JsonLine(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 }  // namespace
@@ -79,12 +82,38 @@ void ScoreJournal::Append(const std::vector<ScoredImage>& images, int64_t next, 
   next_ = next;
 }
 
-ScoreFiles::ScoreFiles(const Path& table, std::string request) : table_(table), request_(std::move(request)) {}
+ScoreFiles::ScoreFiles(const Path& table, std::string request) : table_(table), request_(std::move(request)) {
+  if (summary_path() == table_) {
+    throw UsageError({.what = "the table cannot be a .json file: its summary takes that name",
+                      .where = table_.string(),
+                      .next = "give a name such as ratios.tsv"});
+  }
+}
+
+// A file that is no JSON, or another's, vouches for nothing.
+std::optional<Json> ScoreFiles::ReadSummary() const {
+  std::error_code code;
+  if (!std::filesystem::is_regular_file(summary_path(), code)) return std::nullopt;
+  try {
+    Json summary = ParseJson(ReadFile(summary_path(), kLargestSummary), summary_path().string());
+    if (summary.is_object() && summary.contains("request") && summary.contains("table")) return summary;
+  } catch (const Error&) {
+  }
+  return std::nullopt;
+}
+
+void ScoreFiles::RefuseForeignSummary() const {
+  RefuseToReplace(summary_path());
+  std::error_code code;
+  if (!std::filesystem::exists(summary_path(), code) || ReadSummary()) return;
+  if (std::filesystem::is_regular_file(table_, code) && MappedFile(table_).text().starts_with(kTableBegin)) return;
+  throw UsageError({.what = "the table's summary would replace a file that is not of this program",
+                    .where = summary_path().string(),
+                    .next = "give the table another name or folder, or remove that file"});
+}
 
 Path ScoreFiles::summary_path() const { return Path(table_).replace_extension(".json"); }
-Path ScoreFiles::journal_path() const {
-  return table_.parent_path() / Format(".{}.journal", table_.filename().string());
-}
+Path ScoreFiles::journal_path() const { return HiddenBeside(table_, "journal"); }
 
 Path ScoreFiles::journal_path(int64_t begin, int64_t end) const {
   return Path(Format("{}.share.{}-{}", journal_path().string(), begin, end));
@@ -92,11 +121,10 @@ Path ScoreFiles::journal_path(int64_t begin, int64_t end) const {
 
 std::optional<Json> ScoreFiles::Finished() const {
   std::error_code code;
-  if (!std::filesystem::exists(table_, code) || !std::filesystem::exists(summary_path(), code)) return std::nullopt;
-  const Json summary = ReadJson(summary_path());
-  const std::string where = summary_path().string();
-  if (JsonString(summary, "request", "", where) != request_) return std::nullopt;
-  if (JsonString(summary, "table", "", where) != FingerprintFile(table_)) return std::nullopt;
+  if (!std::filesystem::exists(table_, code)) return std::nullopt;
+  std::optional<Json> summary = ReadSummary();
+  if (!summary || (*summary)["request"] != request_ || (*summary)["table"] != FingerprintFile(table_))
+    return std::nullopt;
   return summary;
 }
 
@@ -114,7 +142,8 @@ void ScoreFiles::Finish(Json summary) const {
 
 void WriteOriginalLists(const Path& folder, const std::vector<ForegroundRow>& rows,
                         const std::vector<int64_t>& levels) {
-  const auto line = [](const std::string& path, const std::string& value) {
+  const auto line = [](const std::string& name, const std::string& value) {
+    const std::string path = TsvField(name);
     const char* separator = path.find(' ') == std::string::npos ? " " : "\t";
     return path + separator + value + "\n";
   };

@@ -43,8 +43,11 @@ class ScoreJournal {
 // `ratios.tsv` is whole when `ratios.json` says so: it holds the request and the table's fingerprint.
 class ScoreFiles {
  public:
+  // Throws UsageError for a table that has the summary's own name.
   ScoreFiles(const Path& table, std::string request);
 
+  // Throws Error where the summary would replace a file that is neither a summary nor stands beside such a table.
+  void RefuseForeignSummary() const;
   std::optional<Json> Finished() const;  // the summary, when the table is whole and of this request
   void Finish(Json summary) const;       // after the table; removes the journal
   Path summary_path() const;
@@ -52,6 +55,8 @@ class ScoreFiles {
   Path journal_path(int64_t begin, int64_t end) const;  // of the share that one process of several has
 
  private:
+  std::optional<Json> ReadSummary() const;
+
   Path table_;
   std::string request_;
 };

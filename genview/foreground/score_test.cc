@@ -197,6 +197,41 @@ TEST(ScoreForeground, IsNotDoneTwiceAndFollowsItsInputs) {
   EXPECT_TRUE(ScoreForeground(config, progress).up_to_date);
 }
 
+TEST(FitForeground, ADamagedModelIsMadeAnew) {
+  const Workplace place("damaged");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  const std::string whole = ReadFile(place.Fit().out);
+  WriteFile(place.Fit().out, "short");
+  EXPECT_FALSE(FitForeground(place.Fit(), quiet).up_to_date);
+  EXPECT_EQ(ReadFile(place.Fit().out), whole);
+}
+
+TEST(ScoreForeground, NoFileOfTheUsersIsReplacedByTheSummary) {
+  const Workplace place("foreign");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  EXPECT_THROW(ScoreForeground(place.Score("ratios.json"), quiet), UsageError);
+  WriteFile(place.folder / "photos/a.png", "a picture");
+  ScoreConfig into = place.Score("photos/a.png");
+  FitConfig fit = place.Fit();
+  into.images = fit.images = (place.folder / "photos").string();
+  fit.out = into.out;
+  EXPECT_THROW(ScoreForeground(into, quiet), UsageError);
+  EXPECT_THROW(FitForeground(fit, quiet), UsageError);
+  EXPECT_EQ(ReadFile(into.out), "a picture");
+  for (const char* text : {R"({"mine": 1})", "no json", "[]", ""}) {
+    WriteFile(place.folder / "ratios.json", text);
+    EXPECT_THROW(ScoreForeground(place.Score(), quiet), UsageError) << text;
+    EXPECT_EQ(ReadFile(place.folder / "ratios.json"), text);
+  }
+  fs::remove(place.folder / "ratios.json");
+  ScoreForeground(place.Score(), quiet);
+  WriteFile(place.folder / "ratios.json", "damaged");  // beside a table of this program it is the program's own
+  EXPECT_FALSE(ScoreForeground(place.Score(), quiet).up_to_date);
+  EXPECT_TRUE(ScoreForeground(place.Score(), quiet).up_to_date);
+}
+
 TEST(ScoreForeground, AStoppedRunOfAnotherModelIsNotUsed) {
   const Workplace place("other");
   Progress quiet;
@@ -221,6 +256,37 @@ TEST(ScoreForeground, BatchAndThreadsChangeNothing) {
   other.run.threads = 1;
   ScoreForeground(other, quiet);
   EXPECT_EQ(ReadFile(place.folder / "ratios.tsv"), ReadFile(place.folder / "other.tsv"));
+}
+
+TEST(ScoreForeground, ABareComponentIsGivenItsThresholdAndSide) {
+  const Workplace place("bare");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  const ForegroundModel fitted = ReadForegroundModel(place.Fit().out);
+  const double ratio = ScoreForeground(place.Score("whole.tsv"), quiet).mean_ratio;
+  ScoreConfig config = place.Score();
+  config.model = place.folder / "component.safetensors";
+  const auto write = [&](const Tensor& component) {
+    ForegroundModel bare;
+    bare.component = component;
+    WriteForegroundModel(config.model, bare);
+  };
+  write(fitted.component);
+  EXPECT_THROW(ScoreForeground(config, quiet), Error);
+  config.threshold = Format("{}", *fitted.threshold);
+  ScoreForeground(config, quiet);
+  EXPECT_EQ(ReadFile(config.out), ReadFile(place.folder / "whole.tsv"));
+  EXPECT_TRUE(ScoreForeground(config, quiet).up_to_date);
+  config.side = ForegroundSide::kBelow;  // the background
+  EXPECT_NEAR(ScoreForeground(config, quiet).mean_ratio, 1 - ratio, 1e-6);
+  write(-fitted.component);
+  config.threshold = Format("{}", -*fitted.threshold);
+  ScoreForeground(config, quiet);
+  EXPECT_EQ(ReadFile(config.out), ReadFile(place.folder / "whole.tsv"));
+  for (const char* bad : {"much", "nan", "inf"}) {
+    config.threshold = bad;
+    EXPECT_THROW(ScoreForeground(config, quiet), UsageError) << bad;
+  }
 }
 
 TEST(ScoreForeground, SweepsWhatAKilledCallLeftAmongTheMasks) {
