@@ -76,7 +76,11 @@ BackboneFile ReadBackboneFile(const Path& given, ForeignOptions options) {
   BackboneFile file;
   if (meta.is_object()) {
     BackboneConfig config;
-    ReadFields(config, meta["backbone"], {where, "backbone"});
+    try {
+      ReadFields(config, meta["backbone"], {where, "backbone"});
+    } catch (const UsageError& error) {
+      throw Error(error.text());  // it is the file that is wrong
+    }
     if (meta.contains("preprocess")) preprocess = Preprocess::FromJson(meta["preprocess"], where);
     const bool exported = JsonString(meta, "kind", "", where) == "export";
     RefuseOptions(options, config, !exported, where);

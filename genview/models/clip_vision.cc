@@ -244,8 +244,8 @@ ClipVisionConfig ClipConfigFromHuggingFace(const Json& config, std::string_view 
         where);
   }
   c.activation = *activation;
-  for (const std::string& name : JsonStrings(config, "architectures", {}, where)) {
-    if (name == "CLIPVisionModel") c.projection = false;
+  for (const std::string& architecture : JsonStrings(config, "architectures", {}, where)) {
+    if (architecture == "CLIPVisionModel") c.projection = false;
   }
   if (!c.projection) c.embedding_width = c.width;
   CheckBounds(c, where);

@@ -218,7 +218,7 @@ Tensor ForwardBlock(const ConvNextBlock& w, const Tensor& x, const ConvNextConfi
 
 ConvNextOutput ForwardConvNext(const ConvNext& w, const Tensor& pixels) {
   const ConvNextConfig& c = w.config;
-  ExpectShape(pixels, {-1, 3, c.image_size, c.image_size}, "pixels");
+  ExpectShape(pixels, {-1, 3, -1, -1}, "pixels");
   Tensor x = ChannelNorm(w.stem_norm, Conv(w.stem, pixels.contiguous(at::MemoryFormat::ChannelsLast), 4), c.eps);
   for (const ConvNextStage& stage : w.stages) {
     if (stage.down.weight.defined()) x = Conv(stage.down, ChannelNorm(stage.norm, x, c.eps), 2);

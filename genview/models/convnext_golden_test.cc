@@ -113,6 +113,11 @@ TEST(ConvNext, OpensAsAnEncoder) {
   const ConvNextOutput wanted = ForwardConvNext(tower, pixels);
   EXPECT_CLOSE(out.embeddings, wanted.embedding, 1e-5);
   EXPECT_CLOSE(out.tokens, wanted.tokens, 1e-5);
+  EXPECT_TRUE(encoder->Takes(64) && encoder->Takes(96) && encoder->Takes(32));
+  EXPECT_FALSE(encoder->Takes(31) || encoder->Takes(224));
+  const Tensor larger = NormalTensor(Seed(3), {2, 3, 96, 96});
+  EXPECT_CLOSE(encoder->Encode(larger, true).tokens, ForwardConvNext(tower, larger).tokens, 1e-5);
+  EXPECT_EQ(encoder->Encode(larger, true).tokens.sizes(), (at::IntArrayRef{2, 9, 128}));
   tensors.erase(tensors.begin() + 3);
   WriteSafetensors(folder / "open_clip_model.safetensors", tensors);
   try {

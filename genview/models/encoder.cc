@@ -50,6 +50,7 @@ class ClipEncoder : public Encoder {
       : Encoder({.embedding_width = c.embedding_width,
                  .token_width = c.width,
                  .grid = c.grid(),
+                 .any_size = false,
                  .preprocess = files.preprocess,
                  .name = Format("{} ViT, {} layers of {}", files.layout == ClipLayout::kOpenClip ? "open_clip" : "CLIP",
                                 c.layers, c.width),
@@ -74,6 +75,7 @@ class ConvNextEncoder : public Encoder {
       : Encoder({.embedding_width = c.embedding_width,
                  .token_width = c.widths.back(),
                  .grid = c.grid(),
+                 .any_size = true,
                  .preprocess = files.preprocess,
                  .name = Format("open_clip ConvNeXt, {} blocks up to {}",
                                 c.depths[0] + c.depths[1] + c.depths[2] + c.depths[3], c.widths.back()),
@@ -102,6 +104,7 @@ class BackboneEncoder : public Encoder {
       : Encoder({.embedding_width = backbone->width(),
                  .token_width = backbone->width(),
                  .grid = backbone->grid(preprocess.size),
+                 .any_size = false,
                  .preprocess = preprocess,
                  .name = backbone->config().type,
                  .find_fingerprint = std::move(fingerprint),
@@ -145,8 +148,15 @@ const std::string& Encoder::fingerprint() const {
   return fingerprint_;
 }
 
+bool Encoder::Takes(int64_t size) const {
+  const int64_t own = preprocess().size;
+  return size == own || (facts_.any_size && 2 * size >= own && size <= 2 * own);
+}
+
 Encoder::Output Encoder::Encode(const Tensor& pixels, bool tokens) const {
-  ExpectShape(pixels, {-1, 3, preprocess().size, preprocess().size}, "pixels");
+  const bool other = pixels.dim() == 4 && Takes(pixels.size(2));
+  const int64_t size = other ? pixels.size(2) : preprocess().size;
+  ExpectShape(pixels, {-1, 3, size, size}, "pixels");
   const auto encode = [&](const Tensor& rows) {
     const ComputeScope scope(device(), compute());
     Output out = Forward(rows.to(device()));

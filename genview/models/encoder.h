@@ -25,6 +25,7 @@ namespace genview {
 // What an encoder says of itself. No member has a value of its own, so that the compiler names a forgotten one.
 struct EncoderFacts {
   int64_t embedding_width, token_width, grid;
+  bool any_size;  // of pictures: it is made of convolutions alone
   Preprocess preprocess;
   std::string name;
   std::function<std::string()> find_fingerprint;
@@ -45,8 +46,12 @@ class Encoder {
     Tensor embeddings;  // [N,D] fp32 on the encoder's device, not normalised
     Tensor tokens;      // [N,T,C] fp32, row-major grid; undefined if not asked for
   };
-  // pixels: [N,3,S,S] of preprocess(). Gradients, or inference mode, are the caller's choice.
+  // pixels: [N,3,S,S] of preprocess(), or of another size that it takes. Gradients, or inference mode, are the caller's
+  // choice.
   Output Encode(const Tensor& pixels, bool tokens) const;
+  // Whether pictures of this size can be encoded as they are; T is then another one. From half its own size on, since
+  // of less a map would have hardly a token.
+  bool Takes(int64_t size) const;
 
   int64_t embedding_width() const { return facts_.embedding_width; }  // D
   int64_t token_width() const { return facts_.token_width; }          // C

@@ -56,6 +56,8 @@ TEST(EncoderGolden, OpenClipFolder) {
   EXPECT_EQ(encoder->grid(), 4);
   EXPECT_EQ(encoder->preprocess().mean[0], 0.5);
   EXPECT_EQ(encoder->preprocess().size, 32);
+  EXPECT_TRUE(encoder->Takes(32));
+  EXPECT_FALSE(encoder->Takes(48));  // it has a position for each patch
 }
 
 // PyTorch's own file, with the wrappers of a training program around the weights.

@@ -191,6 +191,7 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   Json json = FieldsToJson(c);
   if (c.quality.features != QualityFeatures::kCached) json["quality"].erase("grid");
   json["quality"].erase("cache");
+  json["quality"].erase("replace_cache");
   json.erase("init");
   json.erase("stop_when_collapsed");
   const Json plain = FieldsToJson(blank);

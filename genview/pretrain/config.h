@@ -97,6 +97,7 @@ struct QualityConfig {
   QualityFeatures features = QualityFeatures::kOnline;
   int64_t grid = 0;
   std::string cache;
+  bool replace_cache = false;
   double floor = kNoFloor;
   QualityAmong among = QualityAmong::kBatch;
 };
@@ -111,7 +112,11 @@ void VisitFields(QualityConfig& c, Visit&& visit) {
         "made once");
   visit("grid", c.grid, Range<int64_t>{0, 64}, "cached: side of a kept map; 0 = the encoder's own, at most 8");
   visit("cache", c.cache, Any{},
-        "cached: file of the maps (.safetensors), which runs may share; empty = in the run's folder");
+        "cached: file of the maps (.safetensors), which trainings of the same pictures may share; one of others is "
+        "refused; "
+        "empty = in the run's folder");
+  visit("replace_cache", c.replace_cache, Any{},
+        "cached: write a file of other pictures, or anything else, anew; runs do so with those that they name");
   visit("floor", c.floor, Range<double>{-2, 2},
         "pairs whose likeness of foregrounds less that of backgrounds is below it weigh nothing; -2 = none");
   visit("among", c.among, Any{},

@@ -37,8 +37,8 @@ class OnlineWeigher final : public PairWeigher {
  private:
   Tensor Tokens(const Tensor& view) const {
     Tensor pixels = view.to(encoder_->device()) * scale_ + shift_;
-    const int64_t size = encoder_->preprocess().size;
-    if (pixels.size(2) != size || pixels.size(3) != size) {
+    if (!encoder_->Takes(pixels.size(2))) {
+      const int64_t size = encoder_->preprocess().size;
       pixels = at::_upsample_bicubic2d_aa(pixels, at::IntArrayRef{size, size}, /*align_corners=*/false);
     }
     return encoder_->Encode(pixels, /*tokens=*/true).tokens;
@@ -60,6 +60,7 @@ class CachedWeigher final : public PairWeigher {
                 .grid = config.quality.grid,
                 .file = config.quality.cache.empty() ? Path(config.out) / "quality-tokens.safetensors"
                                                      : Path(config.quality.cache),
+                .replace = config.quality.cache.empty() || config.quality.replace_cache,
                 .run = config.run}) {}
 
   void Prepare(Progress& progress) override { store_.Prepare(progress); }

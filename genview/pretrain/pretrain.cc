@@ -93,6 +93,7 @@ class Run {
   bool alone() const { return group_.size() == 1; }
   bool Finished();
   void CheckProcesses();
+  void CountViews();
   void RemoveOldResults();
   std::optional<Checkpoint> OwnCheckpoint();
   int64_t Resume(std::optional<Checkpoint> own);  // process 0's; returns its step, 0 without one
@@ -138,6 +139,22 @@ class Run {
   Clock::time_point row_start_ = Clock::now(), saved_ = Clock::now();
 };
 
+// Views of none of the pictures mean that the one or the other is not what was meant.
+void Run::CountViews() {
+  if (!data_.views) return;
+  int64_t with = 0;
+  for (int64_t i = 0; i < data_.real->size(); ++i) with += data_.views->Has(data_.real->item(i).id) ? 1 : 0;
+  if (with == 0) {
+    throw UsageError({.what = Format("there is a view of none of the {} pictures", data_.real->size()),
+                      .where = Format("{}, key `pretrain.pair.views`", config_.pair.views),
+                      .next = "name the views of these pictures: they are found by id, the path below the source"});
+  }
+  if (with < data_.real->size()) {
+    progress_.Warn(Format("{} of {} pictures have no generated view: their pairs are two augmentations",
+                          data_.real->size() - with, data_.real->size()));
+  }
+}
+
 Run::Run(const PretrainConfig& config, Progress& progress, Group& group)
     : config_(config),
       progress_(progress),
@@ -154,6 +171,7 @@ Run::Run(const PretrainConfig& config, Progress& progress, Group& group)
                       .where = config.data,
                       .next = "use a smaller `pretrain.batch` or more pictures"});
   }
+  if (is_writer()) CountViews();
   PairLoaderConfig loading = LoaderOf(config);
   loading.masks = data_.masks;
   loading.share = {.of = config.accumulate, .first = group.rank() % config.accumulate, .every = group.size()};

@@ -411,6 +411,15 @@ class GeneratedTest : public PretrainTest {
   }
 };
 
+TEST_F(GeneratedTest, ViewsOfOtherPicturesAreRefused) {
+  Until progress;
+  PretrainConfig config = Generated("other");
+  config.data = (folder_ / "flat").string();  // the same pictures under other ids
+  const auto source = OpenSource(Config("x").data);
+  for (int64_t i = 0; i < source->size(); ++i) WriteFile(folder_ / Format("flat/{}.png", i), *source->ReadBytes(i));
+  EXPECT_THROW(Pretrain(config, progress), UsageError);
+}
+
 TEST_F(GeneratedTest, TheyTakePart) {
   Until progress;
   PretrainConfig config = Generated("half");
@@ -454,7 +463,7 @@ TEST_F(GeneratedTest, CachedQualityGoesOnAfterAKill) {
   }
 }
 
-TEST_F(GeneratedTest, TokensOfOtherInputsAreMadeAnew) {
+TEST_F(GeneratedTest, TokensOfOtherInputsAreReplacedWhereTheyAreTheRuns) {
   Until progress;
   PretrainConfig config = Cached("run");
   config.quality.cache = (folder_ / "shared.safetensors").string();
@@ -462,6 +471,14 @@ TEST_F(GeneratedTest, TokensOfOtherInputsAreMadeAnew) {
   const std::string with_views = ReadFile(config.quality.cache);
   config.out = (folder_ / "plain").string();
   config.pair.source = PairSource::kAugment;
+  EXPECT_THROW(Pretrain(config, progress), UsageError);
+  EXPECT_EQ(ReadFile(config.quality.cache), with_views);
+  PretrainConfig mistaken = config;
+  mistaken.quality.cache = config.quality.encoder;
+  const std::string encoder = ReadFile(config.quality.encoder);
+  EXPECT_THROW(Pretrain(mistaken, progress), UsageError);
+  EXPECT_EQ(ReadFile(config.quality.encoder), encoder);
+  config.quality.replace_cache = true;
   Pretrain(config, progress);
   EXPECT_EQ(ReadSafetensors(config.quality.cache).At("tokens").size(0), kPictures);
   EXPECT_NE(ReadFile(config.quality.cache), with_views);

@@ -67,7 +67,19 @@ bool TokenStore::Whole() const {
   return file.size() == header.size() + data && file.text().starts_with(header);
 }
 
+// What is there begins as the file is to begin, or nothing is.
+void TokenStore::RefuseOther() const {
+  RefuseToReplace(plan_.file);
+  std::error_code code;
+  if (plan_.replace || !std::filesystem::exists(plan_.file, code)) return;
+  if (MappedFile(plan_.file).text().starts_with(Header())) return;
+  throw UsageError({.what = "the file is not of these pictures, views, encoder, precision and grid",
+                    .where = Format("{}, key `pretrain.quality.cache`", plan_.file.string()),
+                    .next = "name another file, or remove this one if it is one of kept tokens"});
+}
+
 void TokenStore::Prepare(Progress& progress) {
+  RefuseOther();
   bool waits = false;
   while (!Whole()) {
     if (const auto file = GrowingFile::OpenUnlessHeld(Growing(plan_.file))) {

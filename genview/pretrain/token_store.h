@@ -26,6 +26,7 @@ struct TokenStorePlan {
   std::shared_ptr<const Encoder> encoder;
   int64_t grid = 0;  // G, tokens are averaged down to it; 0: the encoder's own, at most 8
   Path file;
+  bool replace = true;  // a file of other inputs is written anew; otherwise it is an error
   RunOptions run;
 };
 
@@ -34,7 +35,8 @@ class TokenStore {
   explicit TokenStore(const TokenStorePlan& plan);
   ~TokenStore();
 
-  // A file of other inputs, or one that is damaged, is written anew. Where another process writes it, this one waits.
+  // A file of other inputs, or one that is damaged, is written anew. Throws UsageError for one that is not to be
+  // replaced. Where another process writes it, this one waits.
   // Killed at any point, the same call goes on and ends with the same bytes.
   void Prepare(Progress& progress);
   Tensor Read(const std::vector<int64_t>& rows) const;  // after Prepare
@@ -46,6 +48,7 @@ class TokenStore {
   std::string Header() const;
   int64_t rows() const;
   bool Whole() const;
+  void RefuseOther() const;
   void Write(GrowingFile& file, Progress& progress) const;
   void Encode(const Part& part, int64_t done, GrowingFile& file, Progress& progress) const;
 
