@@ -40,14 +40,15 @@ Json Nested(const Json& table) {
 
 // Arms become folders beside those of the stages.
 void CheckArmName(const std::string& name, const std::string& where) {
-  static const std::set<std::string> kTaken = {"foreground", "views", "generator", "gallery", "state"};
+  static const std::set<std::string> kTaken = {"foreground",  "views",        "generator",   "gallery",         "state",
+                                               "recipe.toml", "results.json", "report.html", "environment.json"};
   const bool plain = !name.empty() && name.size() <= 64 && name[0] != '.' && name[0] != '-' &&
                      std::all_of(name.begin(), name.end(), [](char c) {
                        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
                               c == '_' || c == '.' || c == '+';
                      });
   if (plain && !kTaken.count(name) && !name.starts_with("views-")) return;
-  throw UsageError({.what = plain ? Format("an arm cannot be called `{}`: a stage keeps its files there", name)
+  throw UsageError({.what = plain ? Format("an arm cannot be called `{}`: the run keeps its own files there", name)
                                   : Format("`{}` cannot be the name of an arm", name),
                     .where = where,
                     .next = "use letters, digits, `-`, `_`, `+` and `.`"});
@@ -165,6 +166,15 @@ Json ReadAssignment(const std::string& assignment, const std::vector<FieldInfo>&
                     .where = where,
                     .next = nearest.empty() ? "see `genview run --dry-run RECIPE`, which prints every key"
                                             : Format("did you mean `{}`?", nearest)});
+}
+
+void Overrule(Json& set, const Json& values) {
+  for (const auto& [key, value] : values.items()) {
+    const auto found = set.find(key);
+    if (found == set.end()) continue;
+    if (found->is_object() && value.is_object()) Overrule(*found, value);
+    else *found = value;
+  }
 }
 
 Json WithSet(Json values, const Json& set) {

@@ -35,6 +35,9 @@ std::vector<Arm> TakeArms(TomlDocument& document);
 // "views.levels=[0, 200]" as nested Json; throws UsageError that names the nearest key.
 Json ReadAssignment(const std::string& assignment, const std::vector<FieldInfo>& fields);
 
+// Gives `set` the values of those of its members that `values` has, too.
+void Overrule(Json& set, const Json& values);
+
 Json WithSet(Json values, const Json& set);
 
 template <class Config>
@@ -44,6 +47,7 @@ Config RecipeOf(const Json& values, const FieldSource& source = {.file = "recipe
   return config;
 }
 
+// `assignments` go before the files, and before what their arms set.
 template <class Config>
 RecipeFile ReadRecipeFile(const Path& file, const std::vector<std::string>& assignments = {}) {
   RecipeFile recipe;
@@ -61,6 +65,7 @@ RecipeFile ReadRecipeFile(const Path& file, const std::vector<std::string>& assi
     const Json values = ReadAssignment(assignment, fields);
     (void)RecipeOf<Config>(values, {.file = Format("--set {}", assignment), .prefix = "", .lines = nullptr});
     MergeJson(recipe.values, values);
+    for (Arm& arm : recipe.arms) Overrule(arm.set, values);
   }
   return recipe;
 }

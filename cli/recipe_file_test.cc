@@ -75,7 +75,7 @@ TEST(RecipeFile, ErrorsNameFileLineAndNearestKey) {
   EXPECT_NE(Complaint("[[arms]]\nname = \"a\"\nsett = {}\n").next.find("`set`"), std::string::npos);
   EXPECT_NE(Complaint("[[arms]]\nname = \"a\"\n[[arms]]\nname = \"a\"\n").what.find("two arms"), std::string::npos);
   EXPECT_NE(Complaint("[[arms]]\nname = \"../x\"\n").what.find("cannot be the name"), std::string::npos);
-  EXPECT_NE(Complaint("[[arms]]\nname = \"views\"\n").what.find("keeps its files"), std::string::npos);
+  EXPECT_NE(Complaint("[[arms]]\nname = \"views\"\n").what.find("keeps its own files"), std::string::npos);
   EXPECT_NE(Complaint("arms = 3\n").what.find("list of tables"), std::string::npos);
 }
 
@@ -94,6 +94,15 @@ TEST(Assignments, AreTypedAndChecked) {
   const auto fields = DescribeFields<Small>();
   EXPECT_EQ(ReadAssignment("pair.source=\"a b\"", fields)["pair"]["source"], "a b");
   EXPECT_EQ(ReadAssignment("levels=[0, 200]", fields)["levels"], Json({0, 200}));
+}
+
+TEST(Assignments, GoBeforeWhatArmsSet) {
+  const Path file =
+      Write("arms.toml", "[[arms]]\nname = \"a\"\nset = { epochs = 5, pair.gamma = 2 }\n[[arms]]\nname = \"b\"\n");
+  const RecipeFile recipe = ReadRecipeFile<Small>(file, {"epochs=7", "pair.source=x"});
+  EXPECT_EQ(recipe.arms[0].set, Json({{"epochs", 7}, {"pair", {{"gamma", 2}}}}));
+  EXPECT_EQ(recipe.arms[1].set, Json::object());
+  EXPECT_EQ(RecipeOf<Small>(WithSet(recipe.values, recipe.arms[0].set)).epochs, 7);
 }
 
 TEST(Assignments, TakeATableAsRecipesWriteIt) {

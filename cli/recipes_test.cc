@@ -122,14 +122,19 @@ TEST(Plan, ArmsMayNotChangeWhatTheyShare) {
                {}),
       UsageError);
   EXPECT_THROW(MakePlan(ReadRecipeFile<Recipe>(Write("name.toml", "name = \"../x\"\n")), {}), UsageError);
+  for (const char* name : {"views", "state", "results.json", "report.html"})
+    EXPECT_THROW(ReadRecipeFile<Recipe>(Write("taken.toml", Format("[[arms]]\nname = \"{}\"\n", name))), UsageError);
 }
 
 TEST(Plan, FilesBesideTheRecipeAreFound) {
-  const Path recipe = Write("beside.toml",
-                            "[pretrain]\ninit = \"start.safetensors\"\n[[arms]]\nname = \"a\"\nset = { "
-                            "eval.finetune.list = \"labels.txt\" }\n");
-  for (const char* name : {"start.safetensors", "labels.txt"}) WriteFile(recipe.parent_path() / name, "x");
+  const Path recipe =
+      Write("beside.toml",
+            "[views]\ngenerator = \"train\"\n[pretrain]\ninit = \"start.safetensors\"\n[[arms]]\nname = \"a\"\nset = { "
+            "eval.finetune.list = \"labels.txt\" }\n");
+  for (const char* name : {"start.safetensors", "labels.txt", "train/a.png"})
+    WriteFile(recipe.parent_path() / name, "x");
   const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(recipe), {});
+  EXPECT_EQ(plan.arms[0].recipe.views.config.generator, "train");  // the word, not the folder
   EXPECT_EQ(plan.arms[0].recipe.pretrain.config.init, (recipe.parent_path() / "start.safetensors").string());
   EXPECT_EQ(Path(plan.arms[0].recipe.eval.finetune.config.list), recipe.parent_path() / "labels.txt");
 }

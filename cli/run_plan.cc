@@ -31,8 +31,11 @@ Json* Find(Json& values, std::string_view dotted) {
 
 void ResolveSources(Json& values, const std::vector<Path>& files) {
   for (const char* key : kSources) {
-    if (Json* value = Find(values, key); value != nullptr && value->is_string())
-      *value = ResolveSource(value->get<std::string>(), files);
+    Json* value = Find(values, key);
+    if (value == nullptr || !value->is_string()) continue;
+    const bool word =
+        std::string_view(key) == "views.generator" && *value == "train";  // even where a folder is so called
+    if (!word) *value = ResolveSource(value->get<std::string>(), files);
   }
 }
 
@@ -214,6 +217,7 @@ PretrainConfig PretrainConfigOf(const RunPlan& plan, const ArmPlan& arm, uint64_
     const std::string of = Format("{} {} {} {}", encoder, config.quality.grid, EnumName(config.pair.source), views);
     config.quality.cache =
         (plan.folder / "foreground" / Format("tokens-{}.safetensors", Fingerprint(of).substr(0, 8))).string();
+    config.quality.replace_cache = true;
   }
   config.quality.encoder = EncoderPath(plan, encoder).string();
   return config;

@@ -111,6 +111,45 @@ std::vector<Path> Runner::encoders() const {
   return there;
 }
 
+// A run of one seed has an arm in ARM, one of several in ARM/seed-S. A training goes where it is looked for now, so
+// that no seed is trained again because others are added or taken away.
+void Runner::TakeOverSeeds() {
+  const bool several = plan_.seeds.size() > 1;
+  for (const ArmPlan& arm : plan_.arms) {
+    for (const uint64_t seed : plan_.seeds) {
+      const std::string other =
+          several ? Format("pretrain {}", arm.name) : Format("pretrain {} seed {}", arm.name, seed);
+      const Path folder = plan_.folder / arm.name / (several ? "" : Format("seed-{}", seed)) / "pretrain";
+      const Json made_from = book_.RequestOf(other);
+      if (!made_from.is_object()) continue;
+      const PretrainConfig config = PretrainConfigOf(plan_, arm, seed);
+      if (made_from.value("settings", Json()) == SettingsOf(WhatIsComputed(Resolved(config)), config.run))
+        book_.Move(other, folder, StageName(plan_, "pretrain", arm, seed), config.out);
+    }
+  }
+}
+
+// The recipe beside the results is today's: what --only leaves out may have been made with another one.
+void Runner::WarnOfLeftOut() {
+  if (only_.empty()) return;
+  for (const PlannedStage& stage : StagesOf(plan_, {})) {
+    if (Allowed(std::string_view(stage.name).substr(0, stage.name.find(' ')))) continue;
+    const Json made_from = book_.RequestOf(stage.name);
+    if (!made_from.is_object()) continue;
+    const std::vector<std::string> differences = Differences(made_from.value("settings", Json()), stage.settings);
+    if (differences.empty()) continue;
+    const std::string what =
+        Format("`{}` was made with other settings ({}), and --only leaves it out", stage.name, differences.front());
+    if (only_ != std::vector<std::string>{"report"}) {
+      progress_.Warn(what);
+      continue;
+    }
+    throw Error({.what = what,
+                 .where = (plan_.folder / "recipe.toml").string(),
+                 .next = "run without --only, or with the recipe that the results were made with"});
+  }
+}
+
 // Scores of other settings, or that nobody asks for any more, would stand on the page beside those of this recipe until
 // they are made again, if ever.
 void Runner::RemoveOldScores(const ArmPlan& arm, uint64_t seed) {
@@ -150,6 +189,8 @@ void Runner::WarnOfIdleProcesses() {
 }
 
 void Runner::Go() {
+  TakeOverSeeds();
+  WarnOfLeftOut();
   // What --only leaves out and is not there would stop the run after some of its work.
   for (const PlannedStage& stage : stages_) book_.CheckOnly(stage.name, stage.outputs);
   if (Allowed("eval") && AsksForScores(plan_) && plan_.recipe.data.test.empty()) {

@@ -35,6 +35,8 @@ class Runner {
   bool SharesAllPretraining() const;
   void Report();
   bool Allowed(std::string_view stage) const;
+  void TakeOverSeeds();
+  void WarnOfLeftOut();
   void RemoveOldScores(const ArmPlan& arm, uint64_t seed);
   void RemoveOldRatios();
   void WarnOfIdleProcesses();

@@ -52,6 +52,27 @@ bool Exist(const std::vector<Path>& outputs) {
   });
 }
 
+// Null for a folder.
+Json SizesOf(const std::vector<Path>& outputs) {
+  Json sizes = Json::array();
+  for (const Path& path : outputs) {
+    std::error_code code;
+    const auto size = std::filesystem::is_regular_file(path, code) ? std::filesystem::file_size(path, code) : 0;
+    sizes.push_back(code || size == 0 ? Json() : Json(static_cast<uint64_t>(size)));
+  }
+  return sizes;
+}
+
+// Removes outputs that are not as long as they were when the stage ended, so that they are made again.
+void RemoveDamaged(const Json& state, const std::vector<Path>& outputs) {
+  const Json noted = state.value("sizes", Json()), now = SizesOf(outputs);
+  if (!noted.is_array() || noted.size() != now.size()) return;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    std::error_code code;
+    if (!noted[i].is_null() && noted[i] != now[i]) std::filesystem::remove(outputs[i], code);
+  }
+}
+
 // A stage has its page before it makes anything: without one, what is there is somebody else's.
 void RefuseForeign(const Path& page, const std::vector<Path>& owned) {
   std::error_code code;
@@ -169,6 +190,7 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
   const std::string where = file.string();
   const Json wanted = ToJson(request), state = ReadState(file);
   const bool same = IsPageOf(wanted, state, where), finished = JsonBool(state, "finished", false, where);
+  if (same && finished) RemoveDamaged(state, request.outputs);
   if (same && finished && Exist(request.outputs)) {
     if (const int64_t failed = JsonInt(state, "failed", 0, where); strict_ && failed > 0) {
       throw Error({.what = Format("`{}` is there without {} of its {} {}", request.name, failed,
@@ -189,6 +211,7 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
   const int64_t order = state.contains("order") ? JsonInt(state, "order", 0, where) : order_++;
   const double earlier = same && !finished ? JsonDouble(state, "seconds", 0, where) : 0;
   OpenStage stage{.file = file,
+                  .outputs = request.outputs,
                   .noted = {{"stage", request.name},
                             {"order", order},
                             {"fingerprint", Fingerprint(wanted.dump())},
@@ -196,6 +219,18 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
                             {"seconds", earlier},
                             {"request", wanted}}};
   WriteJson(file, stage.noted);
+  return stage;
+}
+
+Json OpenStage::ToJson() const {
+  Json paths = Json::array();
+  for (const Path& path : outputs) paths.push_back(path.string());
+  return {{"file", file.string()}, {"outputs", paths}, {"noted", noted}};
+}
+
+OpenStage OpenStage::FromJson(const Json& json) {
+  OpenStage stage{.file = json.at("file").get<std::string>(), .outputs = {}, .noted = json.at("noted")};
+  for (const Json& path : json.at("outputs")) stage.outputs.emplace_back(path.get<std::string>());
   return stage;
 }
 
@@ -217,6 +252,7 @@ void OpenStage::Pause() { NoteWithTime(*this); }
 
 void OpenStage::Finish(const StageCounts& counts) {
   noted["finished"] = true;
+  noted["sizes"] = SizesOf(outputs);
   noted["peak_memory_bytes"] = PeakMemoryBytes();
   noted["unit"] = counts.unit;
   noted["asked"] = counts.asked;
@@ -239,6 +275,17 @@ bool StageBook::Make(const StageRequest& request, Progress& progress, const std:
 }
 
 Json StageBook::RequestOf(const std::string& name) const { return ReadState(FileOf(name)).value("request", Json()); }
+
+void StageBook::Move(const std::string& from, const Path& folder, const std::string& to, const Path& place) {
+  std::error_code code;
+  if (!std::filesystem::exists(folder, code) || std::filesystem::exists(place, code)) return;
+  Json state = ReadState(FileOf(from));
+  state["stage"] = to;
+  WriteJson(FileOf(to), state);  // first: killed here, the next run does the rest
+  std::filesystem::create_directories(place.parent_path());
+  std::filesystem::rename(folder, place);
+  Remove({FileOf(from)});
+}
 
 void StageBook::Forget(const std::string& name, const std::vector<Path>& made) {
   std::error_code code;

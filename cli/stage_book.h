@@ -42,10 +42,13 @@ struct StageRequest {
 // A stage that has been begun and is in the book as unfinished. Whoever does its work says how it ends, in whichever
 // process.
 struct OpenStage {
-  Path file;   // its page of the book
-  Json noted;  // what is there; "seconds" of the same request before it was cut short
+  Path file;                  // its page of the book
+  std::vector<Path> outputs;  // whose sizes are noted at the end
+  Json noted;                 // what is there; "seconds" of the same request before it was cut short
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
 
+  Json ToJson() const;  // for another process
+  static OpenStage FromJson(const Json& json);
   std::string name() const { return noted.at("stage").get<std::string>(); }
   double Seconds() const;  // since it began
   void Start();            // the work begins now
@@ -82,6 +85,9 @@ class StageBook {
 
   // What a stage was last made from, null where the book does not know it: {"version", "settings", "inputs"}.
   Json RequestOf(const std::string& name) const;
+
+  // Gives a stage another name and its folder another place, unless something is there.
+  void Move(const std::string& from, const Path& folder, const std::string& to, const Path& place);
 
   // A stage that the run no longer has: what it made and its page in the book go. Nothing goes without a page.
   void Forget(const std::string& name, const std::vector<Path>& made);

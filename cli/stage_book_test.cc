@@ -72,6 +72,31 @@ TEST_F(StageBookTest, StagesOpenAtOnceAreFinishedOrPausedOneByOne) {
   EXPECT_EQ(again->noted["seconds"], paused["seconds"]);
 }
 
+TEST_F(StageBookTest, AnOutputOfAnotherLengthIsMadeAgain) {
+  const StageRequest request = Request(1);
+  Make(request);
+  EXPECT_FALSE(Make(request));
+  WriteFile(request.outputs[0], "cut");
+  EXPECT_TRUE(Make(request));
+  EXPECT_FALSE(Make(request));
+}
+
+TEST_F(StageBookTest, AStageMovesWithItsFolder) {
+  StageRequest request = Request(1), moved = request;
+  Make(request);
+  moved.name = "views elsewhere";
+  moved.outputs = {run_ / "elsewhere/manifest.jsonl"};
+  ASSERT_EQ(request.outputs[0].parent_path(), run_ / "views");
+  {
+    StageBook book(run_ / "state", {});
+    book.Move(request.name, run_ / "views", moved.name, run_ / "elsewhere");
+    EXPECT_EQ(book.WhatIsToDo(moved), StageBook::kDone);
+    EXPECT_EQ(book.WhatIsToDo(request), "to be made");
+    book.Move(request.name, run_ / "views", moved.name, run_ / "elsewhere");  // nothing is there to move
+  }
+  EXPECT_FALSE(std::filesystem::exists(run_ / "views"));
+}
+
 TEST_F(StageBookTest, ChangedSettingsClearWhatWasMade) {
   Make(Request(1));
   WriteFile(run_ / "views/old.png", "x");

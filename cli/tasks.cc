@@ -131,8 +131,7 @@ std::vector<PretrainOutcome> PretrainEach(Group& group, Progress& progress, cons
                                           const std::function<void(size_t)>& begins) {
   const ShareOfThreads threads(group);
   Json list = Json::array();
-  for (const auto& [config, stage] : all)
-    list.push_back({{"config", FieldsToJson(config)}, {"file", stage.file.string()}, {"noted", stage.noted}});
+  for (const auto& [config, stage] : all) list.push_back({{"config", FieldsToJson(config)}, {"stage", stage.ToJson()}});
   if (group.size() > 1) group.Broadcast(Json{{"stage", "pretrain each"}, {"list", list}}.dump());
   const std::vector<std::string> told = group.Gather(TakePretrainings(group, progress, all, begins).dump());
   std::vector<PretrainOutcome> outcomes(all.size());
@@ -163,8 +162,7 @@ int ServeTasks(Group& group, Progress& progress) {
     else if (stage == "pretrain each") {
       std::vector<Pretraining> all;
       for (const Json& each : task.at("list"))
-        all.push_back({ConfigOf<PretrainConfig>(each.at("config")),
-                       {.file = each.at("file").get<std::string>(), .noted = each.at("noted")}});
+        all.push_back({ConfigOf<PretrainConfig>(each.at("config")), OpenStage::FromJson(each.at("stage"))});
       group.Gather(TakePretrainings(group, progress, all, [](size_t) {}).dump());
     } else return task.value("code", 1);
   }

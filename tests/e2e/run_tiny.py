@@ -220,6 +220,24 @@ head_width = 4
         done = genview(GENVIEW, "generator", "train", recipe, check=False)
         self.assertEqual((done.returncode, done.stderr.splitlines()[1]), (2, "where: command line, --out"))
 
+    def test_no_seed_is_trained_again_for_others(self):
+        run = os.path.join(self.folder, "seeds")
+        shutil.copytree(self.run_folder, run)
+        encoder = contents(os.path.join(run, "genview/pretrain/encoder.safetensors"))
+        when = times(run)["genview/pretrain/encoder.safetensors"]
+        done = genview(GENVIEW, "run", RECIPE, "--out", run, "--set", "seeds=[0, 1]")
+        self.assertEqual(times(run)["genview/seed-0/pretrain/encoder.safetensors"], when)
+        self.assertTrue(os.path.exists(os.path.join(run, "genview/seed-1/pretrain/encoder.safetensors")))
+        self.assertIn("pretrain genview seed 0: unchanged", done.stderr)
+        genview(GENVIEW, "run", RECIPE, "--out", run)
+        self.assertEqual(times(run)["genview/pretrain/encoder.safetensors"], when)
+        self.assertEqual(contents(os.path.join(run, "genview/pretrain/encoder.safetensors")), encoder)
+
+    def test_the_report_is_not_that_of_another_recipe(self):
+        refused = genview(GENVIEW, "run", RECIPE, "--out", self.run_folder, "--only", "report", "--set", "pretrain.epochs=9", check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("epochs 2 -> 9", refused.stderr)
+
     def test_what_is_not_there_is_found_before_anything_is_made(self):
         fresh, flat = os.path.join(self.folder, "unmade"), os.path.join(self.folder, "flat")
         os.makedirs(flat)
