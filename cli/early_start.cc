@@ -9,9 +9,11 @@
 // more time than the work itself (recipes/smoke.toml on two busy cores: 47 s of processor time instead of 8). So the
 // program starts itself again, once, with a shorter wait; until here that costs 0.03 s. Who sets either variable is
 // obeyed.
+#include <fcntl.h>
 #include <unistd.h>
 #include <cerrno>
 #include <cstring>
+#include <string>
 
 #include "cli/help.h"
 
@@ -26,10 +28,25 @@ void AnswerEarly(int argc, char** argv) {
   while (!rest.empty()) {
     const ssize_t written = ::write(STDOUT_FILENO, rest.data(), rest.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) _exit(kFailed);
+    if (written <= 0) {
+      const std::string error =
+          std::string("error: cannot write the result: ") + std::strerror(errno) +
+          "\nwhere: standard output\ntry: check where the output goes, then run the command again\n";
+      (void)!::write(STDERR_FILENO, error.data(), error.size());
+      _exit(kFailed);
+    }
     rest.remove_prefix(static_cast<size_t>(written));
   }
   _exit(kOk);
+}
+
+// A file that is opened where a standard stream is closed would get that stream's number, and then what is written to
+// the stream. Opened the wrong way round, so that using it still fails.
+void FillStandardStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0 && errno == EBADF)
+      (void)::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
 }
 
 void WaitBriefly(char** argv, char** environment) {
@@ -47,6 +64,7 @@ void WaitBriefly(char** argv, char** environment) {
 }
 
 void Start(int argc, char** argv, char** environment) {
+  FillStandardStreams();
   AnswerEarly(argc, argv);
   if (argc > 0 && environment != nullptr) WaitBriefly(argv, environment);
 }

@@ -158,6 +158,7 @@ std::vector<FieldInfo> ExportFields() { return DescribeFields<ExportConfig>(); }
 
 int RunExport(const Args& args, Progress& progress) {
   const auto config = ParseFields<ExportConfig>(args);
+  RefuseToReplaceInput(config.out, {config.checkpoint});
   const BackboneFile file = ReadBackboneFile(config.checkpoint);
   Backbone& backbone = *file.encoder.backbone;
   const auto tensors = ToLayout(backbone, config.layout);

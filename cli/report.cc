@@ -23,6 +23,10 @@ std::vector<FieldInfo> ReportFields() { return DescribeFields<ReportConfig>(); }
 
 int RunReport(const Args& args, Progress&) {
   const auto config = ParseFields<ReportConfig>(args);
+  for (const std::string& run : config.runs) {
+    RefuseToReplaceInput(config.out,
+                         {Path(run) / "recipe.toml", Path(run) / "results.json", Path(run) / "environment.json"});
+  }
   const ReportSummary summary = WriteReport({config.runs.begin(), config.runs.end()}, config.out);
   Print("{}\n{}: {}\n", summary.headline, config.out.string(), HumanBytes(summary.bytes));
   return kOk;

@@ -12,11 +12,8 @@ namespace {
 
 constexpr uint64_t kMaxHeader = 99'000'000;  // the format allows 100 million bytes
 
-Path Beside(const Path& path, const std::string& ending) {
-  return path.parent_path() / Format(".{}.{}", path.filename().string(), ending);
-}
-Path JournalOf(const Path& path) { return Beside(path, "journal"); }
-Path PartOf(const Path& path, size_t column) { return Beside(path, Format("column{}", column)); }
+Path JournalOf(const Path& path) { return HiddenBeside(path, "journal"); }
+Path PartOf(const Path& path, size_t column) { return HiddenBeside(path, Format("column{}", column)); }
 
 std::string HeaderText(const std::vector<FeatureColumn>& columns, int64_t rows,
                        const std::map<std::string, std::string>& metadata) {

@@ -109,6 +109,8 @@ bool Extraction::Plan() {
     if (const auto images = FinishedFeatures(config_.out, request_)) {
       plan["finished"] = *images;
     } else {
+      RefuseToOverwrite(*source_, {config_.out, SkippedFile()});
+      RefuseToReplaceInput(config_.out, {config_.encoder, config_.images});
       SweepPartFilesBeside({config_.out});  // of a killed call
       file_.emplace(config_.out, request_, columns_, total_, Describe(*source_, Indices(0, total_), origin_), skipped_);
       plan["first"] = file_->next();

@@ -255,7 +255,24 @@ class CommandLine(unittest.TestCase):
             done = subprocess.run([GENVIEW, "doctor"], stdout=full, stderr=subprocess.PIPE, text=True)
             self.assertEqual(done.returncode, 1)
             self.assertIn("standard output", done.stderr)
-            self.assertEqual(subprocess.run([GENVIEW, "--help"], stdout=full).returncode, 1)
+            done = subprocess.run([GENVIEW, "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
+            self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 3))
+            self.assertIn("standard output", done.stderr)
+
+    def test_no_file_takes_the_number_of_a_closed_stream(self):
+        if not os.path.exists("/proc/self/fd"):
+            self.skipTest("no /proc")
+        with tempfile.TemporaryDirectory() as folder:
+            words = ["features", "shapes:count=20000,size=32", "--encoder", TOWER, "--out", os.path.join(folder, "x.safetensors")]
+            for stream in range(3):
+                with subprocess.Popen(["sh", "-c", f'exec "$@" {stream}>&-', "sh", GENVIEW, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                    link, begin = f"/proc/{process.pid}/fd/{stream}", time.monotonic()
+                    while not (os.path.lexists(link) and os.path.exists(os.path.join(folder, ".x.safetensors.column0"))) and time.monotonic() < begin + 60:
+                        time.sleep(0.01)
+                    self.assertEqual(os.readlink(link), "/dev/null")
+                    process.kill()
+                for name in os.listdir(folder):
+                    os.remove(os.path.join(folder, name))
 
     def test_inspect_of_model_folders(self):
         golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "diffusion", "pipeline_text")
