@@ -17,14 +17,24 @@
 namespace genview {
 namespace {
 
+void CheckFloats(const Tensor& tensor, const char* name) {
+  TORCH_CHECK(at::isFloatingType(tensor.scalar_type()), name, " is of type ", tensor.scalar_type(),
+              ", wanted is a floating type");
+}
+
 // [N,C,H,W] or tokens [N,T,C] -> [N,T,C].
 Tensor Tokens(const Tensor& features, const char* name) {
+  CheckFloats(features, name);
   TORCH_CHECK(features.dim() == 3 || features.dim() == 4, name, " has ", features.dim(),
               " dimensions, wanted are [N,C,H,W] or [N,T,C]");
-  return features.dim() == 4 ? features.flatten(2).transpose(1, 2) : features;
+  const Tensor tokens = features.dim() == 4 ? features.flatten(2).transpose(1, 2) : features;
+  TORCH_CHECK(tokens.size(1) > 0, name, " has maps without a place, wanted is at least one");
+  return tokens;
 }
 
 Tensor DifferentiableForegroundMap(const Tensor& features, const Tensor& component) {
+  CheckFloats(features, "features");
+  CheckFloats(component, "component");
   TORCH_CHECK(component.dim() == 1, "component has ", component.dim(), " dimensions, wanted is [C]");
   ExpectShape(features, {-1, component.size(0), -1, -1}, "features");
   TORCH_CHECK(features.size(2) > 0 && features.size(3) > 0, "features are maps of ", features.size(2), " x ",
@@ -38,6 +48,8 @@ Tensor DifferentiableForegroundMap(const Tensor& features, const Tensor& compone
 
 Tensor MapPairQuality(const Tensor& features1, const Tensor& features2, const Tensor& component, double gamma) {
   TORCH_CHECK(component.dim() == 1, "component has ", component.dim(), " dimensions, wanted is [C]");
+  CheckFloats(component, "component");
+  TORCH_CHECK(std::isfinite(gamma), "gamma is ", gamma, ", wanted is a number");
   return PairQuality(Tokens(features1, "features1"), Tokens(features2, "features2"), component, gamma);
 }
 
@@ -53,6 +65,7 @@ void CheckTypes(std::initializer_list<std::pair<const char*, const Tensor*>> ten
   };
   const auto& [first_name, first] = *tensors.begin();
   for (const auto& [name, tensor] : tensors) {
+    CheckFloats(*tensor, name);
     TORCH_CHECK(computed(*tensor) == computed(*first), name, " is of type ", tensor->scalar_type(), ", ", first_name,
                 " of type ", first->scalar_type(), "; wanted is one type");
   }

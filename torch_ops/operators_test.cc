@@ -100,6 +100,14 @@ TEST(Operators, ParametersThatMeanNothingAreRefused) {
   }
   EXPECT_ANY_THROW(Call("genview::swapped_prediction", z, z, 0.1, 0.05, int64_t{-1}));
   EXPECT_ANY_THROW(Call("genview::foreground_map", at::zeros({1, 8, 0, 0}), at::zeros({8})));
+  const Tensor maps = at::rand({2, 8, 2, 2}), component = at::rand({8}), none = at::rand({2, 8, 0, 2});
+  EXPECT_ANY_THROW(Call("genview::foreground_map", maps.to(at::kLong), component));
+  EXPECT_ANY_THROW(Call("genview::foreground_map", maps, component.to(at::kLong)));
+  EXPECT_ANY_THROW(Call("genview::pair_quality", maps, maps, component.to(at::kLong), 1.0));
+  EXPECT_ANY_THROW(Call("genview::pair_quality", none, none, component, 1.0));
+  for (const double bad : {std::nan(""), HUGE_VAL})
+    EXPECT_ANY_THROW(Call("genview::pair_quality", maps, maps, component, bad)) << bad;
+  EXPECT_ANY_THROW(Call("genview::swapped_prediction", z.to(at::kLong), z.to(at::kLong), 0.1, 0.05, int64_t{3}));
   try {
     Call("genview::info_nce", z, z, z.t().to(at::kDouble), 0.2);
     FAIL();
