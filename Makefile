@@ -29,7 +29,7 @@ test: build
 bench: build
 	@bench/run.sh
 
-# Full-size networks, random weights made by the peers (9 GB of disk, an hour on two cores). ARGS: of bench/full.py, e.g.
+# Full-size networks, random weights made by the peers (9 GB of disk, up to an hour on two cores). ARGS: of bench/full.py, e.g.
 # ARGS="--rows unet,decode", ARGS=--tiny.
 bench-full: build
 	@bench/run.sh full $(ARGS)

@@ -15,7 +15,7 @@ const OpTime* Find(const std::vector<OpTime>& times, const std::string& name) {
 }
 
 TEST(OpProfile, CountsCallsAndLeavesOutWhatIsWithin) {
-  const Tensor x = at::ones({300, 300}), bias = at::ones({300});
+  const Tensor x = at::ones({1000, 1000}), bias = at::ones({1000});
   std::vector<OpTime> times;
   {
     const OpProfile profile;
