@@ -18,7 +18,7 @@ void VisitFields(MakeConfig& c, Visit&& visit) {
   visit("kind", c.kind, Required{}, "what to draw: shapes");
   visit("out", c.out, Required{}, "folder to write images/ and masks/ into");
   VisitFields(c.shapes, visit);
-  visit("threads", c.threads, Range<int64_t>{0, 1024}, "0 = as many as cores");
+  visit("threads", c.threads, RangeOrAuto<int64_t>{{0, 1024}}, "0 = as many as cores");
 }
 
 }  // namespace

@@ -44,11 +44,13 @@ void CheckStages(const std::vector<std::string>& only, bool given) {
 }
 
 // A folder where the run would write over its recipe or among its pictures.
-void RefuseItsOwnInputs(const RunPlan& plan, const Path& recipe) {
+void RefuseItsOwnInputs(const RunPlan& plan, const std::vector<Path>& recipes) {
   std::error_code code;
   const bool begun = std::filesystem::exists(plan.folder / "state", code);
-  if (!begun && std::filesystem::equivalent(plan.folder / "recipe.toml", recipe, code) &&
-      ReadFile(recipe) != PlanToToml(plan)) {
+  for (const Path& recipe : recipes) {
+    if (begun || !std::filesystem::equivalent(plan.folder / "recipe.toml", recipe, code) ||
+        ReadFile(recipe) == PlanToToml(plan))
+      continue;
     throw UsageError({.what = "the recipe would be written over by what it comes to",
                       .where = recipe.string(),
                       .next = "give it another name, or give another --out"});
@@ -115,8 +117,8 @@ int RunRun(const Args& args, Progress& progress) {
   const auto config = ParseFields<RunConfig>(args);
   CheckStages(config.only, args.values.contains("only"));
   const auto flags = args.values.find("run");
-  RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(config.recipe, config.set),
-                          {.out = config.out, .run = flags == args.values.end() ? Json::object() : *flags});
+  const RecipeFile recipe = ReadRecipeFile<Recipe>(config.recipe, config.set);
+  RunPlan plan = MakePlan(recipe, {.out = config.out, .run = flags == args.values.end() ? Json::object() : *flags});
   if (config.dry_run) {
     Print("{}", PlanToToml(plan));
     try {
@@ -127,7 +129,7 @@ int RunRun(const Args& args, Progress& progress) {
     }
     return kOk;
   }
-  RefuseItsOwnInputs(plan, config.recipe);
+  RefuseItsOwnInputs(plan, recipe.files);
   CheckInputs(plan, config.only);
   Runner runner(std::move(plan), config.only, progress, *args.group);
   runner.Go();

@@ -132,7 +132,13 @@ void Runner::TakeOverSeeds() {
 // The recipe beside the results is today's: what --only leaves out may have been made with another one.
 void Runner::WarnOfLeftOut() {
   if (only_.empty()) return;
-  for (const PlannedStage& stage : StagesOf(plan_, {})) {
+  std::vector<PlannedStage> all;
+  try {
+    all = StagesOf(plan_, {});
+  } catch (const UsageError&) {
+    return;  // what cannot be planned has not been made with these settings either
+  }
+  for (const PlannedStage& stage : all) {
     if (Allowed(std::string_view(stage.name).substr(0, stage.name.find(' ')))) continue;
     const Json made_from = book_.RequestOf(stage.name);
     if (!made_from.is_object()) continue;
@@ -189,7 +195,7 @@ void Runner::WarnOfIdleProcesses() {
 }
 
 void Runner::Go() {
-  TakeOverSeeds();
+  if (Allowed("pretrain") || Allowed("eval")) TakeOverSeeds();
   WarnOfLeftOut();
   // What --only leaves out and is not there would stop the run after some of its work.
   for (const PlannedStage& stage : stages_) book_.CheckOnly(stage.name, stage.outputs);

@@ -63,14 +63,17 @@ Json SizesOf(const std::vector<Path>& outputs) {
   return sizes;
 }
 
-// Removes outputs that are not as long as they were when the stage ended, so that they are made again.
-void RemoveDamaged(const Json& state, const std::vector<Path>& outputs) {
+// Those that are not as long as they were when the stage ended.
+std::vector<Path> Damaged(const Json& state, const std::vector<Path>& outputs) {
   const Json noted = state.value("sizes", Json()), now = SizesOf(outputs);
-  if (!noted.is_array() || noted.size() != now.size()) return;
+  std::vector<Path> damaged;
+  if (!noted.is_array() || noted.size() != now.size()) return damaged;
   for (size_t i = 0; i < outputs.size(); ++i) {
     std::error_code code;
-    if (!noted[i].is_null() && noted[i] != now[i]) std::filesystem::remove(outputs[i], code);
+    if (!noted[i].is_null() && noted[i] != now[i] && std::filesystem::exists(outputs[i], code))
+      damaged.push_back(outputs[i]);
   }
+  return damaged;
 }
 
 // A stage has its page before it makes anything: without one, what is there is somebody else's.
@@ -190,8 +193,8 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
   const std::string where = file.string();
   const Json wanted = ToJson(request), state = ReadState(file);
   const bool same = IsPageOf(wanted, state, where), finished = JsonBool(state, "finished", false, where);
-  if (same && finished) RemoveDamaged(state, request.outputs);
-  if (same && finished && Exist(request.outputs)) {
+  const std::vector<Path> damaged = same && finished ? Damaged(state, request.outputs) : std::vector<Path>{};
+  if (same && finished && damaged.empty() && Exist(request.outputs)) {
     if (const int64_t failed = JsonInt(state, "failed", 0, where); strict_ && failed > 0) {
       throw Error({.what = Format("`{}` is there without {} of its {} {}", request.name, failed,
                                   JsonInt(state, "asked", 0, where), JsonString(state, "unit", "images", where)),
@@ -203,6 +206,10 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
   }
   RefuseLeftOut(request.name, state.empty() ? "has not been made yet" : "has to be made again");
   RefuseForeign(file, request.owned);
+  for (const Path& path : damaged) {
+    progress.Warn(Format("{} is made again: it is not as long as it was", path.string()));
+    Remove({path});
+  }
   if (!same) {
     if (state.contains("request"))
       progress.Warn(Format("{} is made again: {}", request.name, SomeDifferences(state["request"], wanted)));
@@ -252,7 +259,8 @@ void OpenStage::Pause() { NoteWithTime(*this); }
 
 void OpenStage::Finish(const StageCounts& counts) {
   noted["finished"] = true;
-  noted["sizes"] = SizesOf(outputs);
+  // Other stages look into their files themselves, which a user may have edited.
+  if (name().starts_with("pretrain ") || name().starts_with("eval ")) noted["sizes"] = SizesOf(outputs);
   noted["peak_memory_bytes"] = PeakMemoryBytes();
   noted["unit"] = counts.unit;
   noted["asked"] = counts.asked;

@@ -73,10 +73,16 @@ TEST_F(StageBookTest, StagesOpenAtOnceAreFinishedOrPausedOneByOne) {
 }
 
 TEST_F(StageBookTest, AnOutputOfAnotherLengthIsMadeAgain) {
-  const StageRequest request = Request(1);
+  StageRequest request = Request(1);
+  Make(request);
+  WriteFile(request.outputs[0], "row\nedited\n");  // views look at their table themselves
+  EXPECT_FALSE(Make(request));
+  request.name = "pretrain constant";
   Make(request);
   EXPECT_FALSE(Make(request));
   WriteFile(request.outputs[0], "cut");
+  EXPECT_THROW(Make(request, {"eval"}), Error);
+  EXPECT_EQ(ReadFile(request.outputs[0]), "cut");
   EXPECT_TRUE(Make(request));
   EXPECT_FALSE(Make(request));
 }

@@ -223,6 +223,9 @@ void RefuseAmongPictures(const std::string& spec, const Path& folder) {
   if (!std::filesystem::is_directory(pictures, code)) return;
   const Path inside = TruePath(folder).lexically_relative(TruePath(pictures));
   if (inside.empty() || *inside.begin() == "..") return;
+  for (const Path& part : inside) {  // hidden folders are passed over
+    if (part != "." && part.string().starts_with('.')) return;
+  }
   throw UsageError({.what = "what is made would lie among the pictures that it is made of",
                     .where = folder.string(),
                     .next = Format("give a folder that is not in {}", pictures)});

@@ -243,7 +243,8 @@ TEST_F(SourceTest, WhatIsMadeOfPicturesDoesNotLieAmongThem) {
   std::filesystem::create_directory_symlink(folder_ / "in", folder_ / "also");
   EXPECT_THROW(RefuseAmongPictures(in + "/", folder_ / "also/views"), UsageError);
   EXPECT_THROW(RefuseAmongPictures("subset:count=1,of=" + in, folder_ / "in/views"), UsageError);
-  for (const char* out : {"", "in-views", "other", "other/in"}) RefuseAmongPictures(in, folder_ / out);
+  for (const char* out : {"", "in-views", "other", "other/in", "in/.runs/first"})
+    RefuseAmongPictures(in, folder_ / out);
   RefuseAmongPictures(Put("in/list.txt", "a.png\n").string(), folder_ / "in/views");
   RefuseAmongPictures("shapes:count=4", folder_ / "in/views");
 

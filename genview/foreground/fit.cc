@@ -12,6 +12,7 @@
 #include "genview/data/loader.h"
 #include "genview/models/encoder.h"
 #include "genview/records/refuse_skipped.h"
+#include "genview/tensor/safetensors.h"
 
 namespace genview {
 namespace {
@@ -101,15 +102,16 @@ std::pair<ForegroundModel, Tensor> UseComponent(Sample& sample, const FitConfig&
   return {model, scores};
 }
 
-// The model that is there already. A damaged file, or another one, is made anew.
+// The model that is there already, if it is of this request. A damaged file is made anew; that of something else stays.
 std::optional<ForegroundModel> ModelOfRequest(const Path& file, const std::string& request) {
   if (!std::filesystem::exists(file)) return std::nullopt;
   try {
-    ForegroundModel model = ReadForegroundModel(file);
-    if (model.request == request) return model;
+    (void)ReadSafetensors(file);
   } catch (const Error&) {
+    return std::nullopt;
   }
-  return std::nullopt;
+  ForegroundModel model = ReadForegroundModel(file);
+  return model.request == request ? std::optional(std::move(model)) : std::nullopt;
 }
 
 FitSummary Summarise(const ForegroundModel& model, int64_t skipped, bool up_to_date) {

@@ -205,6 +205,11 @@ TEST(FitForeground, ADamagedModelIsMadeAnew) {
   WriteFile(place.Fit().out, "short");
   EXPECT_FALSE(FitForeground(place.Fit(), quiet).up_to_date);
   EXPECT_EQ(ReadFile(place.Fit().out), whole);
+  FitConfig mistaken = place.Fit();
+  mistaken.out = place.folder / "weights.safetensors";
+  fs::copy_file(place.encoder, mistaken.out);
+  EXPECT_THROW(FitForeground(mistaken, quiet), Error);
+  EXPECT_EQ(ReadFile(mistaken.out), ReadFile(place.encoder));
 }
 
 TEST(ScoreForeground, NoFileOfTheUsersIsReplacedByTheSummary) {

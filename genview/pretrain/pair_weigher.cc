@@ -21,6 +21,8 @@ class OnlineWeigher final : public PairWeigher {
       return at::tensor({value(0), value(1), value(2)}, at::kFloat).view({1, 3, 1, 1}).to(device);
     };
     scale_ = per_channel([&](size_t c) { return training.std[c] / own.std[c]; });
+    if (const int64_t size = config.size; size != own.size && encoder_->Takes(size))
+      fingerprint_ = Fingerprint(fingerprint_ + " of views as they are");  // earlier versions enlarged them
     shift_ = per_channel([&](size_t c) { return (training.mean[c] - own.mean[c]) / own.std[c]; });
   }
 

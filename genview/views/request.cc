@@ -20,7 +20,8 @@ std::string WithPath(const std::string& name, const std::string& path) {
   return name.substr(0, SubsetsEnd(name)) + path;
 }
 
-std::string SeenFrom(const std::string& path, const Path& out) {
+// `keep`: what is elsewhere stays as it was typed, else it is named from the root.
+std::string SeenFrom(const std::string& path, const Path& out, bool keep) {
   if (path.empty()) return path;
   std::error_code code;
   const Path folder = std::filesystem::absolute(out, code).lexically_normal();
@@ -28,7 +29,8 @@ std::string SeenFrom(const std::string& path, const Path& out) {
   const Path parent = folder.has_filename() ? folder.parent_path() : folder.parent_path().parent_path();
   const std::string relative = whole.lexically_relative(parent).generic_string();
   const bool inside = !relative.empty() && !relative.starts_with("..") && parent.has_relative_path();
-  return inside ? whole.lexically_relative(folder).generic_string() : path;
+  if (inside) return whole.lexically_relative(folder).generic_string();
+  return keep ? path : whole.generic_string();
 }
 
 // Of shards named with braces no file has the name itself.
@@ -52,7 +54,8 @@ Json ViewsRequest(const ViewsConfig& config) {
   for (const char* member : {"threads", "device", "strict"}) json["run"].erase(member);
   for (const char* member : kPaths) {
     const auto name = json[member].get<std::string>();
-    if (const std::string path = PathIn(name); !path.empty()) json[member] = WithPath(name, SeenFrom(path, config.out));
+    if (const std::string path = PathIn(name); !path.empty())
+      json[member] = WithPath(name, SeenFrom(path, config.out, /*keep=*/std::string_view(member) != "images"));
   }
   return json;
 }

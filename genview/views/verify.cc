@@ -432,6 +432,7 @@ VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress) {
                    .where = (config.folder / "request.json").string(),
                    .next = "run the `genview views` command of this folder again: it makes what is missing"});
     }
+    RefuseAmongPictures(found.asked->images, config.folder);
     // Throws where the pictures are gone: what cannot be made again is not removed.
     RemoveWhatIsWrong(config.folder, found, WantedOf(*found.asked).pictures);
   }  // GenerateViews takes the lock itself
