@@ -61,14 +61,17 @@ int RunImport(const Args& args, Progress& progress) {
   const BackboneFile file = ReadBackboneFile(config.file, config.from);
   Backbone& backbone = *file.encoder.backbone;
   Preprocess preprocess = file.preprocess;
-  if (config.resize > 0) preprocess.resize_shortest = config.resize;
+  if (config.resize > 0) {  // in place of what the folder says
+    preprocess.resize_shortest = config.resize;
+    preprocess.resize_width = preprocess.resize_height = 0;
+    preprocess.squash = false;
+  }
   preprocess.mean = Three(config.mean, preprocess.mean, "--mean");
   preprocess.std = Three(config.std, preprocess.std, "--std");
-  if (!preprocess.squash && preprocess.resize_shortest < preprocess.size) {
-    throw UsageError(
-        {.what = Format("a shortest side of {} px holds no crop of {} px", preprocess.resize_shortest, preprocess.size),
-         .where = Format("{}, --resize", kCommandLine),
-         .next = "give at least the size"});
+  if (config.resize > 0 && config.resize < preprocess.size) {
+    throw UsageError({.what = Format("a shortest side of {} px holds no crop of {} px", config.resize, preprocess.size),
+                      .where = Format("{}, --resize", kCommandLine),
+                      .next = "give at least the size"});
   }
   const Json meta = {{"format", 1},
                      {"kind", "import"},

@@ -78,6 +78,7 @@ TEST_F(StageBookTest, AnOutputOfAnotherLengthIsMadeAgain) {
   WriteFile(request.outputs[0], "row\nedited\n");  // views look at their table themselves
   EXPECT_FALSE(Make(request));
   request.name = "pretrain constant";
+  request.owned.clear();
   Make(request);
   EXPECT_FALSE(Make(request));
   WriteFile(request.outputs[0], "cut");

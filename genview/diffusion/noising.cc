@@ -36,7 +36,7 @@ EmbeddingNoiser ReadEmbeddingNoiser(const Path& pipeline, int64_t width) {
   const Path scheduler = pipeline / "image_noising_scheduler" / "scheduler_config.json";
   const Json json = ReadPythonJson(scheduler);
   ConfigReader reader(json, scheduler.string());  // of the rest of a DDPM scheduler nothing matters here
-  reader.Allow("_class_name", {"DDPMScheduler", "DDIMScheduler"});  // others add noise by other rules
+  reader.Allow("_class_name", {"DDPMScheduler", "DDIMScheduler", "PNDMScheduler"});  // others add noise by other rules
   noiser.alpha_bar = NoiseTable(ParseNoiseTable(reader, /*ddpm=*/true));
 
   const Path folder = pipeline / "image_normalizer";

@@ -164,7 +164,8 @@ Encoder::Output Encoder::Encode(const Tensor& pixels, bool tokens) const {
     out.tokens = tokens ? out.tokens.to(at::kFloat) : Tensor();
     return out;
   };
-  const int64_t rows = pixels.size(0), most = std::max<int64_t>(1, EncodeBatchSize(*this, 0) / 8);
+  const int64_t own = preprocess().size, rows = pixels.size(0);
+  const int64_t most = std::max<int64_t>(1, EncodeBatchSize(*this, 0) * own * own / (8 * size * size));
   if (!device().is_cpu() || rows <= most || !c10::InferenceMode::is_enabled()) return encode(pixels);
   const int64_t group = EvenGroup(rows, most);
   std::vector<Tensor> embeddings(static_cast<size_t>(GroupCount(rows, group))), maps(embeddings.size());

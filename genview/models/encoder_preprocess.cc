@@ -125,6 +125,7 @@ double ScaleOf(const Json& config, std::string_view where) {
 Preprocess PreprocessFromHuggingFace(const Json& config, int64_t image_size, std::string_view where) {
   if (!config.is_object()) Unsupported("the preprocessor's config is not an object", where);
   for (const char* key : {"use_square_size", "pad_size"}) {
+    if (std::string_view(key) == "pad_size" && !JsonBool(config, "do_pad", false, where)) continue;
     if (const Json value = config.value(key, Json()); !value.is_null() && value != Json(false))
       Unsupported(Format("`{}` is {}", key, value.dump().substr(0, 80)), where);
   }

@@ -148,7 +148,9 @@ TEST(Encoder, PreprocessOfOtherKindsIsRefusedByName) {
   EXPECT_NE(hugging_face({{"size", {{"height", 40}}}}).find("`size` is"), std::string::npos);
   EXPECT_NE(hugging_face({{"resample", 6}}).find("`resample` is 6"), std::string::npos);
   EXPECT_NE(hugging_face({{"rescale_factor", 0}}).find("rescale_factor"), std::string::npos);
-  EXPECT_NE(hugging_face({{"pad_size", {{"height", 40}, {"width", 40}}}}).find("pad_size"), std::string::npos);
+  const Json pad = {{"height", 40}, {"width", 40}};
+  EXPECT_NE(hugging_face({{"do_pad", true}, {"pad_size", pad}}).find("pad_size"), std::string::npos);
+  EXPECT_EQ(hugging_face({{"pad_size", pad}}), "");
 }
 
 // What a generator's folder says of its pictures is what it is read from, but for what a processor has no words for.

@@ -31,14 +31,15 @@ class PairWeigher {
 
   std::shared_ptr<Encoder> encoder_;
   Tensor component_;  // [C]
+  std::string fingerprint_;
 
  private:
   double gamma_, floor_;
   QualityAmong among_;
-  std::string fingerprint_;
 };
 
-// online: encodes the augmented views of each batch, brought to the encoder's size and colours: what the paper does.
+// online: encodes the augmented views of each batch in the encoder's colours, and in its size where it takes no other:
+// what the paper does.
 // cached: encodes every picture and every generated view once, whole, and pools a crop's features from the cells of its
 // map that the crop shows. It sees neither the colours' changes nor the crop's finer grid. Throws Error when encoder
 // and foreground model do not fit together.

@@ -51,6 +51,8 @@ class Draw(random.Random):
 
 def genview(*arguments):
     done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    if done.returncode < 0:
+        raise RuntimeError(f"ended by signal {-done.returncode}")
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith(("error:", "where:"))]
         raise Refused(" ".join(lines) or f"exit {done.returncode}: {done.stderr[-300:]}")
@@ -132,6 +134,8 @@ def judge(case, draw, folder):
         return None, f"{told}: {error}"
     except AssertionError as error:
         return "differs", f"{told}: {error}"
+    if not parts:
+        return "differs", f"{told}: nothing in common"
     key = max(parts, key=parts.get)
     wrong = sorted(missing | {key for key, value in parts.items() if value > TOLERANCE})
     return "differs" if wrong else "", f"{parts[key]:.1e} {key} {told}{' wrong: ' + ', '.join(wrong) if wrong else ''}"
@@ -155,7 +159,7 @@ def main():
     import sweep_generators
     cases = sweep_encoders.CASES | sweep_backbones.CASES | sweep_generators.CASES
     chosen = options.only.split(",") if options.only else list(cases)
-    counts = collections.Counter()
+    counts, answered = collections.Counter(), set()
     for name in chosen:
         for i in range(options.first, options.first + options.count):
             folder = pathlib.Path(tempfile.mkdtemp(prefix="sweep-"))
@@ -163,12 +167,16 @@ def main():
             bad, line = judge(cases[name], draw, folder)
             word = "PEER" if bad is None else bad.upper() or ("refused" if draw.unsupported else "ok")
             counts[word] += 1
+            answered.update([name] if word in ("ok", "refused") else [])
             print(f"{word:8} {name} {i}: {line}", flush=True)
             if bad and options.keep:
                 shutil.copytree(folder, pathlib.Path(options.keep) / f"{name}-{i}", dirs_exist_ok=True)
             shutil.rmtree(folder)
     print(", ".join(f"{word} {count}" for word, count in sorted(counts.items())))
-    return 1 if counts.keys() - {"ok", "refused", "PEER"} or not counts["ok"] else 0
+    silent = sorted(set(chosen) - answered)
+    if silent:
+        print(f"never compared: {', '.join(silent)}")
+    return 1 if silent or counts.keys() - {"ok", "refused", "PEER"} else 0
 
 
 if __name__ == "__main__":
