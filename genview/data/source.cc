@@ -110,9 +110,9 @@ std::string FingerprintOfItems(const std::vector<SourceItem>& items,
                                const std::function<std::string(int64_t)>& sample) {
   constexpr int64_t kEach = 256;  // files of a thread at least: most of the time is waiting for the disk
   std::vector<std::string> samples(items.size());
+  const int64_t count = std::ssize(items), share = std::max(kEach, (count + 15) / 16);
   {
-    std::vector<std::jthread> threads;
-    const int64_t count = std::ssize(items), share = std::max(kEach, (count + 15) / 16);
+    std::vector<std::jthread> threads;  // joined at the end of this block, while what they read is there
     for (int64_t begin = 0; begin < count; begin += share) {
       threads.emplace_back([&, begin] {
         for (int64_t i = begin; i < std::min(count, begin + share); ++i) samples[static_cast<size_t>(i)] = sample(i);
