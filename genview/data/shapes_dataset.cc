@@ -55,6 +55,7 @@ ShapesDatasetSummary MakeShapesDataset(const ShapesConfig& config, const Path& o
   ShapesDatasetSummary summary{.images = config.count, .written = 0};
   const Path marker = out / "dataset.json", begun = out / ".dataset.begun.json";
   if (IsComplete(config, marker) && AllAreThere(config, out)) return summary;
+  SweepPartFiles(out);
   CheckBegun(config, begun);
 
   for (const char* part : {"images", "masks"}) {
