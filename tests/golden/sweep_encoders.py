@@ -80,7 +80,7 @@ def open_clip_vit(draw, folder):
         vision |= draw.some(act_kwargs=[{}, {"approximate": "tanh"}])
     config |= {"vision_cfg": vision, "text_cfg": TEXT}
     if vision.get("attentional_pool") is True and draw.maybe():  # a whole CoCa
-        config |= {"text_cfg": TEXT | {"embed_cls": True, "output_tokens": True}, "multimodal_cfg": TEXT | {"attn_pooler_heads": 2}}
+        config |= {"text_cfg": TEXT | {"embed_cls": True, "output_tokens": True}, "multimodal_cfg": TEXT | {"attn_pooler_heads": 2}, "custom_text": True}
         vision["output_tokens"] = True
     elif draw.maybe(0.3):
         config["custom_text"] = True

@@ -141,26 +141,28 @@ def views(draw, folder, pipe, settings, kind="", prompt=None, negative=None, gui
     noise = {"latents": torch.randn(2, 4, size, size, generator=generator), "embedding_noise": torch.randn(2, width, generator=generator)}
     save_file(noise, folder / "noise.safetensors")
 
-    def peer():
-        own = pipe.scheduler
+    def peer(kind_of_number=torch.float32):
+        pipe.to(kind_of_number)
+        own, given = pipe.scheduler, {key: value.to(kind_of_number) for key, value in noise.items()}
         if kind:
             pipe.scheduler = getattr(diffusers, kind).from_config(type(own).load_config(folder / "generator" / "scheduler"))
         texts = {key: value for key, value in {"prompt": prompt or "", "negative_prompt": negative}.items() if value is not None}
         if pipe.text_encoder is None:
             texts = {"prompt_embeds": torch.zeros(1, 1, 1), "negative_prompt_embeds": torch.zeros(1, 1, 1)}
-        noised, rows = pipe.noise_image_embeddings, []
-        pixels = torch.as_tensor(np.concatenate([pipe.feature_extractor(images=image, return_tensors="np")["pixel_values"] for image in images])).float()
+        noised, rows = type(pipe).noise_image_embeddings, []
+        pixels = torch.as_tensor(np.concatenate([pipe.feature_extractor(images=image, return_tensors="np")["pixel_values"] for image in images])).to(kind_of_number)
         for i, image in enumerate(images):
             calls, kept = [], {}
             hook = pipe.unet.register_forward_hook(lambda module, args, kwargs, out: calls.append((kwargs, out[0])), with_kwargs=True)
             pipe.noise_image_embeddings = lambda image_embeds, noise_level, generator=None, i=i: noised(
-                image_embeds, noise_level, noise=noise["embedding_noise"][i:i + 1])
-            out = pipe(image=image, num_inference_steps=steps, guidance_scale=guidance, noise_level=level, latents=noise["latents"][i:i + 1].clone(), output_type="np",
+                pipe, image_embeds, noise_level, noise=given["embedding_noise"][i:i + 1])
+            out = pipe(image=image, num_inference_steps=steps, guidance_scale=guidance, noise_level=level, latents=given["latents"][i:i + 1].clone(), output_type="np",
                        callback=lambda step, t, x: kept.update(latents=x), **texts)
             hook.remove()
             kwargs, first = calls[0]
             rows.append({"class_labels": kwargs["class_labels"][-1:], "prompt_embeds": kwargs["encoder_hidden_states"][-1:], "unet_first": first,
                          "latents": kept["latents"], "image": torch.from_numpy((out.images * 255).round().astype("uint8"))})
+        pipe.scheduler = own
         with torch.no_grad():
             theirs = {"pixel_values": pixels, "image_embeds": pipe.image_encoder(pixels).image_embeds}
         theirs |= {key: torch.cat([row[key] for row in rows]) for key in rows[0] if key != "unet_first"}
@@ -169,6 +171,8 @@ def views(draw, folder, pipe, settings, kind="", prompt=None, negative=None, gui
         if pipe.text_encoder is None:
             del theirs["prompt_embeds"]
         return theirs
+
+    peer.exact = lambda: peer(torch.float64)
 
     def program():
         texts = [*(["--prompt", prompt] if prompt is not None else []), *(["--negative-prompt", negative] if negative is not None else [])]
