@@ -10,6 +10,7 @@
 #include "genview/diffusion/python_json.h"
 #include "genview/models/weight_files.h"
 #include "genview/tensor/device.h"
+#include "genview/tensor/loading_memory.h"
 #include "genview/tensor/row_groups.h"
 #include "genview/tensor/safetensors.h"
 
@@ -135,6 +136,7 @@ Tensor InGroups(int64_t rows, int64_t group, at::Device device, Work&& work) {
 void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
   if (compute != at::kFloat || !device.is_cpu()) ConvertWeights(list, compute);
   MoveWeights(list, device);
+  PackLinears(list, device, compute);
 }
 
 void WriteClipTower(ClipVision& tower, const Preprocess& p, const Path& folder, at::ScalarType dtype) {
@@ -172,6 +174,7 @@ std::shared_ptr<const T> UnclipPipeline::Need(const Part<T>& part) const {
   const std::lock_guard lock(parts_mutex_);
   if (part.held == nullptr) {
     if (!keep_all_) LetGo();
+    const LoadingMemory loading;
     part.held = part.read();
   }
   return part.held;
@@ -251,11 +254,10 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, a
     return std::make_shared<const decltype(network)>(std::move(network));
   };
   p->encoder_.read = [folder, device, compute] { return Encoder::Open(folder / "image_encoder", device, compute); };
-  p->text_tower_.read = [folder, placed] {
-    return placed(ReadClipTextFolder(folder / "text_encoder", Reads::kAsStored));
-  };
-  p->unet_.read = [folder, placed] { return placed(ReadUnetFolder(folder / "unet", Reads::kAsStored)); };
-  p->vae_.read = [folder, placed] { return placed(ReadVaeFolder(folder / "vae", Reads::kAsStored)); };
+  const Reads reads = ContentsFor(compute);
+  p->text_tower_.read = [folder, placed, reads] { return placed(ReadClipTextFolder(folder / "text_encoder", reads)); };
+  p->unet_.read = [folder, placed, reads] { return placed(ReadUnetFolder(folder / "unet", reads)); };
+  p->vae_.read = [folder, placed, reads] { return placed(ReadVaeFolder(folder / "vae", reads)); };
   if (p->keep_all_) {
     p->Need(p->vae_);
     p->Need(p->unet_);

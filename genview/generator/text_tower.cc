@@ -23,8 +23,7 @@ WeightList ListWeights(TextTower& w) {
     EncoderBlock& b = w.blocks[i];
     const std::string name = Format("transformer.resblocks.{}.", i);
     Append(list, name + "ln_1", b.norm1);
-    Append(list, name + "attn.in_proj_weight", b.qkv.weight, WeightRole::kWeight);
-    Append(list, name + "attn.in_proj_bias", b.qkv.bias, WeightRole::kBias);
+    Append(list, name + "attn.in_proj_weight", name + "attn.in_proj_bias", b.qkv);
     Append(list, name + "attn.out_proj", b.proj);
     Append(list, name + "ln_2", b.norm2);
     Append(list, name + "mlp.c_fc", b.fc1);

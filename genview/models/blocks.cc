@@ -8,6 +8,7 @@
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
+#include "genview/tensor/packed_matrix.h"
 #include "genview/tensor/split_products.h"
 
 namespace genview {
@@ -56,6 +57,7 @@ int64_t OutsAtOnce(const Tensor& weight, int64_t x_rows) {
 }  // namespace
 
 Tensor Linear(const LinearWeights& w, const Tensor& x) {
+  if (w.weight.is_mkldnn()) return PackedLinear(x, w.weight, w.bias);
   if (const int64_t width = x.size(-1);
       SplitProductsPay(x, x.numel() / std::max<int64_t>(1, width), w.weight.size(0), width)) {
     std::vector<int64_t> shape = x.sizes().vec();
@@ -134,6 +136,14 @@ Tensor Activate(Activation kind, const Tensor& x) {
   return x;
 }
 
+Tensor LinearThen(Activation kind, const LinearWeights& w, const Tensor& x) {
+  if (w.weight.is_mkldnn() && (kind == Activation::kGelu || kind == Activation::kGeluTanh)) {
+    return PackedLinear(x, w.weight, w.bias, kind == Activation::kGelu ? AfterProduct::kGelu : AfterProduct::kGeluTanh);
+  }
+  Tensor y = Linear(w, x);
+  return kind == Activation::kGelu && !c10::GradMode::is_enabled() ? at::gelu_(y) : Activate(kind, y);
+}
+
 Tensor Attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, bool causal) {
   const int64_t n = q.size(0), c = q.size(2), d = c / heads;
   const auto split = [&](const Tensor& x) { return x.view({n, x.size(1), heads, d}).transpose(1, 2); };  // [N,h,T,d]
@@ -161,7 +171,7 @@ EncoderBlock MakeEncoderBlock(int64_t width, int64_t mlp_width, bool qkv_bias) {
           .fc2 = MakeLinear(mlp_width, width)};
 }
 
-// What is inside a block belongs to it alone: without gradients sums and activations stay where they are.
+// What is inside a block belongs to it alone: without gradients sums stay where they are.
 Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, Tensor x) {
   const bool in_place = !c10::GradMode::is_enabled();
   const auto times = [](const Tensor& branch, const Tensor& factors) {
@@ -175,8 +185,7 @@ Tensor ForwardEncoderBlock(const EncoderBlock& w, const EncoderBlockOptions& o, 
     return Attention(qkv[0], qkv[1], qkv[2], o.heads, o.causal);
   };
   x = plus(times(times(Linear(w.proj, attended()), w.scale1), o.keep1));
-  Tensor hidden = Linear(w.fc1, LayerNorm(w.norm2, x, o.eps));  // [N,T,M]
-  hidden = in_place && o.activation == Activation::kGelu ? at::gelu_(hidden) : Activate(o.activation, hidden);
+  const Tensor hidden = LinearThen(o.activation, w.fc1, LayerNorm(w.norm2, x, o.eps));  // [N,T,M]
   return plus(times(times(Linear(w.fc2, hidden), w.scale2), o.keep2));
 }
 

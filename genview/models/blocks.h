@@ -24,6 +24,7 @@ Tensor GroupNorm(const NormWeights& w, const Tensor& x, int64_t groups, double e
 inline constexpr double kBatchNormMomentum = 0.1;  // m
 Tensor BatchNorm(const BatchNormWeights& w, const Tensor& x, bool training, double eps = 1e-5);
 Tensor Activate(Activation kind, const Tensor& x);
+Tensor LinearThen(Activation kind, const LinearWeights& w, const Tensor& x);  // in one pass where it can be
 
 // Multi-head attention of q [N,Tq,C] over k, v [N,Tk,C], softmax scale 1/sqrt(C/heads). -> [N,Tq,C].
 // With gradients on the CPU plain matrix products are used: the fused kernel's backward takes more than twice as long.

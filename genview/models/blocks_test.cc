@@ -7,6 +7,9 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
+#include "genview/tensor/device.h"
+#include "genview/tensor/packed_matrix.h"
+
 namespace genview {
 namespace {
 
@@ -30,6 +33,44 @@ TEST(WeightList, InitDependsOnSeedAndNameAlone) {
   InitWeights(ListWeights(b), Seed(2));
   EXPECT_FALSE(at::equal(a.fc.weight, b.fc.weight));
   EXPECT_EQ(CountParameters(ListWeights(a)), 6 + 2 + 4);
+}
+
+// Packed, a transformer block gives what the same weights give unpacked, but for where it rounds.
+TEST(WeightList, PackedLinearsKeepTheirNumbers) {
+  if (!PackingPays(at::kCPU, at::kBFloat16)) GTEST_SKIP() << "this processor has no matrix unit for bf16";
+  const c10::InferenceMode guard;
+  EncoderBlock block = MakeEncoderBlock(32, 96);
+  WeightList list;
+  Append(list, "norm1", block.norm1);
+  Append(list, "qkv", block.qkv);
+  Append(list, "proj", block.proj);
+  Append(list, "norm2", block.norm2);
+  Append(list, "fc1", block.fc1);
+  Append(list, "fc2", block.fc2);
+  Append(list, "scale", block.scale1 = at::empty({32}), WeightRole::kWeight);
+  InitWeights(list, Seed(1));
+  block.scale1.fill_(1);
+  const Tensor x = NormalTensor(Seed(2), {3, 5, 32});
+  for (const Activation kind : {Activation::kGelu, Activation::kGeluTanh, Activation::kQuickGelu}) {
+    const EncoderBlockOptions options{.heads = 4, .activation = kind};
+    EncoderBlock packed = block;
+    WeightList refs{{"fc1", &packed.fc1.weight, WeightRole::kWeight, true},
+                    {"qkv", &packed.qkv.weight, WeightRole::kWeight, true},
+                    {"scale", &packed.scale1, WeightRole::kWeight}};
+    for (WeightRef& ref : refs) *ref.tensor = ref.tensor->to(at::kBFloat16);
+    PackLinears(refs, at::kCPU, at::kFloat);
+    EXPECT_FALSE(packed.fc1.weight.is_mkldnn());
+    PackLinears(refs, at::kCPU, at::kBFloat16);
+    EXPECT_TRUE(packed.fc1.weight.is_mkldnn() && packed.qkv.weight.is_mkldnn());
+    EXPECT_FALSE(packed.scale1.is_mkldnn());
+    const Tensor exact = ForwardEncoderBlock(block, options, x);
+    const ComputeScope compute(at::kCPU, at::kBFloat16);
+    const Tensor plain = ForwardEncoderBlock(block, options, x), got = ForwardEncoderBlock(packed, options, x);
+    EXPECT_EQ(got.scalar_type(), plain.scalar_type());
+    const auto away = [&](const Tensor& y) { return ((y - exact).norm() / exact.norm()).item<double>(); };
+    EXPECT_LT(away(got), 1.2 * away(plain) + 1e-4);
+    EXPECT_GT(away(got), 0);
+  }
 }
 
 TEST(WeightList, AverageMovesTrainableTensorsOnly) {

@@ -402,8 +402,7 @@ WeightList ListWeights(ClipVision& m) {
     EncoderBlock& b = m.blocks[i];
     const std::string name = Format("transformer.resblocks.{}.", i);
     Append(list, name + "ln_1", b.norm1);
-    Append(list, name + "attn.in_proj_weight", b.qkv.weight, WeightRole::kWeight);
-    Append(list, name + "attn.in_proj_bias", b.qkv.bias, WeightRole::kBias);
+    Append(list, name + "attn.in_proj_weight", name + "attn.in_proj_bias", b.qkv);
     Append(list, name + "attn.out_proj", b.proj);
     Append(list, name + "ls_1.gamma", b.scale1, WeightRole::kNormScale);
     Append(list, name + "ln_2", b.norm2);

@@ -209,7 +209,7 @@ Tensor ChannelNorm(const NormWeights& w, const Tensor& x, double eps) {
 
 Tensor ForwardBlock(const ConvNextBlock& w, const Tensor& x, const ConvNextConfig& c) {
   Tensor y = Conv(w.spatial, x, 1, w.spatial.weight.size(2) / 2, x.size(1)).permute({0, 2, 3, 1});  // [N,H,W,C]
-  y = Linear(w.fc2, Activate(c.activation, Linear(w.fc1, LayerNorm(w.norm, y, c.eps))));
+  y = Linear(w.fc2, LinearThen(c.activation, w.fc1, LayerNorm(w.norm, y, c.eps)));
   if (w.gamma.defined()) y = y * w.gamma;
   return x + y.permute({0, 3, 1, 2});
 }
@@ -227,7 +227,7 @@ ConvNextOutput ForwardConvNext(const ConvNext& w, const Tensor& pixels) {
   const Tensor tokens = x.permute({0, 2, 3, 1}).flatten(1, 2);  // [N,T,C]
   Tensor embedding = LayerNorm(w.norm, tokens.mean(1), c.eps);  // [N,C]
   if (w.proj.weight.defined()) embedding = Linear(w.proj, embedding);
-  if (w.fc1.weight.defined()) embedding = Linear(w.fc2, Activate(Activation::kGelu, Linear(w.fc1, embedding)));
+  if (w.fc1.weight.defined()) embedding = Linear(w.fc2, LinearThen(Activation::kGelu, w.fc1, embedding));
   return {.embedding = embedding, .tokens = tokens};
 }
 

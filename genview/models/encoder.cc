@@ -10,6 +10,7 @@
 #include "genview/models/backbone_file.h"
 #include "genview/models/encoder_files.h"
 #include "genview/tensor/device.h"
+#include "genview/tensor/loading_memory.h"
 #include "genview/tensor/row_groups.h"
 #include "genview/tensor/safetensors.h"
 
@@ -24,6 +25,7 @@ void Place(const WeightList& list, at::Device device, at::ScalarType compute) {
       *ref.tensor = ref.tensor->to(compute);
   }
   MoveWeights(list, device);
+  PackLinears(list, device, compute);
 }
 
 struct Target {
@@ -135,9 +137,10 @@ std::shared_ptr<Encoder> OpenCheckpoint(const Path& path, at::Device device, at:
 
 std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at::ScalarType compute, Reads reads) {
   const EncoderPlace place = FindEncoder(given);
+  const LoadingMemory loading;
   if (place.kind == EncoderKind::kCheckpoint) return OpenCheckpoint(place.path, device, compute);
   const TowerFiles files = ReadTowerFiles(place);
-  const Target target{device, compute, reads};
+  const Target target{device, compute, KeepsContents(reads) ? ContentsFor(compute) : reads};
   if (const auto* config = std::get_if<ConvNextConfig>(&files.config))
     return std::make_shared<ConvNextEncoder>(files, *config, target);
   return std::make_shared<ClipEncoder>(files, std::get<ClipVisionConfig>(files.config), target);

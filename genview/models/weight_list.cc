@@ -6,6 +6,7 @@
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
+#include "genview/tensor/packed_matrix.h"
 
 namespace genview {
 
@@ -28,9 +29,14 @@ void Append(WeightList& list, const std::string& name, Tensor& tensor, WeightRol
   if (tensor.defined()) list.push_back({name, &tensor, role});
 }
 
+void Append(WeightList& list, const std::string& weight, const std::string& bias, LinearWeights& block) {
+  Append(list, weight, block.weight, WeightRole::kWeight);
+  if (block.weight.defined()) list.back().linear = true;
+  Append(list, bias, block.bias, WeightRole::kBias);
+}
+
 void Append(WeightList& list, const std::string& prefix, LinearWeights& block) {
-  Append(list, prefix + ".weight", block.weight, WeightRole::kWeight);
-  Append(list, prefix + ".bias", block.bias, WeightRole::kBias);
+  Append(list, prefix + ".weight", prefix + ".bias", block);
 }
 
 void Append(WeightList& list, const std::string& prefix, ConvWeights& block) {
@@ -52,7 +58,10 @@ void Append(WeightList& list, const std::string& prefix, BatchNormWeights& block
 }
 
 void AppendAll(WeightList& list, const std::string& prefix, WeightList inner) {
-  for (WeightRef& ref : inner) list.push_back({prefix + "." + ref.name, ref.tensor, ref.role});
+  for (WeightRef& ref : inner) {
+    ref.name = prefix + "." + ref.name;
+    list.push_back(std::move(ref));
+  }
 }
 
 void LoadWeights(const WeightList& list, WeightReader& reader, bool channels_last) {
@@ -145,6 +154,13 @@ void ConvertWeights(const WeightList& list, at::ScalarType dtype) {
 
 void CloneWeights(const WeightList& list) {
   for (const WeightRef& ref : list) *ref.tensor = ref.tensor->clone();
+}
+
+void PackLinears(const WeightList& list, at::Device device, at::ScalarType compute) {
+  if (!PackingPays(device, compute)) return;
+  for (const WeightRef& ref : list) {
+    if (ref.linear && ref.tensor->dim() == 2) *ref.tensor = PackMatrix(*ref.tensor);
+  }
 }
 
 void UseChannelsLast(const WeightList& list) {

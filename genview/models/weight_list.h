@@ -29,6 +29,7 @@ struct WeightRef {
   std::string name;  // as the file has it
   Tensor* tensor;    // lives as long as the model
   WeightRole role;
+  bool linear = false;  // the matrix [out,in] of a LinearWeights, which Linear alone reads: it may be packed
 };
 using WeightList = std::vector<WeightRef>;
 
@@ -54,6 +55,7 @@ BatchNormWeights MakeBatchNorm(int64_t channels, bool affine = true);
 
 // Append the tensors of one block as `prefix.weight`, `prefix.bias`, ... Undefined tensors are left out.
 void Append(WeightList& list, const std::string& prefix, LinearWeights& block);
+void Append(WeightList& list, const std::string& weight, const std::string& bias, LinearWeights& block);
 void Append(WeightList& list, const std::string& prefix, ConvWeights& block);
 void Append(WeightList& list, const std::string& prefix, NormWeights& block);
 void Append(WeightList& list, const std::string& prefix, BatchNormWeights& block);
@@ -78,7 +80,10 @@ int64_t CountParameters(const WeightList& list);                    // without b
 void MoveWeights(const WeightList& list, at::Device device);        // in place in the model
 void ConvertWeights(const WeightList& list, at::ScalarType dtype);  // floating tensors
 void UseChannelsLast(const WeightList& list);                       // 4-d tensors
-void CloneWeights(const WeightList& list);                          // a copied model gets tensors of its own
+// Matrices of linear layers in the order of the processor's matrix unit (packed_matrix.h), where that pays. Last of
+// all: they are then good for Linear alone.
+void PackLinears(const WeightList& list, at::Device device, at::ScalarType compute);
+void CloneWeights(const WeightList& list);  // a copied model gets tensors of its own
 // to <- from for every tensor. The lists must agree in order and shape.
 void CopyWeights(const WeightList& to, const WeightList& from);
 // to <- momentum * to + (1 - momentum) * from for trainable tensors; buffers are left alone.

@@ -124,7 +124,7 @@ TEST(WeightReader, ReadsAsMuchAsIsAskedFor) {
   const Tensor half = NormalTensor(Seed(1), {6, 4, 3, 3}).to(at::kHalf), single = NormalTensor(Seed(2), {6, 4});
   weights.Add("half", half);
   weights.Add("single", single);
-  for (const Reads reads : {Reads::kNames, Reads::kChecked, Reads::kAll, Reads::kAsStored}) {
+  for (const Reads reads : {Reads::kNames, Reads::kChecked, Reads::kAll, Reads::kAsStored, Reads::kInBf16}) {
     WeightReader reader(weights, reads);
     const Tensor a = reader.TakeMatrix("half", half.sizes(), at::MemoryFormat::ChannelsLast),
                  b = reader.TakeMatrix("single", single.sizes()), norm = reader.Take("half", half.sizes());
@@ -132,11 +132,14 @@ TEST(WeightReader, ReadsAsMuchAsIsAskedFor) {
     EXPECT_EQ(a.sizes(), half.sizes());
     EXPECT_EQ(a.is_meta(), !KeepsContents(reads));
     if (!KeepsContents(reads)) continue;
-    EXPECT_EQ(a.scalar_type(), reads == Reads::kAsStored ? at::kHalf : at::kFloat);
+    const at::ScalarType of_half = reads == Reads::kAsStored ? at::kHalf
+                                   : reads == Reads::kInBf16 ? at::kBFloat16
+                                                             : at::kFloat,
+                         of_single = reads == Reads::kInBf16 ? at::kBFloat16 : at::kFloat;
     EXPECT_EQ(norm.scalar_type(), at::kFloat);
     EXPECT_TRUE(a.is_contiguous(at::MemoryFormat::ChannelsLast));
-    EXPECT_TRUE(at::equal(a.to(at::kFloat), half.to(at::kFloat)));
-    EXPECT_TRUE(at::equal(b, single));
+    EXPECT_TRUE(at::equal(a, half.to(of_half)));
+    EXPECT_TRUE(at::equal(b, single.to(of_single)));
     EXPECT_NE(b.const_data_ptr(), single.const_data_ptr());
   }
 }
@@ -144,7 +147,7 @@ TEST(WeightReader, ReadsAsMuchAsIsAskedFor) {
 TEST(WeightReader, NumbersThatAreNoneAreFoundWhereContentsAreRead) {
   WeightMap weights("model.safetensors");
   weights.Add("a", at::full({3, 2}, INFINITY, at::kHalf));
-  for (const Reads reads : {Reads::kNames, Reads::kChecked, Reads::kAll, Reads::kAsStored}) {
+  for (const Reads reads : {Reads::kNames, Reads::kChecked, Reads::kAll, Reads::kAsStored, Reads::kInBf16}) {
     WeightReader reader(weights, reads);
     reader.TakeMatrix("a", {3, 2});
     if (reads == Reads::kNames) EXPECT_NO_THROW(reader.Finish());

@@ -71,10 +71,16 @@ Tensor WeightReader::Take(const std::string& name, at::IntArrayRef shape) {
 }
 
 Tensor WeightReader::TakeMatrix(const std::string& name, at::IntArrayRef shape, at::MemoryFormat order) {
-  return Read(name, shape, reads_ == Reads::kAsStored, order);
+  return Read(name, shape, true, order);
 }
 
-Tensor WeightReader::Read(const std::string& name, at::IntArrayRef shape, bool in_16_bits, at::MemoryFormat order) {
+at::ScalarType WeightReader::TypeInMemory(at::ScalarType stored, bool matrix) const {
+  if (matrix && reads_ == Reads::kInBf16) return at::kBFloat16;
+  const bool in_16_bits = stored == at::kHalf || stored == at::kBFloat16;
+  return matrix && reads_ == Reads::kAsStored && in_16_bits ? stored : at::kFloat;
+}
+
+Tensor WeightReader::Read(const std::string& name, at::IntArrayRef shape, bool matrix, at::MemoryFormat order) {
   used_.push_back(name);
   const auto found = weights_.tensors().find(name);
   if (found == weights_.tensors().end()) {
@@ -89,10 +95,9 @@ Tensor WeightReader::Read(const std::string& name, at::IntArrayRef shape, bool i
   if (reads_ == Reads::kNames) return Absent(shape);
   const at::ScalarType type = stored.scalar_type();
   if (!at::isFloatingType(type)) return KeepsContents(reads_) ? stored.clone() : Absent(shape);
-  in_16_bits = in_16_bits && (type == at::kHalf || type == at::kBFloat16);
   PrefetchMapped(stored);
   Tensor tensor = KeepsContents(reads_)
-                      ? at::empty(shape, at::TensorOptions(in_16_bits ? type : at::kFloat).memory_format(order))
+                      ? at::empty(shape, at::TensorOptions(TypeInMemory(type, matrix)).memory_format(order))
                       : Absent(shape);
   const bool finite = KeepsContents(reads_) ? CopyFinite(tensor, stored) : AllFinite(stored);
   if (!finite) wrong_.push_back(Format("{}: holds NaN or infinity", name));

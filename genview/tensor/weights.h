@@ -53,8 +53,12 @@ enum class Reads {
   kAll,       // in fp32
   kAsStored,  // the same, but matrices and convolutions that are stored in fp16 or bf16 stay so: half the memory, the
               // same numbers
+  kInBf16,    // the same, but matrices and convolutions are rounded to bf16 on their way into memory
 };
 inline bool KeepsContents(Reads reads) { return reads >= Reads::kAll; }
+inline Reads ContentsFor(at::ScalarType compute) {
+  return compute == at::kBFloat16 ? Reads::kInBf16 : Reads::kAsStored;
+}
 
 // Collects what goes wrong while a model takes its weights. `weights` must outlive it.
 class WeightReader {
@@ -77,7 +81,8 @@ class WeightReader {
 
  private:
   Tensor Absent(at::IntArrayRef shape) const;
-  Tensor Read(const std::string& name, at::IntArrayRef shape, bool in_16_bits, at::MemoryFormat order);
+  Tensor Read(const std::string& name, at::IntArrayRef shape, bool matrix, at::MemoryFormat order);
+  at::ScalarType TypeInMemory(at::ScalarType stored, bool matrix) const;
 
   const WeightMap& weights_;
   Reads reads_;
