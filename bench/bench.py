@@ -129,7 +129,11 @@ def compared(name, key, pairs):
 
 def main():
     results = {}
-    for mine, theirs, rows in benchmarks():
+    works = benchmarks()
+    known = {name for _, _, rows in works for name in rows}
+    if unknown := [name for name in ONLY if name not in known]:
+        raise SystemExit(f"BENCH_ONLY names no row: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    for mine, theirs, rows in works:
         rows = {name: key for name, key in rows.items() if not ONLY or name in ONLY}
         if not rows:
             continue
