@@ -249,6 +249,22 @@ TEST(Files, NeitherFoldersNorDevicesAreReplaced) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Files, AFileIsTheSameByEveryPath) {
+  const Path folder = std::filesystem::temp_directory_path() / Format("genview-identity-{}", ::getpid());
+  WriteFile(folder / "file", "one");
+  WriteFile(folder / "other", "one");
+  std::filesystem::create_hard_link(folder / "file", folder / "hard");
+  std::filesystem::create_symlink("file", folder / "soft");
+  const auto identity = IdentityOf(folder / "file");
+  ASSERT_TRUE(identity);
+  EXPECT_EQ(IdentityOf(folder / "hard"), identity);
+  EXPECT_EQ(IdentityOf(folder / "soft"), identity);
+  EXPECT_NE(IdentityOf(folder / "other"), identity);
+  EXPECT_EQ(IdentityOf(folder / "none"), std::nullopt);
+  EXPECT_EQ(IdentityOf({}), std::nullopt);
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Files, SystemFilesWithoutASizeAreRead) { EXPECT_FALSE(ReadLines("/proc/self/status").empty()); }
 
 TEST(Files, GrowingFilesGoOnWhereTheyWere) {

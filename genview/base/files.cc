@@ -108,6 +108,12 @@ void RefuseToReplaceInput(const Path& path, const std::vector<Path>& inputs) {
   }
 }
 
+std::optional<FileIdentity> IdentityOf(const Path& path) {
+  struct ::stat status{};
+  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+  return FileIdentity{status.st_dev, status.st_ino};
+}
+
 static std::optional<int64_t> TimeOf(const Path& path, timespec stat::* member) {
   struct ::stat status{};
   if (::stat(path.c_str(), &status) != 0) return std::nullopt;

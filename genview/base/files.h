@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace genview {
@@ -23,6 +24,10 @@ void RefuseToReplace(const Path& path);
 
 // Throws UsageError where `path` is one of `inputs`: what is read would be lost.
 void RefuseToReplaceInput(const Path& path, const std::vector<Path>& inputs);
+
+// The same for all paths to a file, links included. Nothing where there is no file.
+using FileIdentity = std::pair<uint64_t, uint64_t>;
+std::optional<FileIdentity> IdentityOf(const Path& path);
 
 // Nanoseconds since 1970: when a file's contents were written, and when it was last changed in any way, a new name or
 // place included. Nothing where there is no file.

@@ -7,6 +7,7 @@
 #include "genview/base/text.h"
 #include "genview/data/loader.h"
 #include "genview/data/ordered_batches.h"
+#include "genview/tensor/kept_memory.h"
 
 namespace genview {
 namespace {
@@ -100,6 +101,7 @@ void Measure(Stream& stream, double seconds, LoaderBenchResult& result, Progress
 }  // namespace
 
 LoaderBenchResult BenchLoader(const LoaderBenchConfig& config, Progress& progress) {
+  const KeptMemory kept;  // as in a training, where batches take each other's place
   const auto source = OpenSource(config.images);
   SkippedLog skipped;
   LoaderBenchResult result;

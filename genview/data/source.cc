@@ -197,14 +197,14 @@ void WarnOfOtherFormats(const ImageSource& source, Progress& progress) {
 }
 
 void RefuseToOverwrite(const ImageSource& source, const std::vector<Path>& files) {
-  std::set<std::pair<dev_t, ino_t>> there;
-  struct ::stat status{};
+  std::set<FileIdentity> there;
   for (const Path& file : files) {
-    if (::stat(file.c_str(), &status) == 0) there.emplace(status.st_dev, status.st_ino);
+    if (const auto identity = IdentityOf(file)) there.insert(*identity);
   }
   for (int64_t i = 0; !there.empty() && i < source.size(); ++i) {
     const Path picture = source.FileOf(i);
-    if (::stat(picture.c_str(), &status) != 0 || !there.contains({status.st_dev, status.st_ino})) continue;
+    const auto identity = IdentityOf(picture);
+    if (!identity || !there.contains(*identity)) continue;
     throw UsageError({.what = "one of the pictures themselves would be overwritten",
                       .where = picture.string(),
                       .next = "give a folder that holds none of them"});

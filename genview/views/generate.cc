@@ -21,6 +21,7 @@
 #include "genview/views/view_folder.h"
 #include "genview/views/view_noise.h"
 #include "genview/views/view_picture.h"
+#include "genview/views/wanted_rows.h"
 
 namespace genview {
 namespace {
@@ -40,7 +41,7 @@ class ViewsRun {
   ViewsSummary Run();
 
  private:
-  std::vector<ViewRow> WantedRows() const;
+  std::vector<ViewRow> RowsToMake() const;
   Json Settings(bool tiles) const;
   bool ChooseTiles() const;
   std::vector<int64_t> ViewsToCompute() const;
@@ -99,7 +100,7 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   tiles_ = group_.Broadcast(ChooseTiles() ? "tiles" : "") == "tiles";
   if (!config_.dump.empty()) dump_.emplace();
   CheckPrompts();
-  std::vector<ViewRow> wanted = WantedRows();
+  std::vector<ViewRow> wanted = RowsToMake();
   if (group_.rank() == 0) {
     folder_.emplace(config_.out, Settings(tiles_), std::move(wanted), /*redo=*/dump_.has_value(), config_.per_shard,
                     config_.forget);
@@ -132,27 +133,14 @@ void ViewsRun::CheckPrompts() const {
   }
 }
 
-std::vector<ViewRow> ViewsRun::WantedRows() const {
-  const auto names = ViewFileNames(*source_, config_.per_image, ViewEnding(config_.format));
+std::vector<ViewRow> ViewsRun::RowsToMake() const {
   const std::string scheduler = config_.scheduler.empty()
                                     ? pipeline_->scheduler_name()
                                     : SchedulerName(ParseSchedulerKind(config_.scheduler, "--scheduler"));
-  std::vector<ViewRow> rows;
-  for (int64_t view = 0; view < summary_.asked; ++view) {
-    const SourceItem& item = ItemOf(view);
-    const int64_t k = view % config_.per_image;
-    ViewRow row;
-    row.id = item.id;
-    row.index = k;
-    row.file = names[static_cast<size_t>(view)];
-    row.noise_level = levels_.For(item, k).value_or(-1);
-    row.seed = ViewSeed(config_.run.seed, item.id, k);
-    row.steps = config_.steps;
-    row.guidance = levels_.GuidanceFor(item);
+  std::vector<ViewRow> rows = WantedRows(config_, *source_, levels_);
+  for (ViewRow& row : rows) {
     row.generator = pipeline_->fingerprint();
     row.scheduler = scheduler;
-    row.prompt = levels_.PromptFor(item, source_->classes());
-    rows.push_back(std::move(row));
   }
   return rows;
 }

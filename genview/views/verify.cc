@@ -1,7 +1,5 @@
 #include "genview/views/verify.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -21,6 +19,7 @@
 #include "genview/views/request.h"
 #include "genview/views/view_folder.h"
 #include "genview/views/view_noise.h"
+#include "genview/views/wanted_rows.h"
 
 namespace genview {
 namespace {
@@ -91,16 +90,7 @@ std::string FaultOfFile(const Path& folder, const ViewRow& row, int64_t size, st
   return "";
 }
 
-// One file whatever the path to it.
-using Identity = std::pair<uint64_t, uint64_t>;
-
-std::optional<Identity> IdentityOf(const Path& file) {
-  struct ::stat status{};
-  if (file.empty() || ::stat(file.c_str(), &status) != 0) return std::nullopt;
-  return Identity{status.st_dev, status.st_ino};
-}
-
-bool IsAmong(const std::set<Identity>& files, const Path& file) {
+bool IsAmong(const std::set<FileIdentity>& files, const Path& file) {
   const auto identity = IdentityOf(file);
   return identity && files.contains(*identity);
 }
@@ -113,25 +103,18 @@ struct Wanted {
   };
   std::map<std::pair<std::string, int64_t>, View> views;  // by picture and view
   std::shared_ptr<const ImageSource> source;
-  std::set<Identity> pictures;  // that are files of their own
+  std::set<FileIdentity> pictures;  // that are files of their own
 };
 
 Wanted WantedOf(const ViewsConfig& asked) {
   const auto source = OpenSource(asked.images);
   const NoiseLevels levels = NoiseLevels::Open(asked);
-  const std::vector<std::string> names = ViewFileNames(*source, asked.per_image, ViewEnding(asked.format));
   Wanted wanted;
-  for (size_t view = 0; view < names.size(); ++view) {
-    const SourceItem& item = source->item(static_cast<int64_t>(view) / asked.per_image);
-    ViewRow row;
-    row.id = item.id;
-    row.index = static_cast<int64_t>(view) % asked.per_image;
-    row.file = names[view];
-    row.noise_level = levels.For(item, row.index).value_or(-1);
-    row.guidance = levels.GuidanceFor(item);
-    row.prompt = levels.PromptFor(item, source->classes());
-    if (asked.per_shard > 0) row.shard = ShardName(static_cast<int64_t>(view) / asked.per_shard);
-    wanted.views.emplace(std::pair(row.id, row.index), Wanted::View{row, static_cast<int64_t>(view) / asked.per_image});
+  int64_t view = 0;
+  for (ViewRow& row : WantedRows(asked, *source, levels)) {
+    if (asked.per_shard > 0) row.shard = ShardName(view / asked.per_shard);
+    const std::pair key(row.id, row.index);
+    wanted.views.emplace(key, Wanted::View{std::move(row), view++ / asked.per_image});
   }
   for (int64_t i = 0; i < source->size(); ++i) {
     if (const auto picture = IdentityOf(source->FileOf(i))) wanted.pictures.insert(*picture);
@@ -269,7 +252,7 @@ std::map<std::string, std::string> BrokenShards(const Path& folder, const std::v
 
 // Without `pictures`, which views are made of and nobody may remove.
 std::vector<std::string> FilesWithoutRow(const Path& folder, const std::vector<Checked>& rows,
-                                         const std::set<Identity>& pictures) {
+                                         const std::set<FileIdentity>& pictures) {
   std::set<std::string> known;
   for (const Checked& row : rows)
     known.insert(Path(row.row.shard.empty() ? row.row.file : row.row.shard).lexically_normal().generic_string());
@@ -325,6 +308,7 @@ int64_t CountSkipped(const Path& folder, int64_t per_image) {
 struct Findings {
   VerifyReport report;
   std::optional<ViewsConfig> asked;  // what the folder was made from, where it says so
+  std::optional<Wanted> wanted;      // the same in rows, where the pictures are there
   std::vector<Checked> rows;
   std::map<std::string, std::string> broken;  // shards -> why
   std::vector<std::string> strangers;         // files without a row
@@ -368,12 +352,13 @@ Findings Check(const VerifyConfig& config, Progress& progress) {
                  .next = "give a folder that `genview views` has written"});
   }
   if (fs::exists(manifest)) found.rows = ReadRows(manifest, found.report.problems);
-  const std::optional<Wanted> all = TryWanted(asked);
+  found.wanted = TryWanted(asked);
+  const auto& all = found.wanted;
   CheckRows(config.folder, found.rows, asked, all, progress);
   for (std::string& fault : FaultsOfTables(config.folder, asked, found.lost))
     found.report.problems.push_back(std::move(fault));
   found.broken = BrokenShards(config.folder, found.rows, asked);
-  found.strangers = FilesWithoutRow(config.folder, found.rows, all ? all->pictures : std::set<Identity>());
+  found.strangers = FilesWithoutRow(config.folder, found.rows, all ? all->pictures : std::set<FileIdentity>());
   ListProblems(found);
   if (all) {
     const int64_t without = std::max<int64_t>(0, found.lost) + CountSkipped(config.folder, asked->per_image);
@@ -385,7 +370,7 @@ Findings Check(const VerifyConfig& config, Progress& progress) {
 // What is good in a broken shard gets files of its own; then come the good rows alone, and then no file that is not in
 // them. Stopped between, the next repair does the rest. A damaged row may name any other file of the folder, or one of
 // `pictures`: these stay.
-void RemoveWhatIsWrong(const Path& folder, Findings& found, const std::set<Identity>& pictures) {
+void RemoveWhatIsWrong(const Path& folder, Findings& found, const std::set<FileIdentity>& pictures) {
   std::string text;
   std::set<std::string> good;
   for (Checked& row : found.rows) {
@@ -433,8 +418,8 @@ VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress) {
                    .next = "run the `genview views` command of this folder again: it makes what is missing"});
     }
     RefuseAmongPictures(found.asked->images, config.folder);
-    // Throws where the pictures are gone: what cannot be made again is not removed.
-    RemoveWhatIsWrong(config.folder, found, WantedOf(*found.asked).pictures);
+    if (!found.wanted) found.wanted = WantedOf(*found.asked);  // throws: what cannot be made again is not removed
+    RemoveWhatIsWrong(config.folder, found, found.wanted->pictures);
   }  // GenerateViews takes the lock itself
   found.report.made = GenerateViews(*found.asked, progress).made;
   return found.report;
