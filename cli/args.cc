@@ -1,5 +1,8 @@
 #include "cli/args.h"
 
+#include <algorithm>
+#include <stdexcept>
+
 #include <CLI/CLI.hpp>
 
 namespace genview {
@@ -113,6 +116,25 @@ std::string HelpCommand(const Command& command) { return Format("genview {} --he
        .next = nearest.empty() ? Format("see `{}`", HelpCommand(command)) : Format("did you mean `{}`?", nearest)});
 }
 
+// `--json=maybe`: CLI11 takes the value for a number without looking.
+[[noreturn]] void RefuseFlagValue(const Command& command, const std::vector<std::string>& words,
+                                  const std::vector<Given>& known) {
+  std::string named = "an option";
+  for (const std::string& word : words) {
+    const size_t equals = word.find('=');
+    if (equals == std::string::npos) continue;
+    const std::string name = word.substr(0, equals), value = word.substr(equals + 1);
+    const bool is_flag = std::any_of(known.begin(), known.end(), [&](const Given& given) {
+      const std::string flag = FlagName(given.field.name);
+      return given.field.type == "true|false" && (name == Format("--{}", flag) || name == Format("--no-{}", flag));
+    });
+    if (is_flag && value != "true" && value != "false") named = Format("`{}`", name);
+  }
+  throw UsageError({.what = Format("{} is not set to true or false", named),
+                    .where = kCommandLine,
+                    .next = Format("give it without a value; see `{}`", HelpCommand(command))});
+}
+
 }  // namespace
 
 std::set<std::string> FlaglessOf(const Command& command) {
@@ -148,6 +170,8 @@ Args ParseArgs(const Command& command, const std::vector<std::string>& words) {
         {.what = option.starts_with("-") ? Format("`{}` needs a value", option) : "the command line cannot be read",
          .where = kCommandLine,
          .next = Format("see `{}`", HelpCommand(command))});
+  } catch (const std::logic_error&) {
+    RefuseFlagValue(command, words, all);
   }
   if (const auto extras = app.remaining(); !extras.empty()) RefuseExtra(command, extras.front(), all);
 

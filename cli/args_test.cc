@@ -101,6 +101,9 @@ TEST(Args, ValuesAreChecked) {
   EXPECT_EQ(Complaint({""}).where, "command line, <images>");
   EXPECT_EQ(Complaint({"x", "--per-image"}).what, "`--per-image` needs a value");
   EXPECT_EQ(Complaint({}).what, "<images> is missing (pictures)");
+  EXPECT_FALSE(Parse({"x", "--tokens=false"}).tokens);
+  EXPECT_EQ(Complaint({"x", "--tokens=maybe"}).what, "`--tokens` is not set to true or false");
+  EXPECT_EQ(Complaint({"x", "--tokens=99999999999999999999"}).what, "`--tokens` is not set to true or false");
 }
 
 TEST(Args, LogLevelBelongsToTheProgram) {

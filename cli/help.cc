@@ -130,6 +130,7 @@ std::string ProgramHelp() {
 }
 
 std::string GroupHelp(const std::string& group) {
+  if (group.empty()) return "";
   std::string rows;
   AppendCommands(rows, group);
   return rows.empty() ? "" : Format("usage: genview {} COMMAND [options]\n\ncommands:\n{}", group, rows);

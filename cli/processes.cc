@@ -135,6 +135,9 @@ int Processes::Wait() {
   const bool was_stopped = told && !StopRequested();
   if (WIFEXITED(status) && !was_stopped) return WEXITSTATUS(status);
   if (failed == nullptr) failed = FirstFailed();
+  // They are not ready to be stopped as soon as they have been started.
+  const int signal = WIFSIGNALED(failed->status) ? WTERMSIG(failed->status) : 0;
+  if (StopRequested() && (signal == SIGINT || signal == SIGTERM)) throw Interrupted();
   const auto rank = failed - processes_.data();
   throw Error(
       {.what =

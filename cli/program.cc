@@ -22,6 +22,7 @@ const Command& CommandOf(const std::vector<std::string>& words, size_t* taken) {
   if (words.empty()) {
     throw UsageError({.what = "no command", .where = kCommandLine, .next = "`genview --help` names the commands"});
   }
+  if (words.size() > 1 && words[0] == "help") return CommandOf({words.begin() + 1, words.end()}, taken);  // no such
   if (const Command* command = FindCommand(words, taken)) return *command;
   std::vector<std::string> known;
   for (const Command& command : AllCommands()) known.emplace_back(command.name);

@@ -1,7 +1,9 @@
 // Every ready recipe is read by the command that it is for.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "cli/run_plan.h"
 #include "cli/stage_plan.h"
@@ -298,6 +300,24 @@ TEST(Plan, FlagsGoBeforeTheRecipe) {
   EXPECT_EQ(plan.seeds, (std::vector<uint64_t>{7}));
   EXPECT_EQ(plan.arms[0].recipe.run.threads, 2);
   EXPECT_EQ(plan.arms[0].recipe.run.seed, 7u);
+}
+
+TEST(Plan, ASeedThatTomlCannotHoldIsRefused) {
+  const RecipeFile file = ReadRecipeFile<Recipe>(Write("large.toml", "[pretrain]\nepochs = 3\n"));
+  EXPECT_NO_THROW(MakePlan(file, {.out = "", .run = {{"seed", INT64_MAX}}}));
+  EXPECT_THROW(MakePlan(file, {.out = "", .run = {{"seed", UINT64_MAX}}}), UsageError);
+}
+
+// Another way to the same folder is no other generator.
+TEST(Plan, PlacesOfInputsAreNamed) {
+  const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(kRecipes / "smoke.toml"), {});
+  for (const PlannedStage& stage : StagesOf(plan, {})) {
+    for (const auto& [key, value] : stage.settings.items()) {
+      const bool is_path = value.is_string() && value.get<std::string>().find("models/demo") != std::string::npos;
+      const bool is_place = std::find(stage.places.begin(), stage.places.end(), key) != stage.places.end();
+      EXPECT_TRUE(!is_path || is_place) << stage.name << " " << key;
+    }
+  }
 }
 
 TEST(Plan, ItsTomlGivesTheSamePlan) {

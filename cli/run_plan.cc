@@ -1,6 +1,7 @@
 #include "cli/run_plan.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <set>
 
@@ -145,6 +146,11 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
                       .next = "use letters, digits and `-`"});
   }
   plan.folder = options.out.empty() ? Path("runs") / plan.name : options.out;
+  if (plan.recipe.run.seed > INT64_MAX) {  // TOML has no such number, and the run's own recipe could not be read
+    throw UsageError({.what = Format("`run.seed` is {}, allowed are 0 to {}", plan.recipe.run.seed, INT64_MAX),
+                      .where = recipe_name,
+                      .next = "give a smaller `run.seed` or --seed"});
+  }
   for (const int64_t seed : plan.recipe.seeds) plan.seeds.push_back(static_cast<uint64_t>(seed));
   if (plan.seeds.empty()) plan.seeds = {plan.recipe.run.seed};
   if (std::set<uint64_t>(plan.seeds.begin(), plan.seeds.end()).size() < plan.seeds.size()) {

@@ -142,7 +142,8 @@ void Runner::WarnOfLeftOut() {
     if (Allowed(std::string_view(stage.name).substr(0, stage.name.find(' ')))) continue;
     const Json made_from = book_.RequestOf(stage.name);
     if (!made_from.is_object()) continue;
-    const std::vector<std::string> differences = Differences(made_from.value("settings", Json()), stage.settings);
+    const std::vector<std::string> differences = Differences(
+        WithoutPlaces(made_from.value("settings", Json()), stage.places), WithoutPlaces(stage.settings, stage.places));
     if (differences.empty()) continue;
     const std::string what =
         Format("`{}` was made with other settings ({}), and --only leaves it out", stage.name, differences.front());
@@ -166,7 +167,8 @@ void Runner::RemoveOldScores(const ArmPlan& arm, uint64_t seed) {
     const Path out = ScoreFile(plan_, arm, seed, kind);
     if (!part.enabled || plan_.recipe.data.test.empty()) return book_.Forget(name, {out});
     const Json made_from = book_.RequestOf(name), wanted = SettingsOf(FieldsToJson(part), run);
-    if (made_from.is_object() && made_from.value("settings", Json()).dump() != wanted.dump())
+    const auto text = [](const Json& settings) { return WithoutPlaces(settings, PlacesOfScores()).dump(); };
+    if (made_from.is_object() && text(made_from.value("settings", Json())) != text(wanted))
       std::filesystem::remove(out);
   });
 }

@@ -88,6 +88,16 @@ void RefuseForeign(const Path& page, const std::vector<Path>& owned) {
   }
 }
 
+// Size and time of change, null where they cannot be told.
+Json StampOf(const Path& file) {
+  std::error_code code;
+  const auto size = std::filesystem::file_size(file, code);
+  if (code) return {};
+  const auto changed = std::filesystem::last_write_time(file, code).time_since_epoch().count();
+  if (code) return {};
+  return {static_cast<uint64_t>(size), changed};
+}
+
 std::string Short(const Json& value) {
   const std::string text = value.is_null() ? "nothing" : value.is_string() ? value.get<std::string>() : value.dump();
   return text.size() > 40 ? Format("{}...", text.substr(0, 37)) : text;
@@ -102,6 +112,14 @@ Json WithoutMachine(Json settings) {
   }
   for (auto& [key, value] : settings.items()) {
     if (value.is_object() && key != "run") value = WithoutMachine(value);
+  }
+  return settings;
+}
+
+Json WithoutPlaces(Json settings, const std::vector<std::string>& places) {
+  for (const std::string& key : places) {
+    const auto found = settings.is_object() ? settings.find(key) : settings.end();
+    if (found != settings.end() && found->is_string() && !found->get<std::string>().empty()) *found = "given";
   }
   return settings;
 }
@@ -173,17 +191,24 @@ static std::string SomeDifferences(const Json& before, const Json& after) {
   return Format("{}", fmt::join(differences, ", "));
 }
 
-static bool IsPageOf(const Json& wanted, const Json& state, const std::string& where) {
-  return JsonString(state, "fingerprint", "", where) == Fingerprint(wanted.dump());
+static bool IsPageOf(const Json& wanted, const std::vector<std::string>& places, const Json& state,
+                     const std::string& where) {
+  if (JsonString(state, "fingerprint", "", where) == Fingerprint(wanted.dump())) return true;
+  if (places.empty() || !state.contains("request") || !state["request"].is_object()) return false;
+  Json made = state["request"], asked = wanted;
+  for (Json* request : {&made, &asked}) (*request)["settings"] = WithoutPlaces((*request)["settings"], places);
+  return made.dump() == asked.dump();
 }
 
 std::string StageBook::WhatIsToDo(const StageRequest& request) const {
   const Path file = FileOf(request.name);
   const Json state = ReadState(file), wanted = ToJson(request);
   if (!state.contains("request")) return "to be made";
-  if (!IsPageOf(wanted, state, file.string()))
+  if (!IsPageOf(wanted, request.places, state, file.string()))
     return Format("to be made again: {}", SomeDifferences(state["request"], wanted));
-  return IsThere(request.name, request.outputs) ? kDone : "to be gone on with";
+  if (!IsThere(request.name, request.outputs)) return "to be gone on with";
+  const std::vector<Path> damaged = Damaged(state, request.outputs);
+  return damaged.empty() ? kDone : Format("to be made again: {} is not as long as it was", damaged[0].string());
 }
 
 std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress& progress) {
@@ -192,7 +217,8 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
   const Path file = FileOf(request.name);
   const std::string where = file.string();
   const Json wanted = ToJson(request), state = ReadState(file);
-  const bool same = IsPageOf(wanted, state, where), finished = JsonBool(state, "finished", false, where);
+  const bool same = IsPageOf(wanted, request.places, state, where),
+             finished = JsonBool(state, "finished", false, where);
   const std::vector<Path> damaged = same && finished ? Damaged(state, request.outputs) : std::vector<Path>{};
   if (same && finished && damaged.empty() && Exist(request.outputs)) {
     if (const int64_t failed = JsonInt(state, "failed", 0, where); strict_ && failed > 0) {
@@ -308,36 +334,39 @@ std::string StageBook::FingerprintOfPictures(const std::string& source) {
   return known;
 }
 
-std::string StageBook::FingerprintOfFile(const Path& file) {
-  std::error_code code;
-  const auto size = std::filesystem::file_size(file, code);
-  const auto changed = std::filesystem::last_write_time(file, code).time_since_epoch().count();
-  if (code) return FingerprintFile(file);  // throws the Error that says why
-  const std::string key = std::filesystem::absolute(file).lexically_normal().string();
-  const Json stamp = {static_cast<uint64_t>(size), changed};
+std::string StageBook::Known(const Path& path, const Json& stamp, const std::function<std::string()>& read) {
+  const std::string key = std::filesystem::absolute(path).lexically_normal().string();
   if (const auto known = known_files_.find(key); known != known_files_.end() && known->is_array() &&
                                                  known->size() == 2 && (*known)[0] == stamp &&
                                                  (*known)[1].is_string()) {
     return (*known)[1].get<std::string>();
   }
-  std::string fingerprint = FingerprintFile(file);
+  std::string fingerprint = read();
   known_files_[key] = {stamp, fingerprint};
   if (lock_) WriteJson(folder_ / kKnownFiles, known_files_);
   return fingerprint;
 }
 
 std::string StageBook::FingerprintOf(const Path& path) {
-  if (!std::filesystem::is_directory(path)) return FingerprintOfFile(path);
+  if (!std::filesystem::is_directory(path)) {
+    const Json stamp = StampOf(path);
+    if (stamp.is_null()) return FingerprintFile(path);  // throws the Error that says why
+    return Known(path, stamp, [&] { return FingerprintFile(path); });
+  }
   std::vector<Path> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
     const bool hidden = entry.path().filename().string().starts_with(".");
     if (entry.is_regular_file() && !hidden) files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
-  std::string all;
-  for (const Path& file : files)
-    all += Format("{}\n{}\n", file.lexically_relative(path).generic_string(), FingerprintOfFile(file));
-  return Fingerprint(all);
+  const auto all = [&](auto&& of_file) {
+    std::string text;
+    for (const Path& file : files)
+      text += Format("{}\n{}\n", file.lexically_relative(path).generic_string(), of_file(file));
+    return Fingerprint(text);
+  };
+  return Known(path, all([](const Path& file) { return StampOf(file).dump(); }),
+               [&] { return all([](const Path& file) { return FingerprintFile(file); }); });
 }
 
 }  // namespace genview

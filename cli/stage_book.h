@@ -37,6 +37,7 @@ struct StageRequest {
   std::map<std::string, std::string> inputs;  // name -> fingerprint
   std::vector<Path> outputs;                  // files that are there when the stage is done
   std::vector<Path> owned;                    // files and folders that are removed before a changed request is made
+  std::vector<std::string> places{};          // settings that name an input: its fingerprint counts, not where it is
 };
 
 // A stage that has been begun and is in the book as unfinished. Whoever does its work says how it ends, in whichever
@@ -93,7 +94,8 @@ class StageBook {
   void Forget(const std::string& name, const std::vector<Path>& made);
 
   // The fingerprint of a file's contents, or of all files below a folder (names and contents). Known ones are not read
-  // again while size and time of change stay the same.
+  // again while sizes and times of change stay the same; a folder, which may hold millions of masks, is known as a
+  // whole.
   std::string FingerprintOf(const Path& path);
   // Of a source of pictures, which is opened once.
   std::string FingerprintOfPictures(const std::string& source);
@@ -101,7 +103,7 @@ class StageBook {
  private:
   Path FileOf(const std::string& name) const;
   void RefuseLeftOut(const std::string& name, const char* why) const;  // where `only` leaves it out
-  std::string FingerprintOfFile(const Path& file);
+  std::string Known(const Path& path, const Json& stamp, const std::function<std::string()>& read);
 
   Path folder_;
   std::vector<std::string> only_;
@@ -114,6 +116,9 @@ class StageBook {
 
 // `RunOptions` without what does not change results.
 Json WithoutMachine(Json settings);
+
+// Settings in which those that name an input say no more than that they do.
+Json WithoutPlaces(Json settings, const std::vector<std::string>& places);
 
 // The dotted names of the values in which two requests differ: "pretrain.epochs 40 -> 60".
 std::vector<std::string> Differences(const Json& before, const Json& after, const std::string& prefix = "");

@@ -82,6 +82,7 @@ TEST_F(StageBookTest, AnOutputOfAnotherLengthIsMadeAgain) {
   Make(request);
   EXPECT_FALSE(Make(request));
   WriteFile(request.outputs[0], "cut");
+  EXPECT_NE(StageBook(run_ / "state").WhatIsToDo(request).find("is not as long as it was"), std::string::npos);
   EXPECT_THROW(Make(request, {"eval"}), Error);
   EXPECT_EQ(ReadFile(request.outputs[0]), "cut");
   EXPECT_TRUE(Make(request));
@@ -109,6 +110,23 @@ TEST_F(StageBookTest, ChangedSettingsClearWhatWasMade) {
   WriteFile(run_ / "views/old.png", "x");
   EXPECT_TRUE(Make(Request(2)));
   EXPECT_FALSE(std::filesystem::exists(run_ / "views/old.png"));
+}
+
+// The same encoder, seen from another folder or moved to another place.
+TEST_F(StageBookTest, WhereAnInputIsDoesNotCount) {
+  StageRequest request = Request(1);
+  request.places = {"encoder"};
+  request.settings["encoder"] = "models/tower";
+  Make(request);
+  request.settings["encoder"] = "../models/tower";
+  EXPECT_EQ(StageBook(run_ / "state").WhatIsToDo(request), StageBook::kDone);
+  EXPECT_FALSE(Make(request));
+  request.inputs["ratios"] = "other contents";
+  EXPECT_TRUE(Make(request));
+  request.settings["encoder"] = "";  // none is another thing than one somewhere else
+  EXPECT_TRUE(Make(request));
+  request.settings["views"]["steps"] = 2;
+  EXPECT_TRUE(Make(request));
 }
 
 TEST_F(StageBookTest, WhatTheRunHasNotMadeStays) {
@@ -223,6 +241,16 @@ TEST_F(StageBookTest, FolderFingerprintsFollowNamesAndContents) {
   EXPECT_NE(second, first);
   std::filesystem::rename(run_ / "in/a", run_ / "in/b");
   EXPECT_NE(book.FingerprintOf(run_ / "in"), second);
+}
+
+TEST_F(StageBookTest, AFolderOfManyFilesIsNotedOnce) {
+  StageBook book(run_ / "state", {});
+  for (const char* name : {"a", "b", "deep/c"}) WriteFile(run_ / "masks" / name, name);
+  const std::string before = book.FingerprintOf(run_ / "masks");
+  EXPECT_EQ(ReadJson(run_ / "state/.inputs.json").size(), 1u);
+  EXPECT_EQ(StageBook(run_ / "state").FingerprintOf(run_ / "masks"), before);
+  WriteFile(run_ / "masks/deep/c", "changed");
+  EXPECT_NE(book.FingerprintOf(run_ / "masks"), before);
 }
 
 TEST(Requests, TheMachineIsNoPartOfThem) {

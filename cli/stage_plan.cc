@@ -143,6 +143,7 @@ class Planner {
          .inputs = std::move(inputs),
          .outputs = {config.out},
          .owned = {},
+         .places = {"encoder", "component"},
          .work = [config](Group&, StageProgress& progress) { return ImagesOf(FitForeground(config, progress)); }});
     return made;
   }
@@ -192,6 +193,7 @@ class Planner {
          .inputs = {images, encoder},
          .outputs = {out / "model_index.json"},
          .owned = {out},
+         .places = {"images", "encoder"},
          .work = [config](Group&, StageProgress& progress) { return ImagesOf(TrainGenerator(config, progress)); }});
     return made;
   }
@@ -220,6 +222,7 @@ class Planner {
                        .inputs = std::move(inputs),
                        .outputs = {out / "manifest.jsonl"},
                        .owned = {out},
+                       .places = {"generator"},
                        .work = [config](Group& group, StageProgress& progress) {
                          const ViewsSummary done = Shared(group, progress, config);
                          return StageCounts{"views", done.asked, done.written, done.asked - done.written};
@@ -298,6 +301,7 @@ class Planner {
                          .inputs = std::move(inputs),
                          .outputs = {config.inputs.out},
                          .owned = {config.inputs.out},
+                         .places = PlacesOfScores(),
                          .work = [config](Group&, StageProgress& progress) {
                            const EvalResult result = Evaluate(config, progress);
                            const int64_t skipped = SkippedOf(result);
@@ -412,7 +416,8 @@ StageRequest RequestOf(const PlannedStage& stage, StageBook& book) {
                        .settings = stage.settings,
                        .inputs = {},
                        .outputs = stage.outputs,
-                       .owned = stage.owned};
+                       .owned = stage.owned,
+                       .places = stage.places};
   for (const StageInput& input : stage.inputs)
     request.inputs[input.name] =
         input.pictures ? book.FingerprintOfPictures(input.value) : book.FingerprintOf(input.value);
@@ -427,6 +432,8 @@ Json SettingsOf(Json own, const RunOptions& run) {
 Path ScoreFile(const RunPlan& plan, const ArmPlan& arm, uint64_t seed, std::string_view kind) {
   return ArmFolder(plan, arm, seed) / "eval" / Format("{}.json", kind);
 }
+
+std::vector<std::string> PlacesOfScores() { return {"list"}; }
 
 bool AsksForScores(const RunPlan& plan) {
   bool asks = false;

@@ -31,8 +31,9 @@ struct PlannedStage {
   std::string name;  // "pretrain genview"
   int64_t version = 1;
   Json settings;
-  std::vector<StageInput> inputs;    // of two with one name the last counts
-  std::vector<Path> outputs, owned;  // as of a StageRequest
+  std::vector<StageInput> inputs;     // of two with one name the last counts
+  std::vector<Path> outputs, owned;   // as of a StageRequest
+  std::vector<std::string> places{};  // of `settings`, as of a StageRequest
   std::function<StageCounts(Group&, StageProgress&)> work;
   std::optional<PretrainConfig> pretraining{};  // that `work` makes
   Path scratch{};                               // no later stage needs it
@@ -58,6 +59,9 @@ Path ScoreFile(const RunPlan& plan, const ArmPlan& arm, uint64_t seed, std::stri
 // Throws Error for the first input of these stages that is not set or not there, and where scores are asked for and
 // pictures have no classes.
 void CheckInputs(const RunPlan& plan, const std::vector<std::string>& only);
+
+// Settings of a score that name an input.
+std::vector<std::string> PlacesOfScores();
 
 bool AsksForScores(const RunPlan& plan);  // whatever it has to test on
 

@@ -63,26 +63,26 @@ const Row* First(const std::vector<Row>& rows, Wanted&& wanted) {
   return first;
 }
 
-// Of the arms of one method beside their reference the one that gains most, and whether any gains for sure.
+// Of the arms of one method beside their reference the one that gains most, of those that gain for sure if there are
+// any.
 struct MethodGain {
   std::string method;
   const Row* best = nullptr;
   Difference gain;
-  bool clear = false;
+  bool clear() const { return gain.low > 0; }
+  bool operator<(const MethodGain& other) const {
+    return clear() != other.clear() ? other.clear() : gain.value < other.gain.value;
+  }
 };
 
 std::vector<MethodGain> GainsOf(const Comparison& arms) {
   std::vector<MethodGain> gains;
   for (const std::string& method : arms.methods) {
     MethodGain found;
-    found.method = method;
     for (const Row& row : arms.rows) {
       if (row.method != method || !row.Compared() || row.reference->method != method) continue;
-      const Difference gain = Compare(*row.main, *row.reference->main);
-      found.clear = found.clear || gain.low > 0;
-      if (found.best != nullptr && gain.value <= found.gain.value) continue;
-      found.best = &row;
-      found.gain = gain;
+      const MethodGain gain{method, &row, Compare(*row.main, *row.reference->main)};
+      if (found.best == nullptr || found < gain) found = gain;
     }
     if (found.best != nullptr) gains.push_back(found);
   }
@@ -90,11 +90,10 @@ std::vector<MethodGain> GainsOf(const Comparison& arms) {
 }
 
 Headline HeadlineOfMethods(const std::vector<MethodGain>& gains, const std::string& eval) {
-  const MethodGain& most = *std::max_element(gains.begin(), gains.end(),
-                                             [](const auto& a, const auto& b) { return a.gain.value < b.gain.value; });
+  const MethodGain& most = *std::max_element(gains.begin(), gains.end());
   std::vector<std::string> without;
   for (const MethodGain& gain : gains) {
-    if (!gain.clear) without.push_back(gain.method);
+    if (!gain.clear()) without.push_back(gain.method);
   }
   const size_t clear = gains.size() - without.size();
   const ArmScore &score = *most.best->main, &reference = *most.best->reference->main;

@@ -191,7 +191,7 @@ static std::string WithoutComments(const std::string& toml) {
 void WriteRecipe(Html& html, const RunRecord& run) {
   html.Open("section");
   Heading(html, "The recipe, resolved",
-          Format("`genview run {}` makes this run again.", (run.folder / "recipe.toml").string()));
+          Format("`genview run {}` makes this run again.", ShellWord((run.folder / "recipe.toml").string())));
   html.Line("pre", WithoutComments(run.recipe_text), {{"tabindex", "0"}, {"aria-label", "recipe"}});
   if (run.environment.is_object() && !run.environment.empty()) {
     html.Open("dl", {{"class", "environment"}});

@@ -83,7 +83,10 @@ std::vector<double> Ticks(double low, double high, int count) {
     }
   }
   std::vector<double> ticks;
-  for (double value = std::ceil(low / step - 1e-9) * step; value <= high + 1e-9 * step; value += step) {
+  const double first = std::ceil(low / step - 1e-9) * step;
+  for (int i = 0; i <= 2 * std::max(count, 1); ++i) {  // a step may be too small to change the number
+    const double value = first + i * step;
+    if (value > high + 1e-9 * step) break;
     ticks.push_back(std::abs(value) < 1e-9 * step ? 0 : value);
   }
   return ticks;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace genview {
 namespace {
@@ -12,6 +13,7 @@ TEST(Ticks, AreRoundAndInside) {
   EXPECT_EQ(Ticks(0.03, 0.11, 4), (std::vector<double>{0.04, 0.06, 0.08, 0.1}));
   EXPECT_TRUE(Ticks(1, 1, 4).empty());
   EXPECT_EQ(Ticks(-1, 1, 2).at(1), 0);
+  EXPECT_LT(Ticks(1e17, std::nextafter(1e17, 2e17), 8).size(), 20u);  // steps that change nothing come to an end
 }
 
 TEST(Ticks, TextHasTheDigitsOfTheStep) {

@@ -191,6 +191,17 @@ TEST(Report, ArmsAreHeldToTheirOwnMethod) {
       "None of 2 methods gains: “byol-views” comes nearest, +0.5 points from “byol” (95% interval −0.9 to +1.9).");
 }
 
+// What is said to gain does: an arm that is further ahead by chance is not named in its place.
+TEST(Report, OnlyAClearGainIsOne) {
+  const Path run = MakeMethods("report_clear",
+                               {{"byol", 50}, {"byol-views", 53}, {"byol-more", 54}, {"swav", 60}, {"swav-views", 70}});
+  WriteJson(run / "byol-more/eval/linear.json", EvalResultToJson(Score(54, 9)));
+  WriteJson(run / "swav-views/eval/linear.json", EvalResultToJson(Score(70, 20)));
+  EXPECT_EQ(WriteReport({run}, run / "report.html").headline,
+            "1 of 2 methods gains, “byol-views” the most: 3.0 points above “byol” (95% interval +1.6 to +4.4).");
+  EXPECT_NE(ReadFile(run / "report.html").find("Without gain: swav."), std::string::npos);
+}
+
 // A panel for each method and quantity; an arm's colour is its place within the method, and reference and best stand
 // out.
 TEST(Report, MethodsHavePanelsOfTheirOwn) {
@@ -424,6 +435,17 @@ TEST(Report, AnArmIsOneLineOfTheCost) {
     EXPECT_NE(all.find(text), std::string::npos) << text;
 }
 
+TEST(Report, ArmsAndSeedsThatAreGoneCostNothing) {
+  const Path run = MakeRun("report_gone", 50, 55);
+  WriteFile(run / "recipe.toml", "seeds = [0, 1]\n[[arms]]\nname = \"genview\"\n");
+  for (const char* stage : {"pretrain genview seed 0", "pretrain genview seed 2", "pretrain old seed 0", "eval knn old",
+                            "views old", "foreground fit for old"})
+    WriteJson(run / "state" / Format("{}.json", stage), {{"stage", stage}, {"seconds", 1000.0}});
+  std::vector<std::string> names;
+  for (const StageRecord& stage : ReadRun(run).stages) names.push_back(stage.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"pretrain genview seed 0", "views"}));
+}
+
 TEST(Report, RunsOfOneNameAreToldApart) {
   const Path one = MakeRun("report_same_one", 50, 55), two = MakeRun("report_same_two", 51, 52);
   for (const Path& run : {one, two})
@@ -485,6 +507,8 @@ TEST(Report, SaysWhereTheEncodersAre) {
   WriteJson(run / "a/pretrain/summary.json", {{"encoder", "one"}});
   const std::string part = page("");
   EXPECT_NE(part.find(Format("{}/ARM/pretrain/encoder.safetensors, 1 of 2 so far.", run.string())), std::string::npos);
+  EXPECT_NE(part.find(Format("`genview run &#39;{}/recipe.toml&#39;` makes this run again", run.string())),
+            std::string::npos);
   EXPECT_NE(part.find(Format("genview export &#39;{}/a/pretrain/encoder.safetensors&#39; --layout torchvision --out "
                              "a-torchvision.safetensors<",
                              run.string())),

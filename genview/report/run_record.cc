@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
@@ -203,6 +204,29 @@ void ReadArms(RunRecord& run) {
   }
 }
 
+// The stages of the run as its recipe is now: the book may know arms and seeds that it no longer has.
+void ReadStagesOfArms(RunRecord& run) {
+  std::set<std::string> arms, trainings;
+  for (const ArmRecord& arm : run.arms) {
+    arms.insert(arm.name);
+    for (const uint64_t seed : run.seeds)
+      trainings.insert(run.seeds.size() > 1 ? Format("{} seed {}", arm.name, seed) : arm.name);
+  }
+  const auto is_gone = [&](const StageRecord& stage) {
+    const auto behind = [&](int words) {
+      std::string_view rest = stage.name;
+      for (; words > 0; --words) rest.remove_prefix(std::min(rest.size(), rest.find(' ') + 1));
+      return std::string(rest);
+    };
+    if (stage.name.starts_with("pretrain ")) return !trainings.contains(behind(1));
+    if (stage.name.starts_with("eval ")) return !trainings.contains(behind(2));
+    if (stage.name.starts_with("views ")) return !arms.contains(behind(1));
+    return stage.name.starts_with("foreground fit for ") && !arms.contains(behind(3));
+  };
+  run.stages = ReadStages(run.folder / "state");
+  std::erase_if(run.stages, is_gone);
+}
+
 }  // namespace
 
 RunRecord ReadRun(const Path& folder) {
@@ -241,7 +265,7 @@ RunRecord ReadRun(const Path& folder) {
   std::vector<std::string> names;
   for (const ArmRecord& arm : run.arms) names.push_back(arm.name);
   run.scores = CollectScores(folder, names, run.seeds);
-  run.stages = ReadStages(folder / "state");
+  ReadStagesOfArms(run);
   return run;
 }
 

@@ -61,6 +61,8 @@ class CommandLine(unittest.TestCase):
     def test_commands(self):
         self.assertEqual(self.refused(2, "inspekt"), ["no command `inspekt`", "command line", "did you mean `inspect`?"])
         self.assertEqual(self.refused(2)[0], "no command")
+        self.assertEqual(self.refused(2, "")[0], "no command ``")
+        self.assertEqual(self.refused(2, "help", "inspekt")[0], "no command `inspekt`")
         self.refused(2, "--nonsense")
 
     def test_flags(self):

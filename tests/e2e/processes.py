@@ -202,6 +202,17 @@ class Processes(unittest.TestCase):
         genview(GENVIEW, *words, env={**os.environ, "OMP_NUM_THREADS": "1"})
         self.same_run("1", "2")
 
+    def test_stopped_at_once_it_is_no_failure(self):
+        for number, pause in enumerate((0.2, 0.4, 0.6, 0.8, 1.0, 1.5)):  # as a terminal does it: all get the signal
+            words = self.run_of(f"at-once-{number}", "--processes", 2, settings=["pretrain.epochs=400"])
+            process = subprocess.Popen([GENVIEW, *map(str, words)], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, text=True, start_new_session=True)
+            time.sleep(pause)
+            os.killpg(process.pid, signal.SIGINT)
+            said = process.communicate(timeout=100)[1]
+            self.assertIn(process.returncode, (130, -signal.SIGINT), said)
+            self.assertNotIn("error: ", said)
+
     def test_what_another_process_has_made_is_kept_when_the_run_is_stopped(self):
         recipe = self.path("lengths.toml")
         with open(recipe, "w", encoding="utf-8") as file:

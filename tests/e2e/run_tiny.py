@@ -277,6 +277,31 @@ head_width = 4
         self.assertEqual((done.returncode, done.stderr.splitlines()[-2]), (2, f"where: {os.path.join(own, 'views')}"), done.stderr)
         self.assertEqual(os.listdir(os.path.join(own, "views")), ["gray.jpg"])
 
+    def test_files_of_others_stay(self):
+        own = os.path.join(self.folder, "page")
+        os.makedirs(own)
+        for name in ("recipe.toml", "report.html"):
+            path = os.path.join(own, name)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("# mine\n")
+            done = genview(GENVIEW, "run", RECIPE, "--out", own, "--only", "foreground", check=False)
+            self.assertEqual((done.returncode, done.stderr.splitlines()[1]), (2, f"where: {path}"), done.stderr)
+            self.assertEqual((os.listdir(own), contents(path)), ([name], b"# mine\n"))
+            os.remove(path)
+
+    def test_where_it_is_started_from_makes_nothing_again(self):
+        other, place = self.copy("elsewhere"), os.path.join(os.path.realpath(self.folder), "some", "place")
+        os.makedirs(place)
+        before, words = times(other), ("run", os.path.relpath(RECIPE, place), "--out", other)
+        said = genview(GENVIEW, *words, "--dry-run", cwd=place).stderr.splitlines()
+        self.assertEqual(said[-1], "stages: 10 of 10 are done")
+        done = genview(GENVIEW, *words, cwd=place)
+        self.assertNotIn("made again", done.stderr)
+        genview(GENVIEW, *words, "--only", "report", cwd=place)
+        after = times(other)
+        rewritten = {"recipe.toml", "environment.json", "results.json", "report.html", os.path.join("state", ".inputs.json")}
+        self.assertEqual({name for name in after if before.get(name) != after[name]} - rewritten, set())
+
     def test_without_test_images_it_says_so(self):
         done = genview(GENVIEW, "run", RECIPE, "--out", self.copy("untested"), "--set", "data.test=")
         self.assertIn("`data.test`", done.stderr)
