@@ -241,6 +241,7 @@ struct PairLoader::Work {
   struct Replacement {
     int view = 0;                // 0 or 1
     int64_t drawn = 0;           // which of the picture's it is
+    int64_t taken = 0;           // 1: it is used, if it can be read
     std::optional<Image> image;  // none: the two show the picture
   };
   Replacement DrawReplacement(Seed seed, const std::string& id, int64_t count, std::vector<Skip>& skips) const {
@@ -250,6 +251,7 @@ struct PairLoader::Work {
     result.view = static_cast<int>(random.Below(2));
     const bool wanted = random.Chance(config.generated_probability);
     result.drawn = random.Below(count);
+    result.taken = wanted ? 1 : 0;
     if (wanted) result.image = ReadGenerated(id, result.drawn, skips);
     return result;
   }
@@ -302,7 +304,7 @@ struct PairLoader::Work {
     if (!config.one_view) slots.batch.crops2[at] = pair(config.view2, 1, slots.batch.view2);
 
     size_t further = 0;
-    int64_t v = 2;
+    int64_t v = 2, taken = replacement.taken;
     // Small crops are to show parts: they go anywhere.
     for (int64_t k = 0; k < config.local_crops; ++k)
       view(config.local, v++, image, nullptr, slots.batch.more[further++]);
@@ -311,7 +313,7 @@ struct PairLoader::Work {
       const bool wanted =
           count > 0 &&
           Random(seed.With("generated").With(static_cast<uint64_t>(v))).Chance(config.generated_probability);
-      if (wanted) other = ReadGenerated(id, (replacement.drawn + 1 + k) % count, skips);
+      if (wanted) other = ReadGenerated(id, (replacement.drawn + taken++) % count, skips);
       view(ViewLike(k), v, other ? *other : image, other ? nullptr : of_image, slots.batch.more[further++]);
     }
   }

@@ -482,5 +482,41 @@ TEST_F(SeveralViews, FurtherViewsShowTheOthers) {
   EXPECT_FALSE(at::equal(batch.more[0], batch.more[2]));
 }
 
+TEST_F(SeveralViews, NoneIsShownAgainWhileAnotherIsLeft) {
+  config_.views_used = 2;
+  config_.more_views = 3;
+  config_.generated_probability = 0.5;
+  PairLoader loader(source_, GeneratedViews::Open(folder_), config_, skipped_);
+  const auto which = [](const Tensor& view) -> int64_t {  // [3,S,S]; -1: it shows the picture
+    for (int64_t k = 0; k < 4; ++k) {
+      double apart = 0;
+      for (size_t c = 0; c < 3; ++c) {
+        const double grey = (50 * static_cast<double>(k + 1) / 255 - kImagenetMean[c]) / kImagenetStd[c];
+        apart = std::max(apart, (view[static_cast<int64_t>(c)] - grey).abs().max().item<double>());
+      }
+      if (apart < 1e-4) return k;
+    }
+    return -1;
+  };
+  int64_t further = 0;
+  for (int64_t epoch = 0; epoch < 20; ++epoch) {
+    loader.Start(epoch);
+    for (PairBatch batch; loader.Next(batch);) {
+      for (size_t i = 0; i < batch.indices.size(); ++i) {
+        std::set<int64_t> shown;
+        if (batch.generated_view[i] >= 0) shown.insert(batch.generated_view[i]);
+        for (const Tensor& more : batch.more) {
+          const int64_t k = which(more[static_cast<int64_t>(i)]);
+          if (k < 0) continue;
+          EXPECT_TRUE(shown.size() == 2 || !shown.contains(k)) << "epoch " << epoch << ", pair " << i;
+          shown.insert(k);
+          ++further;
+        }
+      }
+    }
+  }
+  EXPECT_NEAR(static_cast<double>(further) / (20 * 8 * 3), 0.5, 0.1);
+}
+
 }  // namespace
 }  // namespace genview

@@ -27,10 +27,13 @@ using Clock = std::chrono::steady_clock;
 // What a run ends with, in the order in which it goes when another begins: the summary says that all is there.
 constexpr const char* kResults[] = {"summary.json", "encoder.safetensors", "skipped.tsv"};
 
-// A run that begins anew removes its result, and could not be taken up again without it.
+// A run that begins anew removes its result and moves its checkpoints, and could not be taken up again without them.
 void RefuseOwnResult(const Path& encoder, const Path& folder, const char* key) {
   std::error_code code;
-  if (encoder.empty() || !std::filesystem::equivalent(encoder, folder / "encoder.safetensors", code)) return;
+  const Path beside = encoder.has_parent_path() ? encoder.parent_path() : Path(".");
+  if (encoder.empty() || (!std::filesystem::equivalent(encoder, folder / "encoder.safetensors", code) &&
+                          !std::filesystem::equivalent(beside, folder / "checkpoints", code)))
+    return;
   throw UsageError({.what = "this is the result of the very run",
                     .where = Format("key `{}`, {}", key, encoder.string()),
                     .next = "give another --out, or a copy of the file"});
@@ -110,6 +113,7 @@ class Run {
     return config_.checkpoint_minutes > 0 && SecondsSince(saved_) > 60 * config_.checkpoint_minutes;
   }
   bool CheckpointDue(int64_t epoch, bool epoch_ends) const;
+  [[noreturn]] void FailDiverged(const char* what) const;
   void Save(int64_t epoch);
   void WriteEncoder();
   Json Metadata(int64_t epoch) const;
@@ -239,11 +243,14 @@ void Run::CheckProcesses() {
   }
 }
 
-// The newest checkpoint that is whole. Those of another run are moved aside.
+// The newest checkpoint that is whole. Those of another run are moved aside, and its result, which may be all there is.
 std::optional<Checkpoint> Run::OwnCheckpoint() {
   std::vector<std::string> damaged;
   std::optional<Checkpoint> latest = LatestCheckpoint(checkpoints_, &damaged);
-  const std::string owner = latest ? JsonString(latest->meta, "run", "unknown", latest->path.string()) : fingerprint_;
+  const Path summary = folder_ / "summary.json";
+  std::string owner = fingerprint_;
+  if (latest) owner = JsonString(latest->meta, "run", "unknown", latest->path.string());
+  else if (std::filesystem::exists(summary)) owner = JsonString(ReadJson(summary), "run", "unknown", summary.string());
   if (owner == fingerprint_) {
     for (const std::string& reason : damaged) progress_.Warn(Format("passed over {}", reason));
     return latest;
@@ -251,13 +258,13 @@ std::optional<Checkpoint> Run::OwnCheckpoint() {
   Path aside = folder_ / Format("checkpoints-{}", owner.substr(0, 8));
   for (int i = 2; std::filesystem::exists(aside); ++i)
     aside = folder_ / Format("checkpoints-{}-{}", owner.substr(0, 8), i);
-  std::filesystem::rename(checkpoints_, aside);
+  if (std::filesystem::exists(checkpoints_)) std::filesystem::rename(checkpoints_, aside);
+  else std::filesystem::create_directory(aside);
   for (const char* name : kResults) {
     if (std::filesystem::exists(folder_ / name)) std::filesystem::rename(folder_ / name, aside / name);
   }
-  progress_.Warn(
-      Format("settings or data differ from those of the checkpoints found: the run begins anew, they are in {}",
-             aside.string()));
+  progress_.Warn(Format("settings or data differ from those of the {} found: the run begins anew, {} in {}",
+                        latest ? "checkpoints" : "result", latest ? "they are" : "it is", aside.string()));
   return std::nullopt;
 }
 
@@ -377,17 +384,18 @@ void Run::TrainStep(PairBatch& batch) {
     for (WeightTally* tally : {&window_.weights, &weights_}) tally->Add(report.weights, report.marks);
   }
   const double loss = report.loss.item<double>();
-  if (!std::isfinite(loss)) {
-    const auto latest = LatestCheckpoint(checkpoints_);
-    throw Error(
-        {.what = Format("the loss is no longer a number at step {}", trainer_->steps()),
-         .where =
-             latest ? Format("{}, after {}", folder_.string(), latest->path.filename().string()) : folder_.string(),
-         .next = Format("use a smaller `pretrain.lr` (now {:g}), a warm-up, or `--precision fp32`", config_.lr)});
-  }
+  if (!std::isfinite(loss)) FailDiverged("the loss");
   window_.loss += loss;
   if (report.weight_std.defined()) window_.weight_std += report.weight_std.item<double>();
   ++window_.steps;
+}
+
+void Run::FailDiverged(const char* what) const {
+  const auto latest = LatestCheckpoint(checkpoints_);
+  throw Error(
+      {.what = Format("{} is no longer a number at step {}", what, trainer_->steps()),
+       .where = latest ? Format("{}, after {}", folder_.string(), latest->path.filename().string()) : folder_.string(),
+       .next = Format("use a smaller `pretrain.lr` (now {:g}), a warm-up, or `--precision fp32`", config_.lr)});
 }
 
 void Run::AfterStep(int64_t epoch, bool epoch_ends) {
@@ -490,6 +498,8 @@ void Run::CompareProcesses() {
 }
 
 void Run::Save(int64_t epoch) {
+  // The statistics of norms overflow before the loss does. The checkpoint before can be read again.
+  if (!trainer_->Finite()) FailDiverged("a weight");
   CompareProcesses();
   if (!is_writer()) return;
   Json meta = Metadata(epoch);

@@ -241,6 +241,40 @@ TEST_F(PretrainTest, OtherSettingsBeginAnewAndLoseNothing) {
   EXPECT_EQ(aside, 1);
 }
 
+// Checkpoints are large, and not all that a finished run is kept for.
+TEST_F(PretrainTest, AResultWithoutCheckpointsIsNotLostEither) {
+  Until finishes, progress;
+  Pretrain(Config("run"), finishes);
+  const std::string encoder = Bytes("run", "encoder.safetensors");
+  std::filesystem::remove_all(folder_ / "run/checkpoints");
+  PretrainConfig other = Config("run");
+  other.lr = 0.01;
+  Pretrain(other, progress);
+  ASSERT_FALSE(progress.warnings.empty());
+  EXPECT_NE(progress.warnings[0].find("begins anew"), std::string::npos);
+  EXPECT_NE(Bytes("run", "encoder.safetensors"), encoder);
+  int64_t kept = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "run")) {
+    if (!entry.path().filename().string().starts_with("checkpoints-")) continue;
+    kept += ReadFile(entry.path() / "encoder.safetensors") == encoder ? 1 : 0;
+  }
+  EXPECT_EQ(kept, 1);
+}
+
+// A run that begins anew takes away what it would have to begin with.
+TEST_F(PretrainTest, DoesNotBeginWithWhatIsItsOwn) {
+  Until progress;
+  Pretrain(Config("run"), progress);
+  PretrainConfig config = Config("run");
+  for (const char* file : {"encoder.safetensors", "checkpoints/step-0000000010.safetensors"}) {
+    config.init = (folder_ / "run" / file).string();
+    EXPECT_THROW(Pretrain(config, progress), UsageError) << file;
+    EXPECT_TRUE(std::filesystem::exists(config.init)) << file;
+  }
+  config.out = (folder_ / "other").string();
+  EXPECT_EQ(Pretrain(config, progress).steps, 10);
+}
+
 // A finished, then B began and stopped: what is there is B's, and A is made again when it is asked for.
 TEST_F(PretrainTest, ARunThatBeginsAnewLeavesNoOldResults) {
   Until finishes, stops(4), back, silent;
@@ -326,6 +360,34 @@ TEST_F(PretrainTest, AHopelessRateIsNamed) {
     EXPECT_NE(error.text().what.find("no longer a number"), std::string::npos);
     EXPECT_NE(error.text().next.find("pretrain.lr"), std::string::npos);
   }
+}
+
+// The statistics of norms overflow while the loss is still a number. Such a checkpoint could not be read again, nor
+// such an encoder.
+TEST_F(PretrainTest, WhatIsBeyondAllNumbersIsNotSaved) {
+  PretrainConfig config = Config("run");
+  config.lr = 1000;
+  config.weight_decay = 1;
+  config.checkpoint_steps = 1;
+  std::vector<std::string> said;
+  for (int call = 0; call < 2; ++call) {
+    Until progress;
+    try {
+      Pretrain(config, progress);
+      FAIL();
+    } catch (const Error& error) {
+      said.push_back(error.text().what);
+      EXPECT_NE(error.text().next.find("pretrain.lr"), std::string::npos) << error.text().next;
+    }
+  }
+  EXPECT_EQ(said[0], said[1]);
+  EXPECT_NE(said[0].find("no longer a number"), std::string::npos) << said[0];
+  config.out = (folder_ / "short").string();  // its last loss is a number
+  config.epochs = 1;
+  config.schedule = ScheduleKind::kConstant;
+  Until progress;
+  EXPECT_THROW(Pretrain(config, progress), Error);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "short/encoder.safetensors"));
 }
 
 TEST_F(PretrainTest, TooFewPicturesAreNamed) {

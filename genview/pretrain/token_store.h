@@ -5,7 +5,7 @@
 //   store.Prepare(progress);                                  // encodes what an earlier call has not
 //   Tensor maps = store.Read({0, 5, store.RowOfView(12)});    // [3,G*G,C] fp32
 //
-// The file holds `tokens` [R,G*G,C] fp16: a row per picture in source order, then a row per view in manifest order. One
+// The file holds `tokens` [R,G*G,C] fp16: a row per picture in source order, then a row per view, by id and index. One
 // that cannot be read is a row of zeros.
 #pragma once
 

@@ -1,10 +1,12 @@
 #include "genview/pretrain/trainer.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include <c10/core/GradMode.h>
 
 #include "genview/base/error.h"
+#include "genview/tensor/finite.h"
 #include "genview/train/lars.h"
 
 namespace genview {
@@ -247,6 +249,12 @@ uint64_t Trainer::WeightSum() {
     }
   }
   return sum;
+}
+
+bool Trainer::Finite() {
+  const auto state = State();
+  return std::all_of(state.begin(), state.end(),
+                     [](const auto& pair) { return AllFinite(pair.second.detach().to(at::kCPU)); });
 }
 
 std::vector<std::pair<std::string, Tensor>> Trainer::State() {

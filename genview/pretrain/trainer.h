@@ -54,6 +54,8 @@ class Trainer {
   const Tensor& projections() const { return projections_; }  // of the latest step's part that process 0 began with
   // The same in all processes, or they have drifted apart.
   uint64_t WeightSum();
+  // Whether State holds no NaN and no infinity: what does could not be loaded again.
+  bool Finite();
 
   // Everything a resume needs: `encoder.*`, `projector.*`, ..., `optimizer.*`.
   std::vector<std::pair<std::string, Tensor>> State();
