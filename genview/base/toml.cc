@@ -45,10 +45,10 @@ Json Convert(const toml::node& node, const std::string& name, TomlDocument& docu
       list.push_back(Convert((*array)[i], Format("{}[{}]", name, i), document));
     return list;
   }
-  if (const auto value = node.value<bool>(); node.is_boolean()) return *value;
-  if (const auto value = node.value<int64_t>(); node.is_integer()) return *value;
-  if (const auto value = node.value<double>(); node.is_floating_point()) return *value;
-  if (const auto value = node.value<std::string>(); node.is_string()) return *value;
+  if (const auto* value = node.as_boolean()) return value->get();
+  if (const auto* value = node.as_integer()) return value->get();
+  if (const auto* value = node.as_floating_point()) return value->get();
+  if (const auto* value = node.as_string()) return value->get();
   throw UsageError({.what = Format("`{}` is a date or a time, which no key takes", name),
                     .where = Format("{}, line {}", document.file, node.source().begin.line),
                     .next = "write it as a text in quotes"});

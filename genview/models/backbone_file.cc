@@ -94,6 +94,7 @@ BackboneFile ReadBackboneFile(const Path& given, ForeignOptions options) {
     if (beside.preprocess) preprocess = ForSize(*beside.preprocess, file.encoder.backbone->config().image_size);
   }
   const int64_t size = file.encoder.backbone->config().image_size;
+  file.own = meta.is_object();
   file.preprocess_known = preprocess.has_value();
   // Papers test at 224 px cut out of 256; small pictures are used whole.
   file.preprocess = preprocess.value_or(Preprocess{

@@ -13,6 +13,7 @@ struct BackboneFile {
   ForeignEncoder encoder;  // layout: "genview" for a checkpoint of this program
   Preprocess preprocess;
   bool preprocess_known = true;  // false: ImageNet's is assumed, since the file does not say
+  bool own = false;              // this program wrote it: the file says all of itself
 };
 
 // file: .safetensors, PyTorch's zips, or a folder of transformers or timm. `options` speak of other libraries' files

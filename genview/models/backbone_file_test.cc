@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "genview/base/error.h"
+#include "genview/base/hash.h"
 #include "genview/models/encoder.h"
 #include "genview/models/neighbours.h"
 #include "genview/tensor/safetensors.h"
@@ -143,6 +144,7 @@ TEST(BackboneFile, TimmsConfigIsRead) {
   EXPECT_EQ(p.size, 224);
   EXPECT_EQ(p.resize_shortest, 248);
   EXPECT_EQ(PreprocessFromTimm(Json::object(), "test").resize_shortest, 256);
+  EXPECT_EQ(PreprocessFromTimm(Json::object(), "test").filter, Filter::kBicubic);
   rules["interpolation"] = "lanczos";
   rules["crop_mode"] = "squash";
   EXPECT_EQ(PreprocessFromTimm(rules, "test").filter, Filter::kLanczos);
@@ -150,6 +152,52 @@ TEST(BackboneFile, TimmsConfigIsRead) {
   rules["interpolation"] = "random";
   write();
   EXPECT_NE(Complaint(folder.path(), {.heads = 1}).what.find("random"), std::string::npos);
+}
+
+// Their tensors have the names and shapes of a ResNet-50 and a ResNet-18.
+TEST(BackboneFile, NetworksWithOtherStridesAreRefused) {
+  const TemporaryFolder folder;
+  const auto deep = MakeBackbone(BackboneConfig{.type = "resnet50", .width = 1.0 / 64});
+  deep->Init(Seed(1));
+  WriteSafetensors(folder.path() / "model.safetensors", ToLayout(*deep, ExportLayout::kTransformers));
+  Json config = TransformersConfig(*deep);
+  WriteJson(folder.path() / "config.json", config);
+  EXPECT_EQ(ReadBackboneFile(folder.path()).encoder.layout, "transformers");
+  config["downsample_in_first_stage"] = true;
+  WriteJson(folder.path() / "config.json", config);
+  EXPECT_NE(Complaint(folder.path()).what.find("strides"), std::string::npos);
+
+  WriteSafetensors(folder.path() / "model.safetensors", ToLayout(*deep, ExportLayout::kTimm));
+  for (const char* name : {"resnetaa50", "resnetblur18"}) {
+    WriteJson(folder.path() / "config.json", {{"architecture", name}, {"pretrained_cfg", Json::object()}});
+    EXPECT_NE(Complaint(folder.path()).what.find(name), std::string::npos);
+  }
+  WriteJson(folder.path() / "config.json", {{"architecture", "resnet50"}, {"pretrained_cfg", Json::object()}});
+  EXPECT_EQ(ReadBackboneFile(folder.path()).encoder.backbone->config().type, "resnet50");
+}
+
+// Another config beside the same weights is another encoder, whose scores and kept features are others.
+TEST(BackboneFile, FingerprintsFollowWhatStandsBesideTheWeights) {
+  const TemporaryFolder folder;
+  const Path vit = folder.path() / "vit";
+  std::filesystem::copy(Transformers("transformers_vit"), vit);
+  const auto fingerprint = [&] { return Encoder::Open(vit / "model.safetensors")->fingerprint(); };
+  Json rules = {{"image_processor_type", "ViTImageProcessor"}, {"size", 16}};
+  WriteJson(vit / "preprocessor_config.json", rules);
+  const std::string before = fingerprint();
+  EXPECT_EQ(fingerprint(), before);
+  rules["image_mean"] = {0.1, 0.2, 0.3};
+  WriteJson(vit / "preprocessor_config.json", rules);
+  const std::string other_colours = fingerprint();
+  EXPECT_NE(other_colours, before);
+  Json config = ReadJson(vit / "config.json");
+  config["num_attention_heads"] = 3;
+  WriteJson(vit / "config.json", config);
+  EXPECT_NE(fingerprint(), other_colours);
+
+  const Path own =
+      WriteOwn(folder.path(), {.type = "vit-tiny", .image_size = 16, .width = 0.125, .patch_size = 8, .layers = 1});
+  EXPECT_EQ(Encoder::Open(own)->fingerprint(), FingerprintFile(own));  // which says all of itself
 }
 
 }  // namespace

@@ -129,8 +129,13 @@ std::shared_ptr<Encoder> OpenCheckpoint(const Path& path, at::Device device, at:
   const WeightList list = backbone->Weights();
   Place(list, device, compute);
   UseChannelsLast(list);
-  return std::make_shared<BackboneEncoder>(
-      backbone, file.preprocess, [path] { return FingerprintFile(path); }, device, compute);
+  // What files of other libraries do not say themselves may come from those beside them.
+  const std::string beside = file.own ? "" : FieldsToJson(backbone->config()).dump() + file.preprocess.ToJson().dump();
+  const auto fingerprint = [path, beside] {
+    const std::string contents = FingerprintFile(path);
+    return beside.empty() ? contents : Fingerprint(beside + contents);
+  };
+  return std::make_shared<BackboneEncoder>(backbone, file.preprocess, fingerprint, device, compute);
 }
 
 }  // namespace

@@ -58,8 +58,8 @@ class Encoder {
   int64_t grid() const { return facts_.grid; }                        // T = grid * grid
   const Preprocess& preprocess() const { return facts_.preprocess; }
   const std::string& name() const { return facts_.name; }  // for people: "open_clip ViT, 32 layers of 1280"
-  // Changes when weights, config or preprocess change; not when files are moved. Of a checkpoint: of the file's
-  // contents. All files are read for it when it is first asked for.
+  // Changes when weights, config or preprocess change; not when files are moved. Of a checkpoint of this program: of
+  // the file's contents. All files are read for it when it is first asked for.
   const std::string& fingerprint() const;
   at::Device device() const { return facts_.device; }
   at::ScalarType compute() const { return facts_.compute; }  // that its results are rounded by

@@ -335,6 +335,16 @@ BackboneConfig ResnetFrom(const WeightMap& weights, const Place& place) {
   return config;
 }
 
+// Whether these are MoCo v3's fixed positions [1,1+grid*grid,width], which mmpretrain's, solo-learn's and converted
+// checkpoints of it keep under other names.
+bool AreMocoV3Positions(const Tensor& positions, int64_t grid, int64_t width) {
+  constexpr int64_t kLargestGrid = 128;  // a file may claim any number of equal positions
+  if (grid > kLargestGrid || width % 4 != 0 || !at::isFloatingType(positions.scalar_type())) return false;
+  if (positions.size(0) != 1 || positions.size(2) != width) return false;
+  constexpr float kRounding = 1e-2F;  // of 16 bits
+  return (positions[0].to(at::kFloat) - SinCosPositions(grid, width)).abs().max().item<float>() < kRounding;
+}
+
 BackboneConfig VitFrom(const WeightMap& weights, const Place& place, ImportLayout layout, int64_t heads) {
   const auto own = [&](const std::string& name) { return place.prefix + ForeignNames(place.naming, name)[0]; };
   const Tensor& patch = weights.At(own("patch_embed.proj.weight"));
@@ -373,7 +383,8 @@ BackboneConfig VitFrom(const WeightMap& weights, const Place& place, ImportLayou
     config.frozen_patch = true;
   }
   // MoCo v3's ViT-S has twelve heads; nearly everyone else's heads are 64 wide.
-  if (heads == 0 && layout == ImportLayout::kMocoV3 && width == 384) heads = 12;
+  if (heads == 0 && width == 384 && (layout == ImportLayout::kMocoV3 || AreMocoV3Positions(positions, grid, width)))
+    heads = 12;
   if (heads == 0 && width == 1280) heads = 16;  // ViT-H, whose heads are 80 wide
   if (heads == 0 && type->width != width && width % 64 == 0) heads = width / 64;
   if (heads == 0 && type->width != width) {

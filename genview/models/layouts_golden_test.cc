@@ -353,6 +353,23 @@ TEST(Layouts, HeadsOfTheHugeViTAreEightyWide) {
   EXPECT_EQ(FromLayout(weights, {}).backbone->config().heads, 16);
 }
 
+// mmpretrain's checkpoints of MoCo v3 have its names and not MoCo v3's; the positions tell.
+TEST(Layouts, HeadsOfMocoV3sSmallViTAreTwelveUnderAnyNames) {
+  for (const VitPositions positions : {VitPositions::kSinCos, VitPositions::kLearned}) {
+    const auto small = MakeBackbone(
+        BackboneConfig{.type = "vit-small", .image_size = 32, .patch_size = 8, .layers = 1, .positions = positions});
+    small->Init(Seed(3));
+    for (const ExportLayout layout : {ExportLayout::kTimm, ExportLayout::kMmpretrain}) {
+      for (const at::ScalarType dtype : {at::kFloat, at::kHalf}) {
+        WeightMap weights("small");
+        for (const auto& [name, tensor] : ToLayout(*small, layout)) weights.Add(name, tensor.to(dtype));
+        EXPECT_EQ(HeadsOf(FromLayout(weights, {}).backbone->config()), positions == VitPositions::kSinCos ? 12 : 6);
+        EXPECT_EQ(HeadsOf(FromLayout(weights, {.heads = 6}).backbone->config()), 6);
+      }
+    }
+  }
+}
+
 TEST(Layouts, WhatALayoutCannotHoldIsRefused) {
   const auto vit = MakeBackbone(BackboneConfig{.type = "vit-tiny"});
   const auto small = MakeBackbone(BackboneConfig{.type = "resnet18", .small_stem = true});

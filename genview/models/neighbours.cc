@@ -49,7 +49,8 @@ void ReadTransformers(const Json& config, const Path& folder, const std::string&
   ForeignOptions& options = beside.options;
   const std::string usual = type == "vit" ? "gelu" : "relu",
                     activation = JsonString(config, "hidden_act", usual, where);
-  if (activation != usual || JsonBool(config, "downsample_in_bottleneck", false, where)) {
+  if (activation != usual || JsonBool(config, "downsample_in_bottleneck", false, where) ||
+      JsonBool(config, "downsample_in_first_stage", false, where)) {
     throw Error({.what = Format("the {} has the activation {}, or its strides, where this program's has others", type,
                                 activation),
                  .where = where,
@@ -64,6 +65,14 @@ void ReadTransformers(const Json& config, const Path& folder, const std::string&
   const Json rules = ProcessorInClipWords(ReadJson(file), file.string());
   const int64_t size = type == "vit" ? JsonInt(config, "image_size", 224, where) : SizeOf(rules, file.string());
   beside.preprocess = PreprocessFromHuggingFace(rules, size, file.string());
+}
+
+// timm's anti-aliased ResNets have the tensors of the plain ones and other strides.
+void RefuseBlurred(const std::string& architecture, const std::string& where) {
+  if (!architecture.starts_with("resnetaa") && !architecture.starts_with("resnetblur")) return;
+  throw Error({.what = Format("the network is timm's {}, which blurs where it makes maps smaller", architecture),
+               .where = where,
+               .next = "use a plain resnet18, resnet34 or resnet50"});
 }
 
 }  // namespace
@@ -109,7 +118,7 @@ Preprocess PreprocessFromTimm(const Json& config, std::string_view where) {
     Unsupported(Format("`input_size` is [{}], which is not a square of three colours", fmt::join(sides, ",")), where);
   Preprocess p{.size = CheckSize(sides[1], where), .mean = kImagenetMean, .std = kImagenetStd};
   const std::string mode = JsonString(config, "crop_mode", "center", where),
-                    filter = JsonString(config, "interpolation", "bilinear", where);
+                    filter = JsonString(config, "interpolation", "bicubic", where);
   const double share = ShareOfCrop(config, 0.875, where);
   if (mode != "center" && mode != "squash") Unsupported(Format("`crop_mode` is \"{}\"", mode), where);
   const std::optional<Filter> known = FilterOfName(filter);
@@ -151,6 +160,7 @@ Neighbours ReadNeighbours(const Path& folder, ForeignOptions options) {
   if (type == "vit" || type == "resnet") {
     ReadTransformers(config, folder, where, beside);
   } else if (type.empty() && config.contains("architecture") && config.contains("pretrained_cfg")) {
+    RefuseBlurred(JsonString(config, "architecture", "", where), where);
     beside.preprocess = PreprocessFromTimm(config["pretrained_cfg"], where);
   } else {
     return beside;

@@ -1,3 +1,8 @@
+// GCC 12 takes an empty std::optional<c10::SymInt> for one that is read.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #include "genview/tensor/packed_matrix.h"
 
 #include <optional>

@@ -435,6 +435,7 @@ bool Parser::Step() {
     }
     case 's': {  // SETITEM
       const uint32_t value = Pop(), key = Pop();
+      CountItems(2);
       SetItems({key, value});
       return true;
     }
@@ -442,6 +443,7 @@ bool Parser::Step() {
       SetItems(PopMarked());
       return true;  // SETITEMS
     case 'a':
+      CountItems(1);
       AppendItems({Pop()});
       return true;  // APPEND
     case 'e':

@@ -60,10 +60,14 @@ const Dtype* FindDtype(std::string_view name) {
                .next = "get the file again from where it came; a whole file is never written like this"});
 }
 
+// A list in a header is a shape or two offsets; names of 2 million tensors do not fit into one.
+constexpr size_t kMaxListed = 64, kMaxNames = 2'000'000;
+
 // JSON with duplicate names refused: nlohmann would keep the last one silently. Sorted: a header may hold a million
-// names.
+// names. Long lists and too many names are refused before they take many times the memory of their text.
 SortedJson ParseHeaderJson(std::string_view text, const std::string& where) {
   std::vector<std::set<std::string>> names;
+  std::vector<size_t> listed;  // values so far, of each list that is open
   std::optional<std::string> duplicate;
   const auto watch = [&](int depth, SortedJson::parse_event_t event, SortedJson& parsed) {
     if (depth > 8) Refuse("the header is nested too deeply", where);
@@ -71,7 +75,15 @@ SortedJson ParseHeaderJson(std::string_view text, const std::string& where) {
     if (event == SortedJson::parse_event_t::key && !names.back().insert(parsed.get<std::string>()).second) {
       duplicate = parsed.get<std::string>();
     }
+    if (event == SortedJson::parse_event_t::key && names.back().size() > kMaxNames)
+      Refuse(Format("the header has more than {} names", kMaxNames), where);
     if (event == SortedJson::parse_event_t::object_end) names.pop_back();
+    const bool begins =
+        event == SortedJson::parse_event_t::object_start || event == SortedJson::parse_event_t::array_start;
+    if ((begins || event == SortedJson::parse_event_t::value) && !listed.empty() && ++listed.back() > kMaxListed)
+      Refuse(Format("the header has a list of more than {} values", kMaxListed), where);
+    if (event == SortedJson::parse_event_t::array_start) listed.push_back(0);
+    if (event == SortedJson::parse_event_t::array_end) listed.pop_back();
     return true;
   };
   try {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <string>
 
 #include "genview/base/error.h"
 
@@ -97,6 +98,22 @@ TEST(Safetensors, EveryKindOfDamageIsRefused) {
       std::string::npos);
   EXPECT_NE(RefusalOf(Bytes(good, 9)).find("end at byte"), std::string::npos);
   EXPECT_NE(RefusalOf(Bytes(R"({"__metadata__":{"k":1}})", 0)).find("metadata"), std::string::npos);
+}
+
+TEST(Safetensors, HeadersThatWouldTakeFarMoreMemoryThanTheirTextAreRefused) {
+  const auto with_shape = [](size_t dimensions) {
+    std::string shape = "0";
+    for (size_t i = 1; i < dimensions; ++i) shape += ",0";
+    return Bytes(R"({"a":{"dtype":"F32","shape":[)" + shape + R"(],"data_offsets":[0,0]}})", 0);
+  };
+  EXPECT_EQ(RefusalOf(with_shape(64)), "");
+  EXPECT_NE(RefusalOf(with_shape(65)).find("list of more than 64"), std::string::npos);
+  std::string lists = "{}";
+  for (int i = 1; i < 65; ++i) lists += ",{}";
+  EXPECT_NE(RefusalOf(Bytes("{\"a\":[" + lists + "]}", 0)).find("list of more than 64"), std::string::npos);
+  std::string names = R"({"__metadata__":{"0":"")";
+  for (int i = 1; i <= 2'000'000; ++i) names += ",\"" + std::to_string(i) + "\":\"\"";
+  EXPECT_NE(RefusalOf(Bytes(names + "}}", 0)).find("more than 2000000 names"), std::string::npos);
 }
 
 TEST(WeightReader, NamesEveryWrongTensorAtOnce) {

@@ -208,6 +208,8 @@ TEST(TorchFile, HostilePicklesAreRefused) {
   for (uint32_t i = 0; i < 2'100'000; ++i) remembered += "r" + Raw(i);
   std::string marks("\x80\x02", 2);
   marks.append(4'100'000, '(');
+  std::string appended = kStart + Text("w") + "]";
+  for (int i = 0; i < 16'100'000; ++i) appended += "Na";
   std::string ordered = std::string("\x80\x02", 2) + "]q" + bytes({0}) + "(";
   for (int i = 0; i < 1000; ++i) ordered += bytes({'N', 'N', 0x86});
   ordered += "e";
@@ -263,6 +265,7 @@ TEST(TorchFile, HostilePicklesAreRefused) {
       {remembered, "remembers more than"},
       {marks, "deeper stack"},
       {ordered, "hold more than"},
+      {appended, "hold more than"},
       {bytes({0x80, 2}) + Make({}) + ".", "without a name"},
       {kStart + Text("w") + Make({}) + "s" + Text("w") + Make({}) + "s.", "there twice"},
       {kStart + Text("w") + "(" + Text("storage") + "ctorch\nFloatStorage\n" + Text("0") + Text("cpu") + Int(6) +
