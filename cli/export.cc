@@ -131,13 +131,6 @@ std::string HowToLoad(const ExportConfig& config, const Backbone& backbone) {
   throw std::logic_error("a layout has no lines of Python");
 }
 
-// The heads of the library's own ViT of this width, which load the weights of any number; 0: it has none.
-int64_t UsualHeads(ExportLayout layout, int64_t width) {
-  if (layout == ExportLayout::kMoco && width == 384) return 12;
-  if (width == 1280) return 16;
-  return width % 64 == 0 ? width / 64 : 0;
-}
-
 // The lines of Python above make the network themselves for three of the layouts; elsewhere it is up to the user.
 void WarnOfOtherNetwork(ExportLayout layout, const Backbone& backbone, Progress& progress) {
   const BackboneConfig& config = backbone.config();
@@ -154,7 +147,7 @@ void WarnOfOtherNetwork(ExportLayout layout, const Backbone& backbone, Progress&
     progress.Warn(Format("the ViT's norms add {} to the variance, usual are {} in {}: {} the same", config.norm_eps,
                          kVitNormEps, EnumName(layout), what));
   }
-  if (const int64_t heads = IsVit(config) ? UsualHeads(layout, backbone.width()) : 0;
+  if (const int64_t heads = IsVit(config) ? UsualHeads(backbone.width(), layout == ExportLayout::kMoco) : 0;
       !said && heads > 0 && heads != HeadsOf(config)) {
     progress.Warn(Format("the ViT has {} heads, usual are {} in {}, and the weights fit either: {} the same",
                          HeadsOf(config), heads, EnumName(layout), what));

@@ -46,21 +46,21 @@ void CheckStages(const std::vector<std::string>& only, bool given) {
 // A folder where the run would write over its recipe, over what no run has made, or among its pictures.
 void RefuseItsOwnInputs(const RunPlan& plan, const std::vector<Path>& recipes) {
   std::error_code code;
-  const bool begun = std::filesystem::exists(plan.folder / "state", code);
-  for (const Path& recipe : recipes) {
-    if (begun || !std::filesystem::equivalent(plan.folder / "recipe.toml", recipe, code) ||
-        ReadFile(recipe) == PlanToToml(plan))
-      continue;
-    throw UsageError({.what = "the recipe would be written over by what it comes to",
-                      .where = recipe.string(),
-                      .next = "give it another name, or give another --out"});
-  }
-  for (const char* name : {"recipe.toml", "environment.json", "results.json", "report.html"}) {
-    const Path file = plan.folder / name;
-    if (begun || !std::filesystem::is_regular_file(file, code) || ReadFile(file) == PlanToToml(plan)) continue;
-    throw UsageError({.what = "the run would write over what it has not made",
-                      .where = file.string(),
-                      .next = "move it away, or give another --out"});
+  if (!std::filesystem::exists(plan.folder / "state", code)) {  // no run has begun here
+    const std::string own = PlanToToml(plan);
+    for (const Path& recipe : recipes) {
+      if (!std::filesystem::equivalent(plan.folder / "recipe.toml", recipe, code) || ReadFile(recipe) == own) continue;
+      throw UsageError({.what = "the recipe would be written over by what it comes to",
+                        .where = recipe.string(),
+                        .next = "give it another name, or give another --out"});
+    }
+    for (const char* name : {"recipe.toml", "environment.json", "results.json", "report.html"}) {
+      const Path file = plan.folder / name;
+      if (!std::filesystem::is_regular_file(file, code) || ReadFile(file) == own) continue;
+      throw UsageError({.what = "the run would write over what it has not made",
+                        .where = file.string(),
+                        .next = "move it away, or give another --out"});
+    }
   }
   for (const std::string& images : {plan.recipe.data.train, plan.recipe.data.test, plan.recipe.generator.config.images})
     RefuseAmongPictures(images, plan.folder);

@@ -335,6 +335,16 @@ BackboneConfig ResnetFrom(const WeightMap& weights, const Place& place) {
   return config;
 }
 
+}  // namespace
+
+int64_t UsualHeads(int64_t width, bool moco_v3) {
+  if (moco_v3 && width == 384) return 12;
+  if (width == 1280) return 16;  // ViT-H
+  return width % 64 == 0 ? width / 64 : 0;
+}
+
+namespace {
+
 // Whether these are MoCo v3's fixed positions [1,1+grid*grid,width], which mmpretrain's, solo-learn's and converted
 // checkpoints of it keep under other names.
 bool AreMocoV3Positions(const Tensor& positions, int64_t grid, int64_t width) {
@@ -382,12 +392,9 @@ BackboneConfig VitFrom(const WeightMap& weights, const Place& place, ImportLayou
     config.positions = VitPositions::kSinCos;
     config.frozen_patch = true;
   }
-  // MoCo v3's ViT-S has twelve heads; nearly everyone else's heads are 64 wide.
-  if (heads == 0 && width == 384 && (layout == ImportLayout::kMocoV3 || AreMocoV3Positions(positions, grid, width)))
-    heads = 12;
-  if (heads == 0 && width == 1280) heads = 16;  // ViT-H, whose heads are 80 wide
-  if (heads == 0 && type->width != width && width % 64 == 0) heads = width / 64;
-  if (heads == 0 && type->width != width) {
+  if (heads == 0)
+    heads = UsualHeads(width, layout == ImportLayout::kMocoV3 || AreMocoV3Positions(positions, grid, width));
+  if (heads == 0) {
     throw UsageError(
         {.what = Format("a ViT of width {} may have any number of heads, and the file does not say how many", width),
          .where = weights.where(),

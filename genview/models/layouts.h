@@ -91,6 +91,10 @@ struct ForeignEncoder {
 // surplus tensors.
 ForeignEncoder FromLayout(const WeightMap& weights, const ForeignOptions& options);
 
+// The heads of a ViT of this width as nearly everyone builds it, 64 wide but for ViT-H and MoCo v3's ViT-S: its weights
+// fit any number. 0: none is usual.
+int64_t UsualHeads(int64_t width, bool moco_v3);
+
 // Throws UsageError where the layout has no such network.
 std::vector<std::pair<std::string, Tensor>> ToLayout(Backbone& backbone, ExportLayout layout);
 
