@@ -243,7 +243,9 @@ void Run::CheckProcesses() {
   }
 }
 
-// The newest checkpoint that is whole. Those of another run are moved aside, and its result, which may be all there is.
+// The newest checkpoint that is whole. Those of another run are moved aside with its log and its result, which may be
+// all there is: into the folder of the checkpoints, the summary last, and then that folder, so that a kill in between
+// loses nothing.
 std::optional<Checkpoint> Run::OwnCheckpoint() {
   std::vector<std::string> damaged;
   std::optional<Checkpoint> latest = LatestCheckpoint(checkpoints_, &damaged);
@@ -258,11 +260,13 @@ std::optional<Checkpoint> Run::OwnCheckpoint() {
   Path aside = folder_ / Format("checkpoints-{}", owner.substr(0, 8));
   for (int i = 2; std::filesystem::exists(aside); ++i)
     aside = folder_ / Format("checkpoints-{}-{}", owner.substr(0, 8), i);
-  if (std::filesystem::exists(checkpoints_)) std::filesystem::rename(checkpoints_, aside);
-  else std::filesystem::create_directory(aside);
-  for (const char* name : kResults) {
-    if (std::filesystem::exists(folder_ / name)) std::filesystem::rename(folder_ / name, aside / name);
+  std::filesystem::create_directories(checkpoints_);
+  std::vector<const char*> names{"log.jsonl", kEventsFile};
+  names.insert(names.end(), std::rbegin(kResults), std::rend(kResults));
+  for (const char* name : names) {
+    if (std::filesystem::exists(folder_ / name)) std::filesystem::rename(folder_ / name, checkpoints_ / name);
   }
+  std::filesystem::rename(checkpoints_, aside);
   progress_.Warn(Format("settings or data differ from those of the {} found: the run begins anew, {} in {}",
                         latest ? "checkpoints" : "result", latest ? "they are" : "it is", aside.string()));
   return std::nullopt;

@@ -10,7 +10,7 @@
 //   summary.json                              what this function returns, and `weights`: what pairs weighed, by kind (weight_tally.h)
 // The same config on the same data ends with the same bytes whatever the number of loader threads and however often the
 // run was killed (times in the log aside). A finished run is not run again. Checkpoints of another config are moved
-// aside.
+// aside, with what that run said and ended with.
 //
 // Several processes share the parts of each step (`config.accumulate`, see trainer.h) and end with the bytes of one.
 // Process 0 writes all files, and what it returns counts. They must see the same folders.

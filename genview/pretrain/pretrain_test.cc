@@ -226,6 +226,7 @@ TEST_F(PretrainTest, ADamagedCheckpointIsPassedOver) {
 TEST_F(PretrainTest, OtherSettingsBeginAnewAndLoseNothing) {
   Until dies(-1, 7), progress;
   EXPECT_THROW(Pretrain(Config("run"), dies), Killed);
+  const std::string log = Bytes("run", "log.jsonl"), events = Bytes("run", kEventsFile);
   PretrainConfig other = Config("run"), clean = Config("clean");
   other.lr = clean.lr = 0.5;
   Pretrain(other, progress);
@@ -236,7 +237,11 @@ TEST_F(PretrainTest, OtherSettingsBeginAnewAndLoseNothing) {
   ExpectSameRun("clean", "run");
   int64_t aside = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "run")) {
-    aside += entry.path().filename().string().starts_with("checkpoints-");
+    if (!entry.path().filename().string().starts_with("checkpoints-")) continue;
+    ++aside;
+    EXPECT_EQ(ReadFile(entry.path() / "log.jsonl"), log);
+    EXPECT_EQ(ReadFile(entry.path() / kEventsFile), events);
+    EXPECT_TRUE(LatestCheckpoint(entry.path()).has_value());
   }
   EXPECT_EQ(aside, 1);
 }
