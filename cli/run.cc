@@ -138,6 +138,11 @@ int RunRun(const Args& args, Progress& progress) {
   }
   RefuseItsOwnInputs(plan, recipe.files);
   CheckInputs(plan, config.only);
+  if (config.only == std::vector<std::string>{"report"} && !std::filesystem::exists(plan.folder / "state")) {
+    throw UsageError({.what = "there is no run to report on",
+                      .where = plan.folder.string(),
+                      .next = "run the recipe without --only, or name the folder of its run with --out"});
+  }
   Runner runner(std::move(plan), config.only, progress, *args.group);
   runner.Go();
   PrintScores(runner.scores());

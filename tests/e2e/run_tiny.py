@@ -238,6 +238,12 @@ head_width = 4
         self.assertEqual(refused.returncode, 1)
         self.assertIn("epochs 2 -> 9", refused.stderr)
 
+    def test_a_report_of_nothing_is_refused(self):
+        nothing = os.path.join(self.folder, "nothing")
+        refused = genview(GENVIEW, "run", RECIPE, "--out", nothing, "--only", "report", check=False)
+        self.assertEqual((refused.returncode, refused.stderr.splitlines()[0]), (2, "error: there is no run to report on"), refused.stderr)
+        self.assertFalse(os.path.exists(nothing))
+
     def test_what_is_not_there_is_found_before_anything_is_made(self):
         fresh, flat = os.path.join(self.folder, "unmade"), os.path.join(self.folder, "flat")
         os.makedirs(flat)
