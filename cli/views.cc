@@ -16,11 +16,14 @@ constexpr size_t kProblemsShown = 20;
 struct ViewsArgs {
   ViewsConfig views;
   bool plan = false;
+  double watts = 0;
 };
 template <class Visit>
 void VisitFields(ViewsArgs& c, Visit&& visit) {
   VisitFields(c.views, visit);
   visit("plan", c.plan, Any{}, "make a few views for a minute, say what all will cost, and write nothing");
+  visit("watts", c.watts, Range<double>{0, 1e9},
+        "with --plan: what the machine draws, for the energy of the job; 0: its processors' counters say");
 }
 
 }  // namespace
@@ -30,7 +33,7 @@ std::vector<FieldInfo> ViewsFields() { return DescribeFields<ViewsArgs>(); }
 int RunViews(const Args& args, Progress& progress) {
   const auto config = ParseFields<ViewsArgs>(args);
   if (config.plan) {
-    Print("{}", PlanToText(config.views, PlanViews(config.views, {}, progress)));
+    Print("{}", PlanToText(config.views, PlanViews(config.views, {.watts = config.watts}, progress)));
     return kOk;
   }
   const ViewsSummary done = Shared(*args.group, progress, config.views);

@@ -12,6 +12,7 @@
 #include "genview/diffusion/picture_tensors.h"
 #include "genview/diffusion/pipeline.h"
 #include "genview/records/records.h"
+#include "genview/tensor/energy.h"
 #include "genview/views/batch_size.h"
 #include "genview/views/noise_levels.h"
 #include "genview/views/view_noise.h"
@@ -196,6 +197,7 @@ std::vector<int64_t> Probe::Candidates() const {
 ViewsPlan Probe::Run(double seconds) {
   const c10::InferenceMode guard;
   const auto start = Clock::now();
+  EnergyCounter energy;
   progress_.Begin("views --plan", 0, "probes");
   const std::vector<int64_t> batches = Candidates();
   pixels_ = ReadPixels(std::min<int64_t>(plan_.pictures, std::max<int64_t>(batches.back(), 16)));
@@ -217,6 +219,9 @@ ViewsPlan Probe::Run(double seconds) {
   }
   plan_.bytes_per_view = samples_ > 0 ? sample_bytes_ / static_cast<double>(samples_) : 0;
   plan_.probed_seconds = SecondsSince(start);
+  // The counters know nothing of GPUs.
+  const std::optional<double> joules = device_.is_cuda() ? std::nullopt : energy.Joules();
+  if (joules) plan_.watts = *joules / plan_.probed_seconds;
   progress_.End();
   return plan_;
 }
@@ -224,7 +229,10 @@ ViewsPlan Probe::Run(double seconds) {
 }  // namespace
 
 ViewsPlan PlanViews(const ViewsConfig& config, const ViewsPlanOptions& options, Progress& progress) {
-  return Probe(config, progress).Run(options.seconds);
+  ViewsPlan plan = Probe(config, progress).Run(options.seconds);
+  plan.watts_given = options.watts > 0;
+  if (plan.watts_given) plan.watts = options.watts;
+  return plan;
 }
 
 std::string PlanToText(const ViewsConfig& config, const ViewsPlan& p) {
@@ -243,6 +251,11 @@ std::string PlanToText(const ViewsConfig& config, const ViewsPlan& p) {
   }
   text += Format("* what this command takes; disk: {} ({} a view)\n", HumanBytes(static_cast<uint64_t>(p.disk_bytes())),
                  HumanBytes(static_cast<uint64_t>(p.bytes_per_view)));
+  const auto chosen = std::find_if(p.batches.begin(), p.batches.end(), [](const PlannedBatch& b) { return b.chosen; });
+  text += p.watts > 0 && chosen != p.batches.end()
+              ? Format("  energy: {} at {:.0f} W{}\n", HumanEnergy(p.watts * chosen->seconds), p.watts,
+                       p.watts_given ? "" : " (processors and memory, measured while probing)")
+              : "  energy: not known; --watts W says what the machine draws\n";
   return text;
 }
 

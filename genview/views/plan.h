@@ -12,6 +12,7 @@ namespace genview {
 
 struct ViewsPlanOptions {
   double seconds = 55;  // of probing, about; more where the shortest probe takes longer
+  double watts = 0;     // what the machine draws; 0: its processors' counters say
 };
 
 struct PlannedBatch {
@@ -29,6 +30,8 @@ struct ViewsPlan {
   double bytes_per_view = 0;                   // of the samples
   double probed_seconds = 0;
   double open_seconds = 0;  // of the generator
+  double watts = 0;         // while it computes; 0: not known
+  bool watts_given = false;
   std::string device, precision, scheduler;
   std::vector<PlannedBatch> batches;  // ascending
 

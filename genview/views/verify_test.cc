@@ -446,6 +446,9 @@ TEST_F(Verify, APlanSaysWhatAJobCostsAndWritesNothing) {
   EXPECT_EQ(chosen, 1);
   const std::string text = PlanToText(config_, plan);
   EXPECT_NE(text.find("6 views of 6 pictures, 16 x 16 px jpeg"), std::string::npos) << text;
+  EXPECT_NE(text.find("energy: "), std::string::npos) << text;
+  ViewsPlan hour{.watts = 250, .batches = {{.batch = 2, .seconds = 7200, .chosen = true}}};
+  EXPECT_NE(PlanToText(config_, hour).find("energy: 500 Wh at 250 W (processors"), std::string::npos);
   // With numbers from a file, in the job's precision.
   config_.steps = 2;
   config_.noise = folder_ / "noise.safetensors";
@@ -456,7 +459,9 @@ TEST_F(Verify, APlanSaysWhatAJobCostsAndWritesNothing) {
   config_.run.precision = Precision::kFp32;
   // Too little time for a single whole batch: reckoned.
   config_.steps = 900;
-  const ViewsPlan hasty = PlanViews(config_, {.seconds = 0.01}, quiet_);
+  const ViewsPlan hasty = PlanViews(config_, {.seconds = 0.01, .watts = 100}, quiet_);
+  EXPECT_TRUE(hasty.watts_given);
+  EXPECT_EQ(hasty.watts, 100);
   for (const PlannedBatch& batch : hasty.batches) EXPECT_FALSE(batch.whole);
 }
 
