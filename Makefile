@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 DEMO_PROCESSES ?= 2  # its two arms side by side, 0.3 GB each
 FUZZ_SECONDS ?= 600
 
-.PHONY: all build demo test bench bench-full bench-accuracy sweep fuzz format install models deps clean
+.PHONY: all build demo test bench bench-full bench-accuracy sweep fuzz format install archive models deps clean
 all: build
 
 deps:
@@ -54,6 +54,10 @@ format:
 
 install: build
 	@cmake --install build --prefix $(PREFIX)
+
+# The program with all that it needs, for machines without a compiler: build/genview-VERSION-linux-x86_64.tar.gz.
+archive: build
+	@cmake --build build --target archive
 
 # Trains the shipped models of models/demo from scratch; 21 minutes on two cores (docs/model-card.md), resumes where it was stopped.
 models: build

@@ -68,7 +68,7 @@ endfunction()
 
 # An executable that (transitively) links LibTorch gets its rpath and the shared precompiled header.
 function(genview_torch_if_needed target depends)
-  set_target_properties(${target} PROPERTIES BUILD_RPATH "${GENVIEW_TORCH_RPATH}" INSTALL_RPATH "${GENVIEW_TORCH_RPATH}")
+  set_target_properties(${target} PROPERTIES BUILD_RPATH "${GENVIEW_TORCH_RPATH}" INSTALL_RPATH "${GENVIEW_INSTALL_RPATH}")
   foreach(folder ${depends})
     get_target_property(links genview_${folder} LINK_LIBRARIES)
     if("genview_torch" IN_LIST links)

@@ -30,3 +30,6 @@ endif()
 target_link_options(genview_torch INTERFACE -Wl,--allow-shlib-undefined)
 get_filename_component(torch_site ${TORCH_ROOT} DIRECTORY)
 set(GENVIEW_TORCH_RPATH ${TORCH_ROOT}/lib ${torch_site}/nvidia/cu13/lib)
+# An installed program takes the LibTorch that an archive has beside it, otherwise the one it was built with.
+set(GENVIEW_ARCHIVE_LIBRARIES lib/genview)
+set(GENVIEW_INSTALL_RPATH $ORIGIN/../${GENVIEW_ARCHIVE_LIBRARIES} ${GENVIEW_TORCH_RPATH})
