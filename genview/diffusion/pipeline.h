@@ -78,6 +78,12 @@ class UnclipPipeline {
   uint64_t DecodeBytes(const std::vector<int64_t>& latent_shape, int64_t rows) const;
   bool keeps_all() const { return keep_all_; }
   std::string scheduler_name() const { return SchedulerName(scheduler_.kind); }
+  // Throws what Generate would: UsageError for an unknown scheduler or impossible steps, Error for a configuration of
+  // which that scheduler cannot be made. `scheduler` as in a request.
+  void CheckSteps(const std::string& scheduler, int64_t steps) const {
+    const char* where = "the generator's scheduler_config.json";
+    MakeScheduler(scheduler.empty() ? scheduler_ : ParseSchedulerConfig(scheduler_json_, scheduler, where), steps);
+  }
   bool has_text() const { return text_ != nullptr; }
   const std::string& fingerprint() const { return fingerprint_.get(); }  // of all configs and weights
   at::Device device() const { return device_; }

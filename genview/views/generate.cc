@@ -57,6 +57,7 @@ class ViewsRun {
   std::string LostReason(const ViewRow& row) const;
   bool Gathered();
   void CheckPrompts() const;
+  void CheckDump() const;
   int64_t ImageOf(int64_t view) const { return view / config_.per_image; }
   bool IsToMake(int64_t view) const { return !folder_->Has(view) && !folder_->IsLost(view); }
   const SourceItem& ItemOf(int64_t view) const { return source_->item(ImageOf(view)); }
@@ -89,6 +90,8 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   if (group_.rank() == 0) WarnOfOtherFormats(*source_, progress_);
   pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_, config_.keep);
   CheckLevels(levels_, *pipeline_);
+  pipeline_->CheckSteps(config_.scheduler, config_.steps);
+  if (group_.rank() == 0) CheckDump();
   summary_.asked = source_->size() * config_.per_image;
   summary_.folder = config_.out;
   noise_.emplace(config_.noise, summary_.asked, pipeline_->latent_shape(), pipeline_->embedding_width());
@@ -112,6 +115,20 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   group_.Broadcast("");  // the folder is as it should be
   if (group_.rank() != 0) folder_.emplace(config_.out, std::move(wanted), group_.rank(), config_.per_shard);
   group_.Barrier();  // nothing is added before all have seen what is there, so that all count the same turns
+}
+
+// What cannot be written, or must not be written over, is said before views that are there are made again.
+void ViewsRun::CheckDump() const {
+  if (config_.dump.empty()) return;
+  RefuseToReplace(config_.dump);
+  RefuseToOverwrite(*source_, {config_.dump});
+  const auto there = IdentityOf(config_.dump);
+  for (const Path& input : {Path(config_.images), config_.ratios, config_.noise}) {
+    if (!there || IdentityOf(input) != there) continue;
+    throw UsageError({.what = "the file that is read would be replaced",
+                      .where = config_.dump.string(),
+                      .next = "give another --dump"});
+  }
 }
 
 void ViewsRun::CheckPrompts() const {

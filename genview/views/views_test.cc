@@ -623,6 +623,23 @@ TEST_F(Views, WrongUseIsRefusedBeforeAnythingIsMade) {
   refused([](ViewsConfig& c) { c.generator.clear(); });
 }
 
+TEST_F(Views, WhatCannotBeDoneLeavesTheViewsThatAreThere) {
+  ViewsConfig made = Config();
+  made.noise = folder_ / "noise.safetensors";
+  WriteSafetensors(made.noise, {{"latents", at::zeros({5, 4, 8, 8})}, {"embedding_noise", at::zeros({5, 6})}});
+  GenerateViews(made, quiet_);
+  const auto before = Files(folder_);
+  const auto refused = [&](auto&& change) {
+    ViewsConfig c = made;
+    change(c);
+    EXPECT_THROW(GenerateViews(c, quiet_), Error);
+    EXPECT_EQ(Files(folder_), before);
+  };
+  refused([](ViewsConfig& c) { c.steps = 1000; });  // of 1000 times
+  refused([&](ViewsConfig& c) { c.dump = folder_; });
+  refused([](ViewsConfig& c) { c.dump = c.noise; });
+}
+
 TEST_F(Views, PartsCanBeMeasuredAlone) {
   BenchViewsConfig c;
   c.generator = kGolden / "pipeline_text";
