@@ -68,7 +68,8 @@ class SkippedLog {
   void Add(const std::string& id, const std::string& reason);  // thread-safe
   int64_t count() const;
   std::vector<std::pair<std::string, std::string>> rows() const;  // sorted by id, each id once
-  void Write(const Path& path) const;  // header `id\treason`; when empty no file, and an old one goes
+  // Header `id\treason`. When empty no file, and an old one goes; or, with `even_empty`, the header alone.
+  void Write(const Path& path, bool even_empty = false) const;
   // The same in a folder that other commands write to: rows of pictures that this one has not looked at stay.
   void WriteShared(const Path& path, const std::vector<std::string>& looked_at) const;
 

@@ -239,10 +239,12 @@ TEST_F(Records, CommandsThatEndAtOnceLoseNoSkippedRow) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);  // nothing beside it
 }
 
-TEST_F(Records, NothingSkippedLeavesNoFile) {
+TEST_F(Records, NothingSkippedLeavesNoFileOrAHeader) {
   WriteFile(folder_ / "skipped.tsv", "id\treason\nold\told\n");
   SkippedLog().Write(folder_ / "skipped.tsv");
   EXPECT_FALSE(std::filesystem::exists(folder_ / "skipped.tsv"));
+  SkippedLog().Write(folder_ / "skipped.tsv", /*even_empty=*/true);
+  EXPECT_EQ(ReadFile(folder_ / "skipped.tsv"), "id\treason\n");
 }
 
 TEST(EvalResult, JsonRoundTrip) {

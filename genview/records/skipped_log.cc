@@ -34,8 +34,8 @@ namespace {
 
 constexpr std::string_view kHeader = "id\treason";
 
-void WriteRows(const Path& path, const std::map<std::string, std::string>& rows) {
-  if (rows.empty()) {
+void WriteRows(const Path& path, const std::map<std::string, std::string>& rows, bool even_empty) {
+  if (rows.empty() && !even_empty) {
     std::error_code code;
     std::filesystem::remove(path, code);
     return;
@@ -47,10 +47,10 @@ void WriteRows(const Path& path, const std::map<std::string, std::string>& rows)
 
 }  // namespace
 
-void SkippedLog::Write(const Path& path) const {
+void SkippedLog::Write(const Path& path, bool even_empty) const {
   std::map<std::string, std::string> fields;
   for (const auto& [id, reason] : rows()) fields.emplace(TsvField(id), TsvField(reason));
-  WriteRows(path, fields);
+  WriteRows(path, fields, even_empty);
 }
 
 void SkippedLog::WriteShared(const Path& path, const std::vector<std::string>& looked_at) const {
@@ -64,7 +64,7 @@ void SkippedLog::WriteShared(const Path& path, const std::vector<std::string>& l
   }
   for (const std::string& id : looked_at) fields.erase(TsvField(id));
   for (const auto& [id, reason] : rows()) fields.insert_or_assign(TsvField(id), TsvField(reason));
-  WriteRows(path, fields);
+  WriteRows(path, fields, /*even_empty=*/false);
 }
 
 std::string SkippedToText(const SkippedLog& log) {

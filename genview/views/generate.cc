@@ -417,7 +417,7 @@ ViewsSummary ViewsRun::Run() {
     const ViewRow& row = folder_->wanted(view);
     if (folder_->IsLost(view)) summary_.lost.push_back(Format("{}: {}", row.id, LostReason(row)));
   }
-  skipped_.Write(config_.out / "skipped.tsv");
+  skipped_.Write(config_.out / "skipped.tsv", /*even_empty=*/true);
   if (dump_) dump_->Write(config_.dump);
   summary_.written = folder_->count();
   summary_.skipped = skipped_.count();

@@ -87,6 +87,7 @@ TEST_F(Views, EveryPictureGetsAViewAndARow) {
     ASSERT_TRUE(image);
     EXPECT_EQ(image->width, 16);
   }
+  EXPECT_EQ(ReadFile(folder_ / "out/skipped.tsv"), "id\treason\n");
 }
 
 TEST_F(Views, ASecondRunMakesNothingAndChangesNoByte) {
