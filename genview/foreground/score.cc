@@ -53,6 +53,11 @@ struct Scorer {
 std::vector<ScoredImage> Scorer::Score(const EncodeBatch& batch) const {
   const Tensor tokens = encoder->Encode(batch.pixels, /*tokens=*/true).tokens;
   const Tensor scores = TokenScores(tokens, component);
+  if (!at::isfinite(scores).all().item<bool>()) {  // would be counted as background
+    throw Error({.what = "scores of the encoder's tokens are NaN or infinity",
+                 .where = config.encoder.string(),
+                 .next = "check the encoder and the foreground model; `--precision fp32` rules out overflow"});
+  }
   const Tensor foreground =
       (below ? scores <= threshold : scores > threshold).to(at::kCPU, at::kByte).contiguous();  // [N,T]
   const auto width = static_cast<size_t>(foreground.size(1));
@@ -262,6 +267,7 @@ bool ScoreJob::Plan() {
         RefuseToReplaceInput(file, {config_.encoder, config_.images, config_.model});
       files_.RefuseForeignSummary();
       SweepPartFilesBeside(masks);  // of a killed call
+      if (!masks.empty()) files_.ForgetMasks(MasksPlace(config_));
       journal_.emplace(files_.journal_path(), RowsKey(), skipped_);
       plan["first"] = journal_->next();
     }

@@ -140,6 +140,13 @@ void ScoreFiles::Finish(Json summary) const {
   }
 }
 
+void ScoreFiles::ForgetMasks(const std::string& place) const {
+  std::optional<Json> summary = ReadSummary();
+  if (!summary || summary->value("masks", Json()) != Json(place)) return;
+  summary->erase("masks");
+  WriteJson(summary_path(), *summary);
+}
+
 void WriteOriginalLists(const Path& folder, const std::vector<ForegroundRow>& rows,
                         const std::vector<int64_t>& levels) {
   const auto line = [](const std::string& name, const std::string& value) {

@@ -50,6 +50,8 @@ class ScoreFiles {
   void RefuseForeignSummary() const;
   std::optional<Json> Finished() const;  // the summary, when the table is whole and of this request
   void Finish(Json summary) const;       // after the table; removes the journal
+  // Before a mask is written: from now on the masks of the summary may be of another request than its table.
+  void ForgetMasks(const std::string& place) const;
   Path summary_path() const;
   Path journal_path() const;
   Path journal_path(int64_t begin, int64_t end) const;  // of the share that one process of several has

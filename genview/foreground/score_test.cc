@@ -251,6 +251,50 @@ TEST(ScoreForeground, AStoppedRunOfAnotherModelIsNotUsed) {
   EXPECT_EQ(all.updates, 3);
 }
 
+// The table is still the first model's, the masks are of both.
+TEST(ScoreForeground, MasksOfAStoppedRunOfAnotherModelAreMadeAgain) {
+  const Workplace place("othermasks");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  FitConfig fit = place.Fit();
+  fit.share = 0.9;
+  fit.out = place.folder / "other.safetensors";
+  FitForeground(fit, quiet);
+  ScoreConfig config = place.Score();
+  config.masks = place.folder / "masks";
+  ScoreForeground(config, quiet);
+  const auto masks = [&] {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::recursive_directory_iterator(config.masks)) {
+      if (entry.is_regular_file()) files[entry.path().string()] = ReadFile(entry.path());
+    }
+    return files;
+  };
+  const auto before = masks();
+  ScoreConfig other = config;
+  other.model = fit.out;
+  Counting stopped(1);
+  EXPECT_THROW(ScoreForeground(other, stopped), Interrupted);
+  EXPECT_NE(masks(), before);
+  EXPECT_FALSE(ScoreForeground(config, quiet).up_to_date);
+  EXPECT_EQ(masks(), before);
+  EXPECT_TRUE(ScoreForeground(config, quiet).up_to_date);
+}
+
+TEST(ScoreForeground, ScoresThatAreNoNumbersAreAnError) {
+  const Workplace place("notfinite");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  ForegroundModel bare = ReadForegroundModel(place.Fit().out);
+  bare.component = at::full_like(bare.component, 3e38);
+  bare.encoder.clear();
+  ScoreConfig config = place.Score();
+  config.model = place.folder / "huge.safetensors";
+  WriteForegroundModel(config.model, bare);
+  EXPECT_THROW(ScoreForeground(config, quiet), Error);
+  EXPECT_FALSE(fs::exists(config.out));
+}
+
 TEST(ScoreForeground, BatchAndThreadsChangeNothing) {
   const Workplace place("batch");
   Progress quiet;
