@@ -19,6 +19,7 @@
 #include "genview/pretrain/pretrain.h"
 #include "genview/records/records.h"
 #include "genview/views/likeness.h"
+#include "genview/views/noise_levels.h"
 
 namespace genview {
 namespace {
@@ -177,8 +178,10 @@ Json OneAtEveryLevel(const GalleryConfig& config, const Sources& sources, const 
   if (config.generator.empty() || config.levels.empty() || pictures.empty()) return Json::object();
   const Json& chosen = pictures[pictures.size() / 2];
   const std::string id = chosen["id"].get<std::string>();
-  const auto image = sources.images->Read(sources.by_id.at(id));
+  const int64_t place = sources.by_id.at(id);
+  const auto image = sources.images->Read(place);
   if (!image) return Json::object();
+  const std::string prompt = PromptOf(config.prompt, sources.images->item(place), sources.images->classes());
   const c10::InferenceMode guard;
   const at::Device device = ChooseDevice(config.run.device);
   const auto pipeline = UnclipPipeline::Open(config.generator, device, ChooseCompute(config.run.precision, device));
@@ -191,9 +194,12 @@ Json OneAtEveryLevel(const GalleryConfig& config, const Sources& sources, const 
   }
   const Tensor embeddings =
       pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), {*image})).repeat({std::ssize(levels), 1});
-  const UnclipViews views =
-      PlainViews(*pipeline, embeddings, levels, NoiseOf(*pipeline, seeds),
-                 {.steps = config.steps, .guidance = config.guidance, .scheduler = config.scheduler});
+  const UnclipViews views = PlainViews(*pipeline, embeddings, levels, NoiseOf(*pipeline, seeds),
+                                       {.steps = config.steps,
+                                        .guidance = config.guidance,
+                                        .scheduler = config.scheduler,
+                                        .prompts = std::vector<std::string>(levels.size(), prompt),
+                                        .negative_prompt = config.negative_prompt});
   Json rows = Json::array();
   for (size_t k = 0; k < levels.size(); ++k) {
     if (!views.faults[k].empty()) continue;
@@ -217,6 +223,8 @@ Json HowLike(const GalleryConfig& config, const Sources& sources, Progress& prog
                                          .steps = config.steps,
                                          .guidance = config.guidance,
                                          .scheduler = config.scheduler,
+                                         .prompt = config.prompt,
+                                         .negative_prompt = config.negative_prompt,
                                          .run = config.run},
                                         progress));
 }

@@ -20,6 +20,7 @@ struct GalleryConfig {
   int64_t steps = 20;
   double guidance = 10;
   std::string scheduler;
+  std::string prompt, negative_prompt;  // as the views were told
   int64_t pictures = 10;
   Path encoder;                            // of the foreground model, for likeness; may be empty
   int64_t likeness = 100;                  // pictures whose views are compared with them, at every level; 0: none

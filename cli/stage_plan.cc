@@ -356,6 +356,8 @@ class Planner {
       config.steps = views.steps;
       config.guidance = views.guidance;
       config.scheduler = views.scheduler;
+      config.prompt = views.prompt;
+      config.negative_prompt = views.negative_prompt;
       if (const std::string& encoder = plan_.recipe.foreground.encoder; config.likeness > 0 && !encoder.empty()) {
         inputs.push_back(Encoder("encoder", "foreground.encoder", encoder));
         config.encoder = inputs.back().value;
@@ -363,6 +365,10 @@ class Planner {
     }
     Json settings = FieldsToJson(asked);
     settings["levels"] = config.levels;
+    for (const auto& [key, text] :
+         {std::pair("prompt", &config.prompt), std::pair("negative_prompt", &config.negative_prompt)}) {
+      if (!text->empty()) settings[key] = *text;  // a gallery without them is what it was
+    }
     if (config.pairs_of) settings["pairs_of"] = WhatIsComputed(Resolved(*config.pairs_of));
     stages_.push_back({.name = "gallery",
                        .version = kGalleryVersion,

@@ -27,8 +27,8 @@ UnclipViews PlainViews(const UnclipPipeline& pipeline, const Tensor& embeddings,
                             .latents = noise.latents,
                             .steps = settings.steps,
                             .scheduler = settings.scheduler,
-                            .prompts = {},
-                            .negative_prompt = {}});
+                            .prompts = settings.prompts,
+                            .negative_prompt = settings.negative_prompt});
 }
 
 }  // namespace genview

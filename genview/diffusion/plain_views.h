@@ -1,4 +1,4 @@
-// Views of several pictures without text, each at a noise level: for what shows or measures a generator.
+// Views of several pictures, each at a noise level: for what shows or measures a generator.
 //
 //   const UnclipViews views = PlainViews(*pipeline, embeddings, levels, NoiseOf(*pipeline, seeds), {.guidance = 3});
 #pragma once
@@ -20,7 +20,9 @@ DrawnNoise NoiseOf(const UnclipPipeline& pipeline, Seed seed, int64_t count);   
 struct SamplerSettings {
   int64_t steps = 20;
   double guidance = 10;
-  std::string scheduler{};  // empty: the generator's own
+  std::string scheduler{};             // empty: the generator's own
+  std::vector<std::string> prompts{};  // N; empty: no text for any
+  std::string negative_prompt{};
 };
 
 // embeddings: [N,D] of EncodeImages; levels: N. The caller holds an InferenceMode.

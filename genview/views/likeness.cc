@@ -13,6 +13,7 @@
 #include "genview/diffusion/picture_tensors.h"
 #include "genview/diffusion/plain_views.h"
 #include "genview/records/records.h"
+#include "genview/views/noise_levels.h"
 
 namespace genview {
 namespace {
@@ -91,15 +92,22 @@ struct Made {
   std::vector<size_t> places;  // of the images whose view is good
   std::vector<Image> pictures;
 };
-Made MakeViews(const UnclipPipeline& pipeline, const LikenessConfig& config, const std::vector<std::string>& ids,
-               const Tensor& embeddings, int64_t level) {
+Made MakeViews(const UnclipPipeline& pipeline, const LikenessConfig& config, const std::vector<SourceItem>& items,
+               const std::vector<std::string>& classes, const Tensor& embeddings, int64_t level) {
   std::vector<Seed> seeds;
-  for (const std::string& id : ids) seeds.push_back(Seed(config.run.seed).With("likeness").With(id));
+  SamplerSettings settings{.steps = config.steps,
+                           .guidance = config.guidance,
+                           .scheduler = config.scheduler,
+                           .prompts = {},
+                           .negative_prompt = config.negative_prompt};
+  for (const SourceItem& item : items) {
+    seeds.push_back(Seed(config.run.seed).With("likeness").With(item.id));
+    settings.prompts.push_back(PromptOf(config.prompt, item, classes));
+  }
   const UnclipViews views =
-      PlainViews(pipeline, embeddings, std::vector<int64_t>(ids.size(), level), NoiseOf(pipeline, seeds),
-                 {.steps = config.steps, .guidance = config.guidance, .scheduler = config.scheduler});
+      PlainViews(pipeline, embeddings, std::vector<int64_t>(items.size(), level), NoiseOf(pipeline, seeds), settings);
   Made made;
-  for (size_t i = 0; i < ids.size(); ++i) {
+  for (size_t i = 0; i < items.size(); ++i) {
     if (!views.faults[i].empty()) continue;
     made.places.push_back(i);
     made.pictures.push_back(PictureOf(views.pictures[static_cast<int64_t>(i)]));
@@ -247,13 +255,13 @@ Likeness MeasureLikeness(const LikenessConfig& config, Progress& progress) {
   int64_t done = 0;
   for (size_t first = 0; first < sample.size(); first += kViewsAtOnce) {
     const size_t count = std::min<size_t>(kViewsAtOnce, sample.size() - first);
-    std::vector<std::string> ids;
-    for (size_t i = first; i < first + count; ++i) ids.push_back(source->item(sample[i].index).id);
+    std::vector<SourceItem> items;
+    for (size_t i = first; i < first + count; ++i) items.push_back(source->item(sample[i].index));
     const std::vector<Image> images = ReadAgain(*source, sample, first, count);
     const Tensor conditions = pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), images).to(device));
     for (size_t k = 0; k < config.levels.size(); ++k) {
       progress.ThrowIfStopped();
-      const Made made = MakeViews(*pipeline, config, ids, conditions, config.levels[k]);
+      const Made made = MakeViews(*pipeline, config, items, source->classes(), conditions, config.levels[k]);
       if (!made.places.empty()) {
         const Tensor embeddings =
             encoder->Encode(EncoderPixels(encoder->preprocess(), made.pictures).to(device), /*tokens=*/false)

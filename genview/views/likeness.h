@@ -27,6 +27,7 @@ struct LikenessConfig {
   int64_t steps = 20;
   double guidance = 10;
   std::string scheduler;
+  std::string prompt{}, negative_prompt{};  // as ViewsConfig's
   RunOptions run;
 };
 

@@ -38,6 +38,14 @@ NoisePolicy PolicyOf(const ViewsConfig& c) {
 
 }  // namespace
 
+std::string PromptOf(std::string prompt, const SourceItem& item, const std::vector<std::string>& classes) {
+  if (item.label < 0) return prompt;
+  const std::string& name = classes[static_cast<size_t>(item.label)];
+  for (size_t at = prompt.find(kClassMark); at != std::string::npos; at = prompt.find(kClassMark, at + name.size()))
+    prompt.replace(at, kClassMark.size(), name);
+  return prompt;
+}
+
 int64_t NoiseLevelOnCurve(double ratio, const std::vector<int64_t>& levels, double curve) {
   const auto [low, high] = std::minmax_element(levels.begin(), levels.end());
   return *low + std::llround(static_cast<double>(*high - *low) * std::pow(std::clamp(ratio, 0.0, 1.0), curve));
@@ -107,12 +115,7 @@ double NoiseLevels::GuidanceFor(const SourceItem& item) const {
 
 std::string NoiseLevels::PromptFor(const SourceItem& item, const std::vector<std::string>& classes) const {
   const PictureChoice* choice = ChoiceFor(item);
-  std::string prompt = choice == nullptr ? prompt_ : choice->prompt.value_or(prompt_);
-  if (item.label < 0) return prompt;
-  const std::string& name = classes[static_cast<size_t>(item.label)];
-  for (size_t at = prompt.find(kClassMark); at != std::string::npos; at = prompt.find(kClassMark, at + name.size()))
-    prompt.replace(at, kClassMark.size(), name);
-  return prompt;
+  return PromptOf(choice == nullptr ? prompt_ : choice->prompt.value_or(prompt_), item, classes);
 }
 
 void CheckLevels(const NoiseLevels& levels, const UnclipPipeline& pipeline) {

@@ -16,6 +16,9 @@ namespace genview {
 
 inline constexpr std::string_view kClassMark = "{class}";  // in a prompt
 
+// A prompt for one picture: the name of its class stands for {class}, which stays where the class is not known.
+std::string PromptOf(std::string prompt, const SourceItem& item, const std::vector<std::string>& classes);
+
 // What a table says of a picture.
 struct PictureChoice {
   int64_t level = 0;
@@ -38,8 +41,7 @@ class NoiseLevels {
   // as the original tools write it, is matched from the end: "data/train/n01/a.jpg" is the picture "n01/a.jpg". Not for
   // several threads at once: such ends are looked up once and kept.
   std::optional<int64_t> For(const SourceItem& item, int64_t k) const;
-  // Guidance scale and prompt of a picture's views: the table's, where it has them, else the config's. In the prompt
-  // the name of the picture's class stands for {class}, which stays where the class is not known.
+  // Guidance scale and prompt (of PromptOf) of a picture's views: the table's, where it has them, else the config's.
   double GuidanceFor(const SourceItem& item) const;
   std::string PromptFor(const SourceItem& item, const std::vector<std::string>& classes) const;
   int64_t highest() const { return highest_; }  // that can be asked for

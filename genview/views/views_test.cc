@@ -822,6 +822,14 @@ TEST_F(Views, LikenessHasARowForEveryLevelAndBin) {
   const Likeness again = MeasureLikeness(config, quiet_);
   EXPECT_TRUE(again.by_bin.empty());
   EXPECT_EQ(again.by_level[0].views, 10);
+  // The views are told what those of the run were told.
+  config.generator = kGolden / "pipeline_text";
+  const double without = MeasureLikeness(config, quiet_).by_level[0].cosine;
+  config.prompt = "a {class}";
+  const double with = MeasureLikeness(config, quiet_).by_level[0].cosine;
+  EXPECT_NE(with, without);
+  config.negative_prompt = "the hat";
+  EXPECT_NE(MeasureLikeness(config, quiet_).by_level[0].cosine, with);
 }
 
 TEST(NoiseLevelOnCurve, RisesWithoutStepsFromTheLowestToTheHighest) {
