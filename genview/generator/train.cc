@@ -8,6 +8,7 @@
 #include "genview/base/text.h"
 #include "genview/data/source.h"
 #include "genview/diffusion/pipeline.h"
+#include "genview/diffusion/python_json.h"
 #include "genview/generator/generator_page.h"
 #include "genview/generator/image_tower.h"
 #include "genview/records/refuse_skipped.h"
@@ -49,6 +50,23 @@ const GeneratorConfig& Checked(const GeneratorConfig& c) {
   return c;
 }
 
+// A pipeline with a text encoder is none that is written here: somebody's model would be replaced part by part.
+void RefuseForeignPipeline(const Path& folder) {
+  const Path file = folder / "model_index.json";
+  std::error_code code;
+  if (!std::filesystem::is_regular_file(file, code)) return;
+  Json text;
+  try {
+    const Json index = ReadPythonJson(file);
+    if (index.is_object()) text = index.value("text_encoder", Json());
+  } catch (const Error&) {
+    return;  // a damaged one is written anew
+  }
+  if (!text.is_array() || text.empty() || text.front().is_null()) return;
+  Refuse("out", Format("{} holds a pipeline with a text encoder, which is not of this command", folder.string()),
+         "give another folder, or remove this one");
+}
+
 class GeneratorTraining {
  public:
   GeneratorTraining(const GeneratorConfig& config, Progress& progress)
@@ -71,7 +89,8 @@ class GeneratorTraining {
     }
     EmbeddingNoiser noiser = MakeEmbeddingNoiser(cached.embeddings.size(1));
     noiser.mean = cached.embeddings.mean(0, true);
-    noiser.std = cached.embeddings.std(0, /*unbiased=*/true, /*keepdim=*/true).clamp_min(1e-6);
+    if (cached.embeddings.size(0) > 1)  // of a single image there is no deviation: 1 stays
+      noiser.std = cached.embeddings.std(0, /*unbiased=*/true, /*keepdim=*/true).clamp_min(1e-6);
     MoveNoiser(noiser);
     const DenoiserRun run{cached, noiser, Training() / "denoiser", Identity(true), seed_, device_, compute_};
     GeneratorSummary summary{.images = cached.latents.size(0),
@@ -185,6 +204,7 @@ class GeneratorTraining {
 
 GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress) {
   RefuseAmongPictures(config.images, config.out);
+  RefuseForeignPipeline(config.out);
   GeneratorTraining training(config, progress);
   const FolderLock lock(config.out);
   return training.Run();

@@ -105,6 +105,25 @@ TEST(TrainGenerator, RunningAFinishedFolderAgainChangesNothing) {
   EXPECT_EQ(before, FolderBytes(out.path()));
 }
 
+TEST(TrainGenerator, SomebodysPipelineIsNotReplaced) {
+  const TemporaryFolder tower, out;
+  WriteJson(out.path() / "model_index.json", {{"text_encoder", Json::array({"transformers", "CLIPTextModel"})}});
+  WriteFile(out.path() / "unet/config.json", "{}");
+  const auto before = FolderBytes(out.path());
+  Progress quiet;
+  EXPECT_THROW(TrainGenerator(TinyGenerator(WriteTinyTower(tower.path()), out.path()), quiet), UsageError);
+  EXPECT_EQ(before, FolderBytes(out.path()));
+}
+
+TEST(TrainGenerator, OneImageIsEnough) {
+  const TemporaryFolder tower, out;
+  GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), out.path());
+  config.cache = 1;
+  Progress quiet;
+  EXPECT_EQ(TrainGenerator(config, quiet).images, 1);
+  EXPECT_NO_THROW(UnclipPipeline::Open(out.path()));
+}
+
 TEST(TrainGenerator, AFinishedFolderThatIsBeingWorkedOnIsLeftAlone) {
   const TemporaryFolder tower, out;
   const GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), out.path());
