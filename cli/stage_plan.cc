@@ -15,7 +15,7 @@ namespace {
 
 // Raised when what a stage computes changes, so that runs made before are made again.
 constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kViewsVersion = 1, kPretrainVersion = 1,
-                  kEvalVersion = 2, kGalleryVersion = 3;
+                  kEvalVersion = 2, kFinetuneVersion = 3, kGalleryVersion = 3;
 
 [[noreturn]] void NotSet(const std::string& key, const std::string& next) {
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
@@ -296,7 +296,7 @@ class Planner {
         if (!config.list.empty()) inputs.push_back({"list", config.list.string(), "eval.finetune.list"});
       }
       stages_.push_back({.name = StageName(plan_, Format("eval {}", kind), arm, seed),
-                         .version = kEvalVersion,
+                         .version = std::string_view(kind) == "finetune" ? kFinetuneVersion : kEvalVersion,
                          .settings = SettingsOf(FieldsToJson(part), config.inputs.run),
                          .inputs = std::move(inputs),
                          .outputs = {config.inputs.out},

@@ -156,6 +156,7 @@ const PairLoaderConfig& Checked(const PairLoaderConfig& config) {
   const BatchShare& share = config.share;
   GENVIEW_CHECK(config.batch > 0, "a batch holds something");
   GENVIEW_CHECK(share.first >= 0 && share.first < share.of && share.every > 0, "a share holds something");
+  GENVIEW_CHECK(config.least_rest == 0 || share.of == 1, "a smaller batch is not shared");
   return config;
 }
 
@@ -175,7 +176,8 @@ struct PairLoader::Work {
         views(std::move(views_in)),
         config(config_in),
         skipped(skipped_in),
-        per_epoch(source->size() / config.batch),
+        per_epoch(source->size() / config.batch +
+                  (config.least_rest > 0 && source->size() % config.batch >= config.least_rest ? 1 : 0)),
         turns_per_group((config.share.of - config.share.first + config.share.every - 1) / config.share.every),
         turns_per_epoch(per_epoch / config.share.of * turns_per_group) {}
 
@@ -186,6 +188,7 @@ struct PairLoader::Work {
     const int64_t in_epoch = turn % turns_per_epoch;
     const int64_t batch = in_epoch / turns_per_group * config.share.of + config.share.first +
                           in_epoch % turns_per_group * config.share.every;
+    count = std::min(count, source->size() - batch * config.batch);  // fewer where what is left over is asked for
     const auto begin = Order(slots.epoch).begin() + batch * config.batch;
     slots.wanted.assign(begin, begin + count);
     slots.batch.indices = slots.wanted;
@@ -334,7 +337,9 @@ struct PairLoader::Work {
                                       config.more_views * BytesOf(config.batch, config.view1.size)),
                     .grain = GrainFor(std::max(config.view1.size, second))},
         [this](int64_t n, int64_t count) { return Make(n, count); },
-        [this](Slots& slots, int64_t slot, int64_t) { Fill(slots, slot); });
+        [this](Slots& slots, int64_t slot, int64_t) {
+          if (slot < std::ssize(slots.wanted)) Fill(slots, slot);
+        });
   }
 
   const std::shared_ptr<const ImageSource> source;

@@ -71,7 +71,8 @@ struct PairLoaderConfig {
   int64_t local_crops = 0;  // drawn like further views, from the picture itself
   int64_t more_views = 0;   // further views of full size, augmented by turns as view 1 and view 2
   int64_t batch = 256;
-  int64_t threads = 0;  // 0: as many as cores
+  int64_t least_rest = 0;  // so many pictures left over after the last full batch make a smaller one; 0: never
+  int64_t threads = 0;     // 0: as many as cores
   uint64_t seed = 0;
   bool strict = false;
   std::array<double, 3> mean = kImagenetMean, std = kImagenetStd;
@@ -83,10 +84,10 @@ struct PairLoaderConfig {
 };
 
 // Training pairs. An epoch's order is Permutation(seed, epoch) of the whole source, without what is left over after the
-// last full batch. In the place of a picture that cannot be read stands the next good one in source order.
-// View v of image `id` in epoch e is drawn from Seed(seed).With("augment").With(e).With(id).With(v) alone. Each further
-// view of full size is generated with the same probability, of another of the picture's generated views while there are
-// any left.
+// last full batch unless `least_rest` asks for it. In the place of a picture that cannot be read stands the next good
+// one in source order. View v of image `id` in epoch e is drawn from
+// Seed(seed).With("augment").With(e).With(id).With(v) alone. Each further view of full size is generated with the same
+// probability, of another of the picture's generated views while there are any left.
 class PairLoader {
  public:
   // `views` may be null. Throws Error when the source holds fewer pictures than a batch. `skipped` must outlive the

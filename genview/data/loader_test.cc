@@ -257,6 +257,36 @@ TEST(PairLoader, EveryPictureOnceAnEpochInAnotherOrder) {
   EXPECT_NE(orders[0], orders[1]);
 }
 
+TEST(PairLoader, WhatIsLeftOverMakesASmallerBatchWhereItIsAskedFor) {
+  const auto source = OpenSource("shapes:count=11,size=16,seed=1");
+  SkippedLog skipped;
+  PairLoaderConfig config = PairConfig(2);
+  config.one_view = true;
+  PairLoader full(source, nullptr, config, skipped);
+  EXPECT_EQ(full.batches_per_epoch(), 2);
+  config.least_rest = 3;
+  PairLoader all(source, nullptr, config, skipped);
+  EXPECT_EQ(all.batches_per_epoch(), 3);
+  for (int64_t epoch = 0; epoch < 2; ++epoch) {
+    std::vector<size_t> sizes;
+    std::set<int64_t> seen;
+    all.Start(epoch);
+    full.Start(epoch);
+    for (PairBatch batch, same; all.Next(batch);) {
+      sizes.push_back(batch.indices.size());
+      EXPECT_EQ(batch.view1.size(0), std::ssize(batch.indices));
+      seen.insert(batch.indices.begin(), batch.indices.end());
+      if (!full.Next(same)) continue;  // full batches are what they were
+      EXPECT_EQ(batch.indices, same.indices);
+      EXPECT_TRUE(at::equal(batch.view1, same.view1));
+    }
+    EXPECT_EQ(sizes, (std::vector<size_t>{4, 4, 3}));
+    EXPECT_EQ(seen.size(), 11u);
+  }
+  config.least_rest = 4;
+  EXPECT_EQ(PairLoader(source, nullptr, config, skipped).batches_per_epoch(), 2);
+}
+
 TEST(PairLoader, NextGoodPictureStandsInForABadOne) {
   const auto source = std::make_shared<HoledSource>(12, std::set<int64_t>{4, 5, 11});
   std::vector<std::string> first;

@@ -144,6 +144,10 @@ Json SettingsOf(const FinetuneConfig& config) {
     settings.erase(input);
   if (config.drop_path == 0) settings.erase("drop_path");  // as before there was one
   if (!config.list.empty()) settings["list"] = FingerprintFile(config.list);
+  settings["protocol"] =
+      "whole network, SGD on cross-entropy, all pictures in each epoch, rates / 5 at 3/5 and 4/5 of the steps, crop "
+      "and "
+      "flip";
   return settings;
 }
 
@@ -162,6 +166,7 @@ PairLoaderConfig LoaderOf(const FinetuneConfig& config, const Preprocess& prepro
   loader.view1 = AugmentPreset("linear");
   loader.view1.size = preprocess.size;
   loader.batch = config.batch;
+  loader.least_rest = 2;  // all labels in every epoch; norms need two pictures
   loader.threads = config.inputs.run.threads;
   loader.seed = seed.key();
   loader.strict = config.inputs.run.strict;
@@ -244,7 +249,6 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
   settings["batch"] = config.batch;
   settings["train_images"] = labelled->size();
   settings["loss"] = loss;
-  settings["protocol"] = "whole network, SGD on cross-entropy, rates / 5 at 3/5 and 4/5 of the steps, crop and flip";
   if (!config.inputs.out.empty()) WriteImageList(config.inputs.out, *labelled);
   return evaluation.Finish(hits.top1, hits.top5, hits.total, std::move(settings));
 }
