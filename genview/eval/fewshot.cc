@@ -113,8 +113,8 @@ EvalResult EvalFewshot(const FewshotConfig& config, Progress& progress) {
       firsts.push_back(100.0 * static_cast<double>(hits.top1) / static_cast<double>(hits.total));
       fives.push_back(100.0 * static_cast<double>(hits.top5) / static_cast<double>(hits.total));
     }
-    top1 = MeanWithInterval(firsts);
-    top5 = MeanWithInterval(fives);
+    top1 = MeanOfPercents(firsts);
+    top5 = MeanOfPercents(fives);
     settings["top1_by_shots"][Format("{}", shots)] = {
         {"mean", top1.mean}, {"low", top1.low}, {"high", top1.high}, {"draws", firsts}};
     settings["train_images"] = fewest;  // of a draw; all have as many unless pictures could not be read

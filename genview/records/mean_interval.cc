@@ -1,5 +1,6 @@
 #include "genview/records/mean_interval.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
 
@@ -23,6 +24,13 @@ MeanInterval MeanWithInterval(const std::vector<double>& values) {
   const double half = quantile * std::sqrt(squares / (n - 1) / n);
   result.low -= half;
   result.high += half;
+  return result;
+}
+
+MeanInterval MeanOfPercents(const std::vector<double>& values) {
+  MeanInterval result = MeanWithInterval(values);
+  result.low = std::max(0.0, result.low);
+  result.high = std::min(100.0, result.high);
   return result;
 }
 

@@ -13,5 +13,7 @@ struct MeanInterval {
 
 // Of `values`, with Student's t; of one value low and high are the value.
 MeanInterval MeanWithInterval(const std::vector<double>& values);
+// Of shares in percent: the interval ends where a share does, at 0 and at 100.
+MeanInterval MeanOfPercents(const std::vector<double>& values);
 
 }  // namespace genview

@@ -19,5 +19,14 @@ TEST(MeanWithInterval, IsStudents) {
   EXPECT_NEAR((MeanWithInterval(many).high - MeanWithInterval(many).mean) / deviation, 1.984, 2e-3);
 }
 
+TEST(MeanOfPercents, StaysBetween0And100) {
+  const MeanInterval few = MeanOfPercents({12.5, 25});
+  EXPECT_DOUBLE_EQ(few.mean, 18.75);
+  EXPECT_EQ(few.low, 0);
+  EXPECT_NEAR(few.high, 98.1625, 1e-9);
+  EXPECT_EQ(MeanOfPercents({99, 99.5}).high, 100);
+  EXPECT_EQ(MeanOfPercents({100}).low, 100);
+}
+
 }  // namespace
 }  // namespace genview

@@ -32,11 +32,11 @@ void Summarise(ArmScore& score) {
   }
   std::vector<double> values;
   for (const SeedScore& seed : score.seeds) values.push_back(seed.value);
-  const MeanInterval mean = MeanWithInterval(values);
+  const MeanInterval mean = MeanOfPercents(values);
   score.interval = kSeeds;
   score.value = mean.mean;
-  score.low = std::max(0.0, mean.low);
-  score.high = std::min(100.0, mean.high);
+  score.low = mean.low;
+  score.high = mean.high;
 }
 
 std::vector<Path> ScoreFiles(const Path& folder) {
