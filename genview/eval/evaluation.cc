@@ -255,6 +255,7 @@ EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t ima
   settings["fraction"] = inputs_.fraction;
   settings["precision"] = opened_->precision;
   settings["request"] = request_;
+  settings["test"] = opened_->test->Fingerprint();  // scores on others are not to be compared with this one
   settings["skipped"] = left_out_.size();
   EvalResult result{.kind = kind_,
                     .top1 = top1.mean,

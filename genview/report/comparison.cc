@@ -143,8 +143,10 @@ const ArmScore* Row::Of(const std::string& eval) const {
 }
 
 bool Row::Comparable(const Row& other) const {
-  return main != nullptr && other.main != nullptr && main->images == other.main->images &&
-         main->classes == other.main->classes;
+  if (main == nullptr || other.main == nullptr) return false;
+  const bool known = !main->test.empty() && !other.main->test.empty();
+  return main->images == other.main->images && main->classes == other.main->classes &&
+         (!known || main->test == other.main->test);
 }
 
 Comparison::Comparison(const std::vector<RunRecord>& runs) {

@@ -24,7 +24,7 @@ struct Row {
   const Row* reference = nullptr;         // what it is held to, perhaps itself
 
   const ArmScore* Of(const std::string& eval) const;
-  // Scores of the same kind, on as many pictures of as many classes.
+  // Scores of the same kind, on as many pictures of as many classes, and on the same ones where that is known.
   bool Comparable(const Row& other) const;
   bool Compared() const { return reference != nullptr && reference != this && Comparable(*reference); }
 };

@@ -353,6 +353,23 @@ TEST(Report, ScoresOnOtherPicturesAreNotCompared) {
   }
   const std::string headline = WriteReport({one, two}, one / "both.html").headline;
   EXPECT_NE(headline.find("“report_pictures_one / genview” reaches 55.0%"), std::string::npos) << headline;
+
+  // As many of them are no proof that they are the same.
+  const auto headline_of = [&](const char* first, const char* second) {
+    for (const auto& [run, test, top1] : {std::tuple(one, first, 50), std::tuple(two, second, 90)}) {
+      for (const char* arm : {"baseline", "genview"}) {
+        EvalResult score = Score(top1, 1);
+        score.settings = Json::object();
+        if (*test != 0) score.settings["test"] = test;
+        WriteJson(run / arm / "eval/linear.json", EvalResultToJson(score));
+      }
+    }
+    return WriteReport({one, two}, one / "both.html").headline;
+  };
+  const std::string other = "report_pictures_two";
+  EXPECT_EQ(headline_of("some", "others").find(other), std::string::npos);
+  EXPECT_NE(headline_of("some", "some").find(other), std::string::npos);
+  EXPECT_NE(headline_of("some", "").find(other), std::string::npos);  // of a version that did not say
 }
 
 // Each pair once, and no empty half.

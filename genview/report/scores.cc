@@ -99,6 +99,7 @@ std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::stri
             score.images = result.images;
             score.classes = result.classes;
             score.checkpoint = result.checkpoint;
+            if (result.settings.is_object()) score.test = JsonString(result.settings, "test", "", file.string());
           }
           score.seeds.push_back({seed, value, low, high});
         };

@@ -28,6 +28,7 @@ struct ArmScore {
   std::vector<SeedScore> seeds;
   int64_t images = 0, classes = 0;
   std::string checkpoint;  // fingerprint of the first seed's
+  std::string test{};      // of the test pictures; "" of a score by a version that did not keep it
 };
 
 // The kinds of scores in the order they are shown, and as people say them.
