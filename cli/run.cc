@@ -126,6 +126,12 @@ int RunRun(const Args& args, Progress& progress) {
   const auto flags = args.values.find("run");
   const RecipeFile recipe = ReadRecipeFile<Recipe>(config.recipe, config.set);
   RunPlan plan = MakePlan(recipe, {.out = config.out, .run = flags == args.values.end() ? Json::object() : *flags});
+  if (flags != args.values.end() && flags->contains("seed") && !plan.recipe.seeds.empty()) {
+    progress.Warn(Format(
+        "--seed {} does not reach the arms, which are trained with the recipe's `seeds` ({}); --set seeds=[{}] trains "
+        "them with it",
+        plan.recipe.run.seed, fmt::join(plan.seeds, ", "), plan.recipe.run.seed));
+  }
   if (config.dry_run) {
     Print("{}", PlanToToml(plan));
     try {

@@ -226,12 +226,19 @@ head_width = 4
         encoder = contents(os.path.join(run, "genview/pretrain/encoder.safetensors"))
         when = times(run)["genview/pretrain/encoder.safetensors"]
         done = genview(GENVIEW, "run", RECIPE, "--out", run, "--set", "seeds=[0, 1]")
+        self.assertNotIn("--seed", done.stderr)
         self.assertEqual(times(run)["genview/seed-0/pretrain/encoder.safetensors"], when)
         self.assertTrue(os.path.exists(os.path.join(run, "genview/seed-1/pretrain/encoder.safetensors")))
         self.assertIn("pretrain genview seed 0: unchanged", done.stderr)
         genview(GENVIEW, "run", RECIPE, "--out", run)
         self.assertEqual(times(run)["genview/pretrain/encoder.safetensors"], when)
         self.assertEqual(contents(os.path.join(run, "genview/pretrain/encoder.safetensors")), encoder)
+
+    def test_a_seed_beside_seeds_is_not_passed_over_in_silence(self):
+        words = ["run", RECIPE, "--out", os.path.join(self.folder, "both"), "--dry-run", "--seed", "7"]
+        self.assertIn("--seed 7 does not reach the arms, which are trained with the recipe's `seeds` (0, 1)",
+                      genview(GENVIEW, *words, "--set", "seeds=[0, 1]").stderr)
+        self.assertNotIn("--seed", genview(GENVIEW, *words).stderr)
 
     def test_the_report_is_not_that_of_another_recipe(self):
         refused = genview(GENVIEW, "run", RECIPE, "--out", self.run_folder, "--only", "report", "--set", "pretrain.epochs=9", check=False)
