@@ -86,6 +86,23 @@ TEST(Recipes, PretrainingsOfThePapersTrain) {
   std::filesystem::remove_all(out);
 }
 
+// Where the program whose accuracy a recipe names changes the rate, and whether its residual blocks begin as the
+// identity.
+TEST(Recipes, ScheduleAndStartAreThoseOfTheProgramNamed) {
+  const auto of = [](const char* name) {
+    const Path file = kRecipes / "imagenet" / Format("{}.toml", name);
+    return MakePlan(ReadRecipeFile<Recipe>(file), {}).arms[0].recipe.pretrain.config;
+  };
+  for (const char* name : {"simclr-resnet50", "byol-resnet50", "simsiam-resnet50", "moco-v2-resnet50"})
+    EXPECT_TRUE(of(name).per_epoch) << name;
+  for (const char* name : {"byol-resnet50-1000", "moco-v3-resnet50", "moco-v3-vit-small", "swav-resnet50"})
+    EXPECT_FALSE(of(name).per_epoch) << name;
+  for (const char* name : {"simclr-resnet50", "simsiam-resnet50", "moco-v3-resnet50-1000"})
+    EXPECT_TRUE(of(name).zero_init_residual) << name;
+  for (const char* name : {"byol-resnet50", "moco-v2-resnet50", "moco-v3-resnet50", "swav-resnet50"})
+    EXPECT_FALSE(of(name).zero_init_residual) << name;
+}
+
 TEST(Recipes, ModelsAreFoundFromAnywhere) {
   const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(kRecipes / "demo.toml"), {});
   EXPECT_TRUE(std::filesystem::exists(plan.recipe.foreground.encoder)) << plan.recipe.foreground.encoder;
