@@ -83,6 +83,11 @@ Tensor CheckedNtXent(const Tensor& z1, const Tensor& z2, double temperature) {
   return NtXent(z1, z2, temperature);
 }
 
+Tensor CheckedNegativeCosine(const Tensor& p, const Tensor& z) {
+  CheckTypes({{"p", &p}, {"z", &z}});
+  return NegativeCosine(p, z);
+}
+
 Tensor CheckedSwappedPrediction(const Tensor& scores1, const Tensor& scores2, double temperature, double epsilon,
                                 int64_t iterations) {
   CheckPositive(temperature, "temperature");
@@ -107,7 +112,7 @@ TORCH_LIBRARY(genview, library) {
               &genview::MapPairQuality);
   library.def("info_nce(Tensor q, Tensor k, Tensor queue, float temperature) -> Tensor", &genview::CheckedInfoNce);
   library.def("nt_xent(Tensor z1, Tensor z2, float temperature) -> Tensor", &genview::CheckedNtXent);
-  library.def("negative_cosine(Tensor p, Tensor z) -> Tensor", &genview::NegativeCosine);
+  library.def("negative_cosine(Tensor p, Tensor z) -> Tensor", &genview::CheckedNegativeCosine);
   library.def(
       "swapped_prediction(Tensor scores1, Tensor scores2, float temperature, float epsilon, int iterations) -> Tensor",
       &genview::CheckedSwappedPrediction);
