@@ -98,6 +98,7 @@ class Run {
   void CheckProcesses();
   void CountViews();
   void RemoveOldResults();
+  void WarnOfLongWarmup() const;
   std::optional<Checkpoint> OwnCheckpoint();
   int64_t Resume(std::optional<Checkpoint> own);  // process 0's; returns its step, 0 without one
   void TrainEpoch(int64_t epoch);
@@ -279,6 +280,16 @@ void Run::RemoveOldResults() {
   for (const char* name : kResults) std::filesystem::remove(folder_ / name);
 }
 
+// Of a long recipe with fewer epochs, say.
+void Run::WarnOfLongWarmup() const {
+  const Schedule schedule = ScheduleOf(config_, steps_per_epoch_);
+  if (schedule.warmup_steps == 0 || schedule.warmup_steps < schedule.total_steps) return;
+  progress_.Warn(
+      Format("the warm-up of {:g} epochs does not end before the training of {}: the rate rises to {:.3g} of {:g} and "
+             "never falls (`pretrain.warmup_epochs`)",
+             config_.warmup_epochs, config_.epochs, schedule.At(schedule.total_steps - 1), config_.lr));
+}
+
 int64_t Run::Resume(std::optional<Checkpoint> own) {
   const std::string said = group_.Broadcast(own ? own->path.filename().string() : "");
   if (said.empty()) return 0;
@@ -347,6 +358,7 @@ PretrainSummary Run::Go() {
   if (done == 0 && !config_.init.empty()) BeginEncoderFrom(trainer_->method(), config_.init);
   if (is_writer()) RemoveOldResults();
   if (is_writer()) log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
+  if (is_writer()) WarnOfLongWarmup();
   progress_.Begin("pretrain", trainer_->total_steps(), "steps");
   row_start_ = saved_ = Clock::now();
   for (int64_t epoch = done / steps_per_epoch_; epoch < config_.epochs; ++epoch) TrainEpoch(epoch);

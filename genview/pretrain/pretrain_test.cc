@@ -108,6 +108,25 @@ TEST_F(PretrainTest, ACollapseIsWarnedOfOrEndsTheTraining) {
   EXPECT_NE(progress.warnings[0].find("collapsed"), std::string::npos);
 }
 
+TEST_F(PretrainTest, AWarmUpThatDoesNotEndIsWarnedOf) {
+  PretrainConfig config = Config("run");
+  config.lr = 0.1;
+  config.warmup_epochs = 5;
+  Until progress;
+  Pretrain(config, progress);
+  ASSERT_EQ(progress.warnings.size(), 1u);
+  EXPECT_NE(
+      progress.warnings[0].find("the warm-up of 5 epochs does not end before the training of 2: the rate rises to "
+                                "0.036 of 0.1"),
+      std::string::npos)
+      << progress.warnings[0];
+  config = Config("other");
+  config.warmup_epochs = 1;
+  Until silent;
+  Pretrain(config, silent);
+  EXPECT_TRUE(silent.warnings.empty());
+}
+
 TEST_F(PretrainTest, LeavesWhatItPromises) {
   Until progress;
   PretrainConfig config = Config("run");
