@@ -75,6 +75,11 @@ class Network {
     head_.weight = NormalTensor(seed.With("head"), head_.weight.sizes()).mul_(0.01);
     head_.bias = at::zeros({classes});
     AppendAll(weights_, "encoder", backbone_->Weights());
+    // MoCo v3 keeps these of a ViT as they are while it pretrains; the whole network is trained here.
+    for (WeightRef& ref : weights_) {
+      if (ref.name.starts_with("encoder.patch_embed.") || ref.name == "encoder.pos_embed")
+        ref.role = WeightRole::kEmbedding;
+    }
     Append(weights_, "head", head_);
     MoveWeights(weights_, device);
     UseChannelsLast(weights_);

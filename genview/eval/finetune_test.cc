@@ -158,5 +158,35 @@ TEST_F(FinetuneTest, DropPathIsForAVit) {
   EXPECT_NE(loss(0), dropped);
 }
 
+// What the pretraining of MoCo v3 keeps fixed is trained as in any other ViT.
+TEST_F(FinetuneTest, TheWholeOfAMocoV3VitIsTrained) {
+  BackboneConfig backbone;
+  backbone.type = "vit-tiny";
+  backbone.width = 1.0 / 16;
+  backbone.layers = 2;
+  backbone.image_size = 8;
+  backbone.patch_size = 4;
+  backbone.positions = VitPositions::kSinCos;
+  backbone.frozen_patch = true;
+  auto net = MakeBackbone(backbone);
+  net->Init(Seed(0));
+  config_.epochs = 2;
+  config_.lr = 0.1;
+  std::vector<double> losses;
+  for (const bool fixed : {true, false}) {
+    backbone.positions = fixed ? VitPositions::kSinCos : VitPositions::kLearned;
+    backbone.frozen_patch = fixed;
+    const Json meta = {{"format", 1},
+                       {"kind", "pretrain"},
+                       {"backbone", FieldsToJson(backbone)},
+                       {"preprocess", Preprocess{.size = 8, .resize_shortest = 8}.ToJson()}};
+    config_.inputs.checkpoint = folder_ / Format("vit-{}.safetensors", fixed ? "fixed" : "free");
+    WriteSafetensors(config_.inputs.checkpoint, NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+    std::filesystem::remove(config_.inputs.out);
+    losses.push_back(EvalFinetune(config_, silent_).settings["loss"].get<double>());
+  }
+  EXPECT_EQ(losses[0], losses[1]);
+}
+
 }  // namespace
 }  // namespace genview
