@@ -22,8 +22,10 @@ std::optional<ListLine> ParseListLine(std::string_view line, std::string_view wh
     const size_t blank = std::min(line.find(' '), line.size());
     parts = {std::string(line.substr(0, blank)), std::string(Trim(line.substr(blank)))};
   }
-  if (parts.path.empty() ||
-      parts.value.find_first_of(tab == std::string_view::npos ? " \t" : "\t") != std::string::npos) {
+  // "my photo.jpg" without a tab is a path with a blank, not the picture "my" of the class "photo.jpg".
+  const bool torn =
+      tab == std::string_view::npos && (parts.value.find(' ') != std::string::npos || IsPictureName(parts.value));
+  if (parts.path.empty() || torn || parts.value.find('\t') != std::string::npos) {
     throw UsageError({.what = Format("\"{}\" is not a path and a class", SafeId(line.substr(0, 200))),
                       .where = std::string(where),
                       .next = "one path per line, then a tab and its class; paths with blanks need the tab"});

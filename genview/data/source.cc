@@ -245,8 +245,9 @@ std::shared_ptr<const ImageSource> OpenSource(const std::string& spec) {
   std::error_code code;
   const auto status = std::filesystem::status(path, code);
   if (std::filesystem::is_directory(status)) return OpenFolder(path);  // whatever its name looks like
-  if (spec.find('{') != std::string::npos || Lower(spec).ends_with(".tar")) return OpenShards(spec);
-  if (!std::filesystem::exists(status)) {
+  const bool there = std::filesystem::exists(status);
+  if ((!there && spec.find('{') != std::string::npos) || Lower(spec).ends_with(".tar")) return OpenShards(spec);
+  if (!there) {
     throw Error({.what = "there is no such file or folder", .where = spec, .next = Nearby(path)});
   }
   for (const char* ending : {".tar.gz", ".tgz", ".zip", ".tar.xz", ".tar.zst", ".tar.bz2"}) {

@@ -20,6 +20,12 @@
 namespace genview {
 namespace {
 
+std::string Tar(const std::vector<std::pair<std::string, std::string>>& members) {
+  std::string tar;
+  for (const auto& [name, bytes] : members) tar += TarHeader(name, bytes.size()) + bytes + TarPadding(bytes.size());
+  return tar + TarEnd();
+}
+
 class SourceTest : public ::testing::Test {
  protected:
   // A PNG of one colour, told apart by `shade`.
@@ -255,6 +261,14 @@ TEST_F(SourceTest, WhatIsMadeOfPicturesDoesNotLieAmongThem) {
   std::filesystem::current_path(before);
 }
 
+TEST_F(SourceTest, AListOrAShardThatIsThereIsReadWhateverItsName) {
+  PutPng("a.png", 7);
+  EXPECT_EQ(Ids(*OpenSource(Put("l{1}.txt", "a.png\n").string())), Strings{"a.png"});
+  const auto shard = OpenSource(Put("s{1}.tar", Tar({{"0.png", Png(3)}})).string());
+  EXPECT_EQ(Ids(*shard), Strings{"0.png"});
+  EXPECT_EQ(shard->Read(0)->pixels[0], 3);
+}
+
 TEST_F(SourceTest, ListOfRatiosHasNoClasses) {
   PutPng("a.png");
   PutPng("b.png");
@@ -287,6 +301,8 @@ TEST_F(SourceTest, ListMistakesNameTheLine) {
   const auto blanks = Failure([&] { OpenSource(Put("l.txt", "a.png x\nmy photo.png cat\n").string()); });
   EXPECT_NE(blanks.where.find("line 2"), std::string::npos);
   EXPECT_NE(blanks.next.find("tab"), std::string::npos);
+  const auto blank = Failure([&] { OpenSource(Put("l.txt", "a.png\nmy photo.png\n").string()); });
+  EXPECT_EQ(blank.what, "\"my photo.png\" is not a path and a class");
   const auto twice = Failure([&] { OpenSource(Put("l.txt", "a.png\n./a.png\n").string()); });
   EXPECT_EQ(twice.what, "two pictures have the id \"a.png\": a.png and ./a.png");
   const auto nothing = Failure([&] { OpenSource(Put("l.txt", "\n\n").string()); });
@@ -302,12 +318,6 @@ TEST_F(SourceTest, ListedFileThatHasGoneIsSkippedWhenRead) {
   EXPECT_EQ(source->size(), 2);
   EXPECT_FALSE(source->Read(0));
   EXPECT_TRUE(source->Read(1));
-}
-
-std::string Tar(const std::vector<std::pair<std::string, std::string>>& members) {
-  std::string tar;
-  for (const auto& [name, bytes] : members) tar += TarHeader(name, bytes.size()) + bytes + TarPadding(bytes.size());
-  return tar + TarEnd();
 }
 
 std::vector<TarMember> IndexBytes(const std::string& tar) {
@@ -328,6 +338,27 @@ TEST(TarIndex, FindsMembersWithShortAndLongNames) {
   EXPECT_EQ(members[1].name, name);
   EXPECT_EQ(tar.substr(members[1].offset, members[1].size), std::string(512, 'x'));
   EXPECT_EQ(members[2].size, 0u);
+}
+
+// A pax record with these lines, for the member that follows.
+std::string Pax(const std::string& lines) {
+  std::string header = TarHeader("pax", lines.size());
+  header[156] = 'x';
+  const int sum = std::stoi(header.substr(148, 6), nullptr, 8) + ('x' - '0');
+  header.replace(148, 6, Format("{:06o}", sum));
+  return header + lines + TarPadding(lines.size());
+}
+
+TEST(TarIndex, ALargePaxRecordIsPassedOver) {
+  const std::string preview = Format("70027 SCHILY.xattr.user.x={}\n", std::string(70000, 'z'));
+  ASSERT_EQ(preview.size(), 70027u);
+  const auto members = IndexBytes(Pax(preview + "14 path=b.txt\n") + Tar({{"a.txt", "hello"}, {"c.txt", "x"}}));
+  ASSERT_EQ(members.size(), 2u);
+  EXPECT_EQ(members[0].name, "b.txt");
+  EXPECT_EQ(members[1].name, "c.txt");
+  const std::string name = Format("70012 path={}\n", std::string(70000, 'n'));
+  ASSERT_EQ(name.size(), 70012u);
+  EXPECT_THROW(IndexBytes(Pax(name) + Tar({{"a.txt", "hello"}})), Error);
 }
 
 TEST(TarIndex, EveryCutIsAnErrorOrAnEarlierEnd) {
@@ -388,6 +419,8 @@ TEST_F(SourceTest, MissingShardIsNamed) {
 TEST(ExpandBraces, KeepsLeadingZeros) {
   EXPECT_EQ(ExpandBraces("a-{08..11}.tar"), (Strings{"a-08.tar", "a-09.tar", "a-10.tar", "a-11.tar"}));
   EXPECT_EQ(ExpandBraces("a.tar"), Strings{"a.tar"});
+  EXPECT_EQ(ExpandBraces("a-{18446744073709551614..18446744073709551615}.tar"),
+            (Strings{"a-18446744073709551614.tar", "a-18446744073709551615.tar"}));
 }
 
 TEST(ExpandBraces, BadRangesAreErrors) {

@@ -12,7 +12,9 @@ namespace genview {
 namespace {
 
 constexpr uint64_t kBlock = 512;
-constexpr uint64_t kLongestName = 1 << 16;  // of a pax or GNU long name record
+constexpr uint64_t kLongestName = 1 << 16;
+// A pax record also holds what other systems keep beside a file, such as a Mac's previews.
+constexpr uint64_t kLongestPax = 1 << 24;
 
 using Block = std::array<char, kBlock>;
 
@@ -33,7 +35,7 @@ class Indexer {
       if (is_file && has_long_size) size = long_size;
       if (size > file_size_ - at_) Fail(Format("a member of {} bytes runs past the end", size), at_ - kBlock);
       if (type == 'x' || type == 'L') {
-        const std::string record = Record(size);
+        const std::string record = Record(size, type == 'L' ? kLongestName : kLongestPax);
         if (type == 'L') long_name = record.c_str();  // up to its closing zero
         else ReadPax(record, long_name, long_size, has_long_size);
       } else {
@@ -114,8 +116,8 @@ class Indexer {
     return prefix.empty() ? name : prefix + "/" + name;
   }
 
-  std::string Record(uint64_t size) const {
-    if (size > kLongestName) Fail("a name record beyond all bounds", at_);
+  std::string Record(uint64_t size, uint64_t most) const {
+    if (size > most) Fail("a name record beyond all bounds", at_);
     std::string record(size, '\0');
     if (read_(at_, record.data(), record.size()) != record.size()) Fail("it is cut off", at_);
     return record;
@@ -134,7 +136,10 @@ class Indexer {
       const size_t equals = line.find('=');
       const std::string_view key = line.substr(0, equals);
       const std::string_view value = equals == std::string_view::npos ? "" : line.substr(equals + 1);
-      if (key == "path") name = value.substr(0, value.find('\0'));
+      if (key == "path") {
+        if (value.size() > kLongestName) Fail("a name beyond all bounds", at_);
+        name = value.substr(0, value.find('\0'));
+      }
       if (key == "size") {
         if (!ParseUint(value, size)) Fail("a pax size cannot be read", at_);
         has_size = true;

@@ -33,8 +33,8 @@ std::vector<std::string> ExpandBraces(const std::string& spec) {
   constexpr uint64_t kMost = 1'000'000;
   if (to < from || to - from >= kMost) fail(Format("`{{{}}}` runs backwards or is too long", range));
   std::vector<std::string> names;
-  for (uint64_t i = from; i <= to; ++i) {
-    names.push_back(Format("{}{:0{}}{}", spec.substr(0, open), i, first.size(), spec.substr(close + 1)));
+  for (uint64_t k = 0; k <= to - from; ++k) {
+    names.push_back(Format("{}{:0{}}{}", spec.substr(0, open), from + k, first.size(), spec.substr(close + 1)));
   }
   return names;
 }
@@ -130,7 +130,9 @@ class TarSource : public ImageSource {
  public:
   explicit TarSource(const std::string& spec) {
     constexpr size_t kKeptOpen = 256;
-    const std::vector<std::string> files = ExpandBraces(spec);
+    std::error_code code;
+    const bool one = std::filesystem::exists(spec, code);  // whatever its name looks like
+    const std::vector<std::string> files = one ? std::vector<std::string>{spec} : ExpandBraces(spec);
     CheckAllExist(files, spec);
     std::vector<std::string> class_of_item;
     for (const std::string& file : files) {
