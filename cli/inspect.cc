@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/inspect_model.h"
 #include "cli/print.h"
+#include "genview/base/sorted_json.h"
 #include "genview/data/source.h"
 #include "genview/data/tar_index.h"
 #include "genview/tensor/npy.h"
@@ -40,14 +41,15 @@ std::string Printable(std::string_view text, size_t limit = 200) {
 
 std::string ShapeText(const std::vector<int64_t>& shape) { return Format("[{}]", fmt::join(shape, ",")); }
 
-void PrintJsonMembers(const Json& object, const std::string& indent, int depth) {
+template <class AnyJson>
+void PrintJsonMembers(const AnyJson& object, const std::string& indent, int depth) {
   for (const auto& [key, value] : object.items()) {
     if (value.is_object() && depth > 0 && !value.empty()) {
       Print("{}{}\n", indent, Printable(key));
       PrintJsonMembers(value, indent + "  ", depth - 1);
     } else {
       Print("{}{:<22} {}\n", indent, Printable(key),
-            Printable(value.dump(-1, ' ', false, Json::error_handler_t::replace)));
+            Printable(value.dump(-1, ' ', false, AnyJson::error_handler_t::replace)));
     }
   }
 }
@@ -103,7 +105,8 @@ void InspectTorchFile(const Path& path, std::string_view bytes) {
   }
 }
 
-void InspectJson(const Path& path, const Json& json) {
+template <class AnyJson>
+void InspectJson(const Path& path, const AnyJson& json) {
   if (json.is_array()) {
     Print("{}: JSON, a list of {}\n", path.string(), json.size());
     return;
@@ -254,7 +257,12 @@ void InspectLines(const Path& path, const std::vector<std::string>& lines) {
 void InspectText(const Path& path, std::string_view text) {
   if (text.starts_with("{") || text.starts_with("[")) {
     // One object over the whole file, or one on every line (a log, a manifest).
-    if (path.extension() != ".jsonl") return InspectJson(path, ParseJson(text, path.string()));
+    // The keys of a small file are shown in its order; a vocabulary has too many to keep it.
+    constexpr size_t kLarge = 1 << 18;
+    if (path.extension() != ".jsonl") {
+      if (text.size() < kLarge) return InspectJson(path, ParseJson(text, path.string()));
+      return InspectJson(path, ParseSortedJson(text, path.string()));
+    }
   }
   const auto lines = ReadLines(path);
   if (!lines.empty() && lines[0].find('\t') != std::string::npos && path.extension() == ".tsv")

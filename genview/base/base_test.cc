@@ -8,6 +8,7 @@
 #include "genview/base/files.h"
 #include "genview/base/hash.h"
 #include "genview/base/random.h"
+#include "genview/base/sorted_json.h"
 #include "genview/base/text.h"
 #include "genview/base/toml.h"
 
@@ -302,6 +303,17 @@ TEST(Json, NumbersOutOfRangeAreErrorsToo) {
   EXPECT_THROW(JsonInts(large, "list", {}, "x"), Error);
   EXPECT_EQ(JsonInt(ParseJson(R"({"n": 9223372036854775807})", "x"), "n", 0, "x"), INT64_MAX);
   EXPECT_THROW(ParseJson("[1", "x"), Error);
+}
+
+TEST(Json, ObjectsOfVeryManyKeysAreRefusedOrSorted) {
+  std::string text = "{";
+  for (int i = 0; i < 100'000; ++i) text += Format("{}\"key {}\": {}", i > 0 ? "," : "", i, i);
+  text += "}";
+  EXPECT_THROW(ParseJson(text, "x"), Error);
+  EXPECT_EQ(ParseSortedJson(text, "x").size(), 100'000u);
+  std::string names = "{";  // as of the classes of a large classifier
+  for (int i = 0; i < 5000; ++i) names += Format("{}\"{}\": \"a: b\"", i > 0 ? "," : "", i);
+  EXPECT_EQ(ParseJson(names + "}", "x").size(), 5000u);
 }
 
 TEST(Text, LongNumbersAreGrouped) {

@@ -1,5 +1,7 @@
 #include "genview/base/json.h"
 
+#include <type_traits>
+
 #include "genview/base/error.h"
 #include "genview/base/sorted_json.h"
 #include "genview/base/text.h"
@@ -8,6 +10,9 @@ namespace genview {
 namespace {
 
 constexpr int kMaxDepth = 64;
+// Of an object whose keys are in the order they were added, each new key is compared with all before it. So many
+// comparisons take seconds: one object of 70,000 keys, or many smaller ones.
+constexpr uint64_t kMostCompared = 2'500'000'000;
 
 [[noreturn]] void WrongType(const char* key, const char* wanted, std::string_view where) {
   throw Error({.what = Format("`{}` is not {}", key, wanted),
@@ -37,6 +42,7 @@ AnyJson Parse(std::string_view text, std::string_view where) {
   // The depth is checked before the parser recurses into values (and their destructors).
   int depth = 0;
   bool in_string = false;
+  uint64_t keys[kMaxDepth + 1] = {}, compared = 0;  // keys: of the object that is open at each depth
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
@@ -50,8 +56,16 @@ AnyJson Parse(std::string_view text, std::string_view where) {
                      .where = Format("{}, byte {}", where, i),
                      .next = "check that this is the file you mean"});
       }
+      if (depth > 0) keys[depth] = 0;
     } else if (c == '}' || c == ']') {
       --depth;
+    } else if (c == ':' && depth > 0 && std::is_same_v<AnyJson, Json>) {
+      compared += keys[depth]++;
+      if (compared > kMostCompared) {
+        throw Error({.what = "the JSON has objects of more keys than are read here",
+                     .where = Format("{}, byte {}", where, i),
+                     .next = "check that this is the file you mean"});
+      }
     }
   }
   try {
