@@ -410,6 +410,14 @@ TEST_F(SourceTest, TarOfAFolderHasItsFoldersAsClasses) {
   EXPECT_EQ(Labels(*source), (Ints{1, 0}));
 }
 
+TEST_F(SourceTest, FoldersOfAShardWithoutClassesAreNoneBesideAShardWithThem) {
+  Put("s-0.tar", Tar({{"x/0.png", Png(1)}, {"x/0.cls", "cat"}, {"x/1.png", Png(1)}}));
+  Put("s-1.tar", Tar({{"x/2.png", Png(2)}}));
+  const auto source = OpenSource((folder_ / "s-{0..1}.tar").string());
+  EXPECT_EQ(source->classes(), Strings{"cat"});
+  EXPECT_EQ(Labels(*source), (Ints{0, -1, -1}));
+}
+
 TEST_F(SourceTest, MissingShardIsNamed) {
   Put("s-0.tar", Tar({{"0.png", Png(1)}}));
   const auto text = Failure([&] { OpenSource((folder_ / "s-{0..2}.tar").string()); });

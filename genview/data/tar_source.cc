@@ -140,6 +140,7 @@ class TarSource : public ImageSource {
       AddShard(class_of_item);
       shards_.back()->Indexed();
     }
+    if (!has_classes_) UseFolders(class_of_item);
     if (items_.empty()) {
       throw Error({.what = "no pictures in these shards",
                    .where = spec,
@@ -204,22 +205,30 @@ class TarSource : public ImageSource {
     for (const TarMember& member : members) {
       if (member.name.ends_with(".cls")) class_of_key[KeysOf(member.name)[0]] = ReadClass(shard, member);
     }
+    has_classes_ = has_classes_ || !class_of_key.empty();
     for (const TarMember& member : PicturesAmong(members)) {
       const std::string id = SafeId(member.name);
       items_.push_back({id, Format("{}#{}", IsUtf8(shard.path()) ? shard.path() : SafeId(shard.path()), id)});
       places_.push_back({shards_.size() - 1, member.offset, member.size});
-      class_of_item.push_back(ClassOf(member.name, id, class_of_key));
+      class_of_item.push_back(ClassOf(member.name, class_of_key));
     }
   }
 
-  // Its .cls file; where the shard has none at all, its first-level folder.
-  static std::string ClassOf(const std::string& name, const std::string& id,
+  // What its .cls file says; "" without one.
+  static std::string ClassOf(const std::string& name,
                              const std::unordered_map<std::string, std::string>& class_of_key) {
     for (const std::string& key : KeysOf(name)) {
       if (const auto found = class_of_key.find(key); found != class_of_key.end()) return found->second;
     }
-    const size_t slash = id.find('/');
-    return class_of_key.empty() && slash != std::string::npos ? id.substr(0, slash) : "";
+    return "";
+  }
+
+  // Where no shard has a .cls file: the first-level folders are the classes.
+  void UseFolders(std::vector<std::string>& class_of_item) const {
+    for (size_t i = 0; i < items_.size(); ++i) {
+      const size_t slash = items_[i].id.find('/');
+      if (slash != std::string::npos) class_of_item[i] = items_[i].id.substr(0, slash);
+    }
   }
 
   static std::string ReadClass(const Shard& shard, const TarMember& member) {
@@ -247,6 +256,7 @@ class TarSource : public ImageSource {
     }
   }
 
+  bool has_classes_ = false;  // some shard holds a .cls file
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<SourceItem> items_;
   std::vector<Place> places_;
