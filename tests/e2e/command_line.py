@@ -217,6 +217,9 @@ class CommandLine(unittest.TestCase):
             rows = genview("inspect", os.path.join(folder, "manifest.jsonl")).stdout
             self.assertIn("2 rows", rows)
             self.assertRegex(rows, "noise_level +0 to 400, 2 different")
+            with open(os.path.join(folder, "list.txt"), "w", encoding="utf-8") as file:
+                file.write("a" + "\u0436" * 200 + ".png\n")  # cut within a letter, and still letters
+            self.assertIn("a\u0436\u0436", genview("inspect", os.path.join(folder, "list.txt")).stdout)
             for damage in (b"\x93NUMPY\x01\x00\xff\xff", b"\x93NUMPY"):
                 with open(os.path.join(folder, "bad.npy"), "wb") as file:
                     file.write(damage)
