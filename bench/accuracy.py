@@ -2,7 +2,7 @@
 encoders that lightly trains on the same pictures in the same settings and with the same seeds (peers/train_lightly.py), both judged by
 our `eval`.
 
-    accuracy.py RUN [--arms NAME,...] [--jobs 1]
+    accuracy.py RUN [--arms NAME,...] [--seeds S,...] [--jobs 1]
 
 RUN is a folder that `genview run` made of `shapes:` pictures with a linear probe and neighbours, runs/methods-small for one. What lightly
 has trained is kept in RUN/lightly, so that a stopped comparison goes on. Prints a table in markdown.
@@ -94,6 +94,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("run", type=pathlib.Path)
     parser.add_argument("--arms", default="", help="these alone; else all without generated views")
+    parser.add_argument("--seeds", default="", help="of the run's, these alone")
     parser.add_argument("--jobs", type=int, default=1, help="encoders trained at a time; give each its share of threads by BENCH_THREADS")
     options = parser.parse_args()
     folder = options.run.resolve()
@@ -101,17 +102,18 @@ def main():
     arms = {arm["name"]: merged(recipe["pretrain"], arm.get("set", {}).get("pretrain", {})) for arm in recipe["arms"]}
     chosen = options.arms.split(",") if options.arms else [name for name, c in arms.items() if c["pair"]["source"] == "augment"]
     seeds = recipe.get("seeds") or [recipe["run"]["seed"]]
+    compared = [seed for seed in seeds if not options.seeds or str(seed) in options.seeds.split(",")]
     part = (lambda seed: f"seed-{seed}") if len(seeds) > 1 else (lambda seed: "")
     images = pictures(recipe["data"]["train"], folder / "lightly" / "pictures")
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        each = [(arm, seed) for arm in chosen for seed in seeds]
+        each = [(arm, seed) for arm in chosen for seed in compared]
         theirs = dict(zip(each, pool.map(lambda at: of_lightly(recipe, arms[at[0]], at[1], images, folder / "lightly" / at[0] / part(at[1])), each)))
     print("| method | linear, ours | linear, lightly | apart | kNN, ours | kNN, lightly | apart |\n|---|---|---|---|---|---|---|")
     for arm in chosen:
         cells = []
         for kind in ("linear", "knn"):
-            ours = [json.loads((folder / arm / part(seed) / "eval" / f"{kind}.json").read_text()) for seed in seeds]
-            peer = [theirs[arm, seed][kind] for seed in seeds]
+            ours = [json.loads((folder / arm / part(seed) / "eval" / f"{kind}.json").read_text()) for seed in compared]
+            peer = [theirs[arm, seed][kind] for seed in compared]
             cells += [text(ours), text(peer), apart(ours, peer)]
         print(f"| {arm} | " + " | ".join(cells) + " |")
 
