@@ -228,9 +228,10 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("accumulate", c.accumulate, Count{1, 4096},
         "parts that a batch is computed in, to save memory or by several processes; norms and negatives are those of a "
         "part");
-  visit("optimizer", c.optimizer, Any{},
-        "how weights are updated; auto = sgd for moco-v2, simclr, simsiam and multi-positive, larc for swav, lars for "
-        "byol and moco-v3, adamw for moco-v3 with a ViT");
+  visit(
+      "optimizer", c.optimizer, Any{},
+      "how weights are updated; auto = larc for swav, lars for byol and moco-v3, adamw for moco-v3 with a ViT, sgd for "
+      "the others");
   visit("lr", c.lr, Range<double>{0, 1000}, "learning rate; 0 = the method's own, in proportion to the batch");
   visit("momentum", c.momentum, Range<double>{0, 0.9999}, "of sgd and the kinds of lars");
   visit("weight_decay", c.weight_decay, Range<double>{-1, 10},
