@@ -51,7 +51,9 @@ if command -v dpkg-query >/dev/null; then
     elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
       as_root="sudo"
     else
-      fail "packages are missing: ${missing[*]}" "this machine, without root rights" "sudo $line"
+      # A package that apt does not know would end the whole command.
+      if apt-cache show cmake >/dev/null 2>&1 && ! apt-cache show libgloo-dev >/dev/null 2>&1; then line=${line/ libgloo-dev/}; fi
+      fail "packages are missing: ${missing[*]}" "this machine, without root rights" "sudo apt-get update && sudo $line"
     fi
     echo "installing ${#missing[@]} packages: ${missing[*]}"
     log=$(mktemp)
