@@ -14,8 +14,11 @@ deps:
 	@tools/deps.sh
 
 # The program and the operators for PyTorch; the tests, which are as much again, are built by `make test`.
+# Configured again for another TORCH_ROOT than the last.
 build: deps
-	@[ -f build/build.ninja ] || cmake --preset release > build-configure.log 2>&1 || { cat build-configure.log; exit 1; }
+	@root=$${TORCH_ROOT:+$$(realpath "$$TORCH_ROOT")}; \
+	{ [ -f build/build.ninja ] && { [ -z "$$root" ] || grep -qxF "TORCH_ROOT:PATH=$$root" build/CMakeCache.txt; }; } || \
+	  cmake --preset release $${root:+"-DTORCH_ROOT=$$root"} > build-configure.log 2>&1 || { cat build-configure.log; exit 1; }
 	@rm -f build-configure.log
 	@cmake --build build -j $(JOBS) --target genview genview_operators
 
@@ -53,7 +56,7 @@ format:
 	@tools/format.sh
 
 install: build
-	@cmake --install build --prefix $(PREFIX)
+	@cmake --install build --prefix "$(PREFIX)"
 
 # The program with all that it needs, for machines without a compiler: build/genview-VERSION-linux-x86_64.tar.gz.
 archive: build
