@@ -82,6 +82,7 @@ void InspectSafetensors(const Path& path, std::string_view bytes) {
     if (key == "genview" && ours.is_object()) PrintJsonMembers(ours, "  ", 2);
     else Print("  {:<22} {}\n", Printable(key), Printable(value));
   }
+  PrintNetworksOfFile(ReadSafetensors(path));
   Print("tensors\n");
   auto entries = header.entries;
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
@@ -101,6 +102,7 @@ void InspectTorchFile(const Path& path, std::string_view bytes) {
   Print("{}: PyTorch checkpoint, {} tensors, {} values, {}\n", path.string(), weights.tensors().size(), values,
         HumanBytes(bytes.size()));
   for (const auto& [key, value] : weights.metadata()) Print("  {:<22} {}\n", Printable(key), Printable(value));
+  PrintNetworksOfFile(weights);
   Print("tensors\n");
   for (const auto& [name, tensor] : weights.tensors()) {
     Print("  {:<{}}  {:<8} {}\n", Printable(name), widest, c10::toString(tensor.scalar_type()),

@@ -9,6 +9,7 @@
 #include "genview/diffusion/python_json.h"
 #include "genview/models/clip_vision.h"
 #include "genview/models/convnext.h"
+#include "genview/models/ldm.h"
 #include "genview/models/unet.h"
 #include "genview/models/vae.h"
 #include "genview/models/weight_files.h"
@@ -158,6 +159,31 @@ bool InspectEncoderFolder(const Path& folder) {
 }
 
 }  // namespace
+
+void PrintNetworksOfFile(const WeightMap& weights) {
+  if (!IsLdmFile(weights)) return;
+  Print("Stable Diffusion in one file, original layout; a generator of views if nothing is missing\n");
+  for (const auto& [name, prefix] :
+       {std::pair{"UNet", "model.diffusion_model."},
+        std::pair{"class embedding in it", "model.diffusion_model.label_emb."},
+        std::pair{"autoencoder", "first_stage_model."}, std::pair{"text tower", "cond_stage_model.model."},
+        std::pair{"image tower", "embedder.model.visual."}}) {
+    Weights part;
+    for (const std::string outer : {"", "state_dict."}) {
+      const std::string beginning = outer + prefix;
+      const auto& tensors = weights.tensors();
+      for (auto it = tensors.lower_bound(beginning); it != tensors.end() && it->first.starts_with(beginning); ++it) {
+        part.parameters += it->second.numel();
+        part.bytes += it->second.nbytes();
+        part.by_type[at::toString(it->second.scalar_type())] += it->second.numel();
+      }
+    }
+    if (part.parameters == 0) Print("  {:<24} missing\n", name);
+    else
+      Print("  {:<24} {:>14} parameters  {:<6} {:>8}\n", name, Millions(part.parameters), part.Precision(),
+            HumanBytes(part.bytes));
+  }
+}
 
 bool InspectModelFolder(const Path& folder) {
   if (fs::exists(folder / "model_index.json")) return InspectPipelineFolder(folder);

@@ -2,11 +2,14 @@
 #pragma once
 
 #include "genview/base/files.h"
+#include "genview/tensor/weights.h"
 
 namespace genview {
 
 // Prints what the folder of a pipeline or an encoder holds; false when it is neither. Reads headers and configs alone.
 // Throws Error for a damaged weights file.
 bool InspectModelFolder(const Path& folder);
+// Prints the networks of a generator's single file in the original layout (models/ldm.h); nothing for other weights.
+void PrintNetworksOfFile(const WeightMap& weights);
 
 }  // namespace genview

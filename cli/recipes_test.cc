@@ -283,6 +283,8 @@ TEST(Plan, InputsThatAreNotThereAreNamed) {
   EXPECT_EQ(complaint({"foreground.encoder=gone"}).where, "recipe, key `foreground.encoder`");
   EXPECT_EQ(complaint({"views.generator=gone"}).where, "recipe, key `views.generator`");
   EXPECT_NE(complaint({"views.generator=empty"}).what.find("no generator"), std::string::npos);
+  WriteFile(recipe.parent_path() / "unclip.ckpt", "");  // what is in it is seen when it is opened
+  EXPECT_EQ(complaint({"views.generator=unclip.ckpt"}).what, "");
   EXPECT_EQ(complaint({"views.generator=gone"}, {"foreground"}).what, "");  // nothing reads it
   EXPECT_EQ(complaint({"views.generator=train"}).what, "");
   EXPECT_EQ(complaint({"pretrain.init=gone"}).where, "recipe, key `pretrain.init`");

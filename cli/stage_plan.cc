@@ -400,9 +400,10 @@ void CheckFile(const StageInput& input) {
     refuse(Format("`{}` is not there", input.value),
            "check the path; it is looked for from here and beside the recipe");
   }
-  if (input.key == "views.generator" && !std::filesystem::exists(path / "model_index.json", code)) {
+  if (input.key == "views.generator" && !std::filesystem::is_regular_file(path, code) &&
+      !std::filesystem::exists(path / "model_index.json", code)) {
     refuse(Format("`{}` is no generator: it has no model_index.json", input.value),
-           "name the folder of a diffusers pipeline, or \"train\"");
+           "name the folder of a diffusers pipeline, a single file of Stable unCLIP, or \"train\"");
   }
 }
 

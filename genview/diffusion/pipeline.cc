@@ -5,10 +5,8 @@
 #include <ATen/Parallel.h>
 
 #include "genview/base/error.h"
-#include "genview/base/hash.h"
 #include "genview/base/text.h"
-#include "genview/diffusion/python_json.h"
-#include "genview/models/weight_files.h"
+#include "genview/diffusion/generator_files.h"
 #include "genview/tensor/device.h"
 #include "genview/tensor/loading_memory.h"
 #include "genview/tensor/row_groups.h"
@@ -17,48 +15,10 @@
 namespace genview {
 namespace {
 
-constexpr const char* kPipelineClass = "StableUnCLIPImg2ImgPipeline";
-constexpr const char* kClipClass = "CLIPVisionModelWithProjection";
-constexpr const char* kCheckpointClass =
-    "GenViewEncoder";  // image_encoder/encoder.safetensors, a checkpoint of this program
-
-// model_index.json: component -> [library, class]. Class names that can be read here.
-void CheckComponent(const Json& index, const char* name, const std::vector<std::string>& classes,
-                    const std::string& where) {
-  const auto found = index.find(name);
-  const bool named = found != index.end() && found->is_array() && found->size() == 2 && (*found)[1].is_string();
-  const std::string found_class = named ? (*found)[1].get<std::string>() : "nothing";
-  if (std::find(classes.begin(), classes.end(), found_class) == classes.end()) {
-    throw Error({.what = Format("component `{}` of the pipeline is {}; supported: {}", name, found_class,
-                                fmt::join(classes, ", ")),
-                 .where = where,
-                 .next = "give the folder of a Stable unCLIP image-to-image pipeline"});
-  }
-}
-
-bool IsNullComponent(const Json& index, const char* name) {
-  const auto found = index.find(name);
-  return found == index.end() || found->is_null() || (found->is_array() && found->size() == 2 && (*found)[1].is_null());
-}
-
-void CheckIndex(const Json& index, const std::string& where) {
-  const std::string own = JsonString(index, "_class_name", "", where);
-  if (own != kPipelineClass) {
-    throw Error({.what = Format("the pipeline is of class {}, wanted {}", own.empty() ? "(none)" : own, kPipelineClass),
-                 .where = where,
-                 .next = "a generator of views must take a picture: give a Stable unCLIP image-to-image pipeline"});
-  }
-  CheckComponent(index, "image_encoder", {kClipClass, kCheckpointClass}, where);
-  CheckComponent(index, "image_normalizer", {"StableUnCLIPImageNormalizer"}, where);
-  CheckComponent(index, "image_noising_scheduler", {"DDPMScheduler"}, where);
-  CheckComponent(index, "unet", {"UNet2DConditionModel"}, where);
-  CheckComponent(index, "vae", {"AutoencoderKL"}, where);
-}
-
 // text: the width of the text encoder's output, 0 without one.
-void CheckFit(const UnetConfig& unet, const VaeConfig& vae, int64_t width, int64_t text, const Path& folder) {
+void CheckFit(const UnetConfig& unet, const VaeConfig& vae, int64_t width, int64_t text, const Path& place) {
   const auto fail = [&](const std::string& what) {
-    throw Error({.what = what, .where = folder.string(), .next = "check that all components come from one pipeline"});
+    throw Error({.what = what, .where = place.string(), .next = "check that all components come from one pipeline"});
   };
   if (unet.class_width != 2 * width) {
     fail(Format("the image encoder gives embeddings of {}, so the UNet's class vector must have {}, not {}", width,
@@ -74,34 +34,6 @@ void CheckFit(const UnetConfig& unet, const VaeConfig& vae, int64_t width, int64
   for (const int64_t wanted : unet.cross_attention_dim) {
     if (wanted != text) fail(Format("the UNet attends to texts of width {}, the text encoder gives {}", wanted, text));
   }
-}
-
-// Of names and contents of all files that have a part in the result.
-std::string FingerprintOf(const Path& folder) {
-  std::vector<Path> files;
-  for (const char* part : {"image_encoder", "image_normalizer", "unet", "vae", "text_encoder"}) {
-    if (!std::filesystem::exists(folder / part)) continue;
-    if (std::filesystem::exists(folder / part / "encoder.safetensors")) {
-      files.push_back(folder / part / "encoder.safetensors");
-      continue;
-    }
-    files.push_back(folder / part / "config.json");
-    for (const Path& file : FolderWeightFiles(folder / part, {"diffusion_pytorch_model", "model"}))
-      files.push_back(file);
-  }
-  for (const char* part : {"feature_extractor/preprocessor_config.json",
-                           "image_noising_scheduler/scheduler_config.json", "scheduler/scheduler_config.json"}) {
-    if (std::filesystem::exists(folder / part)) files.push_back(folder / part);
-  }
-  for (const char* file :
-       {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
-    if (std::filesystem::exists(folder / "tokenizer" / file)) files.push_back(folder / "tokenizer" / file);
-  }
-  std::sort(files.begin(), files.end());
-  std::string text;
-  for (const Path& file : files)
-    text += Format("{} {}\n", file.lexically_relative(folder).string(), FingerprintFile(file));
-  return Fingerprint(text);
 }
 
 // Of a batch of `rows`, those that are denoised together on the CPU: few enough to keep a thread's activations near it.
@@ -201,51 +133,29 @@ bool KeepsAll(Residency residency, at::Device device, double bytes) {
 
 }  // namespace
 
-std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, at::Device device,
-                                                           at::ScalarType compute, Residency residency) {
-  std::error_code code;
-  if (std::filesystem::is_regular_file(folder, code)) {
-    throw Error(
-        {.what =
-             "a generator is a folder, and this is a file: a checkpoint of one file does not say what it is made of",
-         .where = folder.string(),
-         .next = "name the folder that holds model_index.json; diffusers writes one with "
-                 "StableUnCLIPImg2ImgPipeline.from_single_file(FILE)"
-                 ".save_pretrained(FOLDER)"});
-  }
-  const std::string where = (folder / "model_index.json").string();
-  const Json index = ReadPythonJson(folder / "model_index.json");
-  CheckIndex(index, where);
+std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& place, at::Device device, at::ScalarType compute,
+                                                           Residency residency) {
+  const auto files = GeneratorFiles::Open(place);
   std::shared_ptr<UnclipPipeline> p(new UnclipPipeline);
   p->device_ = device;
   p->compute_ = compute;
   // What does not fit together is said before anything is read.
   const auto count = [](auto&& network) { return CountParameters(ListWeights(network)); };
   int64_t parameters = 0, text_width = 0;
-  Unet unet_names = ReadUnetFolder(folder / "unet", Reads::kNames);
-  Vae vae_names = ReadVaeFolder(folder / "vae", Reads::kNames);
+  Unet unet_names = files->ReadUnet(Reads::kNames);
+  Vae vae_names = files->ReadVae(Reads::kNames);
   p->unet_config_ = unet_names.config;
   p->vae_config_ = vae_names.config;
   parameters += count(unet_names) + count(vae_names);
-  if (!IsNullComponent(index, "text_encoder")) {
-    CheckComponent(index, "text_encoder", {"CLIPTextModel"}, where);
-    CheckComponent(index, "tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"}, where);
-    ClipText tower = ReadClipTextFolder(folder / "text_encoder", Reads::kNames);
-    ClipTokenizer tokenizer = ClipTokenizer::Open(folder / "tokenizer");
-    if (tokenizer.highest_id() >= tower.config.vocabulary) {
-      throw Error({.what = Format("the tokenizer gives tokens up to {}, the text encoder has {}",
-                                  tokenizer.highest_id(), tower.config.vocabulary),
-                   .where = Format("{} and {}", (folder / "tokenizer").string(),
-                                   (folder / "text_encoder" / "config.json").string()),
-                   .next = "check that all components come from one pipeline"});
-    }
+  if (files->has_text()) {
+    ClipText tower = files->ReadText(Reads::kNames);
     text_width = tower.config.width;
     parameters += count(tower);
-    p->text_.reset(new Text{std::move(tokenizer), tower.config.positions, {}, {}});
+    p->text_.reset(new Text{files->ReadTokenizer(tower.config), tower.config.positions, {}, {}});
   }
-  p->scheduler_json_ = ReadPythonJson(folder / "scheduler" / "scheduler_config.json");
-  p->scheduler_ =
-      ParseSchedulerConfig(p->scheduler_json_, "", (folder / "scheduler" / "scheduler_config.json").string());
+  const GeneratorFiles::Scheduler scheduler = files->ReadScheduler();
+  p->scheduler_json_ = scheduler.json;
+  p->scheduler_ = ParseSchedulerConfig(scheduler.json, "", scheduler.where);
   p->keep_all_ =
       KeepsAll(residency, device, static_cast<double>(parameters) * static_cast<double>(at::elementSize(compute)));
 
@@ -253,25 +163,24 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& folder, a
     Place(ListWeights(network), device, compute);
     return std::make_shared<const decltype(network)>(std::move(network));
   };
-  p->encoder_.read = [folder, device, compute] { return Encoder::Open(folder / "image_encoder", device, compute); };
+  p->encoder_.read = [files, device, compute] { return files->OpenEncoder(device, compute, Reads::kAsStored); };
   const Reads reads = ContentsFor(compute);
-  p->text_tower_.read = [folder, placed, reads] { return placed(ReadClipTextFolder(folder / "text_encoder", reads)); };
-  p->unet_.read = [folder, placed, reads] { return placed(ReadUnetFolder(folder / "unet", reads)); };
-  p->vae_.read = [folder, placed, reads] { return placed(ReadVaeFolder(folder / "vae", reads)); };
+  p->text_tower_.read = [files, placed, reads] { return placed(files->ReadText(reads)); };
+  p->unet_.read = [files, placed, reads] { return placed(files->ReadUnet(reads)); };
+  p->vae_.read = [files, placed, reads] { return placed(files->ReadVae(reads)); };
   if (p->keep_all_) {
     p->Need(p->vae_);
     p->Need(p->unet_);
     if (p->text_ != nullptr) p->Need(p->text_tower_);
   } else {  // the autoencoder is needed last, after hours perhaps: what is wrong with it must show now
-    ReadVaeFolder(folder / "vae", Reads::kChecked);
+    files->ReadVae(Reads::kChecked);
   }
-  const auto encoder =
-      p->keep_all_ ? p->Need(p->encoder_) : Encoder::Open(folder / "image_encoder", device, compute, Reads::kNames);
+  const auto encoder = p->keep_all_ ? p->Need(p->encoder_) : files->OpenEncoder(device, compute, Reads::kNames);
   p->preprocess_ = encoder->preprocess();
   p->embedding_width_ = encoder->embedding_width();
-  CheckFit(p->unet_config_, p->vae_config_, p->embedding_width_, text_width, folder);
-  p->noiser_ = ReadEmbeddingNoiser(folder, p->embedding_width_);
-  p->fingerprint_ = std::async(std::launch::async, FingerprintOf, folder).share();
+  CheckFit(p->unet_config_, p->vae_config_, p->embedding_width_, text_width, files->path());
+  p->noiser_ = files->ReadNoiser(p->embedding_width_);
+  p->fingerprint_ = std::async(std::launch::async, [files] { return files->Fingerprint(); }).share();
   return p;
 }
 
@@ -432,19 +341,19 @@ void WriteUnclipFolder(const UnclipParts& parts, const Path& folder, at::ScalarT
   const auto diffusers = [](const std::string& name) { return Json::array({"diffusers", name}); };
   const Json none = Json::array({nullptr, nullptr});
   const bool clip = parts.image_encoder != nullptr;
-  WriteJson(
-      folder / "model_index.json",  // last: a folder without it is not a pipeline
-      {{"_class_name", kPipelineClass},
-       {"_diffusers_version", "0.21.4"},
-       {"feature_extractor", clip ? Json::array({"transformers", "CLIPImageProcessor"}) : none},
-       {"image_encoder", clip ? Json::array({"transformers", kClipClass}) : Json::array({"genview", kCheckpointClass})},
-       {"image_normalizer", Json::array({"stable_diffusion", "StableUnCLIPImageNormalizer"})},
-       {"image_noising_scheduler", diffusers("DDPMScheduler")},
-       {"scheduler", diffusers(SchedulerName(parts.scheduler.kind))},
-       {"text_encoder", none},
-       {"tokenizer", none},
-       {"unet", diffusers("UNet2DConditionModel")},
-       {"vae", diffusers("AutoencoderKL")}});
+  WriteJson(folder / "model_index.json",  // last: a folder without it is not a pipeline
+            {{"_class_name", kUnclipClass},
+             {"_diffusers_version", "0.21.4"},
+             {"feature_extractor", clip ? Json::array({"transformers", "CLIPImageProcessor"}) : none},
+             {"image_encoder", clip ? Json::array({"transformers", kUnclipClipClass})
+                                    : Json::array({"genview", kUnclipCheckpointClass})},
+             {"image_normalizer", Json::array({"stable_diffusion", "StableUnCLIPImageNormalizer"})},
+             {"image_noising_scheduler", diffusers("DDPMScheduler")},
+             {"scheduler", diffusers(SchedulerName(parts.scheduler.kind))},
+             {"text_encoder", none},
+             {"tokenizer", none},
+             {"unet", diffusers("UNet2DConditionModel")},
+             {"vae", diffusers("AutoencoderKL")}});
 }
 
 }  // namespace genview

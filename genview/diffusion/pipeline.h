@@ -1,7 +1,7 @@
 // Stable unCLIP: pictures that mean what another picture means. The image's embedding, made vaguer by a chosen level of
 // noise, tells a UNet what to make of random latents; an autoencoder turns them into a picture.
 //
-//   auto pipeline = UnclipPipeline::Open("models/stable-unclip", device, compute);   // a diffusers pipeline folder
+//   auto pipeline = UnclipPipeline::Open("models/stable-unclip", device, compute);   // see generator_files.h
 //   c10::InferenceMode guard;
 //   UnclipRequest request{.embeddings = pipeline->EncodeImages(pixels), .levels = {0, 200}, .guidance = {10, 10},
 //                         .embedding_noise = ..., .latents = ...};
@@ -60,7 +60,7 @@ class UnclipPipeline {
  public:
   // Weights are moved to `device` and kept in `compute`. Throws Error that names the component and what is wrong with
   // it; with kOne contents of UNet and text tower are read, and NaN found in them, when they are first needed.
-  static std::shared_ptr<const UnclipPipeline> Open(const Path& folder, at::Device device = at::kCPU,
+  static std::shared_ptr<const UnclipPipeline> Open(const Path& folder_or_file, at::Device device = at::kCPU,
                                                     at::ScalarType compute = at::kFloat,
                                                     Residency residency = Residency::kAuto);
 
@@ -85,7 +85,8 @@ class UnclipPipeline {
     MakeScheduler(scheduler.empty() ? scheduler_ : ParseSchedulerConfig(scheduler_json_, scheduler, where), steps);
   }
   bool has_text() const { return text_ != nullptr; }
-  const std::string& fingerprint() const { return fingerprint_.get(); }  // of all configs and weights
+  bool reads_prompts() const { return has_text() && text_->tokenizer.has_words(); }  // otherwise the empty one alone
+  const std::string& fingerprint() const { return fingerprint_.get(); }              // of all configs and weights
   at::Device device() const { return device_; }
 
   // pixels: [N,3,S,S] of preprocess(). -> [N,D] fp32

@@ -50,7 +50,7 @@ struct FaithfulnessConfig {
 };
 template <class Visit>
 void VisitFields(FaithfulnessConfig& c, Visit&& visit) {
-  visit("generator", c.generator, Required{}, "pipeline folder to measure");
+  visit("generator", c.generator, Required{}, "pipeline folder, or single file, to measure");
   visit("out", c.out, Required{}, "folder for the classifier and faithfulness.json");
   visit("pictures", c.pictures, Range<int64_t>{1, 1'000'000}, "images per noise level");
   visit("pictures_seed", c.pictures_seed, Any{}, "seed of the images");

@@ -325,12 +325,27 @@ std::vector<int64_t> ClipTokenizer::Words(std::string_view text) const {
     if (c == 0x130) letters += U"i\u0307";  // the one letter whose lower case is two
     else letters += classes.LowerCase(c);
   }
-  for (const std::u32string& word : SplitWords(letters, classes)) {
+  const std::vector<std::u32string> words = SplitWords(letters, classes);
+  if (!words.empty() && !has_words()) {
+    throw UsageError({.what = "the generator holds no vocabulary to read a prompt with",
+                      .where = "--prompt",
+                      .next = "leave the prompt away, or give the generator as a folder with tokenizer/"});
+  }
+  for (const std::u32string& word : words) {
     std::string bytes;
     for (const char32_t c : word) AppendUtf8(c, bytes);
     AppendWord(bytes, ids);
   }
   return ids;
+}
+
+// The last two are begin and end, and 0 pads, as in open_clip.
+ClipTokenizer ClipTokenizer::WithoutWords(int64_t tokens) {
+  GENVIEW_CHECK(tokens >= 2, "a text has its begin and its end");
+  ClipTokenizer tokenizer;
+  tokenizer.begin_ = tokens - 2;
+  tokenizer.end_ = tokenizer.unknown_ = tokens - 1;
+  return tokenizer;
 }
 
 int64_t ClipTokenizer::highest_id() const {

@@ -22,14 +22,17 @@ class ClipTokenizer {
   static ClipTokenizer Open(const Path& folder);  // throws Error
   // tokenizer.json alone, with CLIP's own special tokens.
   static ClipTokenizer FromJson(const SortedJson& tokenizer, const std::string& where);
+  // CLIP's special tokens for a text tower of so many, and no words: it can encode the empty text alone.
+  static ClipTokenizer WithoutWords(int64_t tokens);
 
   // The text's ids between begin and end, cut to `length` in all (the end stays), padded to `length`. Throws UsageError
-  // for text that is not UTF-8 or has combining marks apart from their letters.
+  // for text that is not UTF-8 or has combining marks apart from their letters, and for any where there are no words.
   std::vector<int64_t> Encode(std::string_view text, int64_t length) const;
   std::vector<int64_t> Words(std::string_view text) const;  // the ids alone
   int64_t begin_id() const { return begin_; }
   int64_t end_id() const { return end_; }
   int64_t pad_id() const { return pad_; }
+  bool has_words() const { return !vocabulary_.empty(); }
   int64_t highest_id() const;                         // that a text can have
   int64_t max_length() const { return max_length_; }  // of the file, 77 where it does not say
 

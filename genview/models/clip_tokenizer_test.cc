@@ -79,6 +79,14 @@ TEST(ClipTokenizer, DamagedFilesAreErrors) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(ClipTokenizer, WithoutWordsTheEmptyTextAloneIsEncoded) {
+  const ClipTokenizer tokenizer = ClipTokenizer::WithoutWords(49408);
+  EXPECT_FALSE(tokenizer.has_words());
+  EXPECT_EQ(tokenizer.Encode("", 5), (std::vector<int64_t>{49406, 49407, 0, 0, 0}));
+  EXPECT_EQ(tokenizer.Encode(" \n", 5), tokenizer.Encode("", 5));
+  EXPECT_THROW(tokenizer.Encode("a cat", 5), UsageError);
+}
+
 // In quadratic time it would take longer than a test may.
 TEST(ClipTokenizer, AVocabularyOfManyTokensIsReadAtOnce) {
   const Path folder = Path(testing::TempDir()) / "genview-tokenizer-many";

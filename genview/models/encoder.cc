@@ -144,7 +144,10 @@ std::shared_ptr<Encoder> Encoder::Open(const Path& given, at::Device device, at:
   const EncoderPlace place = FindEncoder(given);
   const LoadingMemory loading;
   if (place.kind == EncoderKind::kCheckpoint) return OpenCheckpoint(place.path, device, compute);
-  const TowerFiles files = ReadTowerFiles(place);
+  return OpenTower(ReadTowerFiles(place), device, compute, reads);
+}
+
+std::shared_ptr<Encoder> OpenTower(const TowerFiles& files, at::Device device, at::ScalarType compute, Reads reads) {
   const Target target{device, compute, KeepsContents(reads) ? ContentsFor(compute) : reads};
   if (const auto* config = std::get_if<ConvNextConfig>(&files.config))
     return std::make_shared<ConvNextEncoder>(files, *config, target);

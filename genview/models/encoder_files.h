@@ -7,6 +7,7 @@
 //   }
 #pragma once
 
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -44,5 +45,9 @@ TowerFiles ReadTowerFiles(const EncoderPlace& place);
 // touched.
 ClipVision LoadClipTower(const TowerFiles& files, const ClipVisionConfig& config, Reads reads);
 ConvNext LoadConvNextTower(const TowerFiles& files, const ConvNextConfig& config, Reads reads);
+
+// As Encoder::Open of such a folder.
+class Encoder;
+std::shared_ptr<Encoder> OpenTower(const TowerFiles& files, at::Device device, at::ScalarType compute, Reads reads);
 
 }  // namespace genview

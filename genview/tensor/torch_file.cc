@@ -80,7 +80,10 @@ class TorchFileReader {
     const PickleNode& root = tree_.At(tree_.root);
     if (root.kind == PickleKind::kCall)
       Refuse("the file holds one tensor without a name", where_, "save a dictionary of named tensors, or safetensors");
-    if (root.kind != PickleKind::kDict) Refuse("the file holds no dictionary of tensors", where_);
+    const bool tensors = root.kind == PickleKind::kList && !root.items.empty() &&
+                         std::all_of(root.items.begin(), root.items.end(),
+                                     [this](uint32_t item) { return tree_.At(item).kind == PickleKind::kCall; });
+    if (root.kind != PickleKind::kDict && !tensors) Refuse("the file holds no dictionary of tensors", where_);
     Visit(tree_.root, "", 0);
     return std::move(result_);
   }

@@ -5,7 +5,8 @@
 //   WeightReader reader(weights);                                       // from here on as with safetensors
 //
 // Tensors are named by their place: those of a state dict by its names, those of {"epoch": 3, "state_dict": {...}} by
-// "state_dict.conv1.weight". Numbers and short texts of the outermost dictionary ("arch", "epoch") become metadata.
+// "state_dict.conv1.weight", those of a bare list or tuple "0", "1", ... Numbers and short texts of the outermost
+// dictionary ("arch", "epoch") become metadata.
 #pragma once
 
 #include <memory>

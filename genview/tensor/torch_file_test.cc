@@ -379,5 +379,15 @@ TEST(TorchFile, DamagedFilesAreReadOrRefused) {
   }
 }
 
+TEST(TorchFile, ATupleOfTensorsIsNamedByNumbers) {
+  const std::string start("\x80\x02(", 3);
+  const WeightMap weights =
+      ParseTorchFile(Checkpoint(start + Make({}) + Make({.sizes = {6}, .strides = {1}}) + "t."), "a");
+  EXPECT_EQ(weights.tensors().size(), 2u);
+  EXPECT_EQ(weights.At("0").sizes(), (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(weights.At("1").sizes(), std::vector<int64_t>{6});
+  EXPECT_EQ(Complaint(Checkpoint(start + Make({}) + "Nt.")), Complaint(Checkpoint("\x80\x02N.")));
+}
+
 }  // namespace
 }  // namespace genview

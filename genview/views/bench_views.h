@@ -35,7 +35,7 @@ struct BenchViewsConfig {
 
 template <class Visit>
 void VisitFields(BenchViewsConfig& c, Visit&& visit) {
-  visit("generator", c.generator, Required{}, "folder of a Stable unCLIP pipeline");
+  visit("generator", c.generator, Required{}, "Stable unCLIP: a pipeline folder, or the single file of version 2-1");
   visit("part", c.part, Any{}, "views, or a part of making them: unet (one call), decode, load (until the first step)");
   visit("latents", c.latents, Range<int64_t>{0, 2048}, "latents per side; 0: as the generator makes them");
   visit("decode", c.decode, Any{}, "pictures whole or in tiles, see `genview views`");

@@ -67,7 +67,7 @@ struct ViewsConfig {
 template <class Visit>
 void VisitFields(ViewsConfig& c, Visit&& visit) {
   visit("images", c.images, Required{}, "pictures to make views of: folder, list, tar shards or shapes:...");
-  visit("generator", c.generator, Required{}, "folder of a Stable unCLIP pipeline");
+  visit("generator", c.generator, Required{}, "Stable unCLIP: a pipeline folder, or the single file of version 2-1");
   visit("out", c.out, Required{}, "folder for the views");
   visit("policy", c.policy, Any{}, "how the noise level of a picture is chosen; --noise-level alone means constant");
   visit("ratios", c.ratios, Any{},

@@ -138,6 +138,9 @@ void ViewsRun::CheckPrompts() const {
   const auto need_text = [&] {
     if (!pipeline_->has_text())
       refuse("the generator has no text encoder", "leave the prompts away, or give a generator that reads text");
+    if (!pipeline_->reads_prompts())
+      refuse("the generator is a single file, which holds no vocabulary to read prompts with",
+             "leave the prompts away, or give it as a folder with tokenizer/");
   };
   if (!config_.negative_prompt.empty()) need_text();
   for (int64_t i = 0; i < source_->size(); ++i) {

@@ -1,0 +1,42 @@
+// Stable unCLIP 2-1 in one file, as its authors train and publish it (sd21-unclip-h.ckpt, sd21-unclip-l.ckpt): all
+// networks in one state dict, under the names of the original programs for latent diffusion (LDM).
+//
+//   const WeightMap file = ReadLdmFile("sd21-unclip-h.safetensors");    // mapped; refused where a network is missing
+//   Unet unet = ReadLdmUnet(file, Reads::kAll);
+//
+// Widths and depths are those of the tensors. What no tensor says is the same in every model of the family: heads of 64
+// channels in the UNet, 16 heads in both towers of CLIP, norms of 32 groups, latents scaled by 0.18215, 768 pixels.
+#pragma once
+
+#include "genview/models/clip_text.h"
+#include "genview/models/clip_vision.h"
+#include "genview/models/unet.h"
+#include "genview/models/vae.h"
+
+namespace genview {
+
+// safetensors or PyTorch's own format, there under `state_dict` too. Throws Error that names what the file lacks to be
+// a generator of views.
+WeightMap ReadLdmFile(const Path& path);
+bool IsLdmFile(const WeightMap& weights);  // whether anything in it goes by such names
+
+// All throw Error that names tensors as the file does.
+Unet ReadLdmUnet(const WeightMap& file, Reads reads);
+Vae ReadLdmVae(const WeightMap& file, Reads reads);
+// open_clip's tower of texts without its last block: what the UNet attends to is what comes before that.
+ClipText ReadLdmText(const WeightMap& file, Reads reads);
+
+// Of -h the image tower is one of open_clip, of -l OpenAI's ViT-L/14, whose GELU is the quick one. Its weights go by
+// open_clip's names in both.
+struct LdmImageTower {
+  ClipVisionConfig config;
+  WeightMap weights;  // under `visual.`
+  bool of_openai = false;
+};
+LdmImageTower LdmImageTowerOf(const WeightMap& file);
+
+// The name here of a weight that ListWeights names as diffusers does.
+std::string LdmUnetName(const std::string& name, const UnetConfig& config);
+std::string LdmVaeName(const std::string& name, const VaeConfig& config);
+
+}  // namespace genview
