@@ -279,8 +279,8 @@ TEST_F(Views, ShardsHoldTheSamePictures) {
     EXPECT_EQ(*tars->ReadBytes(4), *files->ReadBytes(OpenSource(c.images)->item(4).id, 0));
     std::vector<std::string> names;
     for (const auto& [name, bytes] : Files(c.out)) names.push_back(name);
-    EXPECT_EQ(names, (std::vector<std::string>{"manifest.jsonl", "request.json", "settings.json", "views-0000.tar",
-                                               "views-0001.tar", "views-0002.tar"}));
+    EXPECT_EQ(names, (std::vector<std::string>{"manifest.jsonl", "request.json", "settings.json", "skipped.tsv",
+                                               "views-0000.tar", "views-0001.tar", "views-0002.tar"}));
     for (const auto& entry : fs::directory_iterator(c.out)) EXPECT_FALSE(entry.is_directory()) << entry.path();
     const auto before = Files(c.out);
     EXPECT_EQ(GenerateViews(c, quiet_).made, 0);
