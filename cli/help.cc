@@ -138,7 +138,8 @@ std::string GroupHelp(const std::string& group) {
 
 std::string CommandHelp(const Command& command) {
   std::string out;
-  AppendWrapped(out, 0, 15, Format("usage: genview {} {}", command.name, command.usage));
+  const char* blank = command.usage.empty() ? "" : " ";
+  AppendWrapped(out, 0, 15, Format("usage: genview {}{}{}", command.name, blank, command.usage));
   out += Format("\n{}\n", command.summary);
   const auto fields = FieldsOf(command);
   const auto is_positional = [&](const FieldInfo& field) {

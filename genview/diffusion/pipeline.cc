@@ -270,14 +270,18 @@ UnclipPipeline::Conditions UnclipPipeline::Conditions::Rows(int64_t first, int64
   return {rows(labels), rows(guidance), rows(prompt), rows(unprompted), guided};
 }
 
+std::unique_ptr<Scheduler> UnclipPipeline::SchedulerFor(const std::string& name, int64_t steps) const {
+  if (name.empty()) return MakeScheduler(scheduler_, steps);
+  return MakeScheduler(ParseSchedulerConfig(scheduler_json_, name, "scheduler"), steps);
+}
+
 Tensor UnclipPipeline::Denoise(const Unet& unet, const UnclipRequest& r, const Conditions& c, const Tensor& latents,
                                Tensor* first_output) const {
   const auto twice = [&](const Tensor& t) { return c.guided ? at::cat({t, t}) : t; };
   // Unconditional rows first; their class vector is zero, level embedding and all.
   const Tensor classes = c.guided ? at::cat({at::zeros_like(c.labels), c.labels}) : c.labels;
   const Tensor prompt = c.guided && c.prompt.defined() ? at::cat({c.unprompted, c.prompt}) : c.prompt;
-  const auto scheduler = MakeScheduler(
-      r.scheduler.empty() ? scheduler_ : ParseSchedulerConfig(scheduler_json_, r.scheduler, "scheduler"), r.steps);
+  const auto scheduler = SchedulerFor(r.scheduler, r.steps);
 
   Tensor x = latents.to(device_, at::kFloat) * (r.latents_as_given ? 1.0 : scheduler->initial_sigma());
   for (size_t call = 0; call < scheduler->times().size(); ++call) {

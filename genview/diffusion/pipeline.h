@@ -78,12 +78,9 @@ class UnclipPipeline {
   uint64_t DecodeBytes(const std::vector<int64_t>& latent_shape, int64_t rows) const;
   bool keeps_all() const { return keep_all_; }
   std::string scheduler_name() const { return SchedulerName(scheduler_.kind); }
-  // Throws what Generate would: UsageError for an unknown scheduler or impossible steps, Error for a configuration of
-  // which that scheduler cannot be made. `scheduler` as in a request.
-  void CheckSteps(const std::string& scheduler, int64_t steps) const {
-    const char* where = "the generator's scheduler_config.json";
-    MakeScheduler(scheduler.empty() ? scheduler_ : ParseSchedulerConfig(scheduler_json_, scheduler, where), steps);
-  }
+  // `name` as in a request. Throws UsageError for an unknown scheduler or impossible steps, Error for a configuration
+  // of which that scheduler cannot be made.
+  std::unique_ptr<Scheduler> SchedulerFor(const std::string& name, int64_t steps) const;
   bool has_text() const { return text_ != nullptr; }
   bool reads_prompts() const { return has_text() && text_->tokenizer.has_words(); }  // otherwise the empty one alone
   const std::string& fingerprint() const { return fingerprint_.get(); }              // of all configs and weights

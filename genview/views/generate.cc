@@ -90,7 +90,7 @@ ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
   if (group_.rank() == 0) WarnOfOtherFormats(*source_, progress_);
   pipeline_ = UnclipPipeline::Open(config_.generator, device_, compute_, config_.keep);
   CheckLevels(levels_, *pipeline_);
-  pipeline_->CheckSteps(config_.scheduler, config_.steps);
+  (void)pipeline_->SchedulerFor(config_.scheduler, config_.steps);  // throws
   if (group_.rank() == 0) CheckDump();
   summary_.asked = source_->size() * config_.per_image;
   summary_.folder = config_.out;
