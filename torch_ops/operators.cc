@@ -50,7 +50,10 @@ Tensor MapPairQuality(const Tensor& features1, const Tensor& features2, const Te
   TORCH_CHECK(component.dim() == 1, "component has ", component.dim(), " dimensions, wanted is [C]");
   CheckFloats(component, "component");
   TORCH_CHECK(std::isfinite(gamma), "gamma is ", gamma, ", wanted is a number");
-  return PairQuality(Tokens(features1, "features1"), Tokens(features2, "features2"), component, gamma);
+  const Tensor tokens1 = Tokens(features1, "features1"), tokens2 = Tokens(features2, "features2");
+  TORCH_CHECK(tokens1.sizes() == tokens2.sizes(), "features2 has the shape ", features2.sizes(), ", features1 ",
+              features1.sizes(), "; wanted is one shape");
+  return PairQuality(tokens1, tokens2, component, gamma);
 }
 
 // What a division by it or a logarithm would turn into garbage without a word.

@@ -123,6 +123,10 @@ TEST(Operators, ParametersThatMeanNothingAreRefused) {
   EXPECT_NE(complaint("genview::negative_cosine", z, z.to(at::kDouble)).find("z is of type Double, p of type Float"),
             std::string::npos);
   EXPECT_NO_THROW(Call("genview::nt_xent", z, z.to(at::kBFloat16), 0.2));
+  const Tensor map = at::ones({2, 3, 2, 2}), wide = at::ones({2, 3, 2, 4});
+  EXPECT_NE(
+      complaint("genview::pair_quality", map, wide, at::ones({3}), 1.0).find("features2 has the shape [2, 3, 2, 4]"),
+      std::string::npos);
 }
 
 TEST(Operators, WrongShapesAreNamed) {
