@@ -82,7 +82,7 @@ void InspectSafetensors(const Path& path, std::string_view bytes) {
     if (key == "genview" && ours.is_object()) PrintJsonMembers(ours, "  ", 2);
     else Print("  {:<22} {}\n", Printable(key), Printable(value));
   }
-  PrintNetworksOfFile(ReadSafetensors(path));
+  PrintNetworksOfFile(header.entries);
   Print("tensors\n");
   auto entries = header.entries;
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
@@ -95,14 +95,16 @@ void InspectTorchFile(const Path& path, std::string_view bytes) {
   const WeightMap weights = ParseTorchFile(bytes, path.string());
   int64_t values = 0;
   size_t widest = 4;
+  std::vector<SafetensorsEntry> entries;
   for (const auto& [name, tensor] : weights.tensors()) {
+    entries.push_back({name, c10::toString(tensor.scalar_type()), tensor.sizes().vec(), 0, tensor.nbytes()});
     values += tensor.numel();
     widest = std::max(widest, std::min<size_t>(name.size(), 70));
   }
   Print("{}: PyTorch checkpoint, {} tensors, {} values, {}\n", path.string(), weights.tensors().size(), values,
         HumanBytes(bytes.size()));
   for (const auto& [key, value] : weights.metadata()) Print("  {:<22} {}\n", Printable(key), Printable(value));
-  PrintNetworksOfFile(weights);
+  PrintNetworksOfFile(entries);
   Print("tensors\n");
   for (const auto& [name, tensor] : weights.tensors()) {
     Print("  {:<{}}  {:<8} {}\n", Printable(name), widest, c10::toString(tensor.scalar_type()),

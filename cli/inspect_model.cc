@@ -27,6 +27,12 @@ struct Weights {
   std::map<std::string, int64_t> by_type;  // dtype -> parameters
   std::vector<std::string> files;
 
+  void Add(const SafetensorsEntry& tensor) {
+    int64_t count = 1;
+    for (const int64_t extent : tensor.shape) count *= extent;
+    parameters += count;
+    by_type[tensor.dtype] += count;
+  }
   std::string Precision() const {
     std::vector<std::string> names;
     for (const auto& [type, count] : by_type)
@@ -54,10 +60,7 @@ Weights WeightsOf(const Path& folder) {
       continue;
     }
     for (const SafetensorsEntry& entry : ParseSafetensorsHeader(mapped.text(), file.string()).entries) {
-      int64_t count = 1;
-      for (const int64_t extent : entry.shape) count *= extent;
-      weights.parameters += count;
-      weights.by_type[entry.dtype] += count;
+      weights.Add(entry);
     }
   }
   return weights;
@@ -160,8 +163,8 @@ bool InspectEncoderFolder(const Path& folder) {
 
 }  // namespace
 
-void PrintNetworksOfFile(const WeightMap& weights) {
-  if (!IsLdmFile(weights)) return;
+void PrintNetworksOfFile(const std::vector<SafetensorsEntry>& tensors) {
+  if (std::none_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return IsLdmName(tensor.name); })) return;
   Print("Stable Diffusion in one file, original layout; a generator of views if nothing is missing\n");
   for (const auto& [name, prefix] :
        {std::pair{"UNet", "model.diffusion_model."},
@@ -169,14 +172,10 @@ void PrintNetworksOfFile(const WeightMap& weights) {
         std::pair{"autoencoder", "first_stage_model."}, std::pair{"text tower", "cond_stage_model.model."},
         std::pair{"image tower", "embedder.model.visual."}}) {
     Weights part;
-    for (const std::string outer : {"", "state_dict."}) {
-      const std::string beginning = outer + prefix;
-      const auto& tensors = weights.tensors();
-      for (auto it = tensors.lower_bound(beginning); it != tensors.end() && it->first.starts_with(beginning); ++it) {
-        part.parameters += it->second.numel();
-        part.bytes += it->second.nbytes();
-        part.by_type[at::toString(it->second.scalar_type())] += it->second.numel();
-      }
+    for (const SafetensorsEntry& tensor : tensors) {
+      if (!tensor.name.starts_with(prefix) && !tensor.name.starts_with(Format("state_dict.{}", prefix))) continue;
+      part.Add(tensor);
+      part.bytes += tensor.end - tensor.begin;
     }
     if (part.parameters == 0) Print("  {:<24} missing\n", name);
     else

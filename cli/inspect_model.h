@@ -2,7 +2,7 @@
 #pragma once
 
 #include "genview/base/files.h"
-#include "genview/tensor/weights.h"
+#include "genview/tensor/safetensors.h"
 
 namespace genview {
 
@@ -10,6 +10,6 @@ namespace genview {
 // Throws Error for a damaged weights file.
 bool InspectModelFolder(const Path& folder);
 // Prints the networks of a generator's single file in the original layout (models/ldm.h); nothing for other weights.
-void PrintNetworksOfFile(const WeightMap& weights);
+void PrintNetworksOfFile(const std::vector<SafetensorsEntry>& tensors);
 
 }  // namespace genview

@@ -304,8 +304,9 @@ std::string LdmVaeName(const std::string& name, const VaeConfig& c) {
   return Format("{}.{}", half, Renamed(rest, kEnds));
 }
 
-bool IsLdmFile(const WeightMap& weights) {
-  return HasUnder(weights, kUnet) || HasUnder(weights, std::string("state_dict.") + kUnet);
+bool IsLdmName(std::string_view tensor) {
+  TakePrefix(tensor, "state_dict.");
+  return tensor.starts_with(kUnet);
 }
 
 WeightMap ReadLdmFile(const Path& path) {

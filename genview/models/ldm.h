@@ -18,7 +18,7 @@ namespace genview {
 // safetensors or PyTorch's own format, there under `state_dict` too. Throws Error that names what the file lacks to be
 // a generator of views.
 WeightMap ReadLdmFile(const Path& path);
-bool IsLdmFile(const WeightMap& weights);  // whether anything in it goes by such names
+bool IsLdmName(std::string_view tensor);  // whether it is one of such a file's UNet
 
 // All throw Error that names tensors as the file does.
 Unet ReadLdmUnet(const WeightMap& file, Reads reads);

@@ -212,6 +212,13 @@ class CommandLine(unittest.TestCase):
                 header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }".ljust(117) + b"\n"
                 file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(24))
             self.assertIn("[2,3]", genview("inspect", os.path.join(folder, "a.npy")).stdout)
+            for name, row in (("w", "w +F4 +"), ("model.diffusion_model.w", r"UNet +0\.00 million parameters +F4 +2 B")):  # which is read nowhere else
+                header = json.dumps({name: {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}).encode()
+                with open(os.path.join(folder, "four.safetensors"), "wb") as file:
+                    file.write(struct.pack("<Q", len(header)) + header + bytes(2))
+                done = genview("inspect", os.path.join(folder, "four.safetensors"))
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertRegex(done.stdout, row)
             with open(os.path.join(folder, "manifest.jsonl"), "w") as file:
                 file.write('{"id": "a.png", "noise_level": 0}\n{"id": "b.png", "noise_level": 400}\n')
             rows = genview("inspect", os.path.join(folder, "manifest.jsonl")).stdout
