@@ -19,12 +19,7 @@ class FinetuneTest : public testing::Test {
     backbone.image_size = 8;
     auto net = MakeBackbone(backbone);
     net->Init(Seed(0));
-    const Json meta = {{"format", 1},
-                       {"kind", "pretrain"},
-                       {"backbone", FieldsToJson(backbone)},
-                       {"preprocess", Preprocess{.size = 8, .resize_shortest = 8}.ToJson()}};
-    WriteSafetensors(folder_ / "encoder.safetensors", NamedTensors(net->Weights(), "encoder."),
-                     {{"genview", meta.dump()}});
+    WriteEncoder(folder_ / "encoder.safetensors", *net, backbone);
     for (const char* part : {"train", "test"}) {
       for (const auto& [label, colour] : std::map<std::string, int>{{"dark", 30}, {"light", 200}}) {
         for (uint64_t i = 0; i < 10; ++i) {
@@ -44,6 +39,24 @@ class FinetuneTest : public testing::Test {
     config_.batch = 8;    // all of a fraction of 0.4: norms see both classes
     config_.lr = 0.01;
     config_.head_lr = 0.1;
+  }
+
+  // `config` is what the file says of the network.
+  static void WriteEncoder(const Path& path, Backbone& net, const BackboneConfig& config) {
+    const Json meta = {{"format", 1},
+                       {"kind", "pretrain"},
+                       {"backbone", FieldsToJson(config)},
+                       {"preprocess", Preprocess{.size = 8, .resize_shortest = 8}.ToJson()}};
+    WriteSafetensors(path, NamedTensors(net.Weights(), "encoder."), {{"genview", meta.dump()}});
+  }
+  static BackboneConfig SmallVit() {
+    BackboneConfig backbone;
+    backbone.type = "vit-tiny";
+    backbone.width = 1.0 / 16;
+    backbone.layers = 2;
+    backbone.image_size = 8;
+    backbone.patch_size = 4;
+    return backbone;
   }
 
   const TemporaryFolder place_;
@@ -133,20 +146,11 @@ TEST(FinetuneSchedule, FallsAtThreeAndFourFifthsOfTheSteps) {
 TEST_F(FinetuneTest, DropPathIsForAVit) {
   config_.drop_path = 0.2;
   EXPECT_THROW(EvalFinetune(config_, silent_), UsageError);
-  BackboneConfig backbone;
-  backbone.type = "vit-tiny";
-  backbone.width = 1.0 / 16;
-  backbone.layers = 2;
-  backbone.image_size = 8;
-  backbone.patch_size = 4;
+  BackboneConfig backbone = SmallVit();
   auto net = MakeBackbone(backbone);
   net->Init(Seed(0));
-  const Json meta = {{"format", 1},
-                     {"kind", "pretrain"},
-                     {"backbone", FieldsToJson(backbone)},
-                     {"preprocess", Preprocess{.size = 8, .resize_shortest = 8}.ToJson()}};
-  WriteSafetensors(folder_ / "vit.safetensors", NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
   config_.inputs.checkpoint = folder_ / "vit.safetensors";
+  WriteEncoder(config_.inputs.checkpoint, *net, backbone);
   config_.epochs = 2;
   const auto loss = [&](double rate) {
     config_.drop_path = rate;
@@ -160,12 +164,7 @@ TEST_F(FinetuneTest, DropPathIsForAVit) {
 
 // What the pretraining of MoCo v3 keeps fixed is trained as in any other ViT.
 TEST_F(FinetuneTest, TheWholeOfAMocoV3VitIsTrained) {
-  BackboneConfig backbone;
-  backbone.type = "vit-tiny";
-  backbone.width = 1.0 / 16;
-  backbone.layers = 2;
-  backbone.image_size = 8;
-  backbone.patch_size = 4;
+  BackboneConfig backbone = SmallVit();
   backbone.positions = VitPositions::kSinCos;
   backbone.frozen_patch = true;
   auto net = MakeBackbone(backbone);
@@ -176,12 +175,8 @@ TEST_F(FinetuneTest, TheWholeOfAMocoV3VitIsTrained) {
   for (const bool fixed : {true, false}) {
     backbone.positions = fixed ? VitPositions::kSinCos : VitPositions::kLearned;
     backbone.frozen_patch = fixed;
-    const Json meta = {{"format", 1},
-                       {"kind", "pretrain"},
-                       {"backbone", FieldsToJson(backbone)},
-                       {"preprocess", Preprocess{.size = 8, .resize_shortest = 8}.ToJson()}};
     config_.inputs.checkpoint = folder_ / Format("vit-{}.safetensors", fixed ? "fixed" : "free");
-    WriteSafetensors(config_.inputs.checkpoint, NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+    WriteEncoder(config_.inputs.checkpoint, *net, backbone);
     std::filesystem::remove(config_.inputs.out);
     losses.push_back(EvalFinetune(config_, silent_).settings["loss"].get<double>());
   }
