@@ -35,6 +35,19 @@ TEST(WeightList, InitDependsOnSeedAndNameAlone) {
   EXPECT_EQ(CountParameters(ListWeights(a)), 6 + 2 + 4);
 }
 
+TEST(WeightList, CountersAreIntegersWhateverTheFileHasThemIn) {
+  Toy toy, read;
+  InitWeights(ListWeights(toy), Seed(1));
+  WeightMap weights("model.safetensors");
+  for (const auto& [name, tensor] : NamedTensors(ListWeights(toy)))
+    weights.Add(name, name.ends_with("num_batches_tracked") ? at::full({}, 3, at::kFloat) : tensor);
+  WeightReader reader(weights);
+  LoadWeights(ListWeights(read), reader);
+  reader.Finish();
+  EXPECT_EQ(read.bn.num_batches_tracked.scalar_type(), at::kLong);
+  EXPECT_EQ(read.bn.num_batches_tracked.item<int64_t>(), 3);
+}
+
 // Packed, a transformer block gives what the same weights give unpacked, but for where it rounds.
 TEST(WeightList, PackedLinearsKeepTheirNumbers) {
   if (!PackingPays(at::kCPU, at::kBFloat16)) GTEST_SKIP() << "this processor has no matrix unit for bf16";

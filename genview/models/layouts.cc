@@ -404,6 +404,14 @@ BackboneConfig VitFrom(const WeightMap& weights, const Place& place, ImportLayou
   return config;
 }
 
+// Of batches that a norm has seen, on which no result depends: files of PyTorch before 0.4.1 have none, and those whose
+// tensors were all brought to one type have it in that, which may hold infinity for it.
+int64_t CounterIn(const WeightMap& weights, const std::string& name) {
+  if (!weights.Has(name) || weights.At(name).numel() != 1) return 0;
+  const auto count = weights.At(name).to(at::kDouble).item<double>();
+  return count >= 0 && count < 1e15 ? static_cast<int64_t>(count) : 0;
+}
+
 BackboneConfig Recognise(const WeightMap& weights, const Place& place, ImportLayout layout,
                          const ForeignOptions& options) {
   if (!IsVit(place.naming)) {
@@ -452,11 +460,10 @@ ForeignEncoder FromLayout(const WeightMap& weights, const ForeignOptions& option
   int64_t taken = 0;
   for (const WeightRef& ref : result.backbone->Weights()) {
     const auto names = ForeignNames(place.naming, ref.name);
-    taken += static_cast<int64_t>(names.size());
-    // Counters of batches, which files of PyTorch before 0.4.1 do not have.
-    if (ref.name.ends_with("num_batches_tracked") && !encoder.Has(names[0])) {
-      *ref.tensor = at::zeros({}, at::kLong);
-      --taken;
+    taken += std::count_if(names.begin(), names.end(), [&](const std::string& name) { return encoder.Has(name); });
+    if (ref.tensor->scalar_type() == at::kLong) {
+      *ref.tensor = at::scalar_tensor(CounterIn(encoder, names[0]), at::kLong);
+      reader.Ignore(names[0]);
       continue;
     }
     std::vector<Tensor> parts;

@@ -345,6 +345,38 @@ TEST(Layouts, WrongFilesAreRefusedWithEveryName) {
             std::string::npos);
 }
 
+TEST(LayoutsGolden, CountersOfBatchesAreReadFromAnyType) {
+  const WeightMap moco = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", "");
+  const auto read = [&](const Tensor& counter) {
+    WeightMap weights("counters");
+    for (const auto& [name, tensor] : moco.tensors())
+      weights.Add(name, name.ends_with("num_batches_tracked") ? counter : tensor);
+    return FromLayout(weights, {}).backbone;
+  };
+  for (const auto& [counter, wanted] :
+       {std::pair(at::full({}, 7, at::kInt), 7), std::pair(at::full({}, 7, at::kFloat), 7),
+        std::pair(at::full({1}, 7, at::kLong), 7), std::pair(at::full({}, INFINITY, at::kHalf), 0)}) {
+    const auto backbone = read(counter);
+    const WeightList list = backbone->Weights();
+    int64_t counters = 0;
+    for (const WeightRef& ref : list) {
+      if (!ref.name.ends_with("num_batches_tracked")) continue;
+      EXPECT_EQ(ref.tensor->scalar_type(), at::kLong);
+      EXPECT_EQ(ref.tensor->dim(), 0);
+      EXPECT_EQ(ref.tensor->item<int64_t>(), wanted);
+      ++counters;
+    }
+    EXPECT_EQ(counters, 20);
+    (void)backbone->Forward(at::ones({2, 3, 32, 32}).contiguous(at::MemoryFormat::ChannelsLast), /*training=*/true);
+  }
+}
+
+TEST(LayoutsGolden, QuantisedWeightsAreRefused) {
+  WeightMap weights = Renamed(GoldenFile("moco.pth.tar"), "state_dict.module.encoder_q.", "");
+  weights.Add("layer1.0.conv1.weight", at::ones({1, 1, 3, 3}, at::kChar));
+  EXPECT_NE(Complaint(weights).what.find("layer1.0.conv1.weight: stored as Char"), std::string::npos);
+}
+
 TEST(Layouts, HeadsOfTheHugeViTAreEightyWide) {
   const auto huge = MakeBackbone(BackboneConfig{
       .type = "vit-small", .image_size = 28, .width = 1280.0 / 384, .patch_size = 14, .layers = 1, .heads = 16});

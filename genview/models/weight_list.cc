@@ -69,8 +69,10 @@ void LoadWeights(const WeightList& list, WeightReader& reader, bool channels_las
     const at::IntArrayRef shape = ref.tensor->sizes();
     const auto order =
         channels_last && shape.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+    const bool counter = ref.tensor->scalar_type() == at::kLong;
     *ref.tensor =
         ref.role == WeightRole::kWeight ? reader.TakeMatrix(ref.name, shape, order) : reader.Take(ref.name, shape);
+    if (counter) *ref.tensor = ref.tensor->to(at::kLong);  // whatever the file has it in
   }
 }
 

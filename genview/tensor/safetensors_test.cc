@@ -161,6 +161,24 @@ TEST(WeightReader, ReadsAsMuchAsIsAskedFor) {
   }
 }
 
+TEST(WeightReader, IntegersAreCountersAndNoWeights) {
+  WeightMap weights("model.safetensors");
+  weights.Add("count", at::full({}, 7, at::kInt));
+  weights.Add("quantised", at::ones({2, 2}, at::kChar));
+  for (const Reads reads : {Reads::kNames, Reads::kChecked, Reads::kAll, Reads::kAsStored, Reads::kInBf16}) {
+    WeightReader reader(weights, reads);
+    const Tensor count = reader.Take("count", {});
+    if (KeepsContents(reads)) EXPECT_EQ(count.item<int64_t>(), 7);
+    EXPECT_EQ(reader.TakeMatrix("quantised", {2, 2}).sizes(), (std::vector<int64_t>{2, 2}));
+    try {
+      reader.Finish();
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_NE(error.text().what.find("quantised: stored as Char"), std::string::npos) << error.text().what;
+    }
+  }
+}
+
 TEST(WeightReader, NumbersThatAreNoneAreFoundWhereContentsAreRead) {
   WeightMap weights("model.safetensors");
   weights.Add("a", at::full({3, 2}, INFINITY, at::kHalf));

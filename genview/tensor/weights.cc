@@ -92,9 +92,14 @@ Tensor WeightReader::Read(const std::string& name, at::IntArrayRef shape, bool m
     wrong_.push_back(Format("{}: has [{}], wanted [{}]", name, fmt::join(stored.sizes(), ","), fmt::join(shape, ",")));
     return Absent(shape);
   }
-  if (reads_ == Reads::kNames) return Absent(shape);
   const at::ScalarType type = stored.scalar_type();
-  if (!at::isFloatingType(type)) return KeepsContents(reads_) ? stored.clone() : Absent(shape);
+  const bool floating = at::isFloatingType(type);
+  if (!floating && !shape.empty()) {  // quantised, for example: without their scales these are other numbers
+    wrong_.push_back(Format("{}: stored as {}, wanted are floating-point numbers", name, at::toString(type)));
+    return Absent(shape);
+  }
+  if (reads_ == Reads::kNames) return Absent(shape);
+  if (!floating) return KeepsContents(reads_) ? stored.clone() : Absent(shape);
   PrefetchMapped(stored);
   Tensor tensor = KeepsContents(reads_)
                       ? at::empty(shape, at::TensorOptions(TypeInMemory(type, matrix)).memory_format(order))
