@@ -60,13 +60,14 @@ const Dtype* FindDtype(std::string_view name) {
                .next = "get the file again from where it came; a whole file is never written like this"});
 }
 
-// A list in a header is a shape or two offsets; names of 2 million tensors do not fit into one.
+// A list in a header is a shape or two offsets. Of names a tensor has four, its own and those of its members.
 constexpr size_t kMaxListed = 64, kMaxNames = 2'000'000;
 
 // JSON with duplicate names refused: nlohmann would keep the last one silently. Sorted: a header may hold a million
 // names. Long lists and too many names are refused before they take many times the memory of their text.
 SortedJson ParseHeaderJson(std::string_view text, const std::string& where) {
-  std::vector<std::set<std::string>> names;
+  std::vector<std::set<std::string>> names;  // of each object that is open
+  size_t all_names = 0;
   std::vector<size_t> listed;  // values so far, of each list that is open
   std::optional<std::string> duplicate;
   const auto watch = [&](int depth, SortedJson::parse_event_t event, SortedJson& parsed) {
@@ -75,7 +76,7 @@ SortedJson ParseHeaderJson(std::string_view text, const std::string& where) {
     if (event == SortedJson::parse_event_t::key && !names.back().insert(parsed.get<std::string>()).second) {
       duplicate = parsed.get<std::string>();
     }
-    if (event == SortedJson::parse_event_t::key && names.back().size() > kMaxNames)
+    if (event == SortedJson::parse_event_t::key && ++all_names > kMaxNames)
       Refuse(Format("the header has more than {} names", kMaxNames), where);
     if (event == SortedJson::parse_event_t::object_end) names.pop_back();
     const bool begins =
