@@ -164,16 +164,17 @@ bool InspectEncoderFolder(const Path& folder) {
 }  // namespace
 
 void PrintNetworksOfFile(const std::vector<SafetensorsEntry>& tensors) {
-  if (std::none_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return IsLdmName(tensor.name); })) return;
+  const auto under = [](const SafetensorsEntry& tensor, const char* prefix) {
+    return LdmName(tensor.name).starts_with(prefix);
+  };
+  if (std::none_of(tensors.begin(), tensors.end(), [&](const auto& tensor) { return under(tensor, kLdmUnet); })) return;
   Print("Stable Diffusion in one file, original layout; a generator of views if nothing is missing\n");
   for (const auto& [name, prefix] :
-       {std::pair{"UNet", "model.diffusion_model."},
-        std::pair{"class embedding in it", "model.diffusion_model.label_emb."},
-        std::pair{"autoencoder", "first_stage_model."}, std::pair{"text tower", "cond_stage_model.model."},
-        std::pair{"image tower", "embedder.model.visual."}}) {
+       {std::pair{"UNet", kLdmUnet}, std::pair{"class embedding in it", kLdmClass}, std::pair{"autoencoder", kLdmVae},
+        std::pair{"text tower", kLdmText}, std::pair{"image tower", kLdmImage}}) {
     Weights part;
     for (const SafetensorsEntry& tensor : tensors) {
-      if (!tensor.name.starts_with(prefix) && !tensor.name.starts_with(Format("state_dict.{}", prefix))) continue;
+      if (!under(tensor, prefix)) continue;
       part.Add(tensor);
       part.bytes += tensor.end - tensor.begin;
     }

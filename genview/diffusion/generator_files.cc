@@ -143,21 +143,12 @@ class LdmFiles : public GeneratorFiles {
     return ClipTokenizer::WithoutWords(tower.vocabulary);
   }
   std::shared_ptr<const Encoder> OpenEncoder(at::Device device, at::ScalarType compute, Reads reads) const override {
-    LdmImageTower tower = LdmImageTowerOf(weights_);
-    const std::string where = path_.string();
-    const TowerFiles files{.layout = ClipLayout::kOpenClip,
-                           .config = tower.config,
-                           .json = ClipConfigToOpenClip(tower.config),
-                           .where = where,
-                           .preprocess = PreprocessFromHuggingFace(Json::object(), tower.config.image_size, where),
-                           .weights = std::move(tower.weights),
-                           .files = {path_}};
-    return OpenTower(files, device, compute, reads);
+    return OpenTower(LdmTowerFiles(weights_), device, compute, reads);
   }
   EmbeddingNoiser ReadNoiser(int64_t width) const override {
     EmbeddingNoiser noiser = MakeEmbeddingNoiser(width);
     const bool inside = weights_.Has("noise_augmentor.data_mean");
-    if (!inside && !LdmImageTowerOf(weights_).of_openai) return noiser;  // those of -h are 0 and 1
+    if (!inside && !HasOpenAisTower()) return noiser;  // those of -h are 0 and 1
     const WeightMap beside = inside ? WeightMap() : ReadStatistics();
     noiser.mean = Statistic(inside ? weights_ : beside, inside ? "noise_augmentor.data_mean" : "0", width);
     noiser.std = Statistic(inside ? weights_ : beside, inside ? "noise_augmentor.data_std" : "1", width);
@@ -171,12 +162,15 @@ class LdmFiles : public GeneratorFiles {
   Scheduler ReadScheduler() const override { return {LdmScheduler(), path_.string()}; }
   std::string Fingerprint() const override {
     std::string text = Format("ldm {}\n", FingerprintFile(path_));
-    if (!weights_.Has("noise_augmentor.data_mean") && LdmImageTowerOf(weights_).of_openai)
+    if (!weights_.Has("noise_augmentor.data_mean") && HasOpenAisTower())
       text += Format("statistics {}\n", FingerprintFile(Statistics()));
     return genview::Fingerprint(text);
   }
 
  private:
+  bool HasOpenAisTower() const {
+    return std::get<ClipVisionConfig>(LdmTowerFiles(weights_).config).activation == Activation::kQuickGelu;
+  }
   Path Statistics() const { return path_.parent_path() / kStatistics; }
 
   // A pair of tensors, mean and standard deviation.

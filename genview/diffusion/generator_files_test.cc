@@ -259,6 +259,25 @@ TEST_F(SingleFile, GiveThePicturesOfTheFolder) {
   }
 }
 
+TEST_F(SingleFile, ItsImageTowerIsAnEncoder) {
+  const c10::InferenceMode guard;
+  const Tensor pixels = NormalTensor(Seed(1).With("pixels"), {2, 3, 16, 16});
+  const auto folder = Encoder::Open(Folder());
+  for (const auto& [name, prefix] : {std::pair{"tower.safetensors", ""}, std::pair{"tower.ckpt", "state_dict."}}) {
+    const auto file = Encoder::Open(Write(name, tensors_, prefix));
+    EXPECT_EQ(file->preprocess().ToJson(), folder->preprocess().ToJson());
+    const Encoder::Output wanted = folder->Encode(pixels, /*tokens=*/true), same = file->Encode(pixels, true);
+    EXPECT_TRUE(at::equal(same.embeddings, wanted.embeddings)) << name;
+    EXPECT_TRUE(at::equal(same.tokens, wanted.tokens)) << name;
+  }
+  try {
+    Encoder::Open(Write("texts.safetensors", Without("embedder.")));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(error.text().what.find("it lacks the image tower"), std::string::npos);
+  }
+}
+
 TEST_F(SingleFile, FingerprintsAreOfTheContents) {
   Tensors other = tensors_;
   const auto fingerprint = [](const Path& path) { return UnclipPipeline::Open(path)->fingerprint(); };
@@ -303,6 +322,14 @@ TEST_F(SingleFile, WhatDoesNotFitIsNamed) {
   EXPECT_NE(broken("model.diffusion_model.input_blocks.1.0.out_layers.3.weight", at::ones({33, 1})).find("groups"),
             std::string::npos);
   EXPECT_NE(broken("model.diffusion_model.out.2.weight", at::ones({})).find("has the shape []"), std::string::npos);
+  EXPECT_NE(broken("model.diffusion_model.out.2.weight", at::ones({2000, 1})).find("`out_channels` is 2000"),
+            std::string::npos);
+  EXPECT_NE(broken("first_stage_model.encoder.conv_in.weight", at::ones({1, 65})).find("`in_channels` is 65"),
+            std::string::npos);
+  Tensors deep = tensors_;
+  for (int i = 1; i <= 32; ++i)
+    deep[Format("model.diffusion_model.input_blocks.1.1.transformer_blocks.{}.norm1.weight", i)] = at::ones({32});
+  EXPECT_NE(Failure(deep).what.find("`transformer_layers_per_block` is [33,"), std::string::npos);
   EXPECT_NE(broken("embedder.model.visual.positional_embedding", at::ones({4, 32})).find("no square"),
             std::string::npos);
   EXPECT_NE(broken("alphas_cumprod", at::linspace(1, 0, 1000)).find("`alphas_cumprod` is not the noise"),
@@ -322,7 +349,7 @@ TEST_F(SingleFile, StatisticsOfOpenAisTowerAreReadBesideTheFile) {
   EXPECT_TRUE(at::equal(noiser.mean, (at::arange(16) / 16).view({1, 16})));
   EXPECT_TRUE(at::equal(noiser.std, (at::arange(1, 17) / 8).view({1, 16})));
   EXPECT_THROW(files->ReadNoiser(kEmbedding + 1), Error);
-  EXPECT_EQ(LdmImageTowerOf(ReadLdmFile(path)).config.activation, Activation::kQuickGelu);
+  EXPECT_EQ(std::get<ClipVisionConfig>(LdmTowerFiles(ReadLdmFile(path)).config).activation, Activation::kQuickGelu);
   EXPECT_EQ(UnclipPipeline::Open(folder_->path() / "h.safetensors")->fingerprint(), plain);  // whose are not these
   WriteSafetensors(beside, {{"0", at::zeros({16})}, {"1", at::zeros({16})}});
   EXPECT_THROW(files->ReadNoiser(kEmbedding), Error);

@@ -5,9 +5,9 @@
 //   Encoder::Output out = encoder->Encode(pixels, /*tokens=*/true);    // pixels: made with encoder->preprocess()
 //
 // Understood are: a folder of open_clip (open_clip_config.json), a folder of Hugging Face's CLIP (config.json), a
-// diffusers pipeline folder with an image_encoder, and a checkpoint of this program (.safetensors with metadata
-// `genview`, or a folder with such a file named encoder.safetensors). Files of other libraries: what backbone_file.h
-// reads.
+// diffusers pipeline folder with an image_encoder, Stable unCLIP in one file (ldm.h), and a checkpoint of this program
+// (.safetensors with metadata `genview`, or a folder with such a file named encoder.safetensors). Files of other
+// libraries: what backbone_file.h reads.
 #pragma once
 
 #include <functional>

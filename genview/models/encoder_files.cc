@@ -5,8 +5,10 @@
 #include "genview/base/error.h"
 #include "genview/base/text.h"
 #include "genview/models/encoder.h"
+#include "genview/models/ldm.h"
 #include "genview/models/neighbours.h"
 #include "genview/models/weight_files.h"
+#include "genview/tensor/torch_file.h"
 
 namespace genview {
 namespace {
@@ -93,6 +95,12 @@ TowerFiles ReadHuggingFace(const Path& folder) {
   return files;
 }
 
+bool IsLdmFile(const Path& file) {
+  const WeightMap weights = ReadWeightsFile(file);
+  return std::any_of(weights.tensors().begin(), weights.tensors().end(),
+                     [](const auto& pair) { return LdmName(pair.first).starts_with(kLdmUnet); });
+}
+
 // A config that asks for far more than the file holds is answered before its memory is touched.
 void CheckSize(double parameters, const TowerFiles& files) {
   double held = 0;
@@ -108,7 +116,8 @@ void CheckSize(double parameters, const TowerFiles& files) {
 
 EncoderPlace FindEncoder(const Path& given) {
   std::error_code code;
-  if (fs::is_regular_file(given, code)) return {EncoderKind::kCheckpoint, given};
+  if (fs::is_regular_file(given, code))
+    return {IsLdmFile(given) ? EncoderKind::kSingleFile : EncoderKind::kCheckpoint, given};
   if (!fs::is_directory(given, code)) {
     throw Error(
         {.what = "there is no such encoder", .where = given.string(), .next = "name a folder or a checkpoint file"});
@@ -128,7 +137,8 @@ EncoderPlace FindEncoder(const Path& given) {
 }
 
 TowerFiles ReadTowerFiles(const EncoderPlace& place) {
-  GENVIEW_CHECK(place.kind != EncoderKind::kCheckpoint, "a checkpoint is no tower's folder");
+  GENVIEW_CHECK(place.kind != EncoderKind::kCheckpoint, "a checkpoint holds no tower");
+  if (place.kind == EncoderKind::kSingleFile) return LdmTowerFiles(ReadLdmFile(place.path));
   return place.kind == EncoderKind::kOpenClip ? ReadOpenClip(place.path) : ReadHuggingFace(place.path);
 }
 

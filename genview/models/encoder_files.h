@@ -18,14 +18,16 @@
 
 namespace genview {
 
-enum class EncoderKind { kOpenClip, kHuggingFace, kCheckpoint };
+// kSingleFile: the tower of Stable unCLIP in one file (ldm.h).
+enum class EncoderKind { kOpenClip, kHuggingFace, kSingleFile, kCheckpoint };
 
 struct EncoderPlace {
   EncoderKind kind;
-  Path path;  // folder of the tower, or the checkpoint's file
+  Path path;  // folder of the tower, or a file
 };
 
-// The folders and files that Encoder::Open understands. Throws Error that says what is missing and what was found.
+// The folders and files that Encoder::Open understands. Throws Error that says what is missing and what was found, and
+// for a file that holds no weights.
 EncoderPlace FindEncoder(const Path& folder_or_file);
 
 struct TowerFiles {
@@ -38,7 +40,7 @@ struct TowerFiles {
   std::vector<Path> files;  // that the weights are in
 };
 
-// Of a tower's folder; weights are mapped, not read. Throws Error.
+// Of all but a checkpoint; weights are mapped, not read. Throws Error.
 TowerFiles ReadTowerFiles(const EncoderPlace& place);
 
 // Throw Error for weights that are not the config's, before the memory for a config far larger than the file is

@@ -6,13 +6,13 @@
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
+#include "genview/models/encoder.h"
 #include "genview/tensor/torch_file.h"
 
 namespace genview {
 namespace {
 
-constexpr const char *kUnet = "model.diffusion_model.", *kVae = "first_stage_model.",
-                     *kText = "cond_stage_model.model.", *kImage = "embedder.model.";
+constexpr const char *kStateDict = "state_dict.", *kEmbedder = "embedder.model.";
 constexpr int64_t kHeadWidth = 64, kTowerHeads = 16, kGroups = 32, kLatentSize = 96, kPictureSize = 768;
 
 constexpr const char* kNext =
@@ -77,8 +77,10 @@ WeightMap Under(const WeightMap& file, const std::string& prefix) {
   return part;
 }
 
-UnetConfig UnetConfigOf(const WeightMap& file) {
-  const Shapes shapes(file, kUnet);
+}  // namespace
+
+UnetConfig LdmUnetConfig(const WeightMap& file) {
+  const Shapes shapes(file, kLdmUnet);
   UnetConfig c;
   c.sample_size = kLatentSize;
   c.groups = kGroups;
@@ -124,19 +126,17 @@ UnetConfig UnetConfigOf(const WeightMap& file) {
       break;
     }
   }
-  if (c.channels.empty() || c.channels.size() > 8)
-    shapes.Fail(Format("the UNet has {} resolutions, 1 to 8 are read", c.channels.size()));
-  const int64_t layers = c.layers_per_block[0];
-  for (const int64_t other : c.layers_per_block) {
-    if (other != layers || other > 16)
-      shapes.Fail(Format("the UNet has {} layers at its resolutions; as many at each, at most 16, are read",
-                         fmt::join(c.layers_per_block, ", ")));
+  if (c.channels.empty()) shapes.Fail("the UNet has no layers");
+  if (std::count(c.layers_per_block.begin(), c.layers_per_block.end(), c.layers_per_block[0]) !=
+      std::ssize(c.layers_per_block)) {
+    shapes.Fail(Format("the UNet has {} layers at its resolutions; as many at each are read",
+                       fmt::join(c.layers_per_block, ", ")));
   }
-  return c;
+  return ParseUnetConfig(UnetConfigToJson(c), Format("{}, the UNet", file.where()));
 }
 
-VaeConfig VaeConfigOf(const WeightMap& file) {
-  const Shapes shapes(file, kVae);
+VaeConfig LdmVaeConfig(const WeightMap& file) {
+  const Shapes shapes(file, kLdmVae);
   VaeConfig c;
   c.sample_size = kPictureSize;
   c.groups = kGroups;
@@ -145,9 +145,6 @@ VaeConfig VaeConfigOf(const WeightMap& file) {
   c.latent_channels = shapes.Extent("decoder.conv_in.weight", 1);
   const int64_t levels = shapes.Count("encoder.down.", ".block.0.conv1.weight");
   c.layers_per_block = shapes.Count("encoder.down.0.block.", ".conv1.weight");
-  if (levels < 1 || levels > 8 || c.layers_per_block > 16)
-    shapes.Fail(Format("the autoencoder has {} resolutions of {} layers; 1 to 8 of at most 16 are read", levels,
-                       c.layers_per_block));
   c.channels.clear();
   for (int64_t i = 0; i < levels; ++i)
     c.channels.push_back(
@@ -155,11 +152,11 @@ VaeConfig VaeConfigOf(const WeightMap& file) {
   c.use_quant_conv = shapes.Has("quant_conv.weight");
   c.use_post_quant_conv = shapes.Has("post_quant_conv.weight");
   c.mid_attention = shapes.Has("encoder.mid.attn_1.q.weight");
-  return c;
+  return ParseVaeConfig(VaeConfigToJson(c), Format("{}, the autoencoder", file.where()));
 }
 
-ClipTextConfig TextConfigOf(const WeightMap& file) {
-  const Shapes shapes(file, kText);
+ClipTextConfig LdmTextConfig(const WeightMap& file) {
+  const Shapes shapes(file, kLdmText);
   ClipTextConfig c;
   c.vocabulary = shapes.Extent("token_embedding.weight", 0, 1 << 20);
   c.width = shapes.Divided(shapes.Extent("token_embedding.weight", 1), kTowerHeads, "heads");
@@ -172,6 +169,8 @@ ClipTextConfig TextConfigOf(const WeightMap& file) {
   c.activation = Activation::kGelu;
   return c;
 }
+
+namespace {
 
 // By parts of names, the longest way a name can go; what none of them begins stays as it is.
 using Renaming = std::pair<std::string_view, std::string_view>;
@@ -304,22 +303,22 @@ std::string LdmVaeName(const std::string& name, const VaeConfig& c) {
   return Format("{}.{}", half, Renamed(rest, kEnds));
 }
 
-bool IsLdmName(std::string_view tensor) {
-  TakePrefix(tensor, "state_dict.");
-  return tensor.starts_with(kUnet);
+std::string_view LdmName(std::string_view tensor) {
+  TakePrefix(tensor, kStateDict);
+  return tensor;
 }
 
 WeightMap ReadLdmFile(const Path& path) {
   WeightMap file = ReadWeightsFile(path);
-  if (WeightMap inner = file.WithPrefixRemoved("state_dict."); !inner.empty()) file = std::move(inner);
+  if (WeightMap inner = file.WithPrefixRemoved(kStateDict); !inner.empty()) file = std::move(inner);
   struct Wanted {
     const char *prefix, *name, *what;
   };
-  constexpr std::array<Wanted, 5> kWanted{{{kUnet, "input_blocks.0.0.", "the UNet"},
-                                           {kUnet, "label_emb.0.0.", "its class embedding"},
-                                           {kVae, "decoder.", "the autoencoder"},
-                                           {kText, "token_embedding.", "open_clip's text tower"},
-                                           {kImage, "visual.class_embedding", "the image tower"}}};
+  constexpr std::array<Wanted, 5> kWanted{{{kLdmUnet, "input_blocks.0.0.", "the UNet"},
+                                           {kLdmClass, "0.0.", "its class embedding"},
+                                           {kLdmVae, "decoder.", "the autoencoder"},
+                                           {kLdmText, "token_embedding.", "open_clip's text tower"},
+                                           {kLdmImage, "class_embedding", "the image tower"}}};
   std::vector<std::string> missing;
   for (const Wanted& one : kWanted) {
     const std::string name = std::string(one.prefix) + one.name;
@@ -329,7 +328,7 @@ WeightMap ReadLdmFile(const Path& path) {
   const auto kind = [&]() -> std::string {
     if (HasUnder(file, "conditioner.embedders.")) return "; it looks like Stable Diffusion XL";
     if (HasUnder(file, "cond_stage_model.transformer.")) return "; it looks like Stable Diffusion 1";
-    if (HasUnder(file, kText)) return "; it looks like Stable Diffusion 2 that takes texts, and no picture";
+    if (HasUnder(file, kLdmText)) return "; it looks like Stable Diffusion 2 that takes texts, and no picture";
     if (file.Has("input_blocks.0.0.weight") || file.Has("conv_in.weight")) return "; it looks like a single network";
     return "";
   };
@@ -337,31 +336,30 @@ WeightMap ReadLdmFile(const Path& path) {
 }
 
 Unet ReadLdmUnet(const WeightMap& file, Reads reads) {
-  Unet unet = MakeUnet(UnetConfigOf(file));
-  Load(ListWeights(unet), file, kUnet, reads, /*channels_last=*/true, {},
+  Unet unet = MakeUnet(LdmUnetConfig(file));
+  Load(ListWeights(unet), file, kLdmUnet, reads, /*channels_last=*/true, {},
        [&](const std::string& name) { return LdmUnetName(name, unet.config); });
   return unet;
 }
 
 Vae ReadLdmVae(const WeightMap& file, Reads reads) {
-  Vae vae = MakeVae(VaeConfigOf(file));
-  Load(ListWeights(vae), file, kVae, reads, /*channels_last=*/true, {"loss."},
+  Vae vae = MakeVae(LdmVaeConfig(file));
+  Load(ListWeights(vae), file, kLdmVae, reads, /*channels_last=*/true, {"loss."},
        [&](const std::string& name) { return LdmVaeName(name, vae.config); });
   return vae;
 }
 
 ClipText ReadLdmText(const WeightMap& file, Reads reads) {
-  ClipText tower = MakeClipText(TextConfigOf(file));
-  Load(ListWeights(tower), file, kText, reads, /*channels_last=*/false,
+  ClipText tower = MakeClipText(LdmTextConfig(file));
+  Load(ListWeights(tower), file, kLdmText, reads, /*channels_last=*/false,
        {Format("transformer.resblocks.{}.", tower.config.layers), "text_projection", "logit_scale", "attn_mask"},
        ClipTextName);
   return tower;
 }
 
-LdmImageTower LdmImageTowerOf(const WeightMap& file) {
-  const Shapes shapes(file, std::string(kImage) + "visual.");
-  LdmImageTower tower;
-  ClipVisionConfig& c = tower.config;
+TowerFiles LdmTowerFiles(const WeightMap& file) {
+  const Shapes shapes(file, kLdmImage);
+  ClipVisionConfig c;
   c.width = shapes.Divided(shapes.Extent("conv1.weight", 0), kTowerHeads, "heads");
   c.patch_size = shapes.Extent("conv1.weight", 3, 512);
   const int64_t patches = shapes.Extent("positional_embedding", 0, 512 * 512 + 1) - 1;
@@ -375,10 +373,15 @@ LdmImageTower LdmImageTowerOf(const WeightMap& file) {
   c.heads = kTowerHeads;
   // The original keeps OpenAI's model whole, and of open_clip's the image tower alone. ViT-L/14 is OpenAI's even where
   // its text tower has been taken out.
-  tower.of_openai = HasUnder(file, std::string(kImage) + "transformer.") || c.embedding_width == 768;
-  c.activation = tower.of_openai ? Activation::kQuickGelu : Activation::kGelu;
-  tower.weights = file.WithPrefixRemoved(kImage);
-  return tower;
+  const bool of_openai = HasUnder(file, std::string(kEmbedder) + "transformer.") || c.embedding_width == 768;
+  c.activation = of_openai ? Activation::kQuickGelu : Activation::kGelu;
+  return {.layout = ClipLayout::kOpenClip,
+          .config = c,
+          .json = ClipConfigToOpenClip(c),
+          .where = file.where(),
+          .preprocess = PreprocessFromHuggingFace(Json::object(), c.image_size, file.where()),
+          .weights = file.WithPrefixRemoved(kEmbedder),
+          .files = {file.where()}};
 }
 
 }  // namespace genview

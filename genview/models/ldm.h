@@ -9,18 +9,27 @@
 #pragma once
 
 #include "genview/models/clip_text.h"
-#include "genview/models/clip_vision.h"
+#include "genview/models/encoder_files.h"
 #include "genview/models/unet.h"
 #include "genview/models/vae.h"
 
 namespace genview {
 
+// What the names of a network's tensors begin with. kLdmClass: of the class embedding in the UNet, which other Stable
+// Diffusion models lack.
+inline constexpr const char *kLdmUnet = "model.diffusion_model.", *kLdmClass = "model.diffusion_model.label_emb.",
+                            *kLdmVae = "first_stage_model.", *kLdmText = "cond_stage_model.model.",
+                            *kLdmImage = "embedder.model.visual.";
+std::string_view LdmName(std::string_view tensor);  // of a file's tensor: without the `state_dict.` of trainings
+
 // safetensors or PyTorch's own format, there under `state_dict` too. Throws Error that names what the file lacks to be
 // a generator of views.
 WeightMap ReadLdmFile(const Path& path);
-bool IsLdmName(std::string_view tensor);  // whether it is one of such a file's UNet
 
-// All throw Error that names tensors as the file does.
+// All throw Error that names tensors as the file does. What the shapes say is within the bounds of the config files.
+UnetConfig LdmUnetConfig(const WeightMap& file);
+VaeConfig LdmVaeConfig(const WeightMap& file);
+ClipTextConfig LdmTextConfig(const WeightMap& file);
 Unet ReadLdmUnet(const WeightMap& file, Reads reads);
 Vae ReadLdmVae(const WeightMap& file, Reads reads);
 // open_clip's tower of texts without its last block: what the UNet attends to is what comes before that.
@@ -28,12 +37,7 @@ ClipText ReadLdmText(const WeightMap& file, Reads reads);
 
 // Of -h the image tower is one of open_clip, of -l OpenAI's ViT-L/14, whose GELU is the quick one. Its weights go by
 // open_clip's names in both.
-struct LdmImageTower {
-  ClipVisionConfig config;
-  WeightMap weights;  // under `visual.`
-  bool of_openai = false;
-};
-LdmImageTower LdmImageTowerOf(const WeightMap& file);
+TowerFiles LdmTowerFiles(const WeightMap& file);
 
 // The name here of a weight that ListWeights names as diffusers does.
 std::string LdmUnetName(const std::string& name, const UnetConfig& config);
