@@ -102,6 +102,13 @@ TEST(Encoder, CheckpointsWithoutBackboneOrWithForeignOnesAreErrors) {
   EXPECT_NE(with({{"backbone", {{"type", "resnet99"}}}}).find("resnet99"), std::string::npos);
   EXPECT_NE(with({{"backbone", {{"type", "vit-base"}, {"width", 8}, {"layers", 64}}}}).find("describes a model"),
             std::string::npos);
+  const Json narrow = {{"type", "vit-base"}, {"width", 1.0 / 64}, {"heads", 1}, {"layers", 1}};
+  for (const auto& [image, patch] : {std::pair(2048, 1), std::pair(256, 256)}) {  // positions, patch projection
+    Json config = narrow;
+    config["image_size"] = image;
+    config["patch_size"] = patch;
+    EXPECT_NE(with({{"backbone", config}}).find("describes a model"), std::string::npos);
+  }
   EXPECT_NE(
       with({{"backbone", {{"type", "resnet18"}, {"width", 1.0 / 64}}}, {"preprocess", {{"size", -1}}}}).find("size"),
       std::string::npos);

@@ -436,7 +436,10 @@ void CheckBackboneSize(const BackboneConfig& config, const WeightMap& weights) {
   double held = 0, wanted = 0;
   for (const auto& [name, tensor] : weights.tensors()) held += static_cast<double>(tensor.numel());
   if (const VitType* type = FindVitType(config.type)) {
-    wanted = 12 * std::pow(config.width * static_cast<double>(type->width), 2) * static_cast<double>(LayersOf(config));
+    const double width = config.width * static_cast<double>(type->width),
+                 patch = static_cast<double>(config.patch_size),
+                 tokens = std::pow(static_cast<double>(config.image_size) / patch, 2);
+    wanted = width * (12 * width * static_cast<double>(LayersOf(config)) + 3 * patch * patch + tokens);
   } else {
     wanted = 2000 * std::pow(64 * config.width, 2);  // the least, of ResNet-18, is 2,700
   }
