@@ -66,8 +66,9 @@ class WeightReader {
   explicit WeightReader(const WeightMap& weights, Reads reads = Reads::kAll) : weights_(weights), reads_(reads) {}
   explicit WeightReader(WeightMap&& weights, Reads reads = Reads::kAll) = delete;
 
-  // The tensor `name`, as an owned copy in fp32 (integers keep their type). A missing or misshapen one is noted and one
-  // without memory of the right shape is given, so that all are found in one pass. NaN and infinity are noted too.
+  // The tensor `name`, as an owned copy in fp32 (an integer alone, which is a counter, keeps its type). A missing or
+  // misshapen one is noted and one without memory of the right shape is given, so that all are found in one pass. NaN
+  // and infinity are noted too, and integers that are no counter.
   Tensor Take(const std::string& name, at::IntArrayRef shape);
   // Of a linear layer or convolution, whose functions in models/blocks.h take it in 16 bits as well.
   Tensor TakeMatrix(const std::string& name, at::IntArrayRef shape,
