@@ -25,23 +25,6 @@ void VisitFields(InspectConfig& c, Visit&& visit) {
   visit("file", c.file, Required{}, "file or folder to look into");
 }
 
-// Text from a file, for a terminal: control characters would move the cursor or worse.
-std::string Printable(std::string_view text, size_t limit = 200) {
-  const auto within_letter = [&](size_t at) { return static_cast<unsigned char>(text[at]) >> 6 == 2; };
-  size_t end = std::min(limit, text.size());
-  while (end > 0 && end < text.size() && within_letter(end)) --end;
-  std::string result;
-  for (const char c : text.substr(0, end)) {
-    result += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
-  }
-  if (!IsUtf8(result)) {
-    for (char& c : result) {
-      if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-    }
-  }
-  return text.size() > limit ? result + "..." : result;
-}
-
 std::string ShapeText(const std::vector<int64_t>& shape) { return Format("[{}]", fmt::join(shape, ",")); }
 
 template <class AnyJson>

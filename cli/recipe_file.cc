@@ -133,7 +133,7 @@ static Json TableFromText(const std::string& key, const std::string& text, const
   }
   if (table.is_object()) return Nested({{key, table}});
   throw UsageError(
-      {.what = Format("`{}` is a table, which `{}` is not", key, text.substr(0, 80)),
+      {.what = Format("`{}` is a table, which `{}` is not", key, Printable(text, 80)),
        .where = where,
        .next = Format("set one of its keys, `{0}.{1}=...`, or several as TOML has them: '{0}={{{1} = ...}}'", key,
                       example)});

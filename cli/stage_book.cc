@@ -100,7 +100,7 @@ Json StampOf(const Path& file) {
 
 std::string Short(const Json& value) {
   const std::string text = value.is_null() ? "nothing" : value.is_string() ? value.get<std::string>() : value.dump();
-  return text.size() > 40 ? Format("{}...", text.substr(0, 37)) : text;
+  return Printable(text, 40);
 }
 
 }  // namespace

@@ -333,6 +333,23 @@ TEST(Text, NearestNameAndUtf8) {
   EXPECT_FALSE(IsUtf8("\xed\xa0\x80"));
 }
 
+TEST(Text, IsCutBetweenLetters) {
+  EXPECT_EQ(Printable("h\xc3\xa9llo", 2), "h...");
+  EXPECT_EQ(Printable("h\xc3\xa9llo", 3), "h\xc3\xa9...");
+  EXPECT_EQ(Printable("h\xc3\xa9llo\x1b[2J"), "h\xc3\xa9llo [2J");
+  EXPECT_EQ(Printable("\xff\x80"), "??");
+  EXPECT_EQ(Printable("\x80\x80\x80", 2), "...");  // no letter begins
+  // A message that quotes a value stays UTF-8 wherever the value is cut.
+  for (const size_t before : {76, 77, 78}) {
+    const std::string value = std::string(before, 'x') + "\xc3\xa9\xc3\xa9";
+    try {
+      fields_detail::ThrowWrongType(value, "number", {.file = "recipe", .prefix = ""}, "steps");
+    } catch (const UsageError& error) {
+      EXPECT_TRUE(IsUtf8(error.text().what)) << error.text().what;
+    }
+  }
+}
+
 TEST(Fingerprint, OfALargeFileIsThatOfItsBytes) {
   const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "genview-large";
   std::string bytes((size_t{16} << 20) + 4097, '\0');

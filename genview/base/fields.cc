@@ -26,7 +26,7 @@ namespace fields_detail {
 
 void ThrowWrongType(const Json& value, const std::string& wanted, const FieldSource& source, const std::string& key) {
   throw UsageError({.what = Format("`{}` is {}, which is not a {}", key.empty() ? source.prefix : source.Name(key),
-                                   value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80), wanted),
+                                   Printable(value.dump(-1, ' ', false, Json::error_handler_t::replace), 80), wanted),
                     .where = key.empty() ? Format("{}, key `{}`", source.file, source.prefix) : source.Where(key),
                     .next = Format("give a {}", wanted)});
 }

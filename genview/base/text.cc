@@ -135,4 +135,20 @@ bool IsUtf8(std::string_view text) {
   return true;
 }
 
+std::string Printable(std::string_view text, size_t limit) {
+  const auto within_letter = [&](size_t at) { return static_cast<unsigned char>(text[at]) >> 6 == 2; };
+  size_t end = std::min(limit, text.size());
+  while (end > 0 && end < text.size() && within_letter(end)) --end;
+  std::string result;
+  for (const char c : text.substr(0, end)) {
+    result += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+  }
+  if (!IsUtf8(result)) {
+    for (char& c : result) {
+      if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+    }
+  }
+  return text.size() > limit ? result + "..." : result;
+}
+
 }  // namespace genview

@@ -42,4 +42,8 @@ std::string HumanSeconds(double seconds);  // "45 s", "3 min 20 s", "2 h 05 min"
 // True for well-formed UTF-8 (no surrogates, no overlong forms).
 bool IsUtf8(std::string_view text);
 
+// Text from a file, for a terminal: control characters, which would move the cursor or worse, become blanks, and of
+// what is no UTF-8 every byte beyond ASCII a question mark. Of a long text `limit` bytes, in whole letters, and "...".
+std::string Printable(std::string_view text, size_t limit = 200);
+
 }  // namespace genview

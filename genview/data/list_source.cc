@@ -26,7 +26,7 @@ std::optional<ListLine> ParseListLine(std::string_view line, std::string_view wh
   const bool torn =
       tab == std::string_view::npos && (parts.value.find(' ') != std::string::npos || IsPictureName(parts.value));
   if (parts.path.empty() || torn || parts.value.find('\t') != std::string::npos) {
-    throw UsageError({.what = Format("\"{}\" is not a path and a class", SafeId(line.substr(0, 200))),
+    throw UsageError({.what = Format("\"{}\" is not a path and a class", Printable(SafeId(line))),
                       .where = std::string(where),
                       .next = "one path per line, then a tab and its class; paths with blanks need the tab"});
   }

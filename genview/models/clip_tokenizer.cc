@@ -232,7 +232,7 @@ void ClipTokenizer::TakeVocabulary(const SortedJson& vocabulary, const std::vect
     if (line.empty() || line.starts_with("#version")) continue;
     const auto parts = Split(line, ' ');
     if (parts.size() != 2 || parts[0].empty() || parts[1].empty()) {
-      throw Error({.what = Format("`{}` is not a pair of tokens to merge", line.substr(0, 100)),
+      throw Error({.what = Format("`{}` is not a pair of tokens to merge", Printable(line, 100)),
                    .where = where,
                    .next = "fetch the folder again"});
     }

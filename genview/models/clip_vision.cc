@@ -133,7 +133,7 @@ void CheckVisionKeys(const Json& vision, std::string_view where) {
     if (key.starts_with("timm_") || std::find(kVisionKeys.begin(), kVisionKeys.end(), key) != kVisionKeys.end())
       continue;
     if (value.is_null() || value == Json(false) || value == Json::object()) continue;
-    Unsupported(Format("`{}` is {}, which is not supported", key, value.dump().substr(0, 100)), where);
+    Unsupported(Format("`{}` is {}, which is not supported", key, Printable(value.dump(), 100)), where);
   }
 }
 
@@ -167,7 +167,7 @@ Activation OpenClipActivation(const Json& model, const Json& vision, std::string
   const Json settings = vision.value("act_kwargs", Json());
   if (settings.is_null() || settings.empty()) return quick ? Activation::kQuickGelu : Activation::kGelu;
   if (quick || !settings.is_object() || settings.size() != 1 || !settings.contains("approximate"))
-    Unsupported(Format("`act_kwargs` is {}, which is not supported", settings.dump().substr(0, 100)), where);
+    Unsupported(Format("`act_kwargs` is {}, which is not supported", Printable(settings.dump(), 100)), where);
   return OneOf(settings, "approximate", {"none", "tanh"}, where) == "tanh" ? Activation::kGeluTanh : Activation::kGelu;
 }
 

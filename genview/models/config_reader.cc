@@ -22,8 +22,7 @@ bool ConfigReader::IsNull(const char* key) const {
 
 void ConfigReader::Fail(const char* key, const std::string& wanted) const {
   const auto found = object_.find(key);
-  std::string value = found == object_.end() ? "missing" : found->dump();
-  if (value.size() > 80) value = value.substr(0, 80) + "...";
+  const std::string value = found == object_.end() ? "missing" : Printable(found->dump(), 80);
   throw Error({.what = Format("`{}` is {}; supported: {}", key, value, wanted),
                .where = where_,
                .next = "use a model of a supported kind"});

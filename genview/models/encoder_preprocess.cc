@@ -40,7 +40,7 @@ int64_t Square(const Json& value, const char* key, std::string_view where) {
     const int64_t height = JsonInt(value, "height", 0, where), width = JsonInt(value, "width", 0, where);
     if (height == width) return height;
   }
-  Unsupported(Format("`{}` is {}, which is not a square", key, value.dump().substr(0, 80)), where);
+  Unsupported(Format("`{}` is {}, which is not a square", key, Printable(value.dump(), 80)), where);
 }
 
 void CheckSizes(const Preprocess& p, int64_t image_size, std::string_view where) {
@@ -95,7 +95,7 @@ void ReadSize(const Json& config, Preprocess& p, std::string_view where) {
     if (!config.value("crop_size", Json()).is_null()) p.resize_shortest = kUsualEdge;
     return;
   }
-  const std::string shown = size->dump().substr(0, 80);
+  const std::string shown = Printable(size->dump(), 80);
   if (size->is_object() && size->contains("shortest_edge")) {
     if (!size->value("longest_edge", Json()).is_null())
       Unsupported(Format("`size` is {}, with both edges", shown), where);
@@ -127,7 +127,7 @@ Preprocess PreprocessFromHuggingFace(const Json& config, int64_t image_size, std
   for (const char* key : {"use_square_size", "pad_size"}) {
     if (std::string_view(key) == "pad_size" && !JsonBool(config, "do_pad", false, where)) continue;
     if (const Json value = config.value(key, Json()); !value.is_null() && value != Json(false))
-      Unsupported(Format("`{}` is {}", key, value.dump().substr(0, 80)), where);
+      Unsupported(Format("`{}` is {}", key, Printable(value.dump(), 80)), where);
   }
   const bool resizes = JsonBool(config, "do_resize", true, where),
              crops = JsonBool(config, "do_center_crop", true, where);

@@ -25,7 +25,7 @@ struct Line {
   }
   double Number(std::string_view field, const char* name) const {
     double value = 0;
-    if (!ParseDouble(Trim(field), value)) Fail(Format("`{}` is not a {}", field.substr(0, 100), name));
+    if (!ParseDouble(Trim(field), value)) Fail(Format("`{}` is not a {}", Printable(field, 100), name));
     return value;
   }
   double Ratio(std::string_view field) const {
@@ -42,7 +42,7 @@ struct Line {
   int64_t Level(std::string_view field) const {
     int64_t level = 0;
     if (!ParseInt(Trim(field), level) || level < 0 || level > kHighestLevel) {
-      Fail(Format("`{}` is not a noise level, a whole number from 0 to {}", field.substr(0, 100), kHighestLevel));
+      Fail(Format("`{}` is not a noise level, a whole number from 0 to {}", Printable(field, 100), kHighestLevel));
     }
     return level;
   }

@@ -37,7 +37,7 @@ at::ScalarType TypeOf(std::string_view descr, const std::string& where) {
       if (order == '>') Refuse(Format("the array is big-endian (`{}`)", descr), where);
     }
   }
-  Refuse(Format("the array has the type `{}`, which this program does not read", descr.substr(0, 40)), where);
+  Refuse(Format("the array has the type `{}`, which this program does not read", Printable(descr, 40)), where);
 }
 
 // The header is a Python dictionary of three known members; this reads that much of Python and no more.
@@ -141,7 +141,7 @@ NpyHeader ParseNpyHeader(std::string_view file, const std::string& where) {
       header.shape = ReadShape(text, where);
       has_shape = true;
     } else {
-      Refuse(Format("the header has a second or unknown member `{}`", key.substr(0, 40)), where);
+      Refuse(Format("the header has a second or unknown member `{}`", Printable(key, 40)), where);
     }
     if (text.Try(',')) continue;
     text.Expect('}');

@@ -199,7 +199,7 @@ class Parser {
     const bool readable =
         IsUtf8(whole) && std::none_of(whole.begin(), whole.end(), [](char c) { return c >= 0 && c < 32; });
     Refuse(Format("the file wants `{}` of Python, which no weights need; nothing of it was run",
-                  readable ? whole.substr(0, 200) : "something unreadable"),
+                  readable ? Printable(whole) : "something unreadable"),
            where_);
   }
 

@@ -89,7 +89,7 @@ SortedJson ParseHeaderJson(std::string_view text, const std::string& where) {
   };
   try {
     SortedJson header = SortedJson::parse(text, watch);
-    if (duplicate) Refuse(Format("the name `{}` stands twice in the header", duplicate->substr(0, 200)), where);
+    if (duplicate) Refuse(Format("the name `{}` stands twice in the header", Printable(*duplicate)), where);
     return header;
   } catch (const nlohmann::json::exception&) {
     Refuse("the header is not valid JSON", where);
@@ -97,7 +97,7 @@ SortedJson ParseHeaderJson(std::string_view text, const std::string& where) {
 }
 
 SafetensorsEntry ParseEntry(const std::string& name, const SortedJson& value, const std::string& where) {
-  const std::string shown = name.substr(0, 200);
+  const std::string shown = Printable(name);
   if (!value.is_object()) Refuse(Format("tensor `{}` is not described by an object", shown), where);
   SafetensorsEntry entry;
   entry.name = name;
@@ -180,7 +180,7 @@ SafetensorsHeader ParseSafetensorsHeader(std::string_view file, const std::strin
   uint64_t expected = 0;
   for (const auto& entry : header.entries) {
     if (entry.begin != expected) {
-      Refuse(Format("tensor `{}` begins at {} where {} was expected: a gap or an overlap", entry.name.substr(0, 200),
+      Refuse(Format("tensor `{}` begins at {} where {} was expected: a gap or an overlap", Printable(entry.name),
                     entry.begin, expected),
              where);
     }

@@ -109,7 +109,7 @@ ZipIndex ReadZipIndex(std::string_view archive, const std::string& where) {
     const size_t whole = kEntrySize + name_length + extra_length + Get<uint16_t>(entries, at + 32);
     if (entries.size() - at < whole) Refuse("the archive's directory is damaged", where);
     const std::string name(entries.substr(at + kEntrySize, name_length));
-    const std::string shown = IsUtf8(name) ? name.substr(0, 200) : "a file with a name that is not UTF-8";
+    const std::string shown = IsUtf8(name) ? Printable(name) : "a file with a name that is not UTF-8";
     const auto flags = Get<uint16_t>(entries, at + 8), method = Get<uint16_t>(entries, at + 10);
     Place place{.packed = Get<uint32_t>(entries, at + 20),
                 .size = Get<uint32_t>(entries, at + 24),
