@@ -263,6 +263,13 @@ TEST(Files, AFileIsTheSameByEveryPath) {
   EXPECT_NE(IdentityOf(folder / "other"), identity);
   EXPECT_EQ(IdentityOf(folder / "none"), std::nullopt);
   EXPECT_EQ(IdentityOf({}), std::nullopt);
+  EXPECT_NO_THROW(RefuseToReplaceInput(folder / "none", {folder / "file", "shapes:count=4", ""}));
+  try {
+    RefuseToReplaceInput(folder / "soft", {folder / "other", folder / "file"}, "--dump");
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().next, "give another --dump");
+  }
   std::filesystem::remove_all(folder);
 }
 

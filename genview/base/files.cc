@@ -99,12 +99,13 @@ void RefuseToReplace(const Path& path) {
                .next = "give the name of a file that is to be written"});
 }
 
-void RefuseToReplaceInput(const Path& path, const std::vector<Path>& inputs) {
+void RefuseToReplaceInput(const Path& path, const std::vector<Path>& inputs, std::string_view option) {
   for (const Path& input : inputs) {
     std::error_code code;
     if (!std::filesystem::equivalent(path, input, code)) continue;
-    throw UsageError(
-        {.what = "the file that is read would be replaced", .where = path.string(), .next = "give another --out"});
+    throw UsageError({.what = "the file that is read would be replaced",
+                      .where = path.string(),
+                      .next = Format("give another {}", option)});
   }
 }
 

@@ -22,8 +22,8 @@ using Path = std::filesystem::path;
 // Throws Error where something other than a file has this name: a folder, a device, a pipe.
 void RefuseToReplace(const Path& path);
 
-// Throws UsageError where `path` is one of `inputs`: what is read would be lost.
-void RefuseToReplaceInput(const Path& path, const std::vector<Path>& inputs);
+// Throws UsageError where `path` is one of `inputs`: what is read would be lost. `option`: that names the path.
+void RefuseToReplaceInput(const Path& path, const std::vector<Path>& inputs, std::string_view option = "--out");
 
 // The same for all paths to a file, links included. Nothing where there is no file.
 using FileIdentity = std::pair<uint64_t, uint64_t>;

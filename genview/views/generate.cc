@@ -122,13 +122,7 @@ void ViewsRun::CheckDump() const {
   if (config_.dump.empty()) return;
   RefuseToReplace(config_.dump);
   RefuseToOverwrite(*source_, {config_.dump});
-  const auto there = IdentityOf(config_.dump);
-  for (const Path& input : {Path(config_.images), config_.ratios, config_.noise}) {
-    if (!there || IdentityOf(input) != there) continue;
-    throw UsageError({.what = "the file that is read would be replaced",
-                      .where = config_.dump.string(),
-                      .next = "give another --dump"});
-  }
+  RefuseToReplaceInput(config_.dump, {config_.images, config_.ratios, config_.noise}, "--dump");
 }
 
 void ViewsRun::CheckPrompts() const {
