@@ -71,7 +71,7 @@ ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
   PictureShelf shelf;
 
   Html html;
-  html.Literal("<!doctype html>\n");
+  html.Literal(kPageBegins);
   html.Open("html", {{"lang", "en"}});
   WriteHead(html, title);
   html.Open("body").Open("main");

@@ -12,6 +12,8 @@
 
 namespace genview {
 
+inline constexpr char kPageBegins[] = "<!doctype html>\n";
+
 struct ReportSummary {
   std::string headline;  // the result in a sentence
   uint64_t bytes = 0;

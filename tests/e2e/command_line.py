@@ -14,6 +14,8 @@ import tempfile
 import time
 import unittest
 
+import sample_run
+
 GENVIEW = ""
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOWER, GENERATOR = os.path.join(SOURCE, "models/demo/tower"), os.path.join(SOURCE, "models/demo/unclip")
@@ -83,6 +85,17 @@ class CommandLine(unittest.TestCase):
                 with open(bad, "wb") as file:
                     file.write(contents)
                 self.assertIn(bad, self.refused(1, "inspect", bad)[1])
+
+    def test_a_report_replaces_no_result(self):
+        with tempfile.TemporaryDirectory() as folder:
+            run, page = os.path.join(folder, "run"), os.path.join(folder, "run", "page.html")
+            sample_run.main(run)
+            for name in ("recipe.toml", "gallery/gallery.json", "baseline/pretrain/log.jsonl"):
+                before = open(os.path.join(run, name), "rb").read()
+                self.assertEqual(self.refused(2, "report", run, "--out", os.path.join(run, name))[0], "a file of the run would be replaced")
+                self.assertEqual(open(os.path.join(run, name), "rb").read(), before)
+            for _ in range(2):  # a page may be made again
+                self.assertEqual(genview("report", run, "--out", page).returncode, 0)
 
     def test_export_prints_python_for_vits(self):
         with tempfile.TemporaryDirectory() as folder:
