@@ -463,6 +463,14 @@ TEST(Report, ArmsAndSeedsThatAreGoneCostNothing) {
   EXPECT_EQ(names, (std::vector<std::string>{"pretrain genview seed 0", "views"}));
 }
 
+// Of an arm that is gone it would be in the way of every page to come.
+TEST(Report, ADamagedPageOfTheBookIsLeftOut) {
+  const Path run = MakeRun("report_damaged", 50, 55);
+  WriteFile(run / "state/pretrain-old.json", "{\"stage\": \"pretr");
+  ASSERT_EQ(ReadRun(run).stages.size(), 1u);
+  EXPECT_EQ(ReadRun(run).stages[0].name, "views");
+}
+
 TEST(Report, RunsOfOneNameAreToldApart) {
   const Path one = MakeRun("report_same_one", 50, 55), two = MakeRun("report_same_two", 51, 52);
   for (const Path& run : {one, two})

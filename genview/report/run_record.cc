@@ -112,10 +112,15 @@ void ReadTruth(const Path& file, RunRecord& run) {
 std::vector<StageRecord> ReadStages(const Path& folder) {
   std::vector<std::pair<int64_t, StageRecord>> stages;
   std::error_code code;
-  for (std::filesystem::recursive_directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+  for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
     if (it->path().extension() != ".json" || it->path().filename().string().starts_with(".")) continue;
-    const Json json = ReadJson(it->path());
     const std::string where = it->path().string();
+    Json json;
+    try {
+      json = ReadJson(it->path());
+    } catch (const Error&) {
+      continue;  // that a power cut damaged; the run takes it as none, too
+    }
     StageRecord stage{JsonString(json, "stage", "", where),
                       JsonString(json, "unit", "", where),
                       JsonDouble(json, "seconds", 0, where),
