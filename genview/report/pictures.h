@@ -1,5 +1,5 @@
-// Pictures for one page: decoded, made small, and kept within a budget, as data URIs. A picture that is missing or
-// damaged is left out and counted; a report never fails because of one.
+// Pictures of one run for a page: decoded, made small, and kept within a budget, as data URIs. A picture that is
+// missing or damaged is left out and counted; a report never fails because of one.
 #pragma once
 
 #include <optional>

@@ -68,7 +68,7 @@ ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
   TellApart(runs);
   const Headline headline = MakeHeadline(runs);
   const std::string title = TitleOf(runs);
-  PictureShelf shelf;
+  int64_t left_out = 0;
 
   Html html;
   html.Literal(kPageBegins);
@@ -82,12 +82,14 @@ ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
   WriteResults(html, runs);
   for (const RunRecord& run : runs) {
     if (runs.size() > 1) html.Line("h2", run.name, {{"class", "run"}});
+    PictureShelf shelf;
     WriteGallery(html, run, shelf);
     WriteLevels(html, run, shelf);
     WriteLikeness(html, run);
     WritePairs(html, run, shelf);
     WriteWeights(html, run);
     WriteRatios(html, run);
+    left_out += shelf.left_out();
   }
   WriteCurves(html, runs);
   for (const RunRecord& run : runs) {
@@ -102,7 +104,7 @@ ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
 
   const std::string page = html.Finish();
   WriteFile(out, page);
-  return {headline.sentence, page.size(), shelf.left_out()};
+  return {headline.sentence, page.size(), left_out};
 }
 
 }  // namespace genview

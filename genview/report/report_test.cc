@@ -494,6 +494,25 @@ TEST(Report, SeveralRunsShareOneTable) {
   EXPECT_NE(page.find("report_two / genview"), std::string::npos);
 }
 
+// However many runs there are, the last one's pictures are shown as well.
+TEST(Report, EveryRunHasRoomForItsPictures) {
+  Image noise(176, 176);
+  uint32_t state = 1;
+  for (uint8_t& value : noise.pixels) value = static_cast<uint8_t>((state = state * 1664525u + 1013904223u) >> 24);
+  Json views = Json::array();
+  for (int64_t level = 0; level < 50; ++level) views.push_back({{"level", level}, {"view", "noise.png"}});
+  std::vector<Path> runs;
+  for (const char* name : {"report_room_one", "report_room_two"}) {
+    runs.push_back(MakeRun(name, 50, 55));
+    WriteFile(runs.back() / "gallery/noise.png", EncodePng(noise));
+    WriteJson(runs.back() / "gallery/gallery.json",
+              {{"images", Json::array()}, {"levels", {{"id", "x"}, {"image", "noise.png"}, {"views", views}}}});
+  }
+  const ReportSummary summary = WriteReport(runs, runs[0] / "both.html");
+  EXPECT_EQ(summary.pictures_left_out, 0);
+  EXPECT_GT(summary.bytes, 2'600'000u);  // more than the room of one
+}
+
 TEST(Report, UnfinishedRunsHaveOneToo) {
   const Path run = testing::TempDir() + "report_unfinished";
   std::filesystem::remove_all(run);
