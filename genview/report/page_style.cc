@@ -23,7 +23,7 @@ const std::string_view kPageStyle = R"css(
 * { box-sizing: border-box; }
 html { background: var(--paper); color: var(--ink); font: 400 1rem/1.55 var(--sans); -webkit-text-size-adjust: 100%; }
 body { margin: 0; }
-main { max-width: 62rem; margin: 0 auto; padding: clamp(1.5rem, 5vw, 4rem) clamp(1rem, 4vw, 2.5rem) 4rem; }
+main { overflow-wrap: break-word; max-width: 62rem; margin: 0 auto; padding: clamp(1.5rem, 5vw, 4rem) clamp(1rem, 4vw, 2.5rem) 4rem; }
 header { margin-bottom: 2.25rem; }
 .eyebrow { margin: 0 0 1rem; color: var(--soft); font-size: .85rem; letter-spacing: .06em; }
 h1 { margin: 0; max-width: 24em; font: 400 clamp(1.7rem, 4.2vw, 2.6rem)/1.18 var(--serif); letter-spacing: -.012em; text-wrap: balance; }
@@ -52,6 +52,8 @@ strong { font-weight: 650; }
 .arms th:first-child { min-width: 16rem; width: 38%; }
 .arms td.wide { width: 22%; min-width: 7rem; vertical-align: top; }
 .arm-name { font-weight: 600; }
+tbody th, .legend li { overflow-wrap: anywhere; }
+.weights tbody th, .stages tbody th { min-width: 5rem; }
 .set { display: block; color: var(--soft); font-size: .8rem; line-height: 1.4; max-width: 26rem; overflow-wrap: anywhere; margin-top: .15rem; }
 .quiet { color: var(--soft); }
 details { margin-top: 1.25rem; } summary { color: var(--soft); font-size: .92rem; cursor: pointer; } details .scroll { margin-top: 1rem; }

@@ -57,6 +57,12 @@ def check_page(browser, path, width, dark):
     return page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
 
 
+def check_long_name(browser, path, width):
+    page = browser.open(path, width=width)
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    check(overflow <= 0, f"{width} px: a long name makes the page {overflow} px wider than the screen")
+
+
 def main():
     if not find_chromium():
         print("skipped: no chromium")
@@ -65,7 +71,12 @@ def main():
         run, out = os.path.join(folder, "run"), os.path.join(folder, "report.html")
         sample_run.main(run)
         subprocess.run([sys.argv[1], "report", run, "--out", out], check=True, stdout=subprocess.DEVNULL)
+        long_run, long_out = os.path.join(folder, "long"), os.path.join(folder, "long.html")
+        sample_run.main(long_run, last="moco_v2_" + 56 * "x")  # as long as the name of an arm may be
+        subprocess.run([sys.argv[1], "report", long_run, "--out", long_out], check=True, stdout=subprocess.DEVNULL)
         with Browser() as browser:
+            for width in (320, 820, 1280):
+                check_long_name(browser, long_out, width)
             grounds = {dark: {check_page(browser, out, width, dark) for width in (360, 820, 1280)} for dark in (False, True)}
         check(len(grounds[False]) == len(grounds[True]) == 1 and grounds[False] != grounds[True], f"grounds are {grounds}")
     print("good")

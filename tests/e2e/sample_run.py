@@ -95,7 +95,7 @@ def arm(run, name, linear, knn, seed):
              "images": n, "classes": 10, "seed": 0, "checkpoint": "0" * 32, "normalisation": {}, "settings": {}}, indent=1))
     weight = lambda mean: {"pairs": 61_440, "mean": mean}
     weights = {"augmented": weight(1.07), "generated": weight(0.93), "levels": {str(level): weight(1 - level / 4000) for level in range(0, 500, 100)}}
-    write(f"{run}/{name}/pretrain/summary.json", json.dumps({"encoder": "0" * 32, "weights": weights if name == "genview" else None}))
+    write(f"{run}/{name}/pretrain/summary.json", json.dumps({"encoder": "0" * 32, "weights": weights if name not in ("baseline", "generated") else None}))
     dice, rows = random.Random(seed), []
     for step in range(1, 641):
         epoch = step / 16
@@ -107,8 +107,8 @@ def arm(run, name, linear, knn, seed):
     write(f"{run}/{name}/pretrain/log.jsonl", "\n".join(rows) + "\n")
 
 
-def main(run):
-    write(f"{run}/recipe.toml", '''name = "made up"
+def main(run, last="genview"):
+    write(f"{run}/recipe.toml", f'''name = "made up"
 seeds = [0]
 
 [data]
@@ -133,7 +133,7 @@ name = "generated"
 pretrain.pair.source = "generated"
 
 [[arms]]
-name = "genview"
+name = "{last}"
 [arms.set]
 pretrain.pair.source = "generated"
 pretrain.quality.enabled = true
@@ -142,7 +142,7 @@ pretrain.quality.enabled = true
                                                  "instructions": ["avx2", "fma"], "libtorch": "none"}))
     arm(run, "baseline", 54.6, 33.9, 0)
     arm(run, "generated", 56.9, 36.1, 1)
-    arm(run, "genview", 58.8, 38.0, 2)
+    arm(run, last, 58.8, 38.0, 2)
     gallery(f"{run}/gallery")
     bins, levels = [], []
     for level in (0, 100, 200, 300, 400):
@@ -159,7 +159,7 @@ pretrain.quality.enabled = true
     write(f"{run}/views/skipped.tsv", "id\treason\nring/000017.png\tthe JPEG data ends too early\n")
     stages = [("foreground fit", "images", 4096, 4096, 0, 11.2), ("foreground score", "images", 4096, 4095, 1, 14.9),
               ("views", "views", 4096, 4095, 1, 96.0), ("pretrain baseline", "", 0, 0, 0, 121.5), ("eval linear baseline", "", 0, 0, 0, 9.0),
-              ("pretrain genview", "", 0, 0, 0, 158.1), ("eval linear genview", "", 0, 0, 0, 9.2)]
+              (f"pretrain {last}", "", 0, 0, 0, 158.1), (f"eval linear {last}", "", 0, 0, 0, 9.2)]
     for order, (stage, unit, asked, made, failed, seconds) in enumerate(stages):
         write(f"{run}/state/{stage.replace(' ', '-')}.json", json.dumps(
             {"stage": stage, "order": order, "unit": unit, "asked": asked, "made": made, "failed": failed, "seconds": seconds,
