@@ -187,7 +187,7 @@ const ArmPlan* EncoderArm(const RunPlan& plan, const std::string& text) {
 }
 
 Path ArmFolder(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) {
-  return SeedFolder(plan.folder, arm.name, plan.seeds, seed);
+  return SeedFolder(plan.folder, arm.name, plan.seeds.size() > 1, seed);
 }
 
 Path EncoderFile(const RunPlan& plan, const ArmPlan& arm, uint64_t seed) {

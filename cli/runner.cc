@@ -117,9 +117,8 @@ void Runner::TakeOverSeeds() {
   const bool several = plan_.seeds.size() > 1;
   for (const ArmPlan& arm : plan_.arms) {
     for (const uint64_t seed : plan_.seeds) {
-      const std::string other =
-          several ? Format("pretrain {}", arm.name) : Format("pretrain {} seed {}", arm.name, seed);
-      const Path folder = plan_.folder / arm.name / (several ? "" : Format("seed-{}", seed)) / "pretrain";
+      const std::string other = SeedStage("pretrain", arm.name, !several, seed);
+      const Path folder = SeedFolder(plan_.folder, arm.name, !several, seed) / "pretrain";
       const Json made_from = book_.RequestOf(other);
       if (!made_from.is_object()) continue;
       const PretrainConfig config = PretrainConfigOf(plan_, arm, seed);

@@ -9,6 +9,7 @@
 #include "genview/base/error.h"
 #include "genview/data/source.h"
 #include "genview/eval/evaluation.h"
+#include "genview/report/scores.h"
 
 namespace genview {
 namespace {
@@ -410,7 +411,7 @@ void CheckFile(const StageInput& input) {
 }  // namespace
 
 std::string StageName(const RunPlan& plan, std::string_view stage, const ArmPlan& arm, uint64_t seed) {
-  return plan.seeds.size() > 1 ? Format("{} {} seed {}", stage, arm.name, seed) : Format("{} {}", stage, arm.name);
+  return SeedStage(stage, arm.name, plan.seeds.size() > 1, seed);
 }
 
 std::vector<PlannedStage> StagesOf(const RunPlan& plan, const std::vector<std::string>& only, bool side_by_side) {

@@ -12,26 +12,13 @@ namespace {
 
 constexpr size_t kLeftOutShown = 20;
 
-// The arm that "pretrain ARM" or "eval KIND ARM" is of, one of several seeds with " seed S" behind it; null: of the
-// whole run.
-const ArmRecord* ArmOf(const RunRecord& run, std::string_view stage) {
-  const bool training = stage.starts_with("pretrain "), score = stage.starts_with("eval ");
-  if (!training && !score) return nullptr;
-  for (int words = training ? 1 : 2; words > 0; --words)
-    stage.remove_prefix(std::min(stage.size(), stage.find(' ') + 1));
-  for (const ArmRecord& arm : run.arms) {
-    if (stage == arm.name || (run.seeds.size() > 1 && stage.substr(0, stage.rfind(" seed ")) == arm.name)) return &arm;
-  }
-  return nullptr;
-}
-
 // All of an arm in one: its trainings' and scores' time, the pictures of a training.
 StageRecord Together(const std::string& arm, const std::vector<const StageRecord*>& stages) {
   StageRecord sum{.name = arm, .unit = ""};
   for (const StageRecord* stage : stages) {
     sum.seconds += stage->seconds;
     sum.peak_memory = std::max(sum.peak_memory, stage->peak_memory);
-    if (!stage->name.starts_with("pretrain ")) continue;
+    if (!stage->training) continue;
     sum.made = sum.unit.empty() ? stage->made : std::min(sum.made, stage->made);
     sum.asked = std::max(sum.asked, stage->asked);
     sum.failed = std::max(sum.failed, stage->failed);
@@ -43,20 +30,19 @@ StageRecord Together(const std::string& arm, const std::vector<const StageRecord
 // The run's stages, with a line for each arm, in the recipe's order, where the first of them began.
 std::vector<StageRecord> Folded(const RunRecord& run) {
   std::vector<StageRecord> lines;
-  std::map<const ArmRecord*, std::vector<const StageRecord*>> of_arms;
+  std::map<std::string, std::vector<const StageRecord*>> of_arms;
   size_t place = 0;
   for (const StageRecord& stage : run.stages) {
-    const ArmRecord* arm = ArmOf(run, stage.name);
-    if (arm == nullptr) {
+    if (stage.arm.empty()) {
       lines.push_back(stage);
       continue;
     }
     if (of_arms.empty()) place = lines.size();
-    of_arms[arm].push_back(&stage);
+    of_arms[stage.arm].push_back(&stage);
   }
   for (const ArmRecord& arm : run.arms) {
-    if (of_arms.contains(&arm))
-      lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(place++), Together(arm.name, of_arms[&arm]));
+    if (of_arms.contains(arm.name))
+      lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(place++), Together(arm.name, of_arms[arm.name]));
   }
   return lines;
 }
@@ -164,7 +150,7 @@ void WriteEncoders(Html& html, const RunRecord& run) {
     }
   }
   if (last == nullptr) return;
-  const Path each = SeedFolder(run.folder, "ARM", run.seeds, 0);
+  const Path each = SeedFolder(run.folder, "ARM", run.seeds.size() > 1, 0);
   const std::string pattern = run.seeds.size() > 1 ? (each.parent_path() / "seed-S").string() : each.string();
   html.Open("section");
   Heading(html, "The encoders",

@@ -458,9 +458,13 @@ TEST(Report, ArmsAndSeedsThatAreGoneCostNothing) {
   for (const char* stage : {"pretrain genview seed 0", "pretrain genview seed 2", "pretrain old seed 0", "eval knn old",
                             "views old", "foreground fit for old"})
     WriteJson(run / "state" / Format("{}.json", stage), {{"stage", stage}, {"seconds", 1000.0}});
-  std::vector<std::string> names;
-  for (const StageRecord& stage : ReadRun(run).stages) names.push_back(stage.name);
-  EXPECT_EQ(names, (std::vector<std::string>{"pretrain genview seed 0", "views"}));
+  const RunRecord record = ReadRun(run);
+  ASSERT_EQ(record.stages.size(), 2u);
+  EXPECT_EQ(record.stages[0].name, "pretrain genview seed 0");
+  EXPECT_EQ(record.stages[0].arm, "genview");
+  EXPECT_TRUE(record.stages[0].training);
+  EXPECT_EQ(record.stages[1].name, "views");
+  EXPECT_EQ(record.stages[1].arm, "");
 }
 
 // Of an arm that is gone it would be in the way of every page to come.

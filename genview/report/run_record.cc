@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <set>
-#include <string_view>
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
@@ -195,7 +194,7 @@ void ReadArms(RunRecord& run) {
     if (const Json& set = Member(json, "set"); set.is_object()) Flatten(set, "", arm.settings);
     ReadLeftOut(Format("views {}", arm.name), run.folder / Format("views-{}", arm.name) / "skipped.tsv", run);
     for (const uint64_t seed : run.seeds) {
-      const Path folder = SeedFolder(run.folder, arm.name, run.seeds, seed) / "pretrain";
+      const Path folder = SeedFolder(run.folder, arm.name, run.seeds.size() > 1, seed) / "pretrain";
       TrainingRecord training{.name = run.seeds.size() > 1 ? Format("{}, seed {}", arm.name, seed) : arm.name,
                               .log = folder / "log.jsonl",
                               .encoder = folder / "encoder.safetensors"};
@@ -211,25 +210,33 @@ void ReadArms(RunRecord& run) {
 
 // The stages of the run as its recipe is now: the book may know arms and seeds that it no longer has.
 void ReadStagesOfArms(RunRecord& run) {
-  std::set<std::string> arms, trainings;
-  for (const ArmRecord& arm : run.arms) {
-    arms.insert(arm.name);
-    for (const uint64_t seed : run.seeds)
-      trainings.insert(run.seeds.size() > 1 ? Format("{} seed {}", arm.name, seed) : arm.name);
-  }
-  const auto is_gone = [&](const StageRecord& stage) {
-    const auto behind = [&](int words) {
-      std::string_view rest = stage.name;
-      for (; words > 0; --words) rest.remove_prefix(std::min(rest.size(), rest.find(' ') + 1));
-      return std::string(rest);
-    };
-    if (stage.name.starts_with("pretrain ")) return !trainings.contains(behind(1));
-    if (stage.name.starts_with("eval ")) return !trainings.contains(behind(2));
-    if (stage.name.starts_with("views ")) return !arms.contains(behind(1));
-    return stage.name.starts_with("foreground fit for ") && !arms.contains(behind(3));
+  struct Owner {
+    std::string arm;
+    bool training = false;
   };
-  run.stages = ReadStages(run.folder / "state");
-  std::erase_if(run.stages, is_gone);
+  std::map<std::string, Owner> owners;  // by stage
+  std::vector<std::string> of_seeds = {"pretrain"};
+  for (const auto& [kind, name] : kEvals) of_seeds.push_back(Format("eval {}", kind));
+  const std::vector<std::string> of_arms = {"views", "foreground fit for"};  // others may share them
+  for (const ArmRecord& arm : run.arms) {
+    for (const std::string& stage : of_arms) owners[Format("{} {}", stage, arm.name)] = {};
+    for (const std::string& stage : of_seeds) {
+      for (const uint64_t seed : run.seeds)
+        owners[SeedStage(stage, arm.name, run.seeds.size() > 1, seed)] = {arm.name, stage == "pretrain"};
+    }
+  }
+  const auto begins = [](const std::string& name, const std::vector<std::string>& stages) {
+    return std::any_of(stages.begin(), stages.end(), [&](const auto& stage) { return name.starts_with(stage + " "); });
+  };
+  for (StageRecord& stage : ReadStages(run.folder / "state")) {
+    if (const auto owner = owners.find(stage.name); owner != owners.end()) {
+      stage.arm = owner->second.arm;
+      stage.training = owner->second.training;
+    } else if (begins(stage.name, of_seeds) || begins(stage.name, of_arms)) {
+      continue;  // of one that is gone
+    }
+    run.stages.push_back(std::move(stage));
+  }
 }
 
 }  // namespace

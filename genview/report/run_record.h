@@ -24,6 +24,8 @@ struct StageRecord {
   double seconds = 0;
   uint64_t peak_memory = 0;
   int64_t asked = 0, made = 0, failed = 0;
+  std::string arm{};      // whose training or score it is; "": of the whole run, or of views that arms share
+  bool training = false;  // an arm's
 };
 
 struct GalleryRow {

@@ -74,8 +74,12 @@ std::string EvalName(const std::string& eval) {
   return eval;
 }
 
-Path SeedFolder(const Path& run, const std::string& arm, const std::vector<uint64_t>& seeds, uint64_t seed) {
-  return seeds.size() > 1 ? run / arm / Format("seed-{}", seed) : run / arm;
+Path SeedFolder(const Path& run, const std::string& arm, bool several, uint64_t seed) {
+  return several ? run / arm / Format("seed-{}", seed) : run / arm;
+}
+
+std::string SeedStage(std::string_view stage, const std::string& arm, bool several, uint64_t seed) {
+  return several ? Format("{} {} seed {}", stage, arm, seed) : Format("{} {}", stage, arm);
 }
 
 std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::string>& arms,
@@ -84,7 +88,7 @@ std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::stri
   for (const auto& arm : arms) {
     std::map<std::pair<int, std::string>, ArmScore> found;  // by eval and score, in the order they are shown
     for (const uint64_t seed : seeds) {
-      const Path folder = SeedFolder(run, arm, seeds, seed);
+      const Path folder = SeedFolder(run, arm, seeds.size() > 1, seed);
       const std::optional<std::string> encoder = TrainedEncoder(folder);
       for (const Path& file : ScoreFiles(folder / "eval")) {
         const EvalResult result = EvalResultFromJson(ReadJson(file), file.string());

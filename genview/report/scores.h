@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -55,7 +56,9 @@ struct Difference {
 // errs on the wide side since both arms saw the same test images.
 Difference Compare(const ArmScore& arm, const ArmScore& baseline);
 
-// The folder of one arm and seed, which holds `pretrain` and `eval`. `seeds`: all of the run.
-Path SeedFolder(const Path& run, const std::string& arm, const std::vector<uint64_t>& seeds, uint64_t seed);
+// The folder of one arm and seed, which holds `pretrain` and `eval`, and what a stage of theirs is called. `several`:
+// whether the run has several seeds.
+Path SeedFolder(const Path& run, const std::string& arm, bool several, uint64_t seed);
+std::string SeedStage(std::string_view stage, const std::string& arm, bool several, uint64_t seed);
 
 }  // namespace genview
