@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <unistd.h>
 #include <cmath>
 
 #include "genview/base/fields.h"
@@ -251,7 +250,7 @@ TEST(Files, NeitherFoldersNorDevicesAreReplaced) {
 }
 
 TEST(Files, AFileIsTheSameByEveryPath) {
-  const Path folder = std::filesystem::temp_directory_path() / Format("genview-identity-{}", ::getpid());
+  const Path folder = Path(testing::TempDir()) / "identity";
   WriteFile(folder / "file", "one");
   WriteFile(folder / "other", "one");
   std::filesystem::create_hard_link(folder / "file", folder / "hard");

@@ -404,7 +404,7 @@ TEST(BenchStep, WeighsPairs) {
 }
 
 TEST(BenchStep, ALossThatIsNotANumberIsAnError) {
-  const Path folder = std::filesystem::temp_directory_path() / Format("genview-bench-nan-{}", ::getpid());
+  const Path folder = Path(testing::TempDir()) / "bench-nan";
   auto net = MakeBackbone(Json{{"type", "resnet18"}, {"width", 1.0 / 64}, {"small_stem", true}, {"image_size", 16}});
   net->Init(Seed(2));
   for (const WeightRef& ref : net->Weights()) {
