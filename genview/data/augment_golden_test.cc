@@ -57,6 +57,7 @@ TEST_F(AugmentGolden, ViewsAreTorchvisionsToTheByte) {
 }
 
 TEST_F(AugmentGolden, PicturesTooLongForACropGetTorchvisionsFallback) {
+  ASSERT_GT(cases_["fallbacks"].size(), 4u);
   for (const Json& golden : cases_["fallbacks"]) {
     const Box expected = BoxOf(golden["crop"]);
     const Box crop = SampleAugment(AugmentPreset("moco-v2"), Seed(1), golden["width"], golden["height"]).crop;
