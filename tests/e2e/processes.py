@@ -40,6 +40,15 @@ def together(words, size, launcher="torchrun"):
     return [p.returncode for p in processes], [t[0] for t in texts], [t[1] for t in texts]
 
 
+def runs(process):
+    """Not: one that has ended and stays as a zombie, which in a container without an init nobody takes away."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 @functools.cache
 def pretraining_is_shared():
     return "but pretraining" not in genview(GENVIEW, "doctor").stdout
@@ -169,6 +178,17 @@ class Processes(unittest.TestCase):
         _, _, errors = together(["run", recipe, "--out", self.path("one")], 2)
         self.assertIn("process 0 will pretrain alone", errors[0])
 
+    def wait_for(self, happened, *processes, seconds=120):
+        """A machine that takes longer, and a process that ends before, are failures that say so."""
+        deadline = time.monotonic() + seconds
+        while not happened():
+            late = time.monotonic() > deadline
+            if late or any(process.poll() is not None for process in processes):
+                for process in processes:
+                    process.kill()
+                self.fail(f"{'too slow' if late else 'over too soon'}: {[process.communicate()[1] for process in processes]}")
+            time.sleep(0.01)
+
     def children_of(self, process):
         with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="utf-8") as file:
             return [int(child) for child in file.read().split()]
@@ -176,17 +196,14 @@ class Processes(unittest.TestCase):
     def cut(self, words, how, count):
         """Sends a signal to the command once both arms have a new checkpoint; its exit code and what it said. No process remains."""
         checkpoints = lambda: set(glob.glob(os.path.join(words[3], "*", "pretrain", "checkpoints", "step-*")))
-        before, deadline = checkpoints(), time.time() + 60
+        before = checkpoints()
         process = subprocess.Popen([GENVIEW, *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while len({path.split(os.sep)[-4] for path in checkpoints() - before}) < 2 and time.time() < deadline:
-            time.sleep(0.01)
+        self.wait_for(lambda: len({path.split(os.sep)[-4] for path in checkpoints() - before}) >= 2, process)
         children = self.children_of(process)
         self.assertEqual(len(children), count)
         process.send_signal(how)
         said = process.communicate(timeout=100)[1]
-        while any(os.path.exists(f"/proc/{child}") for child in children) and time.time() < deadline:
-            time.sleep(0.01)
-        self.assertFalse([child for child in children if os.path.exists(f"/proc/{child}")])
+        self.wait_for(lambda: not any(map(runs, children)), seconds=30)
         return process.returncode, said
 
     def test_arms_side_by_side_go_on(self):
@@ -220,7 +237,6 @@ class Processes(unittest.TestCase):
                                                            for name, epochs in (("long", 2000), ("short", 1))))
         words = ["run", recipe, "--out", self.path("lengths"), "--processes", "2"]
         process = subprocess.Popen([GENVIEW, *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deadline = time.time() + 60
 
         def read(arm):
             state = self.path("lengths", "state", f"pretrain-{arm}.json")
@@ -229,8 +245,7 @@ class Processes(unittest.TestCase):
             with open(state, encoding="utf-8") as file:
                 return json.load(file)
 
-        while not read("short")["finished"] and time.time() < deadline:
-            time.sleep(0.02)
+        self.wait_for(lambda: read("short")["finished"], process)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=100)
         self.assertEqual(process.returncode, 130)
@@ -287,10 +302,9 @@ class Processes(unittest.TestCase):
     def stop_one(self, words, rank, how):
         """Sends the signal to a process once a checkpoint is new; (codes, texts) by rank."""
         checkpoints = lambda: set(glob.glob(os.path.join(words[5], "checkpoints", "step-*.safetensors")))
-        before, deadline = checkpoints(), time.time() + 60
+        before = checkpoints()
         processes = [start(words, r, 2) for r in range(2)]
-        while checkpoints() <= before and time.time() < deadline:
-            time.sleep(0.01)
+        self.wait_for(lambda: not checkpoints() <= before, *processes)
         processes[rank].send_signal(how)
         texts = [process.communicate(timeout=100)[1] for process in processes]
         return [process.returncode for process in processes], texts
@@ -324,10 +338,9 @@ class Processes(unittest.TestCase):
         words = self.views(self.path("k", "views"), "--steps", 40, "--per-image", 3)
         manifest = self.path("k", "views", "manifest.jsonl")
         size = lambda: os.path.getsize(manifest) if os.path.exists(manifest) else 0
-        before, deadline = size(), time.time() + 120
+        before = size()
         processes = [start(words, rank, 3) for rank in range(3)]
-        while size() <= before and time.time() < deadline:  # all have met, and at least one row is new
-            time.sleep(0.02)
+        self.wait_for(lambda: size() > before, *processes)  # all have met, and at least one row is new
         processes[killed].send_signal(signal.SIGKILL)
         began, said = time.time(), ""
         for rank, process in enumerate(processes):
