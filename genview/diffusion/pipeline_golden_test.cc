@@ -163,6 +163,21 @@ TEST_P(PipelineGolden, PicturesLargerThanATileCanBeMadeInTiles) {
 INSTANTIATE_TEST_SUITE_P(All, PipelineGolden, testing::Values("pipeline_pndm", "pipeline_ddim", "pipeline_text"),
                          [](const auto& each) { return std::string(each.param); });
 
+// A text for each picture, an empty one and one with a padding token among them, and one that guidance leads away from.
+TEST(UnclipPipeline, TextsLeadAsInDiffusers) {
+  const c10::InferenceMode guard;
+  const WeightMap io = ReadSafetensors(kGolden / "pipeline_text/io.safetensors");
+  const auto pipeline = UnclipPipeline::Open(kGolden / "pipeline_text");
+  UnclipRequest request = RequestOf(io, Case{"e", 3, 3, ""}, io.At("image_embeds"));
+  request.prompts = {"a cat", "", "the hat!"};
+  request.negative_prompt = "a photo";
+  UnclipTrace trace;
+  pipeline->Generate(request, &trace);
+  ExpectClose(trace.prompt_embeds, io.At("e.prompt_embeds"), 1e-5, "prompt_embeds");
+  ExpectClose(trace.unet_first, io.At("e.unet_first"), 1e-5, "unet_first");
+  ExpectClose(trace.latents, io.At("e.latents"), 1e-4, "latents");
+}
+
 TEST(UnclipPipeline, ABrokenPictureIsMarkedAndItsNeighboursAreNot) {
   const c10::InferenceMode guard;
   const WeightMap io = ReadSafetensors(kGolden / "pipeline_pndm/io.safetensors");

@@ -41,7 +41,7 @@ TEST_P(UnetGolden, OutputEqualsDiffusers) {
   const Unet unet = ReadUnetFolder(kGolden / GetParam());
   const WeightMap io = ReadSafetensors(kGolden / GetParam() / "io.safetensors");
   const Tensor out = ForwardUnet(unet, io.At("sample"), io.At("timesteps"), Get(io, "class_labels"), Get(io, "prompt"));
-  ExpectClose(out, io.At("output"), 1e-5, GetParam());
+  ExpectClose(out, io.At("output"), 4e-6, GetParam());  // another epsilon in the norms before attention makes 6e-6
   EXPECT_TRUE(out.is_contiguous(at::MemoryFormat::ChannelsLast));
 }
 

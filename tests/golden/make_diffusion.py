@@ -273,8 +273,11 @@ def run_pipeline(pipe, folder, g, prompt):
         io["image_embeds"] = pipe.image_encoder(io["pixel_values"]).image_embeds
     noise_image_embeddings = pipe.noise_image_embeddings
     # Euler's way begins with noise of another size than 1; the pipeline takes latents that it is given as they are.
-    for case, steps, guidance, kind in [("a", 20, 10.0, None), ("b", 4, 1.0, None), ("c", 6, 3.0, "DPMSolverMultistepScheduler"),
-                                        ("d", 5, 3.0, "EulerDiscreteScheduler")]:
+    cases = [("a", 20, 10.0, None, None), ("b", 4, 1.0, None, None), ("c", 6, 3.0, "DPMSolverMultistepScheduler", None),
+             ("d", 5, 3.0, "EulerDiscreteScheduler", None)]
+    if pipe.text_encoder is not None:  # a text for each picture, and one that guidance leads away from
+        cases.append(("e", 3, 3.0, None, (["a cat", "", "the hat!"], "a photo")))
+    for case, steps, guidance, kind, texts in cases:
         own = pipe.scheduler
         if kind:
             # As a user of the folder would: values that the file spells out are carried over, the class's defaults are not.
@@ -287,7 +290,8 @@ def run_pipeline(pipe, folder, g, prompt):
                 image_embeds, noise_level, noise=io["embedding_noise"][i:i + 1])
             keep = {}
             out = pipe(image=pictures[i], num_inference_steps=steps, guidance_scale=guidance, noise_level=levels[i], latents=io["latents_in"][i:i + 1],
-                       output_type="np", callback=lambda s, t, x: keep.update(latents=x), **prompt)
+                       output_type="np", callback=lambda s, t, x: keep.update(latents=x),
+                       **({"prompt": texts[0][i], "negative_prompt": texts[1]} if texts else prompt))
             hook.remove()
             rows["class_labels"].append(calls[0][0][-1:])
             rows["unet_first"].append(calls[0][1])
@@ -296,6 +300,8 @@ def run_pipeline(pipe, folder, g, prompt):
             rows["image"].append(torch.from_numpy((out.images * 255).round().astype("uint8")))
         if pipe.text_encoder is None:
             del rows["prompt_embeds"]
+        if texts:  # the others have been compared
+            del rows["class_labels"], rows["image"]
         for key, parts in rows.items():
             joined = torch.cat(parts)
             if key == "unet_first" and guidance > 1:  # unconditional rows of all pictures first
