@@ -4,6 +4,7 @@
     archive.py GENVIEW CMAKE BUILD"""
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,14 @@ class Archive(unittest.TestCase):
         for name, path in found.items():
             path = os.path.realpath(path.split(" (")[0])
             self.assertTrue(path.startswith((os.path.realpath(self.root), "/lib", "/usr/lib")), f"{name}: {path}")
+
+    def test_needs_libtorch_and_the_systems_libraries_alone(self):
+        """All others are inside: it runs wherever the same LibTorch is, whatever pictures that machine can read."""
+        system = r"lib(gomp(-\w+)?|stdc\+\+|m|gcc_s|c|pthread|dl|rt)\.so\.[\d.]+|ld-linux-x86-64\.so\.2"
+        for name in ("bin/genview", "lib/libgenview_torch.so"):
+            text = subprocess.run(["readelf", "-dW", os.path.join(self.root, name)], text=True, capture_output=True, check=True).stdout
+            needed = re.findall(r"\(NEEDED\).*\[(.*)\]", text)
+            self.assertEqual({library for library in needed if not re.fullmatch(system, library)}, {"libtorch_cpu.so", "libc10.so"}, name)
 
     def test_works_with_its_models(self):
         out = os.path.join(self.folder.name, "run")
