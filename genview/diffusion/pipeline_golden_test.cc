@@ -9,21 +9,12 @@
 #include "genview/diffusion/python_json.h"
 #include "genview/image/image.h"
 #include "genview/tensor/safetensors.h"
-#include "tests/source_dir.h"
+#include "tests/golden/compare.h"
 
 namespace genview {
 namespace {
 
 const Path kGolden = SourceDir() / "tests/golden/diffusion";
-
-void ExpectClose(const Tensor& got, const Tensor& wanted, double tolerance, const std::string& name) {
-  ASSERT_EQ(got.sizes(), wanted.sizes()) << name;
-  const Tensor difference = (got.to(at::kDouble) - wanted.to(at::kDouble)).abs().flatten();
-  const int64_t at = difference.argmax().item<int64_t>();
-  EXPECT_LE(difference[at].item<double>(), tolerance * wanted.abs().max().to(at::kDouble).item<double>())
-      << name << ": element " << at << " is " << got.flatten()[at].item<double>() << ", wanted "
-      << wanted.flatten()[at].item<double>();
-}
 
 struct Case {
   const char* name;

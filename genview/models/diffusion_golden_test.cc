@@ -14,23 +14,12 @@
 #include "genview/models/unet.h"
 #include "genview/models/vae.h"
 #include "genview/tensor/safetensors.h"
-#include "tests/source_dir.h"
+#include "tests/golden/compare.h"
 
 namespace genview {
 namespace {
 
 const Path kGolden = SourceDir() / "tests/golden/diffusion";
-
-// Largest difference over the largest wanted value; the place is named on failure.
-void ExpectClose(const Tensor& got, const Tensor& wanted, double tolerance, const std::string& name) {
-  ASSERT_EQ(got.sizes(), wanted.sizes()) << name;
-  const Tensor difference = (got.to(at::kDouble) - wanted.to(at::kDouble)).abs().flatten();
-  const int64_t at = difference.argmax().item<int64_t>();
-  const double scale = wanted.abs().max().item<double>();
-  EXPECT_LE(difference[at].item<double>(), tolerance * scale)
-      << name << ": element " << at << " is " << got.flatten()[at].item<double>() << ", wanted "
-      << wanted.flatten()[at].item<double>();
-}
 
 Tensor Get(const WeightMap& io, const char* name) { return io.Has(name) ? io.At(name) : Tensor(); }
 

@@ -44,6 +44,16 @@ inline testing::AssertionResult Close(const char*, const char* name, const char*
                                                allowed[worst].item<double>());
 }
 
+// |actual - expected| <= tolerance * the largest of all expected values, whose name and place are told.
+inline void ExpectClose(const Tensor& actual, const Tensor& expected, double tolerance, const std::string& name) {
+  ASSERT_EQ(actual.sizes(), expected.sizes()) << name;
+  const Tensor a = actual.to(at::kDouble).flatten(), e = expected.to(at::kDouble).flatten();
+  const Tensor difference = (a - e).abs();
+  const int64_t worst = difference.argmax().item<int64_t>();
+  EXPECT_LE(difference[worst].item<double>(), tolerance * e.abs().max().item<double>())
+      << name << ": element " << worst << " is " << a[worst].item<double>() << ", wanted " << e[worst].item<double>();
+}
+
 }  // namespace genview
 
 #define EXPECT_CLOSE(actual, expected, tolerance) EXPECT_PRED_FORMAT3(::genview::Close, actual, expected, tolerance)
