@@ -1,4 +1,4 @@
-"""Holds every #include "genview/..." to the DEPENDS of its folder, and the folders to an acyclic order.
+"""Holds every #include "genview/..." to the DEPENDS of its folder, and the folders to an acyclic order; the library never sees the program.
 
 usage: layers.py SOURCE_DIR LAYERS.txt | layers.py --self-test
 LAYERS.txt is written by CMake: one line `folder:dependency,dependency` per genview_library().
@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"genview/([a-z_]+)/', re.M)
+ABOVE = re.compile(r'^\s*#\s*include\s+"((?:cli|fuzz|torch_ops)/[^"]+)"', re.M)
 CONTRACT = re.compile(r'^\s*#\s*include\s+[<"](torch/torch\.h)[>"]', re.M)
 WITHOUT_TORCH = {"base", "records", "image", "report"}
 
@@ -42,6 +43,8 @@ def problems(source, layers):
             if match.group(1) not in allowed:
                 line = text.count("\n", 0, match.start()) + 1
                 found.append(f"{file.relative_to(source)}:{line}: {folder} may not include {match.group(1)}")
+        for match in ABOVE.finditer(text):
+            found.append(f"{file.relative_to(source)}: may not include {match.group(1)}, which is above the library")
         if CONTRACT.search(text):
             found.append(f"{file.relative_to(source)}: <torch/torch.h> takes 30 s to compile; use ATen")
         if folder in WITHOUT_TORCH and re.search(r"#\s*include\s+<(ATen|c10|torch)/", text):
@@ -55,9 +58,10 @@ def self_test():
         (root / "genview/base").mkdir(parents=True)
         (root / "genview/data").mkdir()
         (root / "genview/base/a.h").write_text('#include "genview/data/b.h"\n')
-        (root / "genview/data/b.h").write_text('#include "genview/base/a.h"\n')
+        (root / "genview/data/b.h").write_text('#include "genview/base/a.h"\n#include "cli/print.h"\n')
         found = problems(root, {"base": [], "data": ["base"]})
-        assert found == ["genview/base/a.h:1: base may not include data"], found
+        assert found == ["genview/base/a.h:1: base may not include data",
+                         "genview/data/b.h: may not include cli/print.h, which is above the library"], found
         assert problems(root, {"data": ["base"], "base": []})[0].endswith("not below it")
 
 
