@@ -12,9 +12,10 @@ import tempfile
 
 
 def find_chromium():
+    """One that starts: Ubuntu's `chromium-browser` is a script that asks for a snap."""
     for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
         path = shutil.which(name)
-        if path:
+        if path and subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
             return path
     return None
 
