@@ -1,6 +1,8 @@
 #include "genview/tensor/device.h"
 
+#include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <dlfcn.h>
@@ -11,6 +13,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <stdexcept>
@@ -48,19 +52,48 @@ CpuFeatures ReadCpuFeatures() {
   return features;
 }
 
+// The same bytes from the same seed: no sum in the order in which threads happen to come. Operators that have no other
+// are named in a warning.
+static void ComputeRepeatably() {
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);  // cuBLAS reads it when it is first used
+  at::globalContext().setDeterministicCuDNN(true);
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);  // which takes time, and nobody reads it
+}
+
+bool HasCudaLibrary() {
+  void* library = dlopen("libtorch_cpu.so", RTLD_LAZY | RTLD_NOLOAD);
+  if (library == nullptr) return false;
+  char folder[PATH_MAX] = "";
+  const bool known = dlinfo(library, RTLD_DI_ORIGIN, folder) == 0;
+  dlclose(library);
+  std::error_code code;
+  return known && std::filesystem::exists(Path(folder) / "libtorch_cuda.so", code);
+}
+
 bool OpenCuda(std::string* reason) {
   static std::string failure = [] {
     if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return WhyNoCudaLibrary(HasNvidiaDevice());
-    return at::hasCUDA() ? std::string() : std::string("no NVIDIA GPU answers");
+    if (!at::hasCUDA()) return std::string("no NVIDIA GPU answers");
+    ComputeRepeatably();
+    return std::string();
   }();
   if (reason != nullptr) *reason = failure;
   return failure.empty();
 }
 
+static std::optional<at::Device> instead_of_cuda;
+
+InsteadOfCuda::InsteadOfCuda(at::Device device) { instead_of_cuda = device; }
+InsteadOfCuda::~InsteadOfCuda() { instead_of_cuda.reset(); }
+
 at::Device ChooseDevice(DeviceChoice choice) {
   if (choice == DeviceChoice::kCpu) return at::kCPU;
-  // Without the driver's device file there is no GPU, and the 2 GB library need not be opened to learn it.
-  const bool driver = std::filesystem::exists("/dev/nvidiactl") || std::filesystem::exists("/dev/dxg");
+  if (instead_of_cuda) return *instead_of_cuda;
+  // Without a driver there is no GPU, and the 2 GB library need not be opened to learn it. Its device files may be made
+  // by the first program that uses it.
+  const bool driver =
+      HasNvidiaDevice() || std::filesystem::exists("/dev/nvidiactl") || std::filesystem::exists("/dev/dxg");
   std::string reason = "no NVIDIA driver";
   if ((driver || choice == DeviceChoice::kCuda) && OpenCuda(&reason)) return at::Device(at::kCUDA, 0);
   if (choice == DeviceChoice::kCuda) {
@@ -71,6 +104,10 @@ at::Device ChooseDevice(DeviceChoice choice) {
   return at::kCPU;
 }
 
+bool GpuMultipliesBf16(at::Device device) {
+  return !device.is_cuda() || at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8();
+}
+
 at::ScalarType ChooseCompute(Precision precision, at::Device device) {
   switch (precision) {
     case Precision::kFp32:
@@ -78,13 +115,13 @@ at::ScalarType ChooseCompute(Precision precision, at::Device device) {
     case Precision::kBf16:
       return at::kBFloat16;
     case Precision::kFp16:
-      if (device.is_cuda()) return at::kHalf;
+      if (!device.is_cpu()) return at::kHalf;
       throw UsageError(
           {.what = "fp16 arithmetic needs a GPU", .where = "--precision fp16", .next = "use --precision auto"});
     case Precision::kAuto:
       break;
   }
-  if (device.is_cuda()) return at::kBFloat16;
+  if (!device.is_cpu()) return GpuMultipliesBf16(device) ? at::kBFloat16 : at::kFloat;
   // AVX512-BF16 alone speeds up large products, but the backward pass of convolutions with few channels then takes slow
   // code (a step of a quarter-width ResNet-18 took 5 times as long as in fp32). With AMX bf16 wins throughout.
   static const bool amx = ReadCpuFeatures().amx_bf16;
@@ -140,7 +177,7 @@ std::optional<uint64_t> NumberIn(const Path& file, std::string_view key) {
 }  // namespace
 
 uint64_t FreeMemoryBytes(at::Device device) {
-  if (device.is_cuda()) {
+  if (!device.is_cpu()) {
     auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
     try {
       return allocator == nullptr ? 0 : allocator->getMemoryInfo(std::max<c10::DeviceIndex>(0, device.index())).first;

@@ -34,12 +34,28 @@ struct CpuFeatures {
 CpuFeatures ReadCpuFeatures();
 
 // Opens libtorch_cuda when it is beside libtorch_cpu and a GPU answers; false (with the reason) otherwise. Idempotent.
+// To be called before anything is computed: LibTorch asks once what CUDA has, at the first convolution or backward pass
+// of any device, and keeps the answer.
 bool OpenCuda(std::string* reason = nullptr);
+bool HasCudaLibrary();  // libtorch_cuda is beside libtorch_cpu; it is not opened
 
 // kAuto: the GPU when there is one. Throws UsageError when CUDA is asked for and cannot be had.
 at::Device ChooseDevice(DeviceChoice choice);
 
-// The dtype for matrix products and convolutions. kAuto: bf16 on a GPU or with AMX, fp32 otherwise; fp16 only on a GPU.
+// While alive, another device stands for the GPU: how tests drive whole commands on a machine without one.
+class InsteadOfCuda {
+ public:
+  explicit InsteadOfCuda(at::Device device);
+  ~InsteadOfCuda();
+  InsteadOfCuda(const InsteadOfCuda&) = delete;
+  InsteadOfCuda& operator=(const InsteadOfCuda&) = delete;
+};
+
+// Of NVIDIA's those from compute capability 8 (A100, RTX 30) on.
+bool GpuMultipliesBf16(at::Device device);
+
+// The dtype for matrix products and convolutions. kAuto: bf16 where the GPU, or AMX, multiplies it, fp32 otherwise;
+// fp16 only on a GPU.
 at::ScalarType ChooseCompute(Precision precision, at::Device device);
 // "fp32", "bf16" or "fp16", as `--precision` names them.
 std::string PrecisionName(at::ScalarType compute);

@@ -31,6 +31,19 @@ TEST(Device, PrecisionIsNamedAsTheOptionNamesIt) {
   EXPECT_EQ(PrecisionName(at::kHalf), "fp16");
 }
 
+TEST(Device, AnotherCanStandForTheGpu) {
+  const at::Device other(at::kMeta);
+  {
+    const InsteadOfCuda instead(other);
+    EXPECT_EQ(ChooseDevice(DeviceChoice::kCuda), other);
+    EXPECT_EQ(ChooseDevice(DeviceChoice::kAuto), other);
+    EXPECT_EQ(ChooseDevice(DeviceChoice::kCpu), at::Device(at::kCPU));
+    EXPECT_EQ(ChooseCompute(Precision::kAuto, other), at::kBFloat16);
+    EXPECT_EQ(ChooseCompute(Precision::kFp16, other), at::kHalf);
+  }
+  EXPECT_NE(ChooseDevice(DeviceChoice::kAuto), other);
+}
+
 TEST(Device, WhereAnNvidiaDeviceIsTheMissingLibraryIsSaid) {
   const TemporaryFolder place;
   const Path& root = place.path();
