@@ -126,7 +126,7 @@ namespace {
 bool KeepsAll(Residency residency, at::Device device, double bytes) {
   constexpr double kSmall = 512.0 * (1 << 20);
   if (residency != Residency::kAuto) return residency == Residency::kAll;
-  if (!device.is_cuda()) return bytes <= kSmall;
+  if (device.is_cpu()) return bytes <= kSmall;
   const uint64_t free = FreeMemoryBytes(device);
   return free == 0 || 2 * bytes <= static_cast<double>(free);
 }

@@ -55,7 +55,7 @@ Vae TrainAutoencoder(const AutoencoderConfig& config, const AutoencoderRun& run,
   }
   InitWeights(ListWeights(vae), run.seed.With("autoencoder"));
   MoveWeights(ListWeights(vae), run.device);
-  if (run.device.is_cuda()) UseChannelsLast(ListWeights(vae));
+  if (!run.device.is_cpu()) UseChannelsLast(ListWeights(vae));
   Vae averaged = vae;
   CloneWeights(ListWeights(averaged));
   Replicas<Vae> replicas(vae, o.shards);

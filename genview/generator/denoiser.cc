@@ -17,7 +17,7 @@ Unet FreshDenoiser(const DenoiserConfig& config, const DenoiserRun& run) {
   unet.conv_out.weight = at::zeros_like(unet.conv_out.weight);
   unet.conv_out.bias = at::zeros_like(unet.conv_out.bias);
   MoveWeights(ListWeights(unet), run.device);
-  if (run.device.is_cuda()) UseChannelsLast(ListWeights(unet));
+  if (!run.device.is_cpu()) UseChannelsLast(ListWeights(unet));
   return unet;
 }
 

@@ -69,7 +69,7 @@ double FlopsOf(std::string_view name, c10::ArrayRef<const c10::IValue> in) {
 
 double MatmulGflops(at::Device device, at::ScalarType compute) {
   using Clock = std::chrono::steady_clock;
-  const int64_t n = device.is_cuda() ? 8192 : 1024;
+  const int64_t n = device.is_cpu() ? 1024 : 8192;
   const auto options = at::TensorOptions().device(device).dtype(compute);
   const Tensor a = at::ones({n, n}, options), b = at::ones({n, n}, options);
   double best = 0;

@@ -163,7 +163,7 @@ PlannedBatch Probe::Measure(int64_t batch, double seconds) {
   if (times.empty()) times = {reckoned};
   const double batches = static_cast<double>((plan_.views + batch - 1) / batch);
   // Reading goes on beside the computing of a GPU; on a processor both want the same cores.
-  const double reading = device_.is_cuda() ? 0 : read_seconds_ * static_cast<double>(std::min(batch, plan_.views));
+  const double reading = device_.is_cpu() ? read_seconds_ * static_cast<double>(std::min(batch, plan_.views)) : 0;
   const auto whole_job = [&](double one) { return plan_.open_seconds + batches * (one + reading); };
   result.seconds = whole_job(Median(times));
   result.least = whole_job(*std::min_element(times.begin(), times.end()));
@@ -220,7 +220,7 @@ ViewsPlan Probe::Run(double seconds) {
   plan_.bytes_per_view = samples_ > 0 ? sample_bytes_ / static_cast<double>(samples_) : 0;
   plan_.probed_seconds = SecondsSince(start);
   // The counters know nothing of GPUs.
-  const std::optional<double> joules = device_.is_cuda() ? std::nullopt : energy.Joules();
+  const std::optional<double> joules = device_.is_cpu() ? energy.Joules() : std::nullopt;
   if (joules) plan_.watts = *joules / plan_.probed_seconds;
   progress_.End();
   return plan_;
