@@ -84,13 +84,22 @@ int64_t UsableGpus(const std::string& visible, int64_t gpus) {
   return visible.empty() ? gpus : std::min<int64_t>(gpus, std::ssize(Split(visible, ',')));
 }
 
-int64_t CountGpus() {
-  std::error_code code;
-  int64_t count = 0;
-  for (std::filesystem::directory_iterator it("/proc/driver/nvidia/gpus", code), end; !code && it != end;
-       it.increment(code))
-    ++count;
-  return count;
+int64_t CountGpus(const Path& root) {
+  const auto count = [&](const char* folder, auto&& is_one) {
+    std::error_code code;
+    int64_t found = 0;
+    for (std::filesystem::directory_iterator it(root / folder, code), end; !code && it != end; it.increment(code))
+      found += is_one(it->path().filename().string()) ? 1 : 0;
+    return found;
+  };
+  const int64_t driven = count("proc/driver/nvidia/gpus", [](const std::string&) { return true; });
+  // A container sees all that the driver has, but has the files of its own alone. Without any they are still to be
+  // made.
+  const int64_t given = count("dev", [](const std::string& name) {
+    int64_t number = 0;
+    return name.starts_with("nvidia") && ParseInt(name.substr(6), number);  // not nvidiactl
+  });
+  return given > 0 ? std::min(driven, given) : driven;
 }
 
 }  // namespace genview

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "genview/base/files.h"
 #include "genview/dist/group.h"
 
 namespace genview {
@@ -30,6 +31,8 @@ GroupPlace MeetingPlace(const LauncherPlace& place, const Path& out);
 std::optional<std::string> VisibleGpu(int64_t local_rank, const std::string& visible, int64_t gpus);
 // How many of them a process may use that sees the list `visible`.
 int64_t UsableGpus(const std::string& visible, int64_t gpus);
-int64_t CountGpus();  // as the driver tells without being started
+// As the driver tells without being started: those of the machine, or of the container where that has fewer. `root` is
+// for tests.
+int64_t CountGpus(const Path& root = "/");
 
 }  // namespace genview

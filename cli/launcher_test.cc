@@ -4,6 +4,9 @@
 
 #include <map>
 
+#include "genview/base/files.h"
+#include "tests/temporary_folder.h"
+
 namespace genview {
 namespace {
 
@@ -70,6 +73,19 @@ TEST(Launcher, EachProcessOfAMachineSeesAGpuOfItsOwn) {
   EXPECT_EQ(UsableGpus("", 4), 4);
   EXPECT_EQ(UsableGpus("4,6", 8), 2);
   EXPECT_EQ(UsableGpus("0,1", 0), 0);
+}
+
+TEST(Launcher, AContainersGpusAreThoseWhoseFilesItHas) {
+  const TemporaryFolder place;
+  const Path& root = place.path();
+  EXPECT_EQ(CountGpus(root), 0);
+  for (const char* gpu : {"0000:01:00.0", "0000:02:00.0", "0000:03:00.0"})
+    std::filesystem::create_directories(root / "proc/driver/nvidia/gpus" / gpu);
+  EXPECT_EQ(CountGpus(root), 3);
+  for (const char* file : {"nvidiactl", "nvidia-uvm", "nvidia2"}) WriteFile(root / "dev" / file, "");
+  EXPECT_EQ(CountGpus(root), 1);
+  WriteFile(root / "dev/nvidia0", "");
+  EXPECT_EQ(CountGpus(root), 2);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "cli/signals.h"
 #include "cli/tasks.h"
 #include "cli/terminal_progress.h"
+#include "genview/tensor/device.h"
 
 namespace genview {
 namespace {
@@ -67,7 +68,8 @@ int64_t GpusFor(const Args& args) {
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
   const bool none = visible != nullptr && *visible == 0;
   const Json run = args.values.value("run", Json::object());
-  return none || run.value("device", "") == "cpu" ? 0 : UsableGpus(VisibleDevices(), CountGpus());
+  if (none || run.value("device", "") == "cpu" || !HasCudaLibrary()) return 0;
+  return UsableGpus(VisibleDevices(), CountGpus());
 }
 
 // How many processes of this command are to be started here; 1 where they have been.
