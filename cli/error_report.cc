@@ -19,7 +19,8 @@ std::string FirstLine(std::string_view text) {
 
 bool IsMemory(std::string_view message) {
   return message.find("can't allocate memory") != std::string_view::npos ||
-         message.find("out of memory") != std::string_view::npos;
+         message.find("out of memory") != std::string_view::npos ||
+         message.find("_STATUS_ALLOC_FAILED") != std::string_view::npos;  // cuBLAS and cuDNN
 }
 
 ErrorText OutOfMemory(const std::string& where) {

@@ -41,6 +41,11 @@ TEST(ErrorReport, LibTorchLosesItsStackTrace) {
 TEST(ErrorReport, MemoryIsNamedAsSuch) {
   EXPECT_EQ(FailureOf([] { throw std::bad_alloc(); }).text.what, "not enough memory");
   EXPECT_EQ(FailureOf([] { (void)at::empty({int64_t{1} << 52}, at::kFloat); }).text.what, "not enough memory");
+  for (const char* message : {"CUDA out of memory. Tried to allocate 2.00 GiB.",
+                              "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+                              "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"}) {
+    EXPECT_EQ(FailureOf([&] { TORCH_CHECK(false, message); }).text.what, "not enough memory") << message;
+  }
 }
 
 TEST(ErrorReport, FileSystemErrorsNameThePath) {
