@@ -61,39 +61,67 @@ const Dtype* FindDtype(std::string_view name) {
 }
 
 // A list in a header is a shape or two offsets. Of names a tensor has four, its own and those of its members.
-constexpr size_t kMaxListed = 64, kMaxNames = 2'000'000;
+constexpr size_t kMaxListed = 64, kMaxNames = 2'000'000, kMaxDepth = 8;
 
-// JSON with duplicate names refused: nlohmann would keep the last one silently. Sorted: a header may hold a million
-// names. Long lists and too many names are refused before they take many times the memory of their text.
-SortedJson ParseHeaderJson(std::string_view text, const std::string& where) {
-  std::vector<std::set<std::string>> names;  // of each object that is open
-  size_t all_names = 0;
-  std::vector<size_t> listed;  // values so far, of each list that is open
-  std::optional<std::string> duplicate;
-  const auto watch = [&](int depth, SortedJson::parse_event_t event, SortedJson& parsed) {
-    if (depth > 8) Refuse("the header is nested too deeply", where);
-    if (event == SortedJson::parse_event_t::object_start) names.emplace_back();
-    if (event == SortedJson::parse_event_t::key && !names.back().insert(parsed.get<std::string>()).second) {
-      duplicate = parsed.get<std::string>();
-    }
-    if (event == SortedJson::parse_event_t::key && ++all_names > kMaxNames)
-      Refuse(Format("the header has more than {} names", kMaxNames), where);
-    if (event == SortedJson::parse_event_t::object_end) names.pop_back();
-    const bool begins =
-        event == SortedJson::parse_event_t::object_start || event == SortedJson::parse_event_t::array_start;
-    if ((begins || event == SortedJson::parse_event_t::value) && !listed.empty() && ++listed.back() > kMaxListed)
-      Refuse(Format("the header has a list of more than {} values", kMaxListed), where);
-    if (event == SortedJson::parse_event_t::array_start) listed.push_back(0);
-    if (event == SortedJson::parse_event_t::array_end) listed.pop_back();
+// Refuses, while a header is read, what would take many times the memory of its text, and names that stand twice: of
+// those nlohmann would keep the last one silently. (Its parser's callback would do, but walks over all members of an
+// object at the end of each of them.)
+class HeaderLimits : public nlohmann::json_sax<SortedJson> {
+ public:
+  explicit HeaderLimits(const std::string& where) : where_(where) {}
+
+  bool null() override { return Value(); }
+  bool boolean(bool) override { return Value(); }
+  bool number_integer(number_integer_t) override { return Value(); }
+  bool number_unsigned(number_unsigned_t) override { return Value(); }
+  bool number_float(number_float_t, const string_t&) override { return Value(); }
+  bool string(string_t&) override { return Value(); }
+  bool binary(binary_t&) override { return Value(); }
+  bool start_object(size_t) override { return Value() && Open(false); }
+  bool start_array(size_t) override { return Value() && Open(true); }
+  bool end_object() override { return Close(); }
+  bool end_array() override { return Close(); }
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override { return false; }
+
+  bool key(string_t& name) override {
+    if (++all_names_ > kMaxNames) Refuse(Format("the header has more than {} names", kMaxNames), where_);
+    if (!open_.back().names.insert(name).second)
+      Refuse(Format("the name `{}` stands twice in the header", Printable(name, 200)), where_);
     return true;
-  };
-  try {
-    SortedJson header = SortedJson::parse(text, watch);
-    if (duplicate) Refuse(Format("the name `{}` stands twice in the header", Printable(*duplicate)), where);
-    return header;
-  } catch (const nlohmann::json::exception&) {
-    Refuse("the header is not valid JSON", where);
   }
+
+ private:
+  struct Opened {
+    bool list = false;
+    size_t values = 0;            // of a list
+    std::set<std::string> names;  // of an object
+  };
+
+  bool Value() {
+    if (!open_.empty() && open_.back().list && ++open_.back().values > kMaxListed)
+      Refuse(Format("the header has a list of more than {} values", kMaxListed), where_);
+    return true;
+  }
+  bool Open(bool list) {
+    if (open_.size() == kMaxDepth) Refuse("the header is nested too deeply", where_);
+    open_.push_back({.list = list});
+    return true;
+  }
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+
+  const std::string& where_;
+  std::vector<Opened> open_;  // objects and lists, from the outermost
+  size_t all_names_ = 0;
+};
+
+// Sorted: a header may hold a million names.
+SortedJson ParseHeaderJson(std::string_view text, const std::string& where) {
+  HeaderLimits limits(where);
+  if (!SortedJson::sax_parse(text, &limits)) Refuse("the header is not valid JSON", where);
+  return SortedJson::parse(text);
 }
 
 SafetensorsEntry ParseEntry(const std::string& name, const SortedJson& value, const std::string& where) {

@@ -118,6 +118,13 @@ TEST(Safetensors, HeadersThatWouldTakeFarMoreMemoryThanTheirTextAreRefused) {
   EXPECT_NE(
       RefusalOf(Bytes("{\"__metadata__\":" + object + ",\"a\":" + object + "}", 0)).find("more than 2000000 names"),
       std::string::npos);
+  // As many objects in one, each of which is no tensor: minutes where the end of each walks over those before.
+  std::string objects = "{}";
+  for (int i = 1; i < 400'000; ++i) objects += ",\"" + std::to_string(i) + "\":{}";
+  EXPECT_NE(RefusalOf(Bytes("{\"0\":" + objects + "}", 0)).find("lacks dtype"), std::string::npos);
+  const std::string deep = R"({"a":{"a":{"a":{"a":{"a":{"a":{"a":{"a":1}}}}}}}})";
+  EXPECT_NE(RefusalOf(Bytes(deep, 0)).find("unknown member"), std::string::npos);
+  EXPECT_NE(RefusalOf(Bytes("{\"a\":" + deep + "}", 0)).find("nested too deeply"), std::string::npos);
 }
 
 TEST(WeightReader, NamesEveryWrongTensorAtOnce) {
