@@ -164,6 +164,7 @@ std::vector<FieldInfo> ExportFields() { return DescribeFields<ExportConfig>(); }
 int RunExport(const Args& args, Progress& progress) {
   const auto config = ParseFields<ExportConfig>(args);
   RefuseToReplaceInput(config.out, {config.checkpoint});
+  SweepPartFilesBeside({config.out});  // of a killed call
   const BackboneFile file = ReadBackboneFile(config.checkpoint);
   Backbone& backbone = *file.encoder.backbone;
   const auto tensors = ToLayout(backbone, config.layout);

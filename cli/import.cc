@@ -58,6 +58,7 @@ std::vector<FieldInfo> ImportFields() { return DescribeFields<ImportConfig>(); }
 int RunImport(const Args& args, Progress& progress) {
   const auto config = ParseFields<ImportConfig>(args);
   RefuseToReplaceInput(config.out, {config.file});
+  SweepPartFilesBeside({config.out});  // of a killed call
   const BackboneFile file = ReadBackboneFile(config.file, config.from);
   Backbone& backbone = *file.encoder.backbone;
   Preprocess preprocess = file.preprocess;

@@ -34,6 +34,7 @@ std::vector<FieldInfo> ReportFields() { return DescribeFields<ReportConfig>(); }
 int RunReport(const Args& args, Progress&) {
   const auto config = ParseFields<ReportConfig>(args);
   for (const std::string& run : config.runs) RefuseToReplaceResults(config.out, run);
+  SweepPartFilesBeside({config.out});  // of a killed call
   const ReportSummary summary = WriteReport({config.runs.begin(), config.runs.end()}, config.out);
   Print("{}\n{}: {}\n", summary.headline, config.out.string(), HumanBytes(summary.bytes));
   return kOk;

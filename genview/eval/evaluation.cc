@@ -270,6 +270,7 @@ EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t ima
                     .settings = std::move(settings)};
   if (inputs_.out.empty()) return result;
   skipped_.WriteShared(SkippedFile(), looked_at_);
+  SweepPartFilesBeside({inputs_.out});  // of a killed call
   WriteJson(inputs_.out, EvalResultToJson(result));
   return result;
 }

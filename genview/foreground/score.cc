@@ -267,6 +267,7 @@ bool ScoreJob::Plan() {
         RefuseToReplaceInput(file, {config_.encoder, config_.images, config_.model});
       files_.RefuseForeignSummary();
       SweepPartFilesBeside(masks);  // of a killed call
+      SweepPartFilesBeside({config_.out});
       if (!masks.empty()) files_.ForgetMasks(MasksPlace(config_));
       journal_.emplace(files_.journal_path(), RowsKey(), skipped_);
       plan["first"] = journal_->next();

@@ -213,6 +213,24 @@ class CommandLine(unittest.TestCase):
                 self.assertIn("one class", self.refused(1, "eval", kind, "--checkpoint", TOWER, "--train", only, "--test", only, "--log-level", "error")[0])
             self.refused(2, "features", b"caf\xe9", "--encoder", TOWER, "--out", out)
 
+    def test_what_a_killed_call_left_beside_a_file_is_swept(self):
+        with tempfile.TemporaryDirectory() as folder:
+            own, left = os.path.join(folder, "own.safetensors"), os.path.join(folder, ".any.safetensors.999999999.part")
+            sample_run.main(os.path.join(folder, "run"))
+            for words in (("import", os.path.join(SOURCE, "tests/golden/layouts/moco.pth.tar"), "--out", own),
+                          ("export", own, "--layout", "timm", "--out", os.path.join(folder, "timm.safetensors")),
+                          ("report", os.path.join(folder, "run"), "--out", os.path.join(folder, "page.html")),
+                          ("eval", "knn", "--checkpoint", TOWER, "--train", "shapes:count=20,size=32", "--test", "shapes:count=20,size=32,seed=1",
+                           "--out", os.path.join(folder, "knn.json")),
+                          ("foreground", "fit", "shapes:count=20,size=32", "--encoder", TOWER, "--out", os.path.join(folder, "fg.safetensors")),
+                          ("foreground", "score", "shapes:count=20,size=32", "--encoder", TOWER, "--model", os.path.join(folder, "fg.safetensors"),
+                           "--out", os.path.join(folder, "ratios.tsv"))):
+                with open(left, "w", encoding="utf-8"):
+                    pass
+                done = genview(*words)
+                self.assertEqual(done.returncode, 0, (words, done.stderr))
+                self.assertFalse(os.path.exists(left), words)
+
     def test_inspect_says_what_is_in_files_of_every_kind(self):
         with tempfile.TemporaryDirectory() as folder:
             shard = os.path.join(folder, "shard")
