@@ -244,7 +244,7 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
   const int64_t order = state.contains("order") ? JsonInt(state, "order", 0, where) : order_++;
   const double earlier = same && !finished ? JsonDouble(state, "seconds", 0, where) : 0;
   OpenStage stage{.file = file,
-                  .outputs = request.outputs,
+                  .sized = request.keeps_sizes ? request.outputs : std::vector<Path>{},
                   .noted = {{"stage", request.name},
                             {"order", order},
                             {"fingerprint", Fingerprint(wanted.dump())},
@@ -257,13 +257,13 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
 
 Json OpenStage::ToJson() const {
   Json paths = Json::array();
-  for (const Path& path : outputs) paths.push_back(path.string());
-  return {{"file", file.string()}, {"outputs", paths}, {"noted", noted}};
+  for (const Path& path : sized) paths.push_back(path.string());
+  return {{"file", file.string()}, {"sized", paths}, {"noted", noted}};
 }
 
 OpenStage OpenStage::FromJson(const Json& json) {
-  OpenStage stage{.file = json.at("file").get<std::string>(), .outputs = {}, .noted = json.at("noted")};
-  for (const Json& path : json.at("outputs")) stage.outputs.emplace_back(path.get<std::string>());
+  OpenStage stage{.file = json.at("file").get<std::string>(), .sized = {}, .noted = json.at("noted")};
+  for (const Json& path : json.at("sized")) stage.sized.emplace_back(path.get<std::string>());
   return stage;
 }
 
@@ -285,8 +285,7 @@ void OpenStage::Pause() { NoteWithTime(*this); }
 
 void OpenStage::Finish(const StageCounts& counts) {
   noted["finished"] = true;
-  // Other stages look into their files themselves, which a user may have edited.
-  if (name().starts_with("pretrain ") || name().starts_with("eval ")) noted["sizes"] = SizesOf(outputs);
+  if (!sized.empty()) noted["sizes"] = SizesOf(sized);
   noted["peak_memory_bytes"] = PeakMemoryBytes();
   noted["unit"] = counts.unit;
   noted["asked"] = counts.asked;

@@ -38,14 +38,17 @@ struct StageRequest {
   std::vector<Path> outputs;                  // files that are there when the stage is done
   std::vector<Path> owned;                    // files and folders that are removed before a changed request is made
   std::vector<std::string> places{};          // settings that name an input: its fingerprint counts, not where it is
+  // An output that is not as long any more as it was at the end is made again. Not of stages that look into their files
+  // themselves, which a user may have edited.
+  bool keeps_sizes = false;
 };
 
 // A stage that has been begun and is in the book as unfinished. Whoever does its work says how it ends, in whichever
 // process.
 struct OpenStage {
-  Path file;                  // its page of the book
-  std::vector<Path> outputs;  // whose sizes are noted at the end
-  Json noted;                 // what is there; "seconds" of the same request before it was cut short
+  Path file;                // its page of the book
+  std::vector<Path> sized;  // outputs whose sizes are noted at the end
+  Json noted;               // what is there; "seconds" of the same request before it was cut short
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
 
   Json ToJson() const;  // for another process

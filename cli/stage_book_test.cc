@@ -77,7 +77,8 @@ TEST_F(StageBookTest, AnOutputOfAnotherLengthIsMadeAgain) {
   Make(request);
   WriteFile(request.outputs[0], "row\nedited\n");  // views look at their table themselves
   EXPECT_FALSE(Make(request));
-  request.name = "pretrain constant";
+  request.name = "a stage that does not";
+  request.keeps_sizes = true;
   request.owned.clear();
   Make(request);
   EXPECT_FALSE(Make(request));

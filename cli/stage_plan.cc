@@ -269,6 +269,7 @@ class Planner {
          .inputs = std::move(inputs),
          .outputs = {out},
          .owned = {out},
+         .keeps_sizes = true,
          .work = [config](Group& group, StageProgress& progress) { return CountsOf(Shared(group, progress, config)); },
          .pretraining = config});
     return made;
@@ -303,6 +304,7 @@ class Planner {
                          .outputs = {config.inputs.out},
                          .owned = {config.inputs.out},
                          .places = PlacesOfScores(),
+                         .keeps_sizes = true,
                          .work = [config](Group&, StageProgress& progress) {
                            const EvalResult result = Evaluate(config, progress);
                            const int64_t skipped = SkippedOf(result);
@@ -425,7 +427,8 @@ StageRequest RequestOf(const PlannedStage& stage, StageBook& book) {
                        .inputs = {},
                        .outputs = stage.outputs,
                        .owned = stage.owned,
-                       .places = stage.places};
+                       .places = stage.places,
+                       .keeps_sizes = stage.keeps_sizes};
   for (const StageInput& input : stage.inputs)
     request.inputs[input.name] =
         input.pictures ? book.FingerprintOfPictures(input.value) : book.FingerprintOf(input.value);

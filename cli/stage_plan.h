@@ -34,6 +34,7 @@ struct PlannedStage {
   std::vector<StageInput> inputs;     // of two with one name the last counts
   std::vector<Path> outputs, owned;   // as of a StageRequest
   std::vector<std::string> places{};  // of `settings`, as of a StageRequest
+  bool keeps_sizes = false;           // likewise
   std::function<StageCounts(Group&, StageProgress&)> work;
   std::optional<PretrainConfig> pretraining{};  // that `work` makes
   Path scratch{};                               // no later stage needs it
