@@ -22,9 +22,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kLook = std::chrono::milliseconds(20);
-// A process that works notices at its next step that another one has died. Who waits for it to come, or is busy for
-// longer, is asked to stop.
-constexpr auto kPatience = std::chrono::seconds(60);
+constexpr int kPatienceUntilTheEnd = 5;  // times as long
 
 // A process's place, as launcher.h reads it.
 constexpr const char *kRank = "RANK", *kSize = "WORLD_SIZE", *kLocalRank = "LOCAL_RANK", *kJob = "TORCHELASTIC_RUN_ID";
@@ -33,7 +31,7 @@ constexpr std::string_view kPlace[] = {kRank, kSize, kLocalRank, kJob, kSharesCo
 class Processes {
  public:
   Processes(const std::vector<std::string>& words, int64_t count);
-  int Wait();
+  int Wait(std::chrono::milliseconds patience);
 
  private:
   struct Process {
@@ -118,21 +116,23 @@ const Processes::Process* Processes::FirstFailed() const {
   return nullptr;
 }
 
-int Processes::Wait() {
+int Processes::Wait(std::chrono::milliseconds patience) {
   bool told = false;
   const Process* failed = nullptr;
   Clock::time_point noticed;
   while (!Look()) {
     if (failed == nullptr && (failed = FirstFailed()) != nullptr) noticed = Clock::now();
+    const auto waited = failed == nullptr ? Clock::duration::zero() : Clock::now() - noticed;
     // A terminal has sent them SIGINT itself, and a second one would end them at once.
-    if (!told && (StopRequested() || (failed != nullptr && Clock::now() - noticed > kPatience))) {
+    if (!told && (StopRequested() || waited > patience)) {
       told = true;
       Send(SIGTERM);
     }
+    if (!StopRequested() && waited > kPatienceUntilTheEnd * patience) Send(SIGKILL);
     std::this_thread::sleep_for(kLook);
   }
   const int status = processes_.front().status;
-  const bool was_stopped = told && !StopRequested();
+  const bool was_stopped = told && !StopRequested() && failed != &processes_.front();
   if (WIFEXITED(status) && !was_stopped) return WEXITSTATUS(status);
   if (failed == nullptr) failed = FirstFailed();
   // They are not ready to be stopped as soon as they have been started.
@@ -151,6 +151,8 @@ int Processes::Wait() {
 
 }  // namespace
 
-int RunAsProcesses(const std::vector<std::string>& words, int64_t count) { return Processes(words, count).Wait(); }
+int RunAsProcesses(const std::vector<std::string>& words, int64_t count, std::chrono::milliseconds patience) {
+  return Processes(words, count).Wait(patience);
+}
 
 }  // namespace genview
