@@ -21,7 +21,7 @@ constexpr size_t kMaxNodes = 2'000'000, kMaxStack = 4'000'000, kMaxItems = 16'00
            "save the weights alone: torch.save(model.state_dict(), FILE) with PyTorch 1.6 or newer, or safetensors"});
 }
 
-// What a tensor is made with.
+// What a tensor is made with, and getattr, which is only passed over: see Call.
 constexpr std::string_view kGlobals[] = {"torch._utils._rebuild_tensor_v2",
                                          "torch._utils._rebuild_tensor_v3",
                                          "torch._utils._rebuild_parameter",
@@ -54,7 +54,9 @@ constexpr std::string_view kGlobals[] = {"torch._utils._rebuild_tensor_v2",
                                          "torch.float8_e4m3fn",
                                          "torch.float8_e5m2",
                                          "collections.OrderedDict",
-                                         "collections.defaultdict"};
+                                         "collections.defaultdict",
+                                         "builtins.getattr",
+                                         "__builtin__.getattr"};
 
 // What training programs leave in their checkpoints beside the weights: settings, log buffers, random states. Nothing
 // of it is kept.
@@ -196,10 +198,13 @@ class Parser {
       return Push(globals_[i]);
     }
     if (Harmless(whole)) return Push(opaque_);
+    RefuseGlobal(whole);
+  }
+  [[noreturn]] void RefuseGlobal(std::string_view name) {
     const bool readable =
-        IsUtf8(whole) && std::none_of(whole.begin(), whole.end(), [](char c) { return c >= 0 && c < 32; });
+        IsUtf8(name) && std::none_of(name.begin(), name.end(), [](char c) { return c >= 0 && c < 32; });
     Refuse(Format("the file wants `{}` of Python, which no weights need; nothing of it was run",
-                  readable ? Printable(whole) : "something unreadable"),
+                  readable ? Printable(name) : "something unreadable"),
            where_);
   }
 
@@ -211,6 +216,11 @@ class Parser {
     if (At(callable).kind != PickleKind::kGlobal) Refuse("the pickle calls something that is no name", where_);
     const std::string_view name = At(callable).text;
     if (name.starts_with("collections.")) return PushDict(arguments);
+    if (name.ends_with(".getattr")) {  // mmengine's checkpoints keep their log buffers with methods of the class
+      const auto& list = At(arguments).items;
+      if (new_object || list.empty() || At(list[0]).kind != PickleKind::kOpaque) RefuseGlobal(name);
+      return Push(opaque_);
+    }
     if (new_object) Refuse(Format("the pickle makes an object of `{}`", name), where_);
     if (name == "torch.Size") {
       const auto& list = At(arguments).items;

@@ -190,6 +190,19 @@ TEST(TorchFile, NothingIsEverRun) {
   EXPECT_FALSE(std::filesystem::exists(marker));
 }
 
+// As mmengine's checkpoints have them of their log buffers.
+TEST(TorchFile, MethodsOfWhatIsPassedOverAreToo) {
+  const auto method = [](const std::string& of) {
+    return kStart + Text("w") + Make({}) + "s" + Text("log") + "c__builtin__\ngetattr\n" + of + Text("min") + "\x86Rs.";
+  };
+  const WeightMap weights =
+      ParseTorchFile(Checkpoint(method("cmmengine.logging.history_buffer\nHistoryBuffer\n")), "a.pth");
+  EXPECT_EQ(weights.tensors().size(), 1u);
+  EXPECT_TRUE(weights.Has("w"));
+  for (const char* other : {"ctorch\nFloatStorage\n", "}", "N"})
+    EXPECT_NE(Complaint(Checkpoint(method(other))).find("wants `__builtin__.getattr`"), std::string::npos) << other;
+}
+
 TEST(TorchFile, HostilePicklesAreRefused) {
   const auto bytes = [](std::initializer_list<int> list) {
     std::string text;
