@@ -86,8 +86,10 @@ bool Harmless(std::string_view name) {
                                          "numpy.int64",
                                          "numpy.int32",
                                          "numpy.bool_"};
-  constexpr std::string_view kTypes[] = {"set",  "frozenset", "list",    "dict",   "tuple",     "int",  "float",
-                                         "bool", "str",       "complex", "object", "bytearray", "slice"};
+  // Protocol 2 calls int, str and range as Python 2 did.
+  constexpr std::string_view kTypes[] = {"set",    "frozenset", "list",  "dict",  "tuple",   "int",
+                                         "long",   "float",     "bool",  "str",   "unicode", "complex",
+                                         "object", "bytearray", "slice", "range", "xrange"};
   constexpr std::string_view kPackages[] = {
       "mmengine.", "mmcv.", "omegaconf.", "pytorch_lightning.", "lightning.", "lightning_fabric.", "yacs."};
   const auto among = [](const auto& list, std::string_view word) {

@@ -190,6 +190,15 @@ TEST(TorchFile, NothingIsEverRun) {
   EXPECT_FALSE(std::filesystem::exists(marker));
 }
 
+// As configurations of OmegaConf have them, which Lightning keeps beside the weights.
+TEST(TorchFile, TypesOfPythonArePassedOverByBothTheirNames) {
+  for (const std::string name : {"builtins\nint", "__builtin__\nlong", "__builtin__\nunicode", "__builtin__\nxrange"}) {
+    const std::string pickle = kStart + Text("w") + Make({}) + "s" + Text("type") + "c" + name + "\ns.";
+    EXPECT_EQ(Complaint(Checkpoint(pickle)), "");
+    EXPECT_EQ(ParseTorchFile(Checkpoint(pickle), "a.pth").tensors().size(), 1u);
+  }
+}
+
 // As mmengine's checkpoints have them of their log buffers.
 TEST(TorchFile, MethodsOfWhatIsPassedOverAreToo) {
   const auto method = [](const std::string& of) {
