@@ -327,6 +327,8 @@ class CommandLine(unittest.TestCase):
                 time.sleep(0.2)
                 while not os.listdir(folder) and process.poll() is None:
                     time.sleep(0.02)
+                with open(f"/proc/{process.pid}/comm", encoding="utf-8") as file:
+                    self.assertEqual(file.read(), "genview\n")  # for top and killall
                 with open(f"/proc/{process.pid}/environ", "rb") as file:
                     found = file.read().split(b"\0")
                 process.kill()
