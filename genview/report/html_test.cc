@@ -4,6 +4,8 @@
 
 #include <stdexcept>
 
+#include "genview/report/page_parts.h"
+
 namespace genview {
 namespace {
 
@@ -27,6 +29,13 @@ TEST(Html, EveryElementMustBeClosed) {
   EXPECT_THROW(html.Finish(), std::logic_error);
   html.Close();
   EXPECT_THROW(html.Close(), std::logic_error);
+}
+
+TEST(PageParts, NothingHasNoMinus) {
+  EXPECT_EQ(Signed(-0.04), "+0.0");
+  EXPECT_EQ(Signed(-0.06), "−0.1");
+  EXPECT_EQ(Signed(0), "+0.0");
+  EXPECT_EQ(Signed(12.34), "+12.3");
 }
 
 // RFC 4648, section 10.

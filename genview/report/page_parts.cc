@@ -1,5 +1,7 @@
 #include "genview/report/page_parts.h"
 
+#include <cmath>
+
 #include "genview/base/text.h"
 
 namespace genview {
@@ -17,7 +19,10 @@ void CloseTable(Html& html) { html.Close().Close(); }
 
 std::string Quoted(const std::string& name) { return Format("“{}”", name); }
 
-std::string Signed(double value) { return value < 0 ? Format("−{:.1f}", -value) : Format("+{:.1f}", value); }
+std::string Signed(double value) {
+  const std::string digits = Percent(std::abs(value));
+  return Format("{}{}", value < 0 && digits != "0.0" ? "−" : "+", digits);
+}
 
 std::string Percent(double value) { return Format("{:.1f}", value); }
 
