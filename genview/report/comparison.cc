@@ -13,9 +13,10 @@ namespace {
 // "Kind of interval, of which seeds": where the interval of a difference comes from.
 std::string OriginOf(const Difference& gain, const ArmScore& score, const ArmScore& reference) {
   const size_t most = std::max(score.seeds.size(), reference.seeds.size()), common = gain.seeds.size();
-  if (common > 1)
+  if (gain.paired)
     return common == most ? "of the differences seed by seed"
                           : Format("of the differences in the {} seeds that both have", common);
+  if (common > 1) return "that of both arms' intervals in one seed together, since all seeds differ by the same";
   if (common == 1 && most > 1)
     return Format("that of both arms' intervals together, of seed {} alone, which both have", gain.seeds[0]);
   return score.interval == reference.interval && score.interval == "95% Wilson over images"

@@ -23,15 +23,22 @@ int EvalRank(const std::string& eval) {
   return rank;
 }
 
+// One, or several that say nothing about how far others would be from them: scores are counts of pictures, which may be
+// the same by chance, and Student's interval of them has no width.
+bool AllSame(const std::vector<double>& values) {
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  return *high - *low < 1e-9;
+}
+
 void Summarise(ArmScore& score) {
-  if (score.seeds.size() == 1) {
+  std::vector<double> values;
+  for (const SeedScore& seed : score.seeds) values.push_back(seed.value);
+  if (AllSame(values)) {
     score.value = score.seeds[0].value;
     score.low = score.seeds[0].low;
     score.high = score.seeds[0].high;
     return;
   }
-  std::vector<double> values;
-  for (const SeedScore& seed : score.seeds) values.push_back(seed.value);
   const MeanInterval mean = MeanOfPercents(values);
   score.interval = kSeeds;
   score.value = mean.mean;
@@ -152,16 +159,16 @@ Difference Compare(const ArmScore& arm, const ArmScore& baseline) {
     }
   }
   const auto join = [](const auto& a, const auto& b) { return Join(a.value, a.low, a.high, b.value, b.low, b.high); };
+  std::vector<double> differences;
+  for (const auto& [a, b] : common) differences.push_back(a.value - b.value);
   Difference result;
-  if (common.size() > 1) {
-    std::vector<double> differences;
-    for (const auto& [a, b] : common) differences.push_back(a.value - b.value);
-    const MeanInterval mean = MeanWithInterval(differences);
-    result = {mean.mean, mean.low, mean.high, {}};
-  } else if (common.size() == 1) {
+  if (common.empty()) {
+    result = join(arm, baseline);
+  } else if (AllSame(differences)) {
     result = join(common[0].first, common[0].second);
   } else {
-    result = join(arm, baseline);
+    const MeanInterval mean = MeanWithInterval(differences);
+    result = {mean.mean, mean.low, mean.high, {}, /*paired=*/true};
   }
   for (const auto& [a, b] : common) result.seeds.push_back(a.seed);
   return result;

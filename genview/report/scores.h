@@ -23,7 +23,8 @@ struct ArmScore {
   std::string arm;
   std::string eval;   // "linear", "knn", ...
   std::string score;  // "top1", "top5"
-  // One seed: its value and interval. Several: their mean and the t interval of the mean.
+  // One seed: its value and interval. Several: their mean and the t interval of the mean; where all have the same
+  // value, the first one's interval.
   double value = 0, low = 0, high = 0;
   std::string interval;  // "95% Wilson over images", "95% t over draws", "95% t over seeds"
   std::vector<SeedScore> seeds;
@@ -49,11 +50,13 @@ Json ScoresToJson(const std::vector<ArmScore>& scores);
 struct Difference {
   double value = 0, low = 0, high = 0;  // percentage points, 95%
   std::vector<uint64_t> seeds;          // that both arms have; what others score does not count
+  bool paired = false;                  // the interval is of the differences in these seeds
   bool Clear() const { return low > 0 || high < 0; }
 };
-// Of two arms' same score. Several seeds that both have are paired (t interval). Otherwise two intervals are
-// joined (Newcombe 1998, method 10), those of the one common seed or, without one, of the arms as they are shown; that
-// errs on the wide side since both arms saw the same test images.
+// Of two arms' same score. Several seeds that both have are paired (t interval), unless all differ by the same, which
+// few seeds and few test images do by chance. Otherwise two intervals are joined (Newcombe 1998, method 10), those of
+// the first common seed or, without one, of the arms as they are shown; that errs on the wide side since both arms saw
+// the same test images.
 Difference Compare(const ArmScore& arm, const ArmScore& baseline);
 
 // The folder of one arm and seed, which holds `pretrain` and `eval`, and what a stage of theirs is called. `several`:

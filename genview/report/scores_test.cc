@@ -52,6 +52,16 @@ TEST(Compare, SeedsArePaired) {
   EXPECT_EQ(gain.seeds, (std::vector<uint64_t>{0, 1, 2}));
 }
 
+// 1 picture of 100 more in both seeds: Student's interval would be from 1 to 1, and the gain clear.
+TEST(Compare, SeedsThatAllDifferByTheSameAreNoProof) {
+  const Difference gain = Compare(Seeds({11, 21}), Seeds({10, 20}));
+  EXPECT_NEAR(gain.value, 1, 1e-12);
+  EXPECT_NEAR(gain.high - gain.value, std::sqrt(2.0), 1e-12);
+  EXPECT_FALSE(gain.Clear());
+  EXPECT_FALSE(gain.paired);
+  EXPECT_EQ(gain.seeds, (std::vector<uint64_t>{0, 1}));
+}
+
 // A run on its way: the mean over the baseline's seeds is not what one seed of the arm is held to.
 TEST(Compare, OnlyCommonSeedsCount) {
   const Difference one = Compare(One(14, 13, 15), Seeds({10, 20, 30}));
@@ -116,6 +126,10 @@ TEST(CollectScores, SeedFoldersAreAveraged) {
   EXPECT_EQ(seeds[0].value, 54);
   EXPECT_EQ(seeds[0].seeds.size(), 2u);
   EXPECT_EQ(ScoresToJson(seeds)["results"][0]["interval"], "95% t over seeds");
+  EXPECT_EQ(seeds[1].value, 90);  // top-5 of both: the interval of one
+  EXPECT_EQ(seeds[1].interval, "95% Wilson over images");
+  EXPECT_LT(seeds[1].low, 90);
+  EXPECT_GT(seeds[1].high, 90);
   const Json json = ScoresToJson(scores);
   EXPECT_EQ(json["results"].size(), 6u);
   EXPECT_EQ(json["results"][0]["seeds"][0]["value"], 50.0);
