@@ -100,6 +100,7 @@ std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::stri
       for (const Path& file : ScoreFiles(folder / "eval")) {
         const EvalResult result = EvalResultFromJson(ReadJson(file), file.string());
         if (encoder && result.checkpoint != *encoder) continue;
+        if (file.stem().string() != result.kind) continue;  // a second one of a kind would count as one more seed
         const auto add = [&](const std::string& name, const char* interval, double value, double low, double high) {
           ArmScore& score = found[{EvalRank(result.kind), Format("{} {}", result.kind, name)}];
           if (score.seeds.empty()) {

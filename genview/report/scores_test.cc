@@ -149,6 +149,18 @@ TEST(CollectScores, ScoresOfAnotherEncoderAreLeftOut) {
   EXPECT_EQ(CollectScores(run, {"arm"}, {0}).size(), 2u);
 }
 
+// `genview eval linear --out RUN/arm/eval/tenth.json`, say.
+TEST(CollectScores, AnotherFileOfAKindIsNoSeed) {
+  const Path run = testing::TempDir() + "collect_twice";
+  std::filesystem::remove_all(run);
+  WriteJson(run / "arm/eval/linear.json", EvalResultToJson(Result("linear", 50, 0)));
+  WriteJson(run / "arm/eval/tenth.json", EvalResultToJson(Result("linear", 30, 0)));
+  const auto scores = CollectScores(run, {"arm"}, {0});
+  ASSERT_EQ(scores.size(), 2u);
+  EXPECT_EQ(scores[0].value, 50);
+  EXPECT_EQ(scores[0].seeds.size(), 1u);
+}
+
 TEST(CollectScores, FewShotIntervalsAreOverDraws) {
   const Path run = testing::TempDir() + "collect_fewshot";
   std::filesystem::remove_all(run);
