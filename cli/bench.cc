@@ -67,18 +67,17 @@ std::vector<FieldInfo> BenchLoaderFields() { return DescribeFields<LoaderArgs>()
 int RunBenchLoader(const Args& args, Progress& progress) {
   const auto config = ParseFields<LoaderArgs>(args);
   const LoaderBenchResult result = BenchLoader(config.bench, progress);
-  if (config.json) {
-    const Json json = {{"images_per_second", result.images_per_second},
-                       {"images", result.images},
-                       {"seconds", result.seconds},
-                       {"threads", result.threads},
-                       {"skipped", result.skipped},
-                       {"peak_memory_bytes", PeakMemoryBytes()}};
-    Print("{}\n", json.dump());
-  } else {
-    Print("{:.0f} images/s with {} threads ({} images in {}, {} skipped)\n", result.images_per_second, result.threads,
-          result.images, HumanSeconds(result.seconds), result.skipped);
-  }
+  const uint64_t peak = PeakMemoryBytes();
+  PrintFigures(
+      {{"images_per_second", result.images_per_second},
+       {"images", result.images},
+       {"seconds", result.seconds},
+       {"threads", result.threads},
+       {"skipped", result.skipped},
+       {"peak_memory_bytes", peak}},
+      Format("{:.0f} images/s with {} threads ({} images in {}, {} skipped), {} at most\n", result.images_per_second,
+             result.threads, result.images, HumanSeconds(result.seconds), result.skipped, HumanBytes(peak)),
+      config.json);
   return kOk;
 }
 

@@ -76,6 +76,7 @@ int CompareDevices() {
   std::vector<Check> checks = {{"cpu fp32", at::kCPU, at::kFloat, 1e-4}, {"cpu bf16", at::kCPU, at::kBFloat16, 0.05}};
   if (cuda) {
     const at::Device gpu(at::kCUDA, 0);
+    Print("GPU           {} of its memory free\n", HumanBytes(FreeMemoryBytes(gpu)));
     checks.push_back({"cuda fp32", gpu, at::kFloat, 2e-3});  // convolutions are in TF32, as LibTorch has it
     if (GpuMultipliesBf16(gpu)) checks.push_back({"cuda bf16", gpu, at::kBFloat16, 0.05});
     checks.push_back({"cuda fp16", gpu, at::kHalf, 0.01});

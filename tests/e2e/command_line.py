@@ -282,6 +282,8 @@ class CommandLine(unittest.TestCase):
             figures = json.loads(done.stdout)
             for key in ("images_per_second", "peak_memory_bytes", *(["peak_share"] if share else [])):
                 self.assertGreater(figures[key], 0, (words, key))
+            if words[0] in ("loader", "step"):
+                self.assertRegex(genview("bench", *words, "--log-level", "error").stdout, r", \d+ MB at most\n", words)
 
     def test_inspect_says_what_is_in_files_of_every_kind(self):
         with tempfile.TemporaryDirectory() as folder:
