@@ -174,16 +174,24 @@ std::optional<uint64_t> NumberIn(const Path& file, std::string_view key) {
   return std::nullopt;
 }
 
+// 0 where there is no allocator, or it cannot say.
+template <class Ask>
+uint64_t AskAllocator(at::Device device, Ask&& ask) {
+  try {
+    auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
+    return allocator == nullptr ? 0 : ask(*allocator, std::max<c10::DeviceIndex>(0, device.index()));
+  } catch (const c10::Error&) {
+    return 0;
+  }
+}
+
 }  // namespace
 
 uint64_t FreeMemoryBytes(at::Device device) {
   if (!device.is_cpu()) {
-    auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
-    try {
-      return allocator == nullptr ? 0 : allocator->getMemoryInfo(std::max<c10::DeviceIndex>(0, device.index())).first;
-    } catch (const c10::Error&) {
-      return 0;  // an allocator that cannot say
-    }
+    return AskAllocator(device, [](c10::DeviceAllocator& allocator, c10::DeviceIndex index) {
+      return static_cast<uint64_t>(allocator.getMemoryInfo(index).first);
+    });
   }
   uint64_t free = NumberIn("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;
   // Pages of files count as used by the group, too, but are given up before it is at its limit.
@@ -203,6 +211,14 @@ uint64_t PeakMemoryBytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+uint64_t PeakMemoryBytes(at::Device device) {
+  if (device.is_cpu()) return PeakMemoryBytes();
+  return AskAllocator(device, [](c10::DeviceAllocator& allocator, c10::DeviceIndex index) {
+    constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    return static_cast<uint64_t>(allocator.getDeviceStats(index).reserved_bytes[kAll].peak);
+  });
 }
 
 void ResetPeakMemory() {

@@ -74,8 +74,9 @@ class ComputeScope {
   at::ScalarType previous_type_ = at::kFloat;
 };
 
-uint64_t PeakMemoryBytes();  // of this process since ResetPeakMemory, or since its start
-void ResetPeakMemory();      // where the kernel lets a process do it
+uint64_t PeakMemoryBytes();                   // of this process since ResetPeakMemory, or since its start
+uint64_t PeakMemoryBytes(at::Device device);  // of a GPU what this process has taken, since its start; 0: unknown
+void ResetPeakMemory();                       // where the kernel lets a process do it
 // What could be taken now without anything being swapped out or killed: of the machine and, where it has one, of the
 // container's limit; of a GPU what its driver says. 0: unknown.
 uint64_t FreeMemoryBytes(at::Device device = at::kCPU);

@@ -169,7 +169,7 @@ PlannedBatch Probe::Measure(int64_t batch, double seconds) {
   result.least = whole_job(*std::min_element(times.begin(), times.end()));
   result.most = whole_job(*std::max_element(times.begin(), times.end()));
   result.views_per_second = static_cast<double>(std::min(batch, plan_.views)) / (Median(times) + reading);
-  result.peak_bytes = PeakMemoryBytes();
+  result.peak_bytes = PeakMemoryBytes(device_);
   return result;
 }
 

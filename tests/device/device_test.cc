@@ -49,6 +49,8 @@ TEST(PretendDevice, KeepsTheRulesOfAGpu) {
   EXPECT_THROW((void)y.index_select(0, at::zeros({1}, at::kLong)), c10::Error);
   EXPECT_EQ(y.index({at::zeros({1}, at::kLong)}).sizes(), (std::vector<int64_t>{1, 4}));
   EXPECT_TRUE(at::isnan(at::empty({3}, y.options())).all().item<bool>());
+  EXPECT_GT(FreeMemoryBytes(PretendDevice()), uint64_t{1} << 30);
+  EXPECT_GT(PeakMemoryBytes(PretendDevice()), 0u);
   EXPECT_DEATH((void)*const_cast<const volatile float*>(y.const_data_ptr<float>()), "");
 }
 

@@ -3,7 +3,7 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
-#include <c10/core/Allocator.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
@@ -33,6 +33,8 @@ constexpr auto kPretend = c10::DeviceType::PrivateUse1;
 // The same pages twice: where tensors say that they are, closed, and where operators find them.
 class Memory {
  public:
+  static constexpr size_t kBytes = size_t{8} << 30;  // of addresses; pages are taken as they are written
+
   Memory() {
     const int file = ::memfd_create("pretend-device", MFD_CLOEXEC);
     if (file < 0 || ::ftruncate(file, kBytes) != 0) throw std::runtime_error("no memory for the pretend device");
@@ -60,11 +62,13 @@ class Memory {
     const std::lock_guard lock(mutex_);
     free_[size_of_.at(place)].push_back(static_cast<char*>(place));
   }
+  size_t left() {
+    const std::lock_guard lock(mutex_);
+    return kBytes - end_;
+  }
   char* Open(const void* place) const { return open_ + (static_cast<const char*>(place) - closed_); }
 
  private:
-  static constexpr size_t kBytes = size_t{8} << 30;  // of addresses; pages are taken as they are written
-
   static char* Map(int file, int access) {
     void* place = ::mmap(nullptr, kBytes, access, MAP_SHARED | MAP_NORESERVE, file, 0);
     if (place == MAP_FAILED) throw std::runtime_error("no addresses for the pretend device");
@@ -83,7 +87,7 @@ Memory& TheMemory() {
   return *memory;
 }
 
-class PretendAllocator final : public at::Allocator {
+class PretendAllocator final : public c10::DeviceAllocator {
  public:
   at::DataPtr allocate(size_t bytes) override {
     void* place = TheMemory().Take(bytes);
@@ -93,6 +97,17 @@ class PretendAllocator final : public at::Allocator {
   void copy_data(void* to, const void* from, size_t bytes) const override {
     std::memcpy(TheMemory().Open(to), TheMemory().Open(from), bytes);
   }
+  std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex) override { return {TheMemory().left(), Memory::kBytes}; }
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override {
+    c10::CachingDeviceAllocator::DeviceStats stats;
+    stats.reserved_bytes[0].peak = static_cast<int64_t>(Memory::kBytes - TheMemory().left());
+    return stats;
+  }
+  bool initialized() override { return true; }
+  void emptyCache(c10::MempoolId_t) override {}
+  void recordStream(const at::DataPtr&, c10::Stream) override {}
+  void resetAccumulatedStats(c10::DeviceIndex) override {}
+  void resetPeakStats(c10::DeviceIndex) override {}
 
  private:
   static void Free(void* place) { TheMemory().Free(place); }
