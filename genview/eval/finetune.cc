@@ -10,6 +10,7 @@
 #include "genview/base/hash.h"
 #include "genview/data/loader.h"
 #include "genview/eval/knn_votes.h"
+#include "genview/eval/labelled_crops.h"
 #include "genview/models/backbone_file.h"
 #include "genview/train/optimizer.h"
 
@@ -166,17 +167,8 @@ FinetuneConfig Resolved(FinetuneConfig config, int64_t labelled, int64_t all) {
 }
 
 PairLoaderConfig LoaderOf(const FinetuneConfig& config, const Preprocess& preprocess, Seed seed) {
-  PairLoaderConfig loader;
-  loader.one_view = true;
-  loader.view1 = AugmentPreset("linear");
-  loader.view1.size = preprocess.size;
-  loader.batch = config.batch;
-  loader.least_rest = 2;  // all labels in every epoch; norms need two pictures
-  loader.threads = config.inputs.run.threads;
-  loader.seed = seed.key();
-  loader.strict = config.inputs.run.strict;
-  loader.mean = preprocess.mean;
-  loader.std = preprocess.std;
+  PairLoaderConfig loader = LabelledCrops(preprocess, config.batch, seed, config.inputs.run);
+  loader.least_rest = 2;  // norms need two pictures
   return loader;
 }
 
@@ -192,9 +184,7 @@ double Train(Network& network, PairLoader& loader, const ImageSource& labelled, 
     loader.Start(epoch);
     for (PairBatch batch; loader.Next(batch);) {
       progress.ThrowIfStopped();
-      std::vector<int64_t> labels;
-      for (const int64_t i : batch.indices) labels.push_back(labelled.item(i).label);
-      loss = network.Step(batch.view1, at::tensor(labels, at::kLong), schedule.At(step));
+      loss = network.Step(batch.view1, LabelsOf(labelled, batch.indices), schedule.At(step));
       if (!std::isfinite(loss)) {
         throw Error({.what = Format("the loss is no longer a number at step {}", step),
                      .where = "eval.finetune",
