@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numbers>
 
 #include <c10/core/GradMode.h>
 
 #include "genview/eval/probe_descent.h"
+#include "genview/eval/probe_training.h"
 #include "genview/tensor/device.h"
 
 namespace genview {
@@ -26,7 +28,7 @@ static Tensor OneByOne(const Tensor& weight, int64_t rates) {
 Probe MakeProbe(const Tensor& features, int64_t classes, const ProbeConfig& config, Seed seed) {
   ExpectShape(features, {-1, -1}, "features");
   const int64_t width = features.size(1), rates = static_cast<int64_t>(config.rates.size());
-  const Tensor start = NormalTensor(seed.With("weight"), {width, classes}) * 0.01;
+  const Tensor start = NormalTensor(seed.With("weight"), {width, classes}) * config.init;
   Probe probe{.weight = start.expand({rates, width, classes}).contiguous(),
               .bias = at::zeros({rates, 1, classes}),
               .mean = at::zeros({width}),
@@ -43,11 +45,48 @@ Probe MakeProbe(const Tensor& features, int64_t classes, const ProbeConfig& conf
   return probe;
 }
 
+double ProbeFactor(const ProbeConfig& config, int64_t step, int64_t steps_per_epoch) {
+  const int64_t steps = steps_per_epoch * config.epochs;
+  const int64_t held = config.per_epoch ? step - step % steps_per_epoch : step;
+  switch (config.schedule) {
+    case ScheduleKind::kConstant:
+      return 1;
+    case ScheduleKind::kCosine:
+      return 0.5 * (1 + std::cos(std::numbers::pi * static_cast<double>(held) / static_cast<double>(steps)));
+    case ScheduleKind::kStep:
+      return (held >= steps * 6 / 10 ? 0.1 : 1.0) * (held >= steps * 8 / 10 ? 0.1 : 1.0);
+  }
+  return 1;
+}
+
+// The rows of each step, and the factor on its rates.
+using VisitStep = std::function<void(const int64_t* places, int64_t count, double factor)>;
+static void ForEachStep(const ProbeConfig& config, int64_t rows, Seed seed, const VisitStep& visit) {
+  const int64_t batches = (rows + config.batch - 1) / config.batch;
+  for (int64_t epoch = 0; epoch < config.epochs; ++epoch) {
+    const std::vector<int64_t> order = Permutation(seed.With("order").With(static_cast<uint64_t>(epoch)), rows);
+    for (int64_t i = 0; i < batches; ++i) {
+      const int64_t from = i * config.batch;
+      visit(order.data() + from, std::min(config.batch, rows - from),
+            ProbeFactor(config, epoch * batches + i, batches));
+    }
+  }
+}
+
 void TrainProbe(Probe& probe, const Tensor& features, const Tensor& labels, const ProbeConfig& config, Seed seed) {
   ExpectShape(features, {-1, probe.mean.size(0)}, "features");
   ExpectShape(labels, {features.size(0)}, "labels");
-  const c10::AutoGradMode no_grad(false);
   const int64_t rows = features.size(0), classes = probe.bias.size(2);
+  if (config.optimizer != ProbeOptimizer::kSgd || config.nesterov) {
+    ProbeTraining training(probe, config);
+    ForEachStep(config, rows, seed, [&](const int64_t* places, int64_t count, double factor) {
+      const Tensor own = at::tensor(std::vector<int64_t>(places, places + count), at::kLong);
+      training.Step(features.index_select(0, own), labels.index_select(0, own), factor);
+    });
+    probe = training.Trained();
+    return;
+  }
+  const c10::AutoGradMode no_grad(false);
   const int64_t rates = probe.bias.size(0);
   const Tensor rate = at::tensor(config.rates, at::kFloat).repeat_interleave(classes);  // [R*C]
   const auto descent = MakeProbeDescent({.features = features.cpu(),
@@ -61,16 +100,10 @@ void TrainProbe(Probe& probe, const Tensor& features, const Tensor& labels, cons
                                          .momentum = config.momentum,
                                          .weight_decay = config.weight_decay},
                                         ReadCpuFeatures().amx_bf16);
-  const int64_t batches = (rows + config.batch - 1) / config.batch, steps = batches * config.epochs;
-  for (int64_t epoch = 0; epoch < config.epochs; ++epoch) {
-    const std::vector<int64_t> order = Permutation(seed.With("order").With(static_cast<uint64_t>(epoch)), rows);
-    for (int64_t i = 0; i < batches; ++i) {
-      const auto step = static_cast<double>(epoch * batches + i);
-      const Tensor step_rate = rate * (0.5 * (1 + std::cos(std::numbers::pi * step / static_cast<double>(steps))));
-      const int64_t from = i * config.batch;
-      descent->Step(order.data() + from, std::min(config.batch, rows - from), step_rate.const_data_ptr<float>());
-    }
-  }
+  ForEachStep(config, rows, seed, [&](const int64_t* places, int64_t count, double factor) {
+    const Tensor step_rate = rate * factor;
+    descent->Step(places, count, step_rate.const_data_ptr<float>());
+  });
   probe.weight = OneByOne(descent->weight(), rates);
   probe.bias = OneByOne(descent->bias().unsqueeze(0), rates);
 }
