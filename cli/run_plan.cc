@@ -70,6 +70,7 @@ void CheckValues(const RunPlan& plan, const ArmPlan& arm, const std::string& fil
   config.run.precision = Precision::kAuto;
   try {
     (void)Resolved(config);
+    if (arm.recipe.eval.linear.enabled) CheckLinear(arm.recipe.eval.linear.config);
   } catch (const UsageError& error) {
     throw UsageError({.what = error.text().what,
                       .where = Format("{}, arm `{}`, {}", file, arm.name, error.text().where),

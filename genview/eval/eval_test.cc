@@ -93,6 +93,114 @@ TEST_F(EvalTest, ALineBetweenColours) {
   EXPECT_GT(result.settings["lr"].get<double>(), 0);
 }
 
+TEST_F(EvalTest, ALineOnCropsIsTrainedOnceOnAllAndSaysSo) {
+  LinearConfig config;
+  config.inputs = Inputs("crops.json");
+  config.crops = true;
+  config.epochs = 20;
+  config.batch = 8;
+  config.lrs = {0.1};
+  config.schedule = ScheduleKind::kStep;
+  const EvalResult result = EvalLinear(config, silent_);
+  EXPECT_EQ(result.kind, "linear");
+  EXPECT_GE(result.top1, 80);
+  EXPECT_EQ(result.images, 12);
+  EXPECT_EQ(result.settings["train_images"], 24);
+  EXPECT_FALSE(result.settings.contains("holdout_images"));
+  EXPECT_EQ(result.settings["crops"], true);
+  EXPECT_EQ(result.settings["optimizer"], "sgd");
+  EXPECT_EQ(result.settings["init"], 0.01);
+  EXPECT_EQ(result.settings["protocol"],
+            "frozen encoder, random crops (0.08 to 1 of the picture) and flips drawn in each epoch, test on the centre "
+            "crop; SGD on cross-entropy, step rate");
+
+  // Again, with other threads: the same bytes. The state of a training that was killed goes with the result.
+  const std::string bytes = ReadFile(folder_ / "crops.json");
+  std::filesystem::remove(folder_ / "crops.json");
+  config.inputs.run.threads = 3;
+  EvalLinear(config, silent_);
+  EXPECT_EQ(ReadFile(folder_ / "crops.json"), bytes);
+  WriteFile(folder_ / ".crops.json.state/step-0000000003.safetensors", "left behind");
+  EvalLinear(config, silent_);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / ".crops.json.state"));
+}
+
+TEST_F(EvalTest, OfSeveralRatesOnCropsTheBestOnWhatWasHeldOutIsTested) {
+  LinearConfig config;
+  config.inputs = Inputs();
+  config.crops = true;
+  config.epochs = 20;
+  config.batch = 8;
+  config.holdout = 0.25;
+  config.lrs = {1e-9, 0.1};
+  EvalResult result = EvalLinear(config, silent_);
+  EXPECT_EQ(result.settings["holdout_images"], 6);
+  EXPECT_EQ(result.settings["holdout_top1"].size(), 2u);
+  EXPECT_EQ(result.settings["train_images"], 18);
+  EXPECT_EQ(result.settings["lr"], 0.1);
+
+  config.standardise = false;
+  config.optimizer = ProbeOptimizer::kLarsMmpretrain;
+  config.lrs = {1.6};
+  config.epochs = 1;
+  result = EvalLinear(config, silent_);
+  EXPECT_EQ(result.settings["train_images"], 24);
+  EXPECT_EQ(result.settings["optimizer"], "lars-mmpretrain");
+}
+
+TEST_F(EvalTest, ALineOnCropsCountsBadPicturesOnce) {
+  WriteFile(folder_ / "test/red/0.png", "no picture");
+  WriteFile(folder_ / "train/blue/3.png", "no picture");
+  LinearConfig config;
+  config.inputs = Inputs("crops.json");
+  config.crops = true;
+  config.epochs = 2;
+  config.lrs = {0.01, 0.1};
+  EXPECT_EQ(SkippedOf(EvalLinear(config, silent_)), 2);
+  config.inputs.run.strict = true;
+  EXPECT_THROW(EvalLinear(config, silent_), Error);  // the result is there
+  config.inputs.out.clear();
+  EXPECT_THROW(EvalLinear(config, silent_), Error);
+}
+
+// Results from before there were crops stay known.
+TEST_F(EvalTest, SettingsThatAreAsBeforeAreNotNamed) {
+  LinearConfig config;
+  config.inputs = Inputs();
+  config.epochs = 2;
+  const EvalResult before = EvalLinear(config, silent_);
+  for (const char* later : {"crops", "optimizer", "nesterov", "schedule", "per_epoch", "init"})
+    EXPECT_FALSE(before.settings.contains(later)) << later;
+  EXPECT_EQ(before.settings["protocol"],
+            "frozen features of the centre crop, computed once; SGD on cross-entropy, cosine rate");
+  config.nesterov = true;
+  config.per_epoch = true;
+  const EvalResult other = EvalLinear(config, silent_);
+  EXPECT_EQ(other.settings["schedule"], "cosine");
+  EXPECT_EQ(other.settings["protocol"],
+            "frozen features of the centre crop, computed once; SGD with Nesterov's momentum on cross-entropy, cosine "
+            "rate by epoch");
+  EXPECT_NE(other.settings["request"], before.settings["request"]);
+}
+
+TEST_F(EvalTest, LinesThatCannotBeTrainedAreRefused) {
+  LinearConfig config;
+  config.inputs = Inputs();
+  EXPECT_THROW(ReadFields(config, {{"optimizer", "lasr"}}, {"recipe.toml", "eval.linear"}), UsageError);
+  EXPECT_THROW(ReadFields(config, {{"optimizer", "adamw"}}, {"recipe.toml", "eval.linear"}), UsageError);
+  EXPECT_THROW(ReadFields(config, {{"init", -1}}, {"recipe.toml", "eval.linear"}), UsageError);
+  config.optimizer = ProbeOptimizer::kLars;
+  config.nesterov = true;
+  EXPECT_THROW(EvalLinear(config, silent_), UsageError);
+  config.nesterov = false;
+  config.crops = true;
+  config.inputs.train = (folder_ / "train/red").string();  // without classes
+  EXPECT_THROW(EvalLinear(config, silent_), Error);
+  config.inputs.train = (folder_ / "train").string();
+  config.lrs.clear();
+  EXPECT_THROW(EvalLinear(config, silent_), UsageError);
+}
+
 TEST_F(EvalTest, SameInputsSameFileAndNoSecondRun) {
   LinearConfig config;
   config.epochs = 3;

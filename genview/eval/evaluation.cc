@@ -208,6 +208,8 @@ void Evaluation::LeaveOut(const SkippedLog& skipped, const std::vector<std::stri
 
 int64_t Evaluation::classes() const { return static_cast<int64_t>(opened_->train->classes().size()); }
 
+const Encoder& Evaluation::encoder() const { return *opened_->encoder; }
+
 std::shared_ptr<const ImageSource> Evaluation::train_source() const { return opened_->train; }
 std::shared_ptr<const ImageSource> Evaluation::test_source() const { return opened_->test; }
 

@@ -63,6 +63,7 @@ class Evaluation {
   FeatureRows Train(Progress& progress, const std::vector<int64_t>& indices);  // of these pictures; never from a cache
   FeatureRows Test(Progress& progress);
   int64_t classes() const;
+  const Encoder& encoder() const;
 
   // For evaluations that train on the pictures themselves: those that Train and Test encode.
   std::shared_ptr<const ImageSource> train_source() const, test_source() const;
@@ -73,6 +74,7 @@ class Evaluation {
   // and keeps them for skipped.tsv. Train and Test do so of their own.
   void LeaveOut(const SkippedLog& skipped, const std::vector<std::string>& looked_at, const std::string& what,
                 Progress& progress);
+  const std::string& request() const { return request_; }
   Seed seed() const { return Seed(inputs_.run.seed).With(kind_); }
 
   // Fills in what every result has, writes `out`, skipped.tsv beside it, and returns the result. hits: of the test

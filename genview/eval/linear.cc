@@ -1,9 +1,14 @@
 #include "genview/eval/linear.h"
 
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <iterator>
+#include <system_error>
 
+#include "genview/base/files.h"
 #include "genview/eval/knn_votes.h"
-#include "genview/eval/probe.h"
+#include "genview/eval/probe_on_crops.h"
 
 namespace genview {
 namespace {
@@ -37,28 +42,72 @@ FeatureRows Take(const FeatureRows& rows, const Tensor& places) {
   return {rows.features.index_select(0, places), rows.labels.index_select(0, places), {}};
 }
 
-}  // namespace
+// Fields that came later, in which today's settings are those of before: their results stay known.
+constexpr const char* kLater[] = {"crops", "optimizer", "nesterov", "schedule", "per_epoch", "init"};
 
-EvalResult EvalLinear(const LinearConfig& config, Progress& progress) {
-  CheckRequired(config, {"command line", "eval.linear"});
+// What besides the pictures and the encoder decides the result.
+Json SettingsOf(const LinearConfig& config) {
   Json settings = FieldsToJson(config);
   for (const char* input : {"train", "test", "checkpoint", "out", "cache", "fraction", "run"}) settings.erase(input);
-  if (config.lrs.empty()) {
-    throw UsageError({.what = "no learning rate is given",
-                      .where = "eval.linear.lrs",
-                      .next = "give at least one, for example 0.1"});
+  const Json usual = FieldsToJson(LinearConfig());
+  const bool as_before =
+      std::all_of(std::begin(kLater), std::end(kLater), [&](const char* key) { return settings[key] == usual[key]; });
+  for (const char* key : kLater) {
+    if (as_before) settings.erase(key);
   }
-  Evaluation evaluation("linear", config.inputs, settings);
-  EvalResult result;
-  if (evaluation.Known(result, progress)) return result;
+  return settings;
+}
+
+ProbeConfig ProbeOf(const LinearConfig& config) {
+  return {.rates = config.lrs,
+          .epochs = config.epochs,
+          .batch = config.batch,
+          .momentum = config.momentum,
+          .weight_decay = config.weight_decay,
+          .standardise = config.standardise,
+          .optimizer = config.optimizer,
+          .nesterov = config.nesterov,
+          .schedule = config.schedule,
+          .per_epoch = config.per_epoch,
+          .init = config.init};
+}
+
+std::string ProtocolOf(const LinearConfig& config) {
+  std::string optimizer = config.optimizer == ProbeOptimizer::kSgd ? "SGD" : EnumName(config.optimizer);
+  if (config.nesterov) optimizer += " with Nesterov's momentum";
+  return Format("{}; {} on cross-entropy, {} rate{}",
+                config.crops ? "frozen encoder, random crops (0.08 to 1 of the picture) and flips drawn in each epoch, "
+                               "test on the centre crop"
+                             : "frozen features of the centre crop, computed once",
+                optimizer, EnumName(config.schedule), config.per_epoch ? " by epoch" : "");
+}
+
+// How many of `rows` are held out to choose a rate on.
+int64_t HeldOut(const LinearConfig& config, int64_t rows) {
+  if (config.lrs.size() < 2 || rows < 2) return 0;
+  return std::clamp<int64_t>(static_cast<int64_t>(config.holdout * static_cast<double>(rows)), 1, rows - 1);
+}
+
+// The rate whose classifier did best on the rows that were held out, which `settings` tells.
+size_t BestRate(const std::vector<Tested>& tested, Json& settings) {
+  const int64_t held = tested.front().hits.total;
+  size_t best = 0;
+  for (size_t r = 0; r < tested.size(); ++r) {
+    settings["holdout_top1"].push_back(100.0 * static_cast<double>(tested[r].hits.top1) / static_cast<double>(held));
+    const bool ties = tested[r].hits.top1 == tested[best].hits.top1;
+    const bool better = tested[r].hits.top1 > tested[best].hits.top1 || (ties && tested[r].loss < tested[best].loss);
+    // The scores of a rate that was too large are no numbers, and its hits say nothing.
+    if (std::isfinite(tested[best].loss) ? better && std::isfinite(tested[r].loss) : std::isfinite(tested[r].loss))
+      best = r;
+  }
+  settings["holdout_images"] = held;
+  return best;
+}
+
+EvalResult ScoreOnFeatures(const LinearConfig& config, Evaluation& evaluation, Json settings, Progress& progress) {
   const FeatureRows train = evaluation.Train(progress), test = evaluation.Test(progress);
-  const int64_t rows = train.labels.size(0);
-  ProbeConfig probe{.rates = config.lrs,
-                    .epochs = config.epochs,
-                    .batch = config.batch,
-                    .momentum = config.momentum,
-                    .weight_decay = config.weight_decay,
-                    .standardise = config.standardise};
+  const int64_t rows = train.labels.size(0), held = HeldOut(config, rows);
+  ProbeConfig probe = ProbeOf(config);
   const auto fit = [&](const FeatureRows& on) {
     Probe made = MakeProbe(on.features, evaluation.classes(), probe, evaluation.seed());
     TrainProbe(made, on.features, on.labels, probe, evaluation.seed());
@@ -66,20 +115,11 @@ EvalResult EvalLinear(const LinearConfig& config, Progress& progress) {
   };
 
   progress.Begin("linear classifiers", 2, "trainings");
-  if (probe.rates.size() > 1 && rows >= 2) {
+  if (held > 0) {
     const Tensor order = at::tensor(Permutation(evaluation.seed().With("holdout"), rows), at::kLong);
-    const int64_t held =
-        std::clamp<int64_t>(static_cast<int64_t>(config.holdout * static_cast<double>(rows)), 1, rows - 1);
     const std::vector<Tested> tested =
         Test(fit(Take(train, order.narrow(0, held, rows - held))), Take(train, order.narrow(0, 0, held)));
-    size_t best = 0;
-    for (size_t r = 0; r < tested.size(); ++r) {
-      settings["holdout_top1"].push_back(100.0 * static_cast<double>(tested[r].hits.top1) / static_cast<double>(held));
-      const bool ties = tested[r].hits.top1 == tested[best].hits.top1;
-      if (tested[r].hits.top1 > tested[best].hits.top1 || (ties && tested[r].loss < tested[best].loss)) best = r;
-    }
-    settings["holdout_images"] = held;
-    probe.rates = {config.lrs[best]};
+    probe.rates = {config.lrs[BestRate(tested, settings)]};
   }
   progress.Update(1);
   progress.ThrowIfStopped();
@@ -88,8 +128,87 @@ EvalResult EvalLinear(const LinearConfig& config, Progress& progress) {
   progress.End();
   settings["lr"] = probe.rates[0];
   settings["train_images"] = rows;
-  settings["protocol"] = "frozen features of the centre crop, computed once; SGD on cross-entropy, cosine rate";
+  settings["protocol"] = ProtocolOf(config);
   return evaluation.Finish(hits.top1, hits.top5, hits.total, std::move(settings));
+}
+
+// State of a training that may take hours; empty where there is no place for it.
+Path StateFolder(const LinearConfig& config) {
+  return config.crops && !config.inputs.out.empty() ? HiddenBeside(config.inputs.out, "state") : Path();
+}
+
+EvalResult ScoreOnCrops(const LinearConfig& config, Evaluation& evaluation, Json settings, Progress& progress) {
+  const Encoder& encoder = evaluation.encoder();
+  const RunOptions& run = config.inputs.run;
+  const auto source = evaluation.train_source();
+  std::vector<int64_t> fit = evaluation.TrainIndices(), held_out;
+  const auto all = static_cast<int64_t>(fit.size()), held = HeldOut(config, all);
+  if (held > 0) {
+    const std::vector<int64_t> order = Permutation(evaluation.seed().With("holdout"), all);
+    std::vector<int64_t> rest;
+    for (int64_t i = 0; i < all; ++i)
+      (i < held ? held_out : rest).push_back(fit[static_cast<size_t>(order[static_cast<size_t>(i)])]);
+    fit = std::move(rest);
+    std::sort(fit.begin(), fit.end());
+    std::sort(held_out.begin(), held_out.end());
+  }
+  // First of all what the classifiers are tested on: what is wrong there is not to be found after hours.
+  const FeatureRows test = evaluation.Test(progress);
+  const FeatureRows choice = held > 0 ? evaluation.Train(progress, held_out) : FeatureRows();
+  const ProbeConfig probe_config = ProbeOf(config);
+  const auto features = [&] {
+    return (held > 0 ? evaluation.Train(progress, fit) : evaluation.Train(progress)).features;
+  };
+  const Tensor uncropped = config.standardise ? features() : at::empty({0, encoder.embedding_width()});
+  Probe probe = MakeProbe(uncropped, evaluation.classes(), probe_config, evaluation.seed());
+
+  const auto labelled = ChooseOf(source, std::move(fit), "linear classifiers");
+  const int64_t batch = std::min(run.batch > 0 ? run.batch : 128, labelled->size());
+  SkippedLog skipped;
+  TrainProbeOnCrops(probe, encoder,
+                    {.labelled = labelled,
+                     .crops = LabelledCrops(encoder.preprocess(), batch, evaluation.seed(), run),
+                     .keep = StateFolder(config),
+                     .request = evaluation.request()},
+                    probe_config, skipped, progress);
+  evaluation.LeaveOut(skipped, IdsOf(*labelled), "training", progress);
+
+  const size_t best = held > 0 ? BestRate(Test(probe, choice), settings) : 0;
+  const Hits hits = Test(probe, test)[best].hits;
+  settings["lr"] = config.lrs[best];
+  settings["train_images"] = labelled->size();
+  settings["protocol"] = ProtocolOf(config);
+  return evaluation.Finish(hits.top1, hits.top5, hits.total, std::move(settings));
+}
+
+}  // namespace
+
+void CheckLinear(const LinearConfig& config) {
+  if (config.lrs.empty()) {
+    throw UsageError({.what = "no learning rate is given",
+                      .where = "eval.linear.lrs",
+                      .next = "give at least one, for example 0.1"});
+  }
+  if (config.nesterov && config.optimizer != ProbeOptimizer::kSgd) {
+    throw UsageError({.what = Format("`nesterov` is of sgd, and the optimizer is {}", EnumName(config.optimizer)),
+                      .where = "eval.linear.nesterov",
+                      .next = "leave it away, or take the optimizer sgd"});
+  }
+}
+
+EvalResult EvalLinear(const LinearConfig& config, Progress& progress) {
+  CheckRequired(config, {"command line", "eval.linear"});
+  CheckLinear(config);
+  Json settings = SettingsOf(config);
+  Evaluation evaluation("linear", config.inputs, settings);
+  EvalResult result;
+  if (!evaluation.Known(result, progress)) {
+    result = config.crops ? ScoreOnCrops(config, evaluation, std::move(settings), progress)
+                          : ScoreOnFeatures(config, evaluation, std::move(settings), progress);
+  }
+  std::error_code ignored;
+  if (const Path state = StateFolder(config); !state.empty()) std::filesystem::remove_all(state, ignored);
+  return result;
 }
 
 }  // namespace genview

@@ -167,7 +167,8 @@ class CommandLine(unittest.TestCase):
                                ("[pretrain.pair]\nsource = 'generate'", 2), ("[pretrain.pair]\nprobability = 2", 2), ("[eval.knn]\nk = 0", 2)):
                 self.assertIn(f"line {line}", refused(text)[1], text)
             for text in ("data = 3", "arms = 5", "seeds = ['a']", "seeds = [-1]", "seeds = [1, 1]", "name = '../x'", "extends = 5", "extends = 'gone.toml'",
-                         "extends = 'r.toml'", "[views]\nlevels = []", "[eval.linear]\nlrs = []"):
+                         "extends = 'r.toml'", "[views]\nlevels = []", "[eval.linear]\nlrs = []", "[eval.linear]\noptimizer = 'adamw'",
+                         "[eval.linear]\noptimizer = 'lars'\nnesterov = true"):
                 refused(text)
             for arms in ("name = 3", "", "name = 'a'\n[[arms]]\nname = 'a'", "name = 'a/b'", "name = '..'", "name = 'state'", "name = ''",
                          "name = 'a'\nset = 5", "name = 'a'\n[arms.set]\ndata.train = 'x'"):
