@@ -36,8 +36,8 @@ std::string TorchvisionModel(const Backbone& backbone) {
   const int64_t c = Channels(backbone);
   std::string text = Format("model = torchvision.models.{}()\n", config.type);
   if (config.width != 1 || config.small_stem) {
-    text +=
-        Format("model.conv1 = torch.nn.Conv2d(3, {}, {}, bias=False)\n", c, config.small_stem ? "3, 1, 1" : "7, 2, 3");
+    text += Format("model.conv1 = torch.nn.Conv2d(3, {}, {}, bias=False)\n", c,
+                   config.small_stem ? Format("3, 1, {}", config.stem_padding) : "7, 2, 3");
   }
   if (config.small_stem) text += "model.maxpool = torch.nn.Identity()\n";
   if (config.width != 1) {
@@ -153,7 +153,8 @@ void WarnOfOtherNetwork(ExportLayout layout, const Backbone& backbone, Progress&
                          HeadsOf(config), heads, EnumName(layout), what));
   }
   if (config.small_stem) {
-    progress.Warn(Format("the ResNet has the 3 x 3 stem for small pictures: {} the same conv1 and no max-pool", what));
+    progress.Warn(Format("the ResNet has the 3 x 3 stem for small pictures: {} the same conv1{} and no max-pool", what,
+                         config.stem_padding == 1 ? "" : Format(" with padding {}", config.stem_padding)));
   }
 }
 

@@ -24,6 +24,8 @@ void VisitFields(ImportConfig& c, Visit&& visit) {
         "ViT: attention heads, which few files say; 0 = by layout and width");
   visit("size", c.from.image_size, Range<int64_t>{0, 2048},
         "side of the pictures in pixels; 0 = as the weights have it");
+  visit("stem_padding", c.from.stem_padding, Range<int64_t>{0, 2},
+        "ResNet with a 3 x 3 stem: its padding, which no file says; 2 for solo-learn's of CIFAR, 0 = 1");
   visit("resize", c.resize, Range<int64_t>{0, 4096},
         "shortest side before the centre crop; 0 = size / 0.875, or size below 100 px");
   visit("mean", c.mean, Range<double>{-10, 10}, "of the colours in [0, 1]: three numbers; empty = ImageNet's");

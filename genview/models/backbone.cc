@@ -14,6 +14,7 @@ class ResnetBackbone : public Backbone {
         net_(MakeResnet({.depth = depth,
                          .width = c.width,
                          .small_stem = c.small_stem,
+                         .stem_padding = c.stem_padding,
                          .zero_init_residual = c.zero_init_residual})) {}
 
   BackboneOutput Forward(const Tensor& pixels, bool training) const override {
@@ -24,6 +25,7 @@ class ResnetBackbone : public Backbone {
   void Init(Seed seed) override { InitResnet(net_, seed); }
   int64_t width() const override { return net_.config.output_width(); }
   int64_t grid(int64_t image_size) const override {
+    image_size += 2 * (config_.stem_padding - 1);  // of the small stem; the usual one has none to choose
     for (int halvings = config_.small_stem ? 3 : 5; halvings > 0; --halvings) image_size = (image_size + 1) / 2;
     return image_size;
   }

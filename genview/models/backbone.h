@@ -20,6 +20,7 @@ struct BackboneConfig {
   int64_t image_size = 224;       // px, of training; a ViT has a position per patch, a ResNet takes any size
   double width = 1;               // factor on the type's channel counts
   bool small_stem = false;        // ResNet: for pictures of 32 to 96 px
+  int64_t stem_padding = 1;       // of the small stem: 1, or 2 as in solo-learn; the weights do not tell it
   bool zero_init_residual = false;
   int64_t patch_size = 16;  // ViT
   int64_t layers = 0;       // ViT; 0: the type's
@@ -36,6 +37,8 @@ void VisitFields(BackboneConfig& c, Visit&& visit) {
   visit("image_size", c.image_size, Range<int64_t>{8, 2048}, "side of the training pictures in pixels");
   visit("width", c.width, Range<double>{1.0 / 64, 8}, "factor on all channel counts");
   visit("small_stem", c.small_stem, Any{}, "ResNet: 3 x 3 stem without max-pool, for pictures of 32 to 96 px");
+  visit("stem_padding", c.stem_padding, RareRange<int64_t>{{1, 2}, 1},
+        "ResNet: padding of the 3 x 3 stem; 2 = as solo-learn has it");
   visit("zero_init_residual", c.zero_init_residual, Any{}, "ResNet: begin with every residual block as the identity");
   visit("patch_size", c.patch_size, Range<int64_t>{1, 256}, "ViT: side of a patch in pixels");
   visit("layers", c.layers, Range<int64_t>{0, 64}, "ViT: blocks; 0 = the type's");

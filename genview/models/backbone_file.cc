@@ -60,6 +60,11 @@ void RefuseOptions(const ForeignOptions& options, const BackboneConfig& config, 
                   options.image_size),
            "--size");
   }
+  if (options.stem_padding > 0 && options.stem_padding != config.stem_padding) {
+    refuse(Format("the file is this program's and says that the padding of its stem is {}, not {}", config.stem_padding,
+                  options.stem_padding),
+           "--stem-padding");
+  }
   if (checkpoint && options.layout != ImportLayout::kAuto)
     refuse(Format("the file is this program's checkpoint, not of the layout {}", EnumName(options.layout)), "--layout");
   if (checkpoint && !options.prefix.empty())

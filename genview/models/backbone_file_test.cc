@@ -73,6 +73,21 @@ TEST(BackboneFile, WhatOwnFilesSayIsNotAskedFor) {
             std::string::npos);
 }
 
+TEST(BackboneFile, PaddingOfTheStemStaysWithTheFile) {
+  const TemporaryFolder folder;
+  const BackboneConfig config{.type = "resnet18", .width = 1.0 / 64, .small_stem = true, .stem_padding = 2};
+  const Path own = WriteOwn(folder.path(), config);
+  EXPECT_EQ(ReadBackboneFile(own).encoder.backbone->config().stem_padding, 2);
+  EXPECT_EQ(ReadBackboneFile(own, {.stem_padding = 2}).encoder.layout, "genview");
+  EXPECT_EQ(Complaint(own, {.stem_padding = 1}).next, "leave `--stem-padding` away");
+  const auto net = MakeBackbone(config);
+  net->Init(Seed(1));
+  const Json meta = {{"format", 1}, {"kind", "export"}, {"backbone", FieldsToJson(config)}};
+  const Path exported = folder.path() / "exported.safetensors";
+  WriteSafetensors(exported, ToLayout(*net, ExportLayout::kTorchvision), {{"genview", meta.dump()}});
+  EXPECT_EQ(ReadBackboneFile(exported).encoder.backbone->config().stem_padding, 2);
+}
+
 TEST(BackboneFile, FoldersOfBackbonesAreNoEncodersYet) {
   for (const char* name : {"transformers_vit", "transformers_resnet"}) {
     try {

@@ -29,6 +29,7 @@ TEST(Backbone, VitsHaveTimmsParameters) {
 TEST(Backbone, TokensAreAGridOfTheOutput) {
   const Json configs[] = {
       {{"type", "resnet18"}, {"width", 1.0 / 32}, {"small_stem", true}, {"image_size", 20}},
+      {{"type", "resnet18"}, {"width", 1.0 / 32}, {"small_stem", true}, {"stem_padding", 2}, {"image_size", 32}},
       {{"type", "resnet50"}, {"width", 1.0 / 64}, {"image_size", 33}},
       {{"type", "vit-tiny"}, {"width", 0.125}, {"layers", 2}, {"patch_size", 4}, {"image_size", 16}}};
   for (const Json& config : configs) {
@@ -40,6 +41,16 @@ TEST(Backbone, TokensAreAGridOfTheOutput) {
     EXPECT_EQ(out.tokens.sizes(), (at::IntArrayRef{2, grid * grid, net->width()}));
     EXPECT_TRUE(at::isfinite(out.pooled).all().item<bool>());
   }
+}
+
+TEST(Backbone, PaddingOfTheStemIsWrittenWhereItIsNotTheUsualOne) {
+  BackboneConfig config{.type = "resnet18", .small_stem = true};
+  EXPECT_FALSE(FieldsToJson(config).contains("stem_padding"));  // files from before it stay the same
+  EXPECT_EQ(MakeBackbone(FieldsToJson(config))->config().stem_padding, 1);
+  config.stem_padding = 2;
+  EXPECT_EQ(FieldsToJson(config)["stem_padding"], 2);
+  EXPECT_EQ(MakeBackbone(FieldsToJson(config))->grid(32), 5);
+  EXPECT_THROW(MakeBackbone(Json{{"type", "resnet18"}, {"stem_padding", 2}}), UsageError);
 }
 
 TEST(Backbone, WrongNamesAreAnsweredWithTheNearest) {

@@ -412,13 +412,22 @@ int64_t CounterIn(const WeightMap& weights, const std::string& name) {
   return count >= 0 && count < 1e15 ? static_cast<int64_t>(count) : 0;
 }
 
+[[noreturn]] void RefuseStemPadding(const WeightMap& weights, const char* has) {
+  throw UsageError({.what = Format("a padding of the stem is for a ResNet's of 3 x 3, and the file has the {}", has),
+                    .where = weights.where(),
+                    .next = "leave `--stem-padding` away"});
+}
+
 BackboneConfig Recognise(const WeightMap& weights, const Place& place, ImportLayout layout,
                          const ForeignOptions& options) {
   if (!IsVit(place.naming)) {
     BackboneConfig config = ResnetFrom(weights, place);
     config.image_size = options.image_size > 0 ? options.image_size : config.small_stem ? 32 : 224;
+    if (options.stem_padding > 0) config.stem_padding = options.stem_padding;
+    if (config.stem_padding > 1 && !config.small_stem) RefuseStemPadding(weights, "usual stem of 7 x 7");
     return config;
   }
+  if (options.stem_padding > 1) RefuseStemPadding(weights, "patches of a ViT");
   BackboneConfig config = VitFrom(weights, place, layout, options.heads);
   if (IsTransformers(place.naming)) config.norm_eps = options.norm_eps.value_or(kTransformersNormEps);
   if (options.image_size > 0 && options.image_size != config.image_size) {

@@ -4,8 +4,9 @@
 //   found.layout;                                                                    // "moco"
 //   WriteSafetensors("out.safetensors", ToLayout(*found.backbone, ExportLayout::kTransformers));
 //
-// A foreign file says neither how many heads its attention has, nor what its norms add to the variance, nor how
-// pictures are prepared: the first two come from the layout, the width or the caller, the third from the caller.
+// A foreign file says neither how many heads its attention has, nor what its norms add to the variance, nor how far its
+// stem reaches over the picture's edge, nor how pictures are prepared: the first two come from the layout, the width or
+// the caller, the others from the caller.
 #pragma once
 
 #include <memory>
@@ -73,6 +74,7 @@ struct ForeignOptions {
   std::string prefix{};              // of the encoder's names; empty: found
   int64_t heads = 0;                 // ViT; 0: by layout and width
   int64_t image_size = 0;            // px; 0: a ViT's positions say, 224 for a ResNet, 32 for one with the small stem
+  int64_t stem_padding = 0;          // of a ResNet's small stem: 1 or 2, which no file says; 0: 1
   std::optional<double> norm_eps{};  // of transformers' ViT; nothing: its own default
   std::optional<BackboneConfig> backbone{};  // where the network is known; its other members are then not looked at
 };

@@ -269,6 +269,26 @@ TEST(LayoutsGolden, EveryLayoutComesBackAsItWent) {
   }
 }
 
+// No tensor tells it.
+TEST(LayoutsGolden, PaddingOfTheStemIsGiven) {
+  const auto backbone = MakeBackbone(
+      BackboneConfig{.type = "resnet18", .image_size = 32, .width = 1.0 / 8, .small_stem = true, .stem_padding = 2});
+  backbone->Init(Seed(3));
+  WeightMap weights("small");
+  for (const auto& [key, tensor] : ToLayout(*backbone, ExportLayout::kTorchvision)) weights.Add(key, tensor);
+  const Tensor x = NormalTensor(Seed(1), {2, 3, 32, 32}), wanted = backbone->Forward(x, /*training=*/false).pooled;
+  const ForeignEncoder usual = FromLayout(weights, {}), given = FromLayout(weights, {.stem_padding = 2});
+  EXPECT_EQ(usual.backbone->config().stem_padding, 1);
+  EXPECT_EQ(given.backbone->config().stem_padding, 2);
+  EXPECT_TRUE(at::allclose(given.backbone->Forward(x, false).pooled, wanted));
+  EXPECT_FALSE(at::allclose(usual.backbone->Forward(x, false).pooled, wanted));
+
+  const WeightMap moco = ReadWeightsFile(GoldenFile("moco.pth.tar")), dino = ReadWeightsFile(GoldenFile("dino.pth"));
+  EXPECT_NE(Complaint(moco, {.stem_padding = 2}).what.find("usual stem of 7 x 7"), std::string::npos);
+  EXPECT_NE(Complaint(dino, {.heads = 3, .stem_padding = 2}).what.find("patches of a ViT"), std::string::npos);
+  EXPECT_EQ(FromLayout(moco, {.stem_padding = 1}).layout, "moco");
+}
+
 TEST(Layouts, ExportedFilesKnowTheirPictures) {
   const Path file = Path(testing::TempDir()) / "layouts_exported.safetensors";
   const BackboneConfig config{

@@ -43,6 +43,14 @@ Resnet MakeResnet(const ResnetConfig& c) {
                       .where = "backbone",
                       .next = "use resnet18, resnet34 or resnet50"});
   }
+  if (c.stem_padding != 1 && (!c.small_stem || c.stem_padding != 2)) {
+    throw UsageError({.what = c.small_stem ? Format("the 3 x 3 stem has no padding of {}", c.stem_padding)
+                                           : Format("a padding of {} is for the 3 x 3 stem, and the ResNet has the "
+                                                    "usual one of 7 x 7",
+                                                    c.stem_padding),
+                      .where = "key `stem_padding` of the backbone",
+                      .next = c.small_stem ? "use 1 or 2" : "leave it at 1, or use the small stem"});
+  }
   Resnet net;
   net.config = c;
   int64_t in = c.planes(0);
@@ -119,7 +127,7 @@ static Tensor ForwardBlock(const ResidualBlock& w, const Tensor& x, bool trainin
 
 ResnetOutput ForwardResnet(const Resnet& w, const Tensor& x, bool training) {
   ExpectShape(x, {-1, 3, -1, -1}, "pixels");
-  Tensor y = w.config.small_stem ? Conv(w.stem, x, 1, 1) : Conv(w.stem, x, 2, 3);
+  Tensor y = w.config.small_stem ? Conv(w.stem, x, 1, w.config.stem_padding) : Conv(w.stem, x, 2, 3);
   y = BatchNormThen(AfterBatchNorm::kRelu, w.stem_norm, y, training);
   if (!w.config.small_stem) y = at::max_pool2d(y, {3, 3}, {2, 2}, {1, 1});
   for (const auto& blocks : w.stages) {

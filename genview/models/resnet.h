@@ -17,6 +17,7 @@ struct ResnetConfig {
   int64_t depth = 18;               // 18, 34, 50
   double width = 1;                 // factor on all channel counts
   bool small_stem = false;          // for pictures of 32 to 96 px: 3 x 3 with stride 1 and no max-pool
+  int64_t stem_padding = 1;         // around the picture, of the small stem: 1, or 2 as in solo-learn (32 px become 34)
   bool zero_init_residual = false;  // the last norm of each block begins at 0: blocks begin as the identity
 
   bool bottleneck() const { return depth >= 50; }
@@ -30,6 +31,7 @@ void VisitFields(ResnetConfig& c, Visit&& visit) {
   visit("depth", c.depth, Range<int64_t>{18, 50}, "layers: 18, 34 or 50");
   visit("width", c.width, Range<double>{1.0 / 64, 8}, "factor on all channel counts");
   visit("small_stem", c.small_stem, Any{}, "3 x 3 stem without max-pool, for pictures of 32 to 96 px");
+  visit("stem_padding", c.stem_padding, RareRange<int64_t>{{1, 2}, 1}, "around the picture, of the 3 x 3 stem");
   visit("zero_init_residual", c.zero_init_residual, Any{}, "begin with every residual block as the identity");
 }
 
@@ -48,7 +50,7 @@ struct Resnet {
   std::array<std::vector<ResidualBlock>, 4> stages;
 };
 
-Resnet MakeResnet(const ResnetConfig& config);  // throws UsageError for another depth
+Resnet MakeResnet(const ResnetConfig& config);  // throws UsageError for another depth or padding
 WeightList ListWeights(Resnet& net);
 void InitResnet(Resnet& net, Seed seed);  // Kaiming normal by fan-out; norms 1 and 0
 

@@ -32,6 +32,33 @@ TEST(Resnet, StemsDivideTheSizeAsTheyShould) {
   }
 }
 
+// solo-learn's networks for CIFAR are torchvision's with a conv1 of 3 x 3 and padding 2. That is a padding of 1 around
+// a picture with a black rim, whatever comes after it.
+TEST(Resnet, AStemPaddedByTwoSeesARimOfZeros) {
+  Resnet padded = MakeResnet({.depth = 18, .width = 0.125, .small_stem = true, .stem_padding = 2}),
+         plain = MakeResnet({.depth = 18, .width = 0.125, .small_stem = true});
+  InitResnet(padded, Seed(0));
+  InitResnet(plain, Seed(0));
+  for (Resnet* net : {&padded, &plain}) ConvertWeights(ListWeights(*net), at::kDouble);
+  const Tensor x = NormalTensor(Seed(1), {2, 3, 32, 32}).to(at::kDouble);
+  const Tensor columns = at::im2col(x, {3, 3}, /*dilation=*/{1, 1}, /*padding=*/{2, 2}, /*stride=*/{1, 1});
+  const Tensor stem = at::matmul(padded.stem.weight.flatten(1), columns).reshape({2, 8, 34, 34});  // the sums by hand
+  EXPECT_TRUE(at::allclose(stem, Conv(padded.stem, x, 1, 2)));
+  for (const bool training : {false, true}) {
+    const ResnetOutput out = ForwardResnet(padded, x, training);
+    EXPECT_EQ(out.map.sizes(), (at::IntArrayRef{2, 64, 5, 5}));  // 34, 17, 9, 5; without the rim 4
+    const ResnetOutput rim = ForwardResnet(plain, at::constant_pad_nd(x, {1, 1, 1, 1}), training);
+    EXPECT_TRUE(at::allclose(out.map, rim.map));
+    EXPECT_TRUE(at::allclose(out.pooled, rim.pooled));
+  }
+}
+
+TEST(Resnet, OnlyTheSmallStemHasAPaddingToChoose) {
+  EXPECT_THROW(MakeResnet({.depth = 18, .stem_padding = 2}), UsageError);
+  EXPECT_THROW(MakeResnet({.depth = 18, .small_stem = true, .stem_padding = 3}), UsageError);
+  EXPECT_THROW(MakeResnet({.depth = 18, .small_stem = true, .stem_padding = 0}), UsageError);
+}
+
 TEST(Resnet, InitHasTheSpreadOfTheFanOut) {
   Resnet net = MakeResnet({.depth = 18});
   InitResnet(net, Seed(0));

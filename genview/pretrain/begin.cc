@@ -11,6 +11,14 @@ namespace genview {
 
 void BeginEncoderFrom(Method& method, const Path& file) {
   const BackboneFile from = ReadBackboneFile(file);
+  const int64_t padding = from.encoder.backbone->config().stem_padding,
+                wanted = method.encoder()->config().stem_padding;
+  if (from.own && padding != wanted) {  // whose weights fit
+    throw UsageError(
+        {.what = Format("the stem of the file's ResNet has a padding of {}, this one of {}", padding, wanted),
+         .where = Format("key `pretrain.init`, {}", file.string()),
+         .next = Format("set `pretrain.stem_padding` to {}", padding)});
+  }
   WeightMap weights(file.string());
   for (const WeightRef& ref : from.encoder.backbone->Weights()) weights.Add(ref.name, *ref.tensor);
   std::map<std::string, Tensor> targets;  // by name, of both networks

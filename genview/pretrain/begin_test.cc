@@ -38,6 +38,26 @@ TEST(BeginEncoderFrom, EncoderAndItsAverageBeginWithTheFile) {
   }
 }
 
+// Its weights would fit.
+TEST(BeginEncoderFrom, AnotherPaddingOfTheStemIsRefused) {
+  BackboneConfig config{.type = "resnet18", .image_size = 16, .width = 1.0 / 32, .small_stem = true, .stem_padding = 2};
+  const Path file = Path(testing::TempDir()) / "begin-padded.safetensors";
+  const auto backbone = MakeBackbone(config);
+  backbone->Init(Seed(7));
+  const Json meta = {{"format", 1}, {"kind", "import"}, {"backbone", FieldsToJson(config)}};
+  WriteSafetensors(file, NamedTensors(backbone->Weights(), "encoder."), {{"genview", meta.dump()}});
+  const auto same = MakeMethod({.kind = MethodKind::kSimClr}, config, Seed(1));
+  EXPECT_NO_THROW(BeginEncoderFrom(*same, file));
+  config.stem_padding = 1;
+  const auto other = MakeMethod({.kind = MethodKind::kSimClr}, config, Seed(1));
+  try {
+    BeginEncoderFrom(*other, file);
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().next, "set `pretrain.stem_padding` to 2");
+  }
+}
+
 TEST(BeginEncoderFrom, AnotherNetworkIsRefused) {
   const Path file = WriteResnet({.type = "resnet18", .image_size = 16, .width = 1.0 / 32, .small_stem = true});
   const auto method = MakeMethod({.kind = MethodKind::kSimClr},

@@ -89,6 +89,8 @@ void RefuseWhatDoesNotFit(const PretrainConfig& c) {
          "leave it at 1, or use `pretrain.pair.source = \"extra-data\"`");
   Refuse(c.method == MethodKind::kMultiPositive && c.positives < 2, "a picture needs at least two views", "positives",
          "use 2 or more");
+  Refuse(c.stem_padding != 1 && (!c.small_stem || IsVit(c)), "the padding is that of a ResNet's stem of 3 x 3",
+         "stem_padding", "leave it at 1, or use a ResNet with `pretrain.small_stem = true`");
   Refuse(c.drop_path > 0 && !IsVit(c), "drop path is for a ViT; a ResNet has none", "drop_path",
          "leave it at 0, or use a ViT");
   Refuse(c.crop.rule.draw != CropDraw::kAnywhere && c.crop.masks.empty(),
@@ -144,6 +146,7 @@ BackboneConfig BackboneOf(const PretrainConfig& c) {
   backbone.image_size = c.size;
   backbone.width = c.width;
   backbone.small_stem = c.small_stem;
+  backbone.stem_padding = c.stem_padding;
   backbone.zero_init_residual = c.zero_init_residual;
   backbone.patch_size = c.patch_size;
   backbone.drop_path = c.drop_path;
@@ -197,9 +200,10 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   const Json plain = FieldsToJson(blank);
   for (const char* key : kMachineOptions) json["run"][key] = plain["run"][key];
   // Keys that were not there in the first version say nothing at their defaults, so that what was made then stays made.
-  for (const auto& [table, key] : {std::pair("", "jitter"), std::pair("", "drop_path"), std::pair("", "positives"),
-                                   std::pair("", "crop"), std::pair("pair", "per_image"), std::pair("pair", "repeat"),
-                                   std::pair("quality", "floor"), std::pair("quality", "among")}) {
+  for (const auto& [table, key] :
+       {std::pair("", "jitter"), std::pair("", "drop_path"), std::pair("", "positives"), std::pair("", "stem_padding"),
+        std::pair("", "crop"), std::pair("pair", "per_image"), std::pair("pair", "repeat"),
+        std::pair("quality", "floor"), std::pair("quality", "among")}) {
     Json& values = *table == 0 ? json : json[table];
     if (values[key] == (*table == 0 ? plain : plain[table])[key]) values.erase(key);
   }

@@ -156,6 +156,7 @@ struct PretrainConfig {
   std::string backbone = "resnet18";
   double width = 1;
   bool small_stem = false;
+  int64_t stem_padding = 1;
   bool zero_init_residual = false;
   int64_t patch_size = 16;
   int64_t size = 224;
@@ -215,6 +216,8 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("backbone", c.backbone, Any{}, "encoder: resnet18, resnet34, resnet50, vit-tiny, vit-small or vit-base");
   visit("width", c.width, Range<double>{1.0 / 64, 8}, "factor on the encoder's channel counts");
   visit("small_stem", c.small_stem, Any{}, "ResNet: 3 x 3 stem without max-pool, for pictures of 32 to 96 px");
+  visit("stem_padding", c.stem_padding, Count{1, 2},
+        "ResNet: padding of the 3 x 3 stem; 2 as solo-learn has it, where 32 px become 34");
   visit("zero_init_residual", c.zero_init_residual, Any{}, "ResNet: begin with every residual block as the identity");
   visit("patch_size", c.patch_size, Count{1, 256}, "ViT: side of a patch in pixels");
   visit("size", c.size, Count{8, 1024}, "side of the views in pixels");

@@ -766,17 +766,20 @@ TEST_F(PretrainTest, ForegroundCropsNeedMasksAndGoOnAfterAKill) {
 
 TEST_F(PretrainTest, KeysThatCameLaterSayNothingAtTheirDefaults) {
   const Json plain = WhatIsComputed(Resolved(Config("run")));
-  for (const char* key : {"jitter", "drop_path", "positives", "crop"}) EXPECT_FALSE(plain.contains(key)) << key;
+  for (const char* key : {"jitter", "drop_path", "positives", "stem_padding", "crop"})
+    EXPECT_FALSE(plain.contains(key)) << key;
   EXPECT_FALSE(plain["pair"].contains("repeat") || plain["pair"].contains("per_image") ||
                plain["quality"].contains("floor") || plain["quality"].contains("among"));
   PretrainConfig config = Config("run");
   config.jitter = 0.4;
+  config.stem_padding = 2;
   config.pair.per_image = 2;
   config.quality.floor = 0.1;
   config.quality.among = QualityAmong::kKind;
   config.crop = {.rule = {.draw = CropDraw::kBox}, .masks = "somewhere"};
   const Json other = WhatIsComputed(Resolved(config));
   EXPECT_EQ(other["jitter"], 0.4);
+  EXPECT_EQ(other["stem_padding"], 2);
   EXPECT_EQ(other["pair"]["per_image"], 2);
   EXPECT_EQ(other["quality"]["floor"], 0.1);
   EXPECT_EQ(other["quality"]["among"], "kind");
@@ -797,6 +800,12 @@ TEST_F(PretrainTest, OfKeysThatDoNotGoTogetherTheWrongOneIsNamed) {
   EXPECT_EQ(key_of(config), "");
   config.drop_path = 0.1;
   EXPECT_EQ(key_of(config), "key `pretrain.drop_path`");
+  config = Config("run");
+  config.stem_padding = 2;
+  EXPECT_EQ(key_of(config), "");
+  EXPECT_EQ(BackboneOf(Resolved(config)).stem_padding, 2);
+  config.small_stem = false;
+  EXPECT_EQ(key_of(config), "key `pretrain.stem_padding`");
   config = Config("run", MethodKind::kMultiPositive);
   EXPECT_EQ(Resolved(config).positives, 4);
   EXPECT_EQ(LoaderOf(Resolved(config)).more_views, 2);

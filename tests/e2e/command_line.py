@@ -22,6 +22,18 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 TOWER, GENERATOR = os.path.join(SOURCE, "models/demo/tower"), os.path.join(SOURCE, "models/demo/unclip")
 
 
+def bare_names(source, target):
+    """The weights of an encoder as another library would have saved them: without what this program says of its files."""
+    with open(source, "rb") as file:
+        length = struct.unpack("<Q", file.read(8))[0]
+        header, data = json.loads(file.read(length)), file.read()
+    header.pop("__metadata__", None)
+    text = json.dumps({name.removeprefix("encoder."): place for name, place in header.items()}).encode()
+    text += b" " * (-len(text) % 8)
+    with open(target, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + data)
+
+
 def genview(*words, **options):
     return subprocess.run([GENVIEW, *words], capture_output=True, text=True, timeout=120, **options)
 
@@ -126,6 +138,7 @@ class CommandLine(unittest.TestCase):
             done = genview("pretrain", recipe, "--out", os.path.join(folder, "run"))
             self.assertEqual(done.returncode, 0, done.stderr)
             encoder, out = os.path.join(folder, "run", "encoder.safetensors"), os.path.join(folder, "w.safetensors")
+            again, padded = os.path.join(folder, "own.safetensors"), os.path.join(folder, "padded.safetensors")
             for layout in ("torchvision", "timm", "moco"):
                 done = genview("export", encoder, "--layout", layout, "--out", out)
                 self.assertEqual(done.returncode, 0, done.stderr)
@@ -137,6 +150,15 @@ class CommandLine(unittest.TestCase):
                     self.assertIn("Conv2d(3, 8, 3, 1, 1, bias=False)", python)
                 if layout != "moco" and importlib.util.find_spec("torchvision"):
                     exec(python, {})  # it loads, strictly
+            bare_names(encoder, again)
+            done = genview("import", again, "--out", padded, "--stem-padding", "2")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            done = genview("export", padded, "--layout", "torchvision", "--out", out)
+            self.assertIn("the same conv1 with padding 2", done.stderr)
+            self.assertIn("Conv2d(3, 8, 3, 1, 2, bias=False)", done.stdout)
+            done = genview("import", padded, "--out", again, "--stem-padding", "1")
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("--stem-padding", done.stderr)
 
     def test_verify_names_the_first_problems_and_counts_the_rest(self):
         with tempfile.TemporaryDirectory() as folder:
