@@ -75,6 +75,14 @@ void RefuseWhatDoesNotFit(const PretrainConfig& c) {
   Refuse(c.method == MethodKind::kMocoV2 && c.queue % c.batch != 0,
          Format("a queue of {} is not a multiple of the batch of {}", c.queue, c.batch), "queue",
          Format("use {}", nearest));
+  Refuse(c.symmetric && c.method != MethodKind::kMocoV2,
+         Format("only moco-v2 has one direction unless it is symmetric, and the method is {}", EnumName(c.method)),
+         "symmetric", "leave it at false, or use `pretrain.method = \"moco-v2\"`");
+  Refuse(c.ema_final > 0 && DefaultsOf(c).ema == 0, Format("the method {} has no averaged encoder", EnumName(c.method)),
+         "ema_final", "leave it at 0, or use moco-v2, byol or moco-v3");
+  Refuse(c.ema_final > 0 && c.ema_final < c.ema,
+         Format("the average would follow ever faster: from {:g} down to {:g}", c.ema, c.ema_final), "ema_final",
+         Format("use {:g} or more, or 0", c.ema));
   Refuse(c.method == MethodKind::kSwav && c.swav.local_crops > 0 && IsVit(c),
          "a ViT has positions for pictures of one size, and small crops are of another", "swav.local_crops",
          "use a ResNet, or no small crops");
@@ -129,6 +137,8 @@ MethodConfig MethodOf(const PretrainConfig& c, int64_t steps_per_epoch) {
           .temperature = c.temperature,
           .queue = c.queue,
           .momentum = c.ema,
+          .final_momentum = c.ema_final,
+          .symmetric = c.symmetric,
           .hidden = c.projector_hidden,
           .output = c.projector_output,
           .predictor = c.predictor_hidden,
@@ -174,8 +184,24 @@ Preprocess PreprocessOf(const PretrainConfig& c) {
   // The usual margin around the crop (256 for 224); small pictures are taken whole.
   preprocess.resize_shortest = c.size >= 96 ? std::llround(static_cast<double>(c.size) * 256 / 224) : c.size;
   preprocess.filter = Filter::kBilinear;
-  preprocess.mean = c.normalisation == Normalisation::kClip ? kClipMean : kImagenetMean;
-  preprocess.std = c.normalisation == Normalisation::kClip ? kClipStd : kImagenetStd;
+  switch (c.normalisation) {
+    case Normalisation::kImagenet:
+      preprocess.mean = kImagenetMean;
+      preprocess.std = kImagenetStd;
+      break;
+    case Normalisation::kClip:
+      preprocess.mean = kClipMean;
+      preprocess.std = kClipStd;
+      break;
+    case Normalisation::kCifar10:  // these and the next: solo-learn's
+      preprocess.mean = {0.4914, 0.4822, 0.4465};
+      preprocess.std = {0.2470, 0.2435, 0.2616};
+      break;
+    case Normalisation::kCifar100:
+      preprocess.mean = {0.5071, 0.4865, 0.4409};
+      preprocess.std = {0.2673, 0.2564, 0.2762};
+      break;
+  }
   return preprocess;
 }
 
@@ -202,8 +228,9 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   // Keys that were not there in the first version say nothing at their defaults, so that what was made then stays made.
   for (const auto& [table, key] :
        {std::pair("", "jitter"), std::pair("", "drop_path"), std::pair("", "positives"), std::pair("", "stem_padding"),
-        std::pair("", "crop"), std::pair("pair", "per_image"), std::pair("pair", "repeat"),
-        std::pair("quality", "floor"), std::pair("quality", "among")}) {
+        std::pair("", "interpolation"), std::pair("", "ema_final"), std::pair("", "symmetric"), std::pair("", "crop"),
+        std::pair("pair", "per_image"), std::pair("pair", "repeat"), std::pair("quality", "floor"),
+        std::pair("quality", "among")}) {
     Json& values = *table == 0 ? json : json[table];
     if (values[key] == (*table == 0 ? plain : plain[table])[key]) values.erase(key);
   }

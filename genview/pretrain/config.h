@@ -17,7 +17,8 @@ namespace genview {
 
 enum class PairSource { kAugment, kGenerated, kExtraData };
 enum class OptimizerKind { kAuto, kSgd, kAdamW, kLars, kLarsMmpretrain, kLarsSimclr, kLarsSolo, kLarc };
-enum class Normalisation { kImagenet, kClip };
+enum class Normalisation { kImagenet, kClip, kCifar10, kCifar100 };
+enum class Interpolation { kAuto, kBilinear, kBicubic };
 enum class QualityFeatures { kOnline, kCached };
 enum class QualityAmong { kBatch, kKind };
 
@@ -41,7 +42,14 @@ struct EnumNames<OptimizerKind> {
 template <>
 struct EnumNames<Normalisation> {
   static constexpr std::pair<Normalisation, const char*> kNames[] = {{Normalisation::kImagenet, "imagenet"},
-                                                                     {Normalisation::kClip, "clip"}};
+                                                                     {Normalisation::kClip, "clip"},
+                                                                     {Normalisation::kCifar10, "cifar10"},
+                                                                     {Normalisation::kCifar100, "cifar100"}};
+};
+template <>
+struct EnumNames<Interpolation> {
+  static constexpr std::pair<Interpolation, const char*> kNames[] = {
+      {Interpolation::kAuto, "auto"}, {Interpolation::kBilinear, "bilinear"}, {Interpolation::kBicubic, "bicubic"}};
 };
 template <>
 struct EnumNames<QualityFeatures> {
@@ -163,6 +171,7 @@ struct PretrainConfig {
   Normalisation normalisation = Normalisation::kImagenet;
   std::string augmentation;
   double crop_min = 0;
+  Interpolation interpolation = Interpolation::kAuto;
   double jitter = -1;
   double blur = -1;
 
@@ -186,6 +195,8 @@ struct PretrainConfig {
   double temperature = 0;
   int64_t queue = 65536;
   double ema = 0;
+  double ema_final = 0;
+  bool symmetric = false;
   int64_t projector_hidden = 0, projector_output = 0, predictor_hidden = 0;
   int64_t positives = 0;
 
@@ -224,6 +235,7 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("normalisation", c.normalisation, Any{}, "mean and deviation of the colours");
   visit("augmentation", c.augmentation, Any{}, "preset of augmentations; empty = the method's own");
   visit("crop_min", c.crop_min, Range<double>{0, 1}, "smallest share of a picture that a view shows; 0 = the preset's");
+  visit("interpolation", c.interpolation, Any{}, "how crops are brought to size; auto = as the preset has it");
   visit("jitter", c.jitter, Range<double>{-1, 1}, "probability of a change of colours; -1 = the preset's");
   visit("blur", c.blur, Range<double>{-1, 1}, "probability of a blur; -1 = the preset's");
   visit("epochs", c.epochs, Count{1, 1'000'000}, "passes over the pictures");
@@ -258,6 +270,10 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("ema", c.ema, Range<double>{0, 1},
         "moco-v2, byol, moco-v3: how slowly the averaged encoder follows, in the last two ever slower; 0 = 0.999, 0.99 "
         "and 0.99");
+  visit("ema_final", c.ema_final, Range<double>{0, 1},
+        "what ema rises to along a half cosine; 0 = for byol and moco-v3 1, for moco-v2 ema itself");
+  visit("symmetric", c.symmetric, Any{},
+        "moco-v2: both views are to find each other, the keys of each in a queue of its own (MoCo v2+)");
   visit("projector_hidden", c.projector_hidden, Count{0, 1 << 20}, "width inside the projector; 0 = the method's own");
   visit("projector_output", c.projector_output, Count{0, 1 << 20}, "width of the projections; 0 = the method's own");
   visit("predictor_hidden", c.predictor_hidden, Count{0, 1 << 20},

@@ -69,6 +69,8 @@ AugmentConfig AugmentOf(const PretrainConfig& config, int view) {
   AugmentConfig augment = AugmentPreset(config.augmentation, view);
   augment.size = view < 2 ? config.size : config.swav.local_size;
   if (config.crop_min > 0 && view < 2) augment.scale_min = config.crop_min;
+  if (config.interpolation == Interpolation::kBilinear) augment.filter = Filter::kBilinear;
+  if (config.interpolation == Interpolation::kBicubic) augment.filter = Filter::kBicubic;
   if (config.jitter >= 0) augment.jitter_p = config.jitter;
   if (config.blur >= 0) augment.blur_p = config.blur;
   return augment;

@@ -218,6 +218,25 @@ TEST_F(PretrainTest, KilledAgainAndAgainEndsTheSame) {
   }
 }
 
+TEST_F(PretrainTest, AQueuePerViewAndARisingAverageGoOnAfterAKill) {
+  const auto with = [&](const std::string& name) {
+    PretrainConfig config = Config(name);
+    config.symmetric = true;
+    config.ema = 0.9;
+    config.ema_final = 0.99;
+    return config;
+  };
+  Until progress;
+  Pretrain(with("whole"), progress);
+  for (const int64_t step : {1, 4, 7, 9}) {
+    Until dies(-1, step);
+    EXPECT_THROW(Pretrain(with("often"), dies), Killed);
+  }
+  Until lives;
+  Pretrain(with("often"), lives);
+  ExpectSameRun("whole", "often");
+}
+
 TEST_F(PretrainTest, AStopSavesAndGoesOnFromThere) {
   Until progress;
   Pretrain(Config("whole"), progress);
@@ -766,13 +785,17 @@ TEST_F(PretrainTest, ForegroundCropsNeedMasksAndGoOnAfterAKill) {
 
 TEST_F(PretrainTest, KeysThatCameLaterSayNothingAtTheirDefaults) {
   const Json plain = WhatIsComputed(Resolved(Config("run")));
-  for (const char* key : {"jitter", "drop_path", "positives", "stem_padding", "crop"})
+  for (const char* key :
+       {"jitter", "drop_path", "positives", "stem_padding", "interpolation", "ema_final", "symmetric", "crop"})
     EXPECT_FALSE(plain.contains(key)) << key;
   EXPECT_FALSE(plain["pair"].contains("repeat") || plain["pair"].contains("per_image") ||
                plain["quality"].contains("floor") || plain["quality"].contains("among"));
   PretrainConfig config = Config("run");
   config.jitter = 0.4;
   config.stem_padding = 2;
+  config.interpolation = Interpolation::kBicubic;
+  config.ema_final = 0.9995;
+  config.symmetric = true;
   config.pair.per_image = 2;
   config.quality.floor = 0.1;
   config.quality.among = QualityAmong::kKind;
@@ -780,6 +803,9 @@ TEST_F(PretrainTest, KeysThatCameLaterSayNothingAtTheirDefaults) {
   const Json other = WhatIsComputed(Resolved(config));
   EXPECT_EQ(other["jitter"], 0.4);
   EXPECT_EQ(other["stem_padding"], 2);
+  EXPECT_EQ(other["interpolation"], "bicubic");
+  EXPECT_EQ(other["ema_final"], 0.9995);
+  EXPECT_EQ(other["symmetric"], true);
   EXPECT_EQ(other["pair"]["per_image"], 2);
   EXPECT_EQ(other["quality"]["floor"], 0.1);
   EXPECT_EQ(other["quality"]["among"], "kind");
@@ -817,6 +843,33 @@ TEST_F(PretrainTest, OfKeysThatDoNotGoTogetherTheWrongOneIsNamed) {
   config = Config("run");
   config.jitter = 0.25;
   EXPECT_EQ(LoaderOf(Resolved(config)).view2.jitter_p, 0.25);
+}
+
+TEST(LoaderOf, InterpolationIsThePresetsUnlessItIsGiven) {
+  PretrainConfig config;
+  config.swav.local_crops = 2;
+  for (const auto& [method, filter] :
+       {std::pair(MethodKind::kByol, Filter::kBicubic), std::pair(MethodKind::kSwav, Filter::kBilinear)}) {
+    config.method = method;
+    config.interpolation = Interpolation::kAuto;
+    EXPECT_EQ(LoaderOf(Resolved(config)).view1.filter, filter);
+    for (const auto& [given, wanted] : {std::pair(Interpolation::kBilinear, Filter::kBilinear),
+                                        std::pair(Interpolation::kBicubic, Filter::kBicubic)}) {
+      config.interpolation = given;
+      const PairLoaderConfig loader = LoaderOf(Resolved(config));
+      for (const AugmentConfig* view : {&loader.view1, &loader.view2, &loader.local}) EXPECT_EQ(view->filter, wanted);
+    }
+  }
+}
+
+TEST(PreprocessOf, ColoursOfTheCifars) {
+  PretrainConfig config;
+  config.normalisation = Normalisation::kCifar10;
+  EXPECT_EQ(PreprocessOf(Resolved(config)).mean, (std::array<double, 3>{0.4914, 0.4822, 0.4465}));
+  EXPECT_EQ(LoaderOf(Resolved(config)).std, (std::array<double, 3>{0.2470, 0.2435, 0.2616}));
+  config.normalisation = Normalisation::kCifar100;
+  EXPECT_EQ(PreprocessOf(Resolved(config)).mean, (std::array<double, 3>{0.5071, 0.4865, 0.4409}));
+  EXPECT_EQ(PreprocessOf(Resolved(config)).std, (std::array<double, 3>{0.2673, 0.2564, 0.2762}));
 }
 
 TEST(LoaderOf, SmallCropsHaveTheColoursOfTheViews) {

@@ -175,6 +175,37 @@ TEST_P(TrainerOfEveryMethod, ProcessesShareThePartsOfAStep) {
   ExpectAnyNumberOfProcesses(config);
 }
 
+PretrainConfig Symmetric() {
+  PretrainConfig config = Tiny();
+  config.symmetric = true;
+  config.ema = 0.9;
+  config.ema_final = 0.99;
+  return Resolved(config);
+}
+
+TEST(Trainer, ResumeIsExactWithAQueuePerView) {
+  Trainer whole(Symmetric(), 2, at::kCPU, at::kFloat), first(Symmetric(), 2, at::kCPU, at::kFloat);
+  Advance(whole, 0, 6);
+  Advance(first, 0, 3);
+  WeightMap saved("memory");
+  for (const auto& [name, tensor] : Copy(first)) saved.Add(name, tensor);
+  EXPECT_EQ(saved.At("queue").sizes(), (at::IntArrayRef{2, 8, 16}));
+  Trainer resumed(Symmetric(), 2, at::kCPU, at::kFloat);
+  WeightReader reader(saved);
+  resumed.Load(reader, 3);
+  reader.Finish();
+  Advance(resumed, 3, 6);
+  const auto wanted = Copy(whole), found = Copy(resumed);
+  ASSERT_EQ(wanted.size(), found.size());
+  for (const auto& [name, tensor] : wanted) EXPECT_TRUE(at::equal(tensor, found.at(name))) << name;
+}
+
+TEST(Trainer, ProcessesShareTheQueuesOfBothViews) {
+  PretrainConfig config = Symmetric();
+  config.accumulate = 4;
+  ExpectAnyNumberOfProcesses(config);
+}
+
 TEST(Trainer, ProcessesDropThePathsOfOne) {
   PretrainConfig config = Tiny(MethodKind::kMocoV3);
   config.backbone = "vit-tiny";
@@ -327,6 +358,24 @@ TEST(PretrainConfig, RefusesWhatDoesNotGoTogether) {
               c.swav.local_crops = 6;
             }),
             "use a ResNet, or no small crops");
+  EXPECT_EQ(Next([](PretrainConfig& c) {
+              c.method = MethodKind::kByol;
+              c.symmetric = true;
+            }),
+            "leave it at false, or use `pretrain.method = \"moco-v2\"`");
+  EXPECT_EQ(Next([](PretrainConfig& c) {
+              c.method = MethodKind::kSimClr;
+              c.ema = 0.9;
+              c.ema_final = 0.99;
+            }),
+            "leave it at 0, or use moco-v2, byol or moco-v3");
+  EXPECT_EQ(Next([](PretrainConfig& c) { c.ema_final = 0.99; }), "use 0.999 or more, or 0");
+  EXPECT_EQ(Next([](PretrainConfig& c) {
+              c.ema = 0.99;
+              c.ema_final = 0.999;
+              c.symmetric = true;
+            }),
+            "accepted");
   EXPECT_EQ(Next([](PretrainConfig& c) { c.accumulate = 3; }), "use a number of parts that divides the batch");
   EXPECT_EQ(Next([](PretrainConfig& c) { c.accumulate = 256; }), "use fewer parts");
   EXPECT_EQ(Next([](PretrainConfig& c) { c.pair.source = PairSource::kGenerated; }),

@@ -46,6 +46,8 @@ struct MethodConfig {
   double temperature = 0.2;
   int64_t queue = 65536;           // moco-v2: negatives kept; a multiple of the batch
   double momentum = 0.999;         // moco-v2, byol, moco-v3: of the averaged encoder
+  double final_momentum = 0;       // that it rises to along a half cosine; 0: moco-v2 stays, byol and moco-v3 rise to 1
+  bool symmetric = false;          // moco-v2: both views are queries, each view's keys have a queue
   int64_t hidden = 0, output = 0;  // widths of the projector
   int64_t predictor = 0;           // simsiam, byol, moco-v3: width of its hidden layer
   SwavConfig swav{};

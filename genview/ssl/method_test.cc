@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "genview/base/error.h"
@@ -77,15 +79,15 @@ TEST_P(EveryMethod, DependsOnItsSeedAlone) {
   EXPECT_FALSE(at::equal(a->PairLoss(Views(1), Views(2)), c->PairLoss(Views(1), Views(2))));
 }
 
-TEST_P(EveryMethod, AWeightOfZeroTakesAPairOutOfTheGradientOfItsLoss) {
-  // Gradient of the weighted mean = weighted mean of the gradients of the single losses.
-  auto whole = Make();
+// Gradient of the weighted mean = weighted mean of the gradients of the single losses.
+void ExpectWeightsScaleGradients(const std::function<std::unique_ptr<Method>()>& make) {
+  auto whole = make();
   SetRequiresGrad(whole->Weights(), true);
   const Tensor weight = at::tensor({0.0, 2.0, 0.5, 1.5}, at::kDouble);
   (whole->PairLoss(Views(1), Views(2)) * weight).mean().backward();
   std::map<std::string, Tensor> sum;
   for (int64_t i = 0; i < 4; ++i) {
-    auto single = Make();
+    auto single = make();
     SetRequiresGrad(single->Weights(), true);
     single->PairLoss(Views(1), Views(2))[i].backward();
     for (const WeightRef& ref : single->Weights()) {
@@ -98,6 +100,10 @@ TEST_P(EveryMethod, AWeightOfZeroTakesAPairOutOfTheGradientOfItsLoss) {
     if (!ref.tensor->grad().defined()) continue;
     EXPECT_TRUE(at::allclose(ref.tensor->grad(), sum[ref.name], 1e-6, 1e-9)) << ref.name;
   }
+}
+
+TEST_P(EveryMethod, AWeightOfZeroTakesAPairOutOfTheGradientOfItsLoss) {
+  ExpectWeightsScaleGradients([&] { return Make(); });
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EveryMethod,
@@ -156,6 +162,89 @@ TEST(MocoV2, MomentumNetworkFollowsSlowly) {
   method->PairLoss(Views(1), Views(2));
   method->AfterStep(0, 10);
   EXPECT_TRUE(at::allclose(slow["momentum_encoder.conv1.weight"], now["encoder.conv1.weight"] - 0.9, 1e-5, 1e-6));
+}
+
+MethodConfig SymmetricMoco() {
+  return {.temperature = 0.2, .queue = 8, .momentum = 0.9, .symmetric = true, .hidden = 10, .output = 6};
+}
+
+// The definition once more, from the parts: q1 among the keys of second views, q2 among those of first ones.
+TEST(MocoV2, SymmetricIsTheMeanOfBothDirections) {
+  auto method = MakeDouble(SymmetricMoco()), again = MakeDouble(SymmetricMoco());
+  auto weights = Tensors(again->Weights());
+  const Tensor queue = Tensors(again->Extra())["queue"];
+  ASSERT_EQ(queue.sizes(), (std::vector<int64_t>{2, 6, 8}));
+  EXPECT_TRUE(at::allclose(queue.norm(2, {1}, false), at::ones({2, 8}, at::kDouble)));
+  EXPECT_FALSE(at::allclose(queue[0], queue[1]));
+  Head head = MocoV2Projector(16, 10, 6);
+  ConvertWeights(ListWeights(head), at::kDouble);
+  for (const WeightRef& ref : ListWeights(head)) ref.tensor->copy_(weights["projector." + ref.name]);
+  // The copy begins as the network itself, so a view's key is its query.
+  const auto project = [&](const Tensor& view) {
+    return ForwardHead(head, again->encoder()->Forward(view, /*training=*/true).pooled, true);
+  };
+  const Tensor z1 = project(Views(1)), z2 = project(Views(2));
+  const Tensor loss = method->PairLoss(Views(1), Views(2));
+  EXPECT_TRUE(at::allclose(loss, (InfoNce(z1, z2, queue[1], 0.2) + InfoNce(z2, z1, queue[0], 0.2)) / 2, 1e-9, 1e-12));
+  EXPECT_TRUE(at::allclose(method->projections(), z1, 1e-9, 1e-12));
+  method->AfterStep(0, 10);
+  const Tensor filled = Tensors(method->Extra())["queue"];
+  EXPECT_TRUE(at::allclose(filled[0].narrow(1, 0, 4), UnitRows(z1).t(), 1e-9, 1e-12));
+  EXPECT_TRUE(at::allclose(filled[1].narrow(1, 0, 4), UnitRows(z2).t(), 1e-9, 1e-12));
+  EXPECT_TRUE(at::equal(filled.narrow(2, 4, 4), queue.narrow(2, 4, 4)));
+  EXPECT_EQ(Tensors(method->Extra())["queue_ptr"].item<int64_t>(), 4);
+}
+
+TEST(MocoV2, ChangedPlacesGiveTheSameSymmetricLoss) {
+  auto a = MakeDouble(SymmetricMoco()), b = MakeDouble(SymmetricMoco());
+  Tensor queue = Tensors(b->Extra())["queue"];
+  queue.copy_(at::stack({queue[1], queue[0]}));  // the queues change places, too
+  EXPECT_TRUE(at::allclose(a->PairLoss(Views(1), Views(2)), b->PairLoss(Views(2), Views(1)), 1e-9, 1e-12));
+}
+
+TEST(MocoV2, AWeightScalesBothDirectionsOfItsPair) {
+  ExpectWeightsScaleGradients([] { return MakeDouble(SymmetricMoco()); });
+}
+
+TEST(MocoV2, AccumulatedStepsFillBothQueues) {
+  auto method = MakeDouble(SymmetricMoco());
+  const Tensor before = Tensors(method->Extra())["queue"].clone();
+  method->PairLoss(Views(1, 2), Views(2, 2));
+  method->PairLoss(Views(3, 2), Views(4, 2));
+  method->AfterStep(0, 10);
+  const Tensor queue = Tensors(method->Extra())["queue"];
+  EXPECT_EQ(Tensors(method->Extra())["queue_ptr"].item<int64_t>(), 4);
+  EXPECT_TRUE(at::allclose(queue.norm(2, {1}, false), at::ones({2, 8}, at::kDouble)));
+  EXPECT_TRUE(at::equal(queue.narrow(2, 4, 4), before.narrow(2, 4, 4)));
+  for (int64_t place = 0; place < 4; ++place)
+    EXPECT_FALSE(at::equal(queue.select(2, place), before.select(2, place))) << place;
+}
+
+// How far the copy goes from 0 towards weights of 1.
+double Followed(const MethodConfig& config, int64_t step, int64_t total_steps) {
+  auto method = MakeDouble(config);
+  auto now = Tensors(method->Weights()), slow = Tensors(method->Extra());
+  now["encoder.conv1.weight"].fill_(1);
+  slow["momentum_encoder.conv1.weight"].fill_(0);
+  method->PairLoss(Views(1), Views(2));
+  method->AfterStep(step, total_steps);
+  return slow["momentum_encoder.conv1.weight"].mean().item<double>();
+}
+
+TEST(MomentumAt, MethodsRiseToWhatTheConfigSays) {
+  MethodConfig config{.queue = 8, .momentum = 0.9, .hidden = 10, .output = 6, .predictor = 5};
+  EXPECT_NEAR(Followed(config, 10, 10), 0.1, 1e-9);  // MoCo v2's stays
+  config.final_momentum = 0.96;
+  EXPECT_NEAR(Followed(config, 0, 10), 0.1, 1e-9);
+  EXPECT_NEAR(Followed(config, 5, 10), 0.07, 1e-9);
+  EXPECT_NEAR(Followed(config, 10, 10), 0.04, 1e-9);
+  config.kind = MethodKind::kByol;
+  EXPECT_NEAR(Followed(config, 0, 10), 0.1, 1e-9);
+  EXPECT_NEAR(Followed(config, 10, 10), 0.04, 1e-9);
+  config.kind = MethodKind::kMocoV3;
+  EXPECT_NEAR(Followed(config, 9, 10), 0.04, 1e-9);
+  config.final_momentum = 0;
+  EXPECT_NEAR(Followed(config, 9, 10), 0, 1e-9);
 }
 
 TEST(MomentumAt, FollowsTheHalfCosine) {  // 1 - momentum from 0.01 over 100 steps

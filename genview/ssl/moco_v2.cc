@@ -25,8 +25,10 @@ MocoV2::MocoV2(const MethodConfig& config, const BackboneConfig& backbone, Seed 
   InitWeights(ListWeights(projector_), seed.With("projector"));
   UseChannelsLast(Weights());
   momentum_.Copy(Weights());
-  queue_ = NormalTensor(seed.With("queue"), {projector_.layers.back().fc.weight.size(0), config.queue});
-  queue_ /= queue_.norm(2, {0}, /*keepdim=*/true);
+  std::vector<int64_t> shape{projector_.layers.back().fc.weight.size(0), config.queue};
+  if (config.symmetric) shape.insert(shape.begin(), 2);
+  queue_ = NormalTensor(seed.With("queue"), shape);
+  queue_ /= queue_.norm(2, {-2}, /*keepdim=*/true);
   queue_place_ = at::zeros({}, at::kLong);
 }
 
@@ -44,26 +46,41 @@ WeightList MocoV2::Extra() {
   return list;
 }
 
-Tensor MocoV2::PairLoss(const Tensor& view1, const Tensor& view2) {
-  const Tensor key = UnitRows(momentum_.Project(view2));
-  Leave(key);
-  const Tensor query = ForwardHead(projector_, encoder_->Forward(view1, /*training=*/true).pooled, true);
-  Keep(query);
-  return InfoNce(query, key, queue_, config_.temperature);
+Tensor MocoV2::Query(const Tensor& view) const {
+  return ForwardHead(projector_, encoder_->Forward(view, /*training=*/true).pooled, true);
 }
 
-void MocoV2::AfterStep(int64_t, int64_t) {
-  const c10::AutoGradMode no_grad(false);
-  const Tensor keys = at::cat(TakeLeft());  // [N,D]
-  const int64_t place = queue_place_.item<int64_t>(), size = queue_.size(1);
-  if (size % keys.size(0) != 0) {
-    throw UsageError({.what = Format("a queue of {} is not a multiple of the {} pairs of a step", size, keys.size(0)),
-                      .where = "pretrain.queue",
-                      .next = Format("use a queue of {}", std::max<int64_t>(1, size / keys.size(0)) * keys.size(0))});
+Tensor MocoV2::Key(const Tensor& view) const { return UnitRows(momentum_.Project(view)); }
+
+Tensor MocoV2::PairLoss(const Tensor& view1, const Tensor& view2) {
+  const double temperature = config_.temperature;
+  if (!config_.symmetric) {
+    const Tensor key = Key(view2);
+    Leave(key);
+    const Tensor query = Query(view1);
+    Keep(query);
+    return InfoNce(query, key, queue_, temperature);
   }
-  queue_.narrow(1, place, keys.size(0)).copy_(keys.t());
-  queue_place_.fill_((place + keys.size(0)) % size);
-  momentum_.Follow(Weights(), config_.momentum);
+  const Tensor key1 = Key(view1), key2 = Key(view2);
+  Leave(at::stack({key1, key2}));  // [2,N,D]
+  const Tensor query1 = Query(view1), query2 = Query(view2);
+  Keep(query1);
+  return 0.5 * (InfoNce(query1, key2, queue_[1], temperature) + InfoNce(query2, key1, queue_[0], temperature));
+}
+
+void MocoV2::AfterStep(int64_t step, int64_t total_steps) {
+  const c10::AutoGradMode no_grad(false);
+  const Tensor keys = at::cat(TakeLeft(), /*dim=*/-2);  // [N,D] or [2,N,D]
+  const int64_t place = queue_place_.item<int64_t>(), size = queue_.size(-1), pairs = keys.size(-2);
+  if (size % pairs != 0) {
+    throw UsageError({.what = Format("a queue of {} is not a multiple of the {} pairs of a step", size, pairs),
+                      .where = "pretrain.queue",
+                      .next = Format("use a queue of {}", std::max<int64_t>(1, size / pairs) * pairs)});
+  }
+  queue_.narrow(-1, place, pairs).copy_(keys.transpose(-2, -1));
+  queue_place_.fill_((place + pairs) % size);
+  const double last = config_.final_momentum > 0 ? config_.final_momentum : config_.momentum;
+  momentum_.Follow(Weights(), MomentumAt(config_.momentum, last, step, total_steps));
 }
 
 }  // namespace genview

@@ -1,5 +1,6 @@
 // MoCo v2 (X. Chen, H. Fan, R. Girshick, K. He, 2020): the first view's projection is to find the second's, made by a
-// slowly following copy of the network, among a queue of earlier ones.
+// slowly following copy of the network, among a queue of earlier ones. Symmetric, as solo-learn's MoCo v2+ is: the mean
+// of that and of the other direction, each view's keys in a queue of their own.
 #pragma once
 
 #include "genview/ssl/heads.h"
@@ -14,19 +15,22 @@ class MocoV2 final : public Method {
   MocoV2(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
 
   Tensor PairLoss(const Tensor& view1, const Tensor& view2) override;
-  // Puts the keys of this step into the queue and moves the momentum network. (The original moves it at the beginning
-  // of the next step: the same sequence.)
+  // Puts the keys of this step into the queue and moves the momentum network, with the config's momentum or one that
+  // rises from it along a half cosine. (The original moves it at the beginning of the next step: the same sequence.)
   void AfterStep(int64_t step, int64_t total_steps) override;
   WeightList Weights() override;
   WeightList Extra() override;
   std::shared_ptr<Backbone> encoder() override { return encoder_; }
 
  private:
+  Tensor Query(const Tensor& view) const;
+  Tensor Key(const Tensor& view) const;
+
   MethodConfig config_;
   std::shared_ptr<Backbone> encoder_;
   Head projector_;
   MomentumNetwork momentum_;
-  Tensor queue_;        // [D,K], columns of length 1
+  Tensor queue_;        // [D,K], columns of length 1; symmetric: [2,D,K], by the view that the keys are of
   Tensor queue_place_;  // [], int64: where the next keys go
 };
 

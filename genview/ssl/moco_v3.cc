@@ -21,12 +21,13 @@ MocoV3::MocoV3(const MethodConfig& c, const BackboneConfig& backbone, Seed seed)
           },
           seed),
       temperature_(c.temperature),
-      start_(c.momentum) {}
+      start_(c.momentum),
+      end_(c.final_momentum > 0 ? c.final_momentum : 1) {}
 
 Tensor MocoV3::Compare(const Tensor& p1, const Tensor& p2, const Tensor& t1, const Tensor& t2) const {
   return MocoV3Loss(p1, p2, t1, t2, temperature_);
 }
 
-void MocoV3::AfterStep(int64_t step, int64_t total_steps) { Follow(MomentumAt(start_, 1, step + 1, total_steps)); }
+void MocoV3::AfterStep(int64_t step, int64_t total_steps) { Follow(MomentumAt(start_, end_, step + 1, total_steps)); }
 
 }  // namespace genview

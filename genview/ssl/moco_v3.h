@@ -12,8 +12,8 @@ class MocoV3 final : public PredictingMethod {
   // ViT's ends in a norm. Unless the config says otherwise.
   MocoV3(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
 
-  // The copy follows with a momentum that rises from the config's to 1 along a half cosine. (The original moves it in
-  // the next step, before it makes keys: the same sequence.)
+  // The copy follows with a momentum that rises from the config's to 1, or what the config says, along a half cosine.
+  // (The original moves it in the next step, before it makes keys: the same sequence.)
   void AfterStep(int64_t step, int64_t total_steps) override;
 
  private:
@@ -21,7 +21,7 @@ class MocoV3 final : public PredictingMethod {
   Tensor Compare(const Tensor& p1, const Tensor& p2, const Tensor& t1, const Tensor& t2) const override;
 
   double temperature_;
-  double start_;  // momentum at the first step
+  double start_, end_;  // momentum at the first step and after the last
 };
 
 }  // namespace genview
