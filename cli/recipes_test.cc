@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
+#include <set>
 
 #include "cli/run_plan.h"
 #include "cli/stage_plan.h"
@@ -44,46 +46,117 @@ TEST(Recipes, AllAreRead) {
   EXPECT_GE(runs, 3);
 }
 
-// The pretrainings of the papers, at a size that takes no time: two updates of each.
+// The recipe's own pretraining at a size that takes no time: two updates.
+void ExpectToTrain(const RunPlan& plan, const Path& out) {
+  PretrainConfig config = plan.arms[0].recipe.pretrain.config;
+  config.data = "shapes:count=18,size=16";
+  config.out = (out / plan.name).string();
+  config.width = config.backbone.starts_with("vit") ? 1.0 / 16 : 1.0 / 32;
+  config.small_stem = true;
+  config.size = 16;
+  config.patch_size = 8;
+  config.epochs = 1;
+  config.batch = 8;
+  config.queue = 16;
+  config.projector_hidden = config.projector_output = config.predictor_hidden = 8;
+  config.warmup_epochs = 0;
+  config.swav.prototypes = 5;
+  config.swav.local_size = 8;
+  config.swav.queue = std::min<int64_t>(config.swav.queue, 8);
+  config.run.threads = 1;
+  config.run.precision = Precision::kFp32;
+  Progress silent;
+  const PretrainSummary summary = Pretrain(config, silent);
+  EXPECT_EQ(summary.steps, 2) << plan.name;
+  EXPECT_TRUE(std::isfinite(summary.loss)) << plan.name;
+}
+
 TEST(Recipes, PretrainingsOfThePapersTrain) {
-  int trained = 0;
   const Path out = Path(testing::TempDir()) / "genview-papers";
   std::filesystem::remove_all(out);
-  for (const auto& entry : std::filesystem::directory_iterator(kRecipes / "imagenet")) {
-    if (entry.path().filename() == "common.toml") continue;
-    const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(entry.path()), {});
-    ASSERT_EQ(plan.arms.size(), 2u) << plan.name;
-    EXPECT_TRUE(plan.arms[1].recipe.pretrain.config.quality.enabled) << plan.name;
-    PretrainConfig config = plan.arms[0].recipe.pretrain.config;
-    EXPECT_GE(config.epochs, 100) << plan.name;
-    EXPECT_EQ(config.drop_path, 0) << plan.name;
-    const auto& finetune = plan.arms[0].recipe.eval.finetune;
-    EXPECT_FALSE(finetune.enabled) << plan.name;
-    EXPECT_EQ(finetune.config.drop_path, config.backbone.starts_with("vit") ? 0.1 : 0) << plan.name;
-    config.data = "shapes:count=18,size=16";
-    config.out = (out / plan.name).string();
-    config.width = config.backbone.starts_with("vit") ? 1.0 / 16 : 1.0 / 32;
-    config.small_stem = true;
-    config.size = 16;
-    config.patch_size = 8;
-    config.epochs = 1;
-    config.batch = 8;
-    config.queue = 16;
-    config.projector_hidden = config.projector_output = config.predictor_hidden = 8;
-    config.warmup_epochs = 0;
-    config.swav.prototypes = 5;
-    config.swav.local_size = 8;
-    config.swav.queue = std::min<int64_t>(config.swav.queue, 8);
-    config.run.threads = 1;
-    config.run.precision = Precision::kFp32;
-    Progress silent;
-    const PretrainSummary summary = Pretrain(config, silent);
-    EXPECT_EQ(summary.steps, 2) << plan.name;
-    EXPECT_TRUE(std::isfinite(summary.loss)) << plan.name;
-    ++trained;
+  std::set<std::string> names;  // folders of runs
+  for (const auto& [folder, least] :
+       {std::pair("imagenet", 12), std::pair("cifar10", 6), std::pair("cifar100", 6), std::pair("imagenet100", 6)}) {
+    int trained = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(kRecipes / folder)) {
+      if (entry.path().filename() == "common.toml") continue;
+      const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(entry.path()), {});
+      EXPECT_TRUE(names.insert(plan.name).second) << plan.name;
+      ASSERT_EQ(plan.arms.size(), 2u) << plan.name;
+      EXPECT_TRUE(plan.arms[1].recipe.pretrain.config.quality.enabled) << plan.name;
+      const PretrainConfig& config = plan.arms[0].recipe.pretrain.config;
+      EXPECT_GE(config.epochs, 100) << plan.name;
+      EXPECT_EQ(config.drop_path, 0) << plan.name;
+      const auto& finetune = plan.arms[0].recipe.eval.finetune;
+      EXPECT_FALSE(finetune.enabled) << plan.name;
+      EXPECT_EQ(finetune.config.drop_path, config.backbone.starts_with("vit") ? 0.1 : 0) << plan.name;
+      ExpectToTrain(plan, out);
+      ++trained;
+    }
+    EXPECT_GE(trained, least) << folder;
   }
-  EXPECT_GE(trained, 12);
   std::filesystem::remove_all(out);
+}
+
+PretrainConfig PretrainingOf(const std::string& file) {
+  return MakePlan(ReadRecipeFile<Recipe>(kRecipes / file), {}).arms[0].recipe.pretrain.config;
+}
+
+// Of its files in scripts/pretrain.
+TEST(Recipes, SettingsOfSoloLearnAreItsOwn) {
+  constexpr const char* kMethods[] = {"simclr", "moco-v2-plus", "moco-v3", "simsiam", "byol", "swav"};
+  const double cifar[] = {0.4, 0.3, 0.3, 0.5, 1.0, 0.6}, imagenet[] = {0.3, 0.3, 0.3, 0.5, 0.5, 0.6};
+  for (const std::string folder : {"cifar10", "cifar100", "imagenet100"}) {
+    const bool small = folder != "imagenet100";
+    for (size_t i = 0; i < std::size(kMethods); ++i) {
+      const std::string file = Format("{}/{}.toml", folder, kMethods[i]);
+      const PretrainConfig c = Resolved(PretrainingOf(file));
+      EXPECT_EQ(c.lr, (small ? cifar : imagenet)[i]) << file;
+      EXPECT_EQ(c.batch, 256) << file;
+      EXPECT_EQ(c.epochs, small ? 1000 : 400) << file;
+      EXPECT_EQ(c.optimizer, i == 1 || i == 3 ? OptimizerKind::kSgd : OptimizerKind::kLarsSolo) << file;
+      const Schedule schedule = ScheduleOf(c, 195);
+      EXPECT_EQ(schedule.warmup_steps, 1950) << file;
+      EXPECT_NEAR(schedule.At(0), 3e-5, 1e-12) << file;
+      EXPECT_NEAR(schedule.At(schedule.total_steps), 0, 1e-12) << file;
+      EXPECT_EQ(schedule.hold, 1) << file;
+      EXPECT_EQ(c.small_stem, small) << file;
+      EXPECT_EQ(BackboneOf(c).stem_padding, small ? 2 : 1) << file;
+      const PairLoaderConfig loader = LoaderOf(c);
+      for (const AugmentConfig* view : {&loader.view1, &loader.view2}) {
+        EXPECT_EQ(view->size, small ? 32 : 224) << file;
+        EXPECT_EQ(view->scale_min, 0.08) << file;
+        EXPECT_EQ(view->filter, Filter::kBicubic) << file;
+        EXPECT_EQ(view->jitter_p, 0.8) << file;
+        EXPECT_EQ(view->gray_p, 0.2) << file;
+      }
+    }
+  }
+  const PretrainConfig simclr = PretrainingOf("cifar10/simclr.toml"),
+                       moco = PretrainingOf("cifar100/moco-v2-plus.toml"),
+                       moco_v3 = PretrainingOf("cifar10/moco-v3.toml"), swav = PretrainingOf("cifar10/swav.toml");
+  EXPECT_EQ(simclr.temperature, 0.2);
+  EXPECT_EQ(simclr.weight_decay, 1e-4);
+  EXPECT_EQ(simclr.projector_hidden, 2048);
+  EXPECT_EQ(simclr.projector_output, 256);
+  EXPECT_EQ(LoaderOf(Resolved(simclr)).view1.brightness, 0.8);
+  EXPECT_TRUE(moco.symmetric);
+  EXPECT_EQ(moco.queue, 32768);
+  EXPECT_EQ(moco.ema, 0.99);
+  EXPECT_EQ(moco.ema_final, 0.999);
+  EXPECT_EQ(PretrainingOf("imagenet100/moco-v2-plus.toml").queue, 65536);
+  EXPECT_EQ(LoaderOf(Resolved(moco_v3)).view1.blur_p, 0);
+  EXPECT_EQ(LoaderOf(Resolved(moco_v3)).view2.blur_p, 0);
+  EXPECT_EQ(LoaderOf(Resolved(moco_v3)).view2.solarize_p, 0.2);
+  EXPECT_EQ(LoaderOf(Resolved(PretrainingOf("imagenet100/byol.toml"))).view1.blur_p, 1);
+  EXPECT_EQ(PretrainingOf("imagenet100/byol.toml").predictor_hidden, 8192);
+  EXPECT_EQ(PretrainingOf("cifar10/byol.toml").weight_decay, 1e-5);
+  EXPECT_EQ(PretrainingOf("imagenet100/byol.toml").weight_decay, 1e-6);
+  EXPECT_EQ(swav.swav.queue, 3840);
+  EXPECT_EQ(swav.swav.queue_from_epoch, 50);
+  EXPECT_EQ(swav.swav.frozen_epochs, 2);
+  EXPECT_EQ(PreprocessOf(simclr).mean[0], 0.4914);
+  EXPECT_EQ(PreprocessOf(moco).std[2], 0.2762);
 }
 
 // Where the program whose accuracy a recipe names changes the rate, and whether its residual blocks begin as the
