@@ -162,6 +162,22 @@ TEST(Recipes, SettingsOfSoloLearnAreItsOwn) {
   EXPECT_EQ(PreprocessOf(moco).std[2], 0.2762);
 }
 
+// The classifiers that its off-line scores are of.
+TEST(Recipes, ProbesOfSoloLearnAreItsOwn) {
+  for (const auto& [name, rate] : std::initializer_list<std::pair<const char*, double>>{
+           {"simclr", 1.0}, {"moco-v2-plus", 3.0}, {"moco-v3", 0.3}, {"simsiam", 30}, {"byol", 0.3}, {"swav", 0.15}}) {
+    const Path file = kRecipes / "imagenet100" / Format("{}.toml", name);
+    const LinearConfig c = MakePlan(ReadRecipeFile<Recipe>(file), {}).arms[0].recipe.eval.linear.config;
+    EXPECT_EQ(c.lrs, std::vector<double>{rate}) << name;
+    EXPECT_TRUE(c.crops && c.per_epoch && !c.standardise && !c.nesterov) << name;
+    EXPECT_EQ(c.optimizer, ProbeOptimizer::kSgd) << name;
+    EXPECT_EQ(c.schedule, ScheduleKind::kStep) << name;
+    EXPECT_EQ(c.epochs, 100) << name;
+    EXPECT_EQ(c.batch, 256) << name;
+    EXPECT_EQ(c.weight_decay, 0) << name;
+  }
+}
+
 // Where the program whose accuracy a recipe names changes the rate, and whether its residual blocks begin as the
 // identity.
 TEST(Recipes, ScheduleAndStartAreThoseOfTheProgramNamed) {
