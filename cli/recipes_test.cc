@@ -4,8 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <iterator>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "cli/run_plan.h"
 #include "cli/stage_plan.h"
@@ -46,8 +50,8 @@ TEST(Recipes, AllAreRead) {
   EXPECT_GE(runs, 3);
 }
 
-// The recipe's own pretraining at a size that takes no time: two updates.
-void ExpectToTrain(const RunPlan& plan, const Path& out) {
+// The recipe's own pretraining at a size that takes no time: two updates. Returns what was trained.
+PretrainConfig ExpectToTrain(const RunPlan& plan, const Path& out) {
   PretrainConfig config = plan.arms[0].recipe.pretrain.config;
   config.data = "shapes:count=18,size=16";
   config.out = (out / plan.name).string();
@@ -60,6 +64,8 @@ void ExpectToTrain(const RunPlan& plan, const Path& out) {
   config.queue = 16;
   config.projector_hidden = config.projector_output = config.predictor_hidden = 8;
   config.warmup_epochs = 0;
+  config.lr = 0.01;  // those of batches of 4096 throw so small an encoder off
+  config.final_lr = 0;
   config.swav.prototypes = 5;
   config.swav.local_size = 8;
   config.swav.queue = std::min<int64_t>(config.swav.queue, 8);
@@ -69,37 +75,262 @@ void ExpectToTrain(const RunPlan& plan, const Path& out) {
   const PretrainSummary summary = Pretrain(config, silent);
   EXPECT_EQ(summary.steps, 2) << plan.name;
   EXPECT_TRUE(std::isfinite(summary.loss)) << plan.name;
+  return config;
 }
 
-void ExpectAllToTrain(const std::vector<std::string>& folders, int at_least) {
-  const Path out = Path(testing::TempDir()) / Format("genview-{}", folders[0]);
+// The pretrainings of the papers, with what was published for each.
+const Path kPapers = kRecipes / "imagenet";
+
+RunPlan PlanOfPaper(const std::string& name) {
+  return MakePlan(ReadRecipeFile<Recipe>(kPapers / Format("{}.toml", name)), {});
+}
+
+std::set<std::string> NamesOfPapers() {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kPapers)) {
+    const std::string name = entry.path().stem().string();
+    if (name != "common") names.insert(name);
+  }
+  return names;
+}
+
+// Of a recipe that fine-tunes on few labels: its pretraining is that of another.
+bool IsSemiSupervised(const std::string& name) { return name.starts_with("semi-"); }
+
+// At a size that takes no time: two updates of each, and two epochs of every probe that some of them have.
+TEST(Recipes, PretrainingsOfThePapersTrain) {
+  int trained = 0;
+  std::set<std::string> probed;
+  const Path out = Path(testing::TempDir()) / "genview-papers";
+  std::filesystem::remove_all(out);
+  for (const std::string& name : NamesOfPapers()) {
+    const RunPlan plan = PlanOfPaper(name);
+    ASSERT_EQ(plan.arms.size(), 2u) << name;
+    const PretrainConfig& own = plan.arms[0].recipe.pretrain.config;
+    EXPECT_EQ(own.drop_path, 0) << name;
+    const auto& finetune = plan.arms[0].recipe.eval.finetune;
+    EXPECT_EQ(finetune.enabled, IsSemiSupervised(name)) << name;
+    EXPECT_EQ(finetune.config.drop_path, own.backbone.starts_with("vit") ? 0.1 : 0) << name;
+    if (IsSemiSupervised(name)) continue;
+    const PretrainConfig config = ExpectToTrain(plan, out);
+    ++trained;
+    LinearConfig probe = plan.arms[0].recipe.eval.linear.config;
+    if (!probed.insert(config.backbone + FieldsToJson(probe).dump()).second) continue;
+    probe.inputs.train = probe.inputs.test = config.data;
+    probe.inputs.checkpoint = Path(config.out) / "encoder.safetensors";
+    probe.inputs.run = config.run;
+    probe.epochs = 2;
+    probe.batch = 8;
+    Progress silent;
+    EXPECT_EQ(EvalLinear(probe, silent).images, 18) << name;
+  }
+  EXPECT_GE(trained, 31);
+  EXPECT_GE(probed.size(), 8u);
+  std::filesystem::remove_all(out);
+}
+
+struct PaperRow {
+  const char *file, *method, *backbone, *optimizer;
+  int64_t epochs, batch;
+  double lr, weight_decay, warmup_epochs, warmup_start;
+  double temperature, ema;  // 0: the method has none
+  bool per_epoch, zero_init_residual;
+};
+
+// clang-format off
+const PaperRow kPaperRows[] = {
+    {"moco-v2-resnet50", "moco-v2", "resnet50", "sgd", 200, 256, 0.03, 1e-4, 0, 0, 0.2, 0.999, true, false},
+    {"moco-v2-resnet50-800", "moco-v2", "resnet50", "sgd", 800, 256, 0.03, 1e-4, 0, 0, 0.2, 0.999, true, false},
+    {"simclr-resnet50", "simclr", "resnet50", "lars-mmpretrain", 200, 4096, 4.8, 1e-6, 10, 1e-4, 0.1, 0, true, true},
+    {"simclr-resnet50-800", "simclr", "resnet50", "lars-mmpretrain", 800, 4096, 4.8, 1e-6, 10, 1e-4, 0.1, 0, true, true},
+    {"simclr-resnet50-1000", "simclr", "resnet50", "lars-simclr", 1000, 4096, 4.8, 1e-6, 10, 0, 0.1, 0, false, true},
+    {"simsiam-resnet50", "simsiam", "resnet50", "sgd", 200, 256, 0.05, 1e-4, 0, 0, 0, 0, true, true},
+    {"simsiam-resnet50-100", "simsiam", "resnet50", "sgd", 100, 256, 0.05, 1e-4, 0, 0, 0, 0, true, true},
+    {"simsiam-resnet50-100-batch-512", "simsiam", "resnet50", "sgd", 100, 512, 0.1, 1e-4, 0, 0, 0, 0, true, true},
+    {"byol-resnet50", "byol", "resnet50", "lars-mmpretrain", 200, 4096, 4.8, 1e-6, 10, 1e-4, 0, 0.99, true, false},
+    {"byol-resnet50-40", "byol", "resnet50", "lars", 40, 4096, 7.2, 1e-6, 10, 0, 0, 0.97, false, false},
+    {"byol-resnet50-100", "byol", "resnet50", "lars", 100, 4096, 7.2, 1e-6, 10, 0, 0, 0.99, false, false},
+    {"byol-resnet50-300", "byol", "resnet50", "lars", 300, 4096, 4.8, 1e-6, 10, 0, 0, 0.99, false, false},
+    {"byol-resnet50-1000", "byol", "resnet50", "lars", 1000, 4096, 3.2, 1.5e-6, 10, 0, 0, 0.996, false, false},
+    {"swav-resnet50", "swav", "resnet50", "larc", 200, 256, 0.6, 1e-6, 0, 0, 0.1, 0, false, false},
+    {"swav-resnet50-queue-400", "swav", "resnet50", "larc", 400, 256, 0.6, 1e-6, 0, 0, 0.1, 0, false, false},
+    {"swav-resnet50-mmpretrain", "swav", "resnet50", "larc", 200, 256, 0.6, 1e-6, 0, 0, 0.1, 0, false, true},
+    {"swav-resnet50-100", "swav", "resnet50", "larc", 100, 4096, 4.8, 1e-6, 10, 0.0625, 0.1, 0, false, false},
+    {"swav-resnet50-200", "swav", "resnet50", "larc", 200, 4096, 4.8, 1e-6, 10, 0.0625, 0.1, 0, false, false},
+    {"swav-resnet50-400", "swav", "resnet50", "larc", 400, 4096, 4.8, 1e-6, 10, 0.0625, 0.1, 0, false, false},
+    {"swav-resnet50-800", "swav", "resnet50", "larc", 800, 4096, 4.8, 1e-6, 10, 0.0625, 0.1, 0, false, false},
+    {"swav-resnet50-two-crops", "swav", "resnet50", "larc", 400, 4096, 4.8, 1e-6, 10, 0.0625, 0.1, 0, false, false},
+    {"moco-v3-resnet50", "moco-v3", "resnet50", "lars-mmpretrain", 100, 4096, 9.6, 1e-6, 10, 1e-4, 1, 0.99, false, false},
+    {"moco-v3-resnet50-300", "moco-v3", "resnet50", "lars-mmpretrain", 300, 4096, 4.8, 1e-6, 10, 1e-4, 1, 0.99, false, false},
+    {"moco-v3-resnet50-800", "moco-v3", "resnet50", "lars-mmpretrain", 800, 4096, 4.8, 1.5e-6, 10, 1e-4, 1, 0.996, false, false},
+    {"moco-v3-resnet50-official-100", "moco-v3", "resnet50", "lars", 100, 4096, 9.6, 1e-6, 10, 0, 1, 0.99, false, true},
+    {"moco-v3-resnet50-official-300", "moco-v3", "resnet50", "lars", 300, 4096, 4.8, 1e-6, 10, 0, 1, 0.99, false, true},
+    {"moco-v3-resnet50-1000", "moco-v3", "resnet50", "lars", 1000, 4096, 4.8, 1.5e-6, 10, 0, 1, 0.996, false, true},
+    {"moco-v3-vit-small", "moco-v3", "vit-small", "adamw", 300, 4096, 2.4e-3, 0.1, 40, 1e-4, 0.2, 0.99, false, false},
+    {"moco-v3-vit-small-official", "moco-v3", "vit-small", "adamw", 300, 4096, 2.4e-3, 0.1, 40, 0, 0.2, 0.99, false, false},
+    {"moco-v3-vit-base", "moco-v3", "vit-base", "adamw", 300, 4096, 2.4e-3, 0.1, 40, 1e-4, 0.2, 0.99, false, false},
+    {"moco-v3-vit-base-official", "moco-v3", "vit-base", "adamw", 300, 4096, 2.4e-3, 0.1, 40, 0, 0.2, 0.99, false, false},
+};
+// clang-format on
+
+TEST(Recipes, PretrainingsOfThePapersHaveTheirNumbers) {
+  std::set<std::string> without_row = NamesOfPapers();
+  for (const PaperRow& row : kPaperRows) {
+    EXPECT_EQ(without_row.erase(row.file), 1u) << row.file;
+    const PretrainConfig config = Resolved(PlanOfPaper(row.file).arms[0].recipe.pretrain.config);
+    EXPECT_EQ(std::string(EnumName(config.method)), row.method) << row.file;
+    EXPECT_EQ(config.backbone, row.backbone) << row.file;
+    EXPECT_EQ(std::string(EnumName(config.optimizer)), row.optimizer) << row.file;
+    EXPECT_EQ(config.epochs, row.epochs) << row.file;
+    EXPECT_EQ(config.batch, row.batch) << row.file;
+    EXPECT_DOUBLE_EQ(config.lr, row.lr) << row.file;
+    EXPECT_DOUBLE_EQ(config.momentum, 0.9) << row.file;
+    EXPECT_DOUBLE_EQ(config.weight_decay, row.weight_decay) << row.file;
+    EXPECT_TRUE(config.decay_norms) << row.file;
+    EXPECT_EQ(config.schedule, ScheduleKind::kCosine) << row.file;
+    EXPECT_DOUBLE_EQ(config.warmup_epochs, row.warmup_epochs) << row.file;
+    EXPECT_DOUBLE_EQ(config.warmup_start, row.warmup_start) << row.file;
+    if (row.temperature > 0) EXPECT_DOUBLE_EQ(config.temperature, row.temperature) << row.file;
+    if (row.ema > 0) EXPECT_DOUBLE_EQ(config.ema, row.ema) << row.file;
+    EXPECT_EQ(config.per_epoch, row.per_epoch) << row.file;
+    EXPECT_EQ(config.zero_init_residual, row.zero_init_residual) << row.file;
+    const bool two_crops = row.file == std::string("swav-resnet50-two-crops");
+    EXPECT_EQ(config.crop_min, two_crops || config.backbone.starts_with("vit") ? 0.08 : 0.0) << row.file;
+    EXPECT_EQ(config.queue, 65536) << row.file;
+    EXPECT_EQ(config.size, 224) << row.file;
+    if (config.method != MethodKind::kSwav) continue;
+    EXPECT_DOUBLE_EQ(config.final_lr, config.lr / 1000) << row.file;
+    EXPECT_EQ(config.swav.prototypes, 3000) << row.file;
+    EXPECT_EQ(config.swav.epsilon, 0.05) << row.file;
+    EXPECT_EQ(config.swav.iterations, 3) << row.file;
+    EXPECT_EQ(config.swav.frozen_epochs, 1) << row.file;
+    EXPECT_EQ(config.swav.queue, config.batch == 256 ? 3840 : 0) << row.file;
+    EXPECT_EQ(config.swav.queue_from_epoch, 15) << row.file;
+    EXPECT_EQ(config.swav.local_crops, two_crops ? 0 : 6) << row.file;
+    EXPECT_EQ(config.swav.local_size, 96) << row.file;
+  }
+  EXPECT_EQ(without_row, (std::set<std::string>{"semi-1-percent", "semi-10-percent"}));
+}
+
+struct PaperProbe {
+  std::set<std::string> files;
+  const char* optimizer;
+  int64_t epochs, batch;
+  double lr, weight_decay;
+  ScheduleKind schedule;
+  bool per_epoch, nesterov;
+  double init;
+};
+
+TEST(Recipes, ProbesOfThePapersHaveTheirNumbers) {
+  constexpr ScheduleKind kCosine = ScheduleKind::kCosine, kStep = ScheduleKind::kStep;
+  // clang-format off
+  const std::vector<PaperProbe> probes = {
+      {{"moco-v2-resnet50", "moco-v2-resnet50-800"}, "sgd", 100, 256, 30, 0, kStep, true, false, 0.01},
+      {{"simclr-resnet50", "simclr-resnet50-800", "simsiam-resnet50", "byol-resnet50", "swav-resnet50-mmpretrain"},
+       "lars-mmpretrain", 90, 4096, 1.6, 0, kCosine, true, false, 0.01},
+      {{"simsiam-resnet50-100", "simsiam-resnet50-100-batch-512"}, "larc", 90, 4096, 1.6, 0, kCosine, true, false, 0.01},
+      {{"swav-resnet50", "swav-resnet50-queue-400", "swav-resnet50-100", "swav-resnet50-200", "swav-resnet50-400",
+        "swav-resnet50-800", "swav-resnet50-two-crops"},
+       "sgd", 100, 256, 0.3, 1e-6, kCosine, true, false, 0.01},
+      {{"moco-v3-resnet50", "moco-v3-resnet50-300", "moco-v3-resnet50-800", "moco-v3-resnet50-official-100",
+        "moco-v3-resnet50-official-300", "moco-v3-resnet50-1000"},
+       "sgd", 90, 1024, 0.4, 0, kCosine, true, false, 0.01},
+      {{"moco-v3-vit-small", "moco-v3-vit-small-official", "moco-v3-vit-base", "moco-v3-vit-base-official"},
+       "sgd", 90, 1024, 12, 0, kCosine, true, false, 0.01},
+      {{"byol-resnet50-40", "byol-resnet50-100", "byol-resnet50-300", "byol-resnet50-1000"},
+       "sgd", 80, 4096, 3.2, 0, kCosine, false, true, 0.01},
+      {{"simclr-resnet50-1000"}, "sgd", 90, 4096, 1.6, 1e-6, kCosine, false, true, 0},
+  };
+  // clang-format on
+  std::set<std::string> without_probe = NamesOfPapers();
+  for (const PaperProbe& probe : probes) {
+    for (const std::string& name : probe.files) {
+      EXPECT_EQ(without_probe.erase(name), 1u) << name;
+      const auto part = PlanOfPaper(name).arms[0].recipe.eval.linear;
+      EXPECT_TRUE(part.enabled) << name;
+      const LinearConfig& config = part.config;
+      EXPECT_TRUE(config.crops) << name;
+      EXPECT_FALSE(config.standardise) << name;
+      EXPECT_EQ(std::string(EnumName(config.optimizer)), probe.optimizer) << name;
+      EXPECT_EQ(config.epochs, probe.epochs) << name;
+      EXPECT_EQ(config.batch, probe.batch) << name;
+      EXPECT_EQ(config.lrs, std::vector<double>{probe.lr}) << name;
+      EXPECT_EQ(config.momentum, 0.9) << name;
+      EXPECT_EQ(config.weight_decay, probe.weight_decay) << name;
+      EXPECT_EQ(config.schedule, probe.schedule) << name;
+      EXPECT_EQ(config.per_epoch, probe.per_epoch) << name;
+      EXPECT_EQ(config.nesterov, probe.nesterov) << name;
+      EXPECT_EQ(config.init, probe.init) << name;
+    }
+  }
+  EXPECT_EQ(without_probe, (std::set<std::string>{"semi-1-percent", "semi-10-percent"}));
+}
+
+// What GenView changes of each, and the neighbours that are asked.
+TEST(Recipes, PretrainingsOfThePapersHaveGenViewsArm) {
+  for (const std::string& name : NamesOfPapers()) {
+    const RunPlan plan = PlanOfPaper(name);
+    ASSERT_EQ(plan.arms.size(), 2u) << name;
+    const PretrainConfig& baseline = plan.arms[0].recipe.pretrain.config;
+    const PretrainConfig& other = plan.arms[1].recipe.pretrain.config;
+    EXPECT_EQ(baseline.pair.source, PairSource::kAugment) << name;
+    EXPECT_EQ(baseline.normalisation, Normalisation::kImagenet) << name;
+    EXPECT_FALSE(baseline.quality.enabled) << name;
+    EXPECT_EQ(other.pair.source, PairSource::kGenerated) << name;
+    EXPECT_EQ(other.pair.probability, 1) << name;
+    EXPECT_EQ(other.normalisation, Normalisation::kClip) << name;
+    EXPECT_TRUE(other.quality.enabled) << name;
+    EXPECT_EQ(other.quality.gamma, 1) << name;
+    EXPECT_EQ(other.quality.encoder, "CLIP-convnext_base_w-laion2B-s13B-b82K-augreg") << name;
+    EXPECT_EQ(plan.recipe.foreground.encoder, "CLIP-ViT-H-14-laion2B-s32B-b79K") << name;
+    EXPECT_EQ(plan.recipe.views.config.steps, 20) << name;
+    EXPECT_EQ(plan.recipe.views.config.guidance, 10) << name;
+    EXPECT_EQ(plan.recipe.eval.knn.config.k, baseline.backbone.starts_with("vit") ? 20 : 200) << name;
+    EXPECT_EQ(plan.recipe.eval.knn.config.temperature, 0.07) << name;
+  }
+}
+
+TEST(Recipes, SemiSupervisedRecipesAreSwavs) {
+  const PretrainConfig swav = Resolved(PlanOfPaper("swav-resnet50-800").arms[0].recipe.pretrain.config);
+  struct Labels {
+    const char *file, *list;
+    double lr, head_lr;
+  };
+  for (const auto& [file, list, lr, head_lr] : {Labels{"semi-1-percent", "imagenet/1percent.txt", 0.02, 5},
+                                                Labels{"semi-10-percent", "imagenet/10percent.txt", 0.01, 0.2}}) {
+    const Recipe recipe = PlanOfPaper(file).arms[0].recipe;
+    EXPECT_EQ(WhatIsComputed(Resolved(recipe.pretrain.config)), WhatIsComputed(swav)) << file;
+    EXPECT_FALSE(recipe.eval.linear.enabled || recipe.eval.knn.enabled) << file;
+    EXPECT_TRUE(recipe.eval.finetune.enabled) << file;
+    const FinetuneConfig& config = recipe.eval.finetune.config;
+    EXPECT_EQ(config.list, Path(list)) << file;
+    EXPECT_EQ(config.epochs, 20) << file;
+    EXPECT_EQ(config.batch, 256) << file;
+    EXPECT_EQ(config.lr, lr) << file;
+    EXPECT_EQ(config.head_lr, head_lr) << file;
+    EXPECT_EQ(config.momentum, 0.9) << file;
+    EXPECT_EQ(config.weight_decay, 0) << file;
+  }
+}
+
+TEST(Recipes, PretrainingsOfSoloLearnTrain) {
+  const Path out = Path(testing::TempDir()) / "genview-solo-learn";
   std::filesystem::remove_all(out);
   std::set<std::string> names;  // folders of runs
-  for (const std::string& folder : folders) {
-    int trained = 0;
+  for (const char* folder : {"cifar10", "cifar100", "imagenet100"}) {
     for (const auto& entry : std::filesystem::directory_iterator(kRecipes / folder)) {
       if (entry.path().filename() == "common.toml") continue;
       const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(entry.path()), {});
       EXPECT_TRUE(names.insert(plan.name).second) << plan.name;
       ASSERT_EQ(plan.arms.size(), 2u) << plan.name;
       EXPECT_TRUE(plan.arms[1].recipe.pretrain.config.quality.enabled) << plan.name;
-      const PretrainConfig& config = plan.arms[0].recipe.pretrain.config;
-      EXPECT_GE(config.epochs, 100) << plan.name;
-      EXPECT_EQ(config.drop_path, 0) << plan.name;
-      const auto& finetune = plan.arms[0].recipe.eval.finetune;
-      EXPECT_FALSE(finetune.enabled) << plan.name;
-      EXPECT_EQ(finetune.config.drop_path, config.backbone.starts_with("vit") ? 0.1 : 0) << plan.name;
       ExpectToTrain(plan, out);
-      ++trained;
     }
-    EXPECT_GE(trained, at_least) << folder;
   }
+  EXPECT_EQ(names.size(), 18u);
   std::filesystem::remove_all(out);
 }
-
-TEST(Recipes, PretrainingsOfThePapersTrain) { ExpectAllToTrain({"imagenet"}, 12); }
-
-TEST(Recipes, PretrainingsOfSoloLearnTrain) { ExpectAllToTrain({"cifar10", "cifar100", "imagenet100"}, 6); }
 
 PretrainConfig PretrainingOf(const std::string& file) {
   return MakePlan(ReadRecipeFile<Recipe>(kRecipes / file), {}).arms[0].recipe.pretrain.config;
@@ -176,23 +407,6 @@ TEST(Recipes, ProbesOfSoloLearnAreItsOwn) {
     EXPECT_EQ(c.batch, 256) << name;
     EXPECT_EQ(c.weight_decay, 0) << name;
   }
-}
-
-// Where the program whose accuracy a recipe names changes the rate, and whether its residual blocks begin as the
-// identity.
-TEST(Recipes, ScheduleAndStartAreThoseOfTheProgramNamed) {
-  const auto of = [](const char* name) {
-    const Path file = kRecipes / "imagenet" / Format("{}.toml", name);
-    return MakePlan(ReadRecipeFile<Recipe>(file), {}).arms[0].recipe.pretrain.config;
-  };
-  for (const char* name : {"simclr-resnet50", "byol-resnet50", "simsiam-resnet50", "moco-v2-resnet50"})
-    EXPECT_TRUE(of(name).per_epoch) << name;
-  for (const char* name : {"byol-resnet50-1000", "moco-v3-resnet50", "moco-v3-vit-small", "swav-resnet50"})
-    EXPECT_FALSE(of(name).per_epoch) << name;
-  for (const char* name : {"simclr-resnet50", "simsiam-resnet50", "moco-v3-resnet50-1000"})
-    EXPECT_TRUE(of(name).zero_init_residual) << name;
-  for (const char* name : {"byol-resnet50", "moco-v2-resnet50", "moco-v3-resnet50", "swav-resnet50"})
-    EXPECT_FALSE(of(name).zero_init_residual) << name;
 }
 
 TEST(Recipes, ModelsAreFoundFromAnywhere) {
