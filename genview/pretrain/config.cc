@@ -230,7 +230,7 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
        {std::pair("", "jitter"), std::pair("", "drop_path"), std::pair("", "positives"), std::pair("", "stem_padding"),
         std::pair("", "interpolation"), std::pair("", "ema_final"), std::pair("", "symmetric"), std::pair("", "crop"),
         std::pair("pair", "per_image"), std::pair("pair", "repeat"), std::pair("quality", "floor"),
-        std::pair("quality", "among")}) {
+        std::pair("quality", "among"), std::pair("quality", "over")}) {
     Json& values = *table == 0 ? json : json[table];
     if (values[key] == (*table == 0 ? plain : plain[table])[key]) values.erase(key);
   }

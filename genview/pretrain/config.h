@@ -21,6 +21,7 @@ enum class Normalisation { kImagenet, kClip, kCifar10, kCifar100 };
 enum class Interpolation { kAuto, kBilinear, kBicubic };
 enum class QualityFeatures { kOnline, kCached };
 enum class QualityAmong { kBatch, kKind };
+enum class QualityOver { kPart, kBatch };
 
 template <>
 struct EnumNames<PairSource> {
@@ -60,6 +61,11 @@ template <>
 struct EnumNames<QualityAmong> {
   static constexpr std::pair<QualityAmong, const char*> kNames[] = {{QualityAmong::kBatch, "batch"},
                                                                     {QualityAmong::kKind, "kind"}};
+};
+template <>
+struct EnumNames<QualityOver> {
+  static constexpr std::pair<QualityOver, const char*> kNames[] = {{QualityOver::kPart, "part"},
+                                                                   {QualityOver::kBatch, "batch"}};
 };
 
 struct PairConfig {
@@ -108,6 +114,7 @@ struct QualityConfig {
   bool replace_cache = false;
   double floor = kNoFloor;
   QualityAmong among = QualityAmong::kBatch;
+  QualityOver over = QualityOver::kPart;
 };
 template <class Visit>
 void VisitFields(QualityConfig& c, Visit&& visit) {
@@ -130,6 +137,10 @@ void VisitFields(QualityConfig& c, Visit&& visit) {
   visit("among", c.among, Any{},
         "whose mean weight is 1: that of a batch, or that of its pairs with a generated view and that of those "
         "without, each by itself (kind)");
+  visit(
+      "over", c.over, Any{},
+      "of which pairs at once: those of a part of a step, as the original's are those of one GPU; batch: those of all "
+      "its parts (pretrain.accumulate), which are then loaded before the first is trained on");
 }
 
 // Of the method swav alone.

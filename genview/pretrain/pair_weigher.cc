@@ -106,13 +106,44 @@ PairWeigher::PairWeigher(const QualityConfig& config, at::Device device, at::Sca
   fingerprint_ = Fingerprint(encoder_->fingerprint() + FingerprintFile(config.foreground));
 }
 
-Tensor PairWeigher::Weigh(const PairBatch& batch) const {
-  const PairSimilarity similarity = Compare(batch);
-  if (among_ == QualityAmong::kBatch) return QualityWeights(similarity, gamma_, floor_).to(encoder_->device());
+static Tensor HaveGeneratedView(const PairBatch& batch) {  // [N] bool
   std::vector<int64_t> views = batch.generated_view;
   views.resize(batch.indices.size(), -1);
-  const Tensor generated = (at::tensor(views, at::kLong) >= 0).to(similarity.foreground.device());
-  return QualityWeightsByKind(similarity, generated, gamma_, floor_).to(encoder_->device());
+  return at::tensor(views, at::kLong) >= 0;
+}
+
+Tensor PairWeigher::Weigh(const PairBatch& batch) const { return Weigh(Compare(batch), HaveGeneratedView(batch)); }
+
+Tensor PairWeigher::Weigh(const PairSimilarity& similarity, const Tensor& generated) const {
+  const Tensor weights =
+      among_ == QualityAmong::kBatch
+          ? QualityWeights(similarity, gamma_, floor_)
+          : QualityWeightsByKind(similarity, generated.to(similarity.foreground.device()), gamma_, floor_);
+  return weights.to(encoder_->device());
+}
+
+std::vector<Tensor> WeighTogether(const PairWeigher& weigher, const std::vector<PairBatch>& mine, int64_t parts,
+                                  TensorGroup& processes) {
+  const int64_t size = processes.size(), rounds = (parts + size - 1) / size;
+  const auto pairs = static_cast<int64_t>(mine.at(0).indices.size());
+  const Tensor own = at::zeros({rounds, 3, pairs}, at::kFloat);  // foreground, background, generated
+  for (size_t i = 0; i < mine.size(); ++i) {
+    const PairSimilarity similarity = weigher.Compare(mine[i]);
+    const Tensor part = own[static_cast<int64_t>(i)];
+    part[0].copy_(similarity.foreground);
+    part[1].copy_(similarity.background);
+    part[2].copy_(HaveGeneratedView(mine[i]));
+  }
+  // [W,rounds,3,n] -> [P,3,n]: the parts in their order, whoever holds them.
+  const Tensor all = processes.Gather(own).transpose(0, 1).reshape({-1, 3, pairs}).narrow(0, 0, parts);
+  const Tensor weights =
+      weigher
+          .Weigh({.foreground = all.select(1, 0).flatten(), .background = all.select(1, 1).flatten()},
+                 all.select(1, 2).flatten() > 0)
+          .view({parts, pairs});
+  std::vector<Tensor> result;
+  for (int64_t part = processes.rank(); part < parts; part += size) result.push_back(weights[part]);
+  return result;
 }
 
 std::unique_ptr<PairWeigher> MakePairWeigher(const PretrainConfig& config, std::shared_ptr<const ImageSource> source,

@@ -8,9 +8,11 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "genview/base/progress.h"
 #include "genview/data/loader.h"
+#include "genview/dist/tensor_group.h"
 #include "genview/models/encoder.h"
 #include "genview/pretrain/config.h"
 
@@ -24,6 +26,8 @@ class PairWeigher {
   // [N] with mean 1 over this batch, or over either kind of its pairs (quality.among), on the encoder's device; 0 for
   // pairs below the floor, which may be all of them.
   Tensor Weigh(const PairBatch& batch) const;
+  // The same of any pairs, by what Compare says of them. generated: [N] bool, whether a pair has a generated view.
+  Tensor Weigh(const PairSimilarity& similarity, const Tensor& generated) const;
   const std::string& fingerprint() const { return fingerprint_; }  // of encoder and foreground model
 
  protected:
@@ -37,6 +41,12 @@ class PairWeigher {
   double gamma_, floor_;
   QualityAmong among_;
 };
+
+// Weights of the pairs of all parts of a step at once (quality.over = "batch"), also of those that other processes
+// hold: of each of `mine`, whose places among the `parts` are rank, rank + size, ..., [n] as Weigh. All parts have the
+// same number of pairs.
+std::vector<Tensor> WeighTogether(const PairWeigher& weigher, const std::vector<PairBatch>& mine, int64_t parts,
+                                  TensorGroup& processes);
 
 // online: encodes the augmented views of each batch in the encoder's colours, and in its size where it takes no other:
 // what the paper does.

@@ -104,6 +104,7 @@ class Run {
   std::optional<Checkpoint> OwnCheckpoint();
   int64_t Resume(std::optional<Checkpoint> own);  // process 0's; returns its step, 0 without one
   void TrainEpoch(int64_t epoch);
+  void TrainPart(const PairBatch& batch, const Tensor& weights);
   void TrainStep(PairBatch& batch);
   bool TalliesWeights() const { return weigher_ && data_.views; }  // without views there is one kind of pairs
   bool DropsPairs() const { return weigher_ && config_.quality.floor > kNoFloor; }
@@ -381,17 +382,29 @@ void Run::TrainEpoch(int64_t epoch) {
   }
 }
 
+void Run::TrainPart(const PairBatch& batch, const Tensor& weights) {
+  Tally tally{};
+  tally[kGenerated] = batch.generated;
+  if (DropsPairs()) tally[kDropped] = (weights == 0).sum().item<int64_t>();
+  tally[kStop] = progress_.Stopped() ? 1 : 0;
+  tally[kSaveDue] = is_writer() && TimeToSave() ? 1 : 0;
+  const Tensor levels = TalliesWeights() ? LevelsOfPairs(batch, *data_.training, *data_.views) : Tensor();
+  trainer_->Accumulate(batch.view1, batch.view2, weights, batch.more, tally, levels);
+}
+
 void Run::TrainStep(PairBatch& batch) {
-  for (int64_t part = group_.rank(); part < config_.accumulate; part += group_.size()) {
-    GENVIEW_CHECK(loader_->Next(batch), "the loader ended before the epoch");
-    const Tensor weights = weigher_ ? weigher_->Weigh(batch) : Tensor();
-    Tally tally{};
-    tally[kGenerated] = batch.generated;
-    if (DropsPairs()) tally[kDropped] = (weights == 0).sum().item<int64_t>();
-    tally[kStop] = progress_.Stopped() ? 1 : 0;
-    tally[kSaveDue] = is_writer() && TimeToSave() ? 1 : 0;
-    const Tensor levels = TalliesWeights() ? LevelsOfPairs(batch, *data_.training, *data_.views) : Tensor();
-    trainer_->Accumulate(batch.view1, batch.view2, weights, batch.more, tally, levels);
+  const auto next = [&](PairBatch& into) { GENVIEW_CHECK(loader_->Next(into), "the loader ended before the epoch"); };
+  const int64_t first = group_.rank(), every = group_.size();
+  if (weigher_ && config_.quality.over == QualityOver::kBatch) {
+    std::vector<PairBatch> mine;
+    for (int64_t part = first; part < config_.accumulate; part += every) next(mine.emplace_back());
+    const std::vector<Tensor> weights = WeighTogether(*weigher_, mine, config_.accumulate, *tensors_);
+    for (size_t i = 0; i < mine.size(); ++i) TrainPart(mine[i], weights[i]);
+  } else {
+    for (int64_t part = first; part < config_.accumulate; part += every) {
+      next(batch);
+      TrainPart(batch, weigher_ ? weigher_->Weigh(batch) : Tensor());
+    }
   }
   const StepReport report = trainer_->Step();
   tally_ = report.tally;

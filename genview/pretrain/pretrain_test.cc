@@ -718,6 +718,97 @@ TEST_F(GeneratedTest, AmongAKindWeightsHaveTheMeanOne) {
   }
 }
 
+// Says of each pair what its picture's index makes of it.
+class ByIndex final : public PairWeigher {
+ public:
+  explicit ByIndex(const PretrainConfig& config) : PairWeigher(config.quality, at::kCPU, at::kFloat) {}
+  PairSimilarity Compare(const PairBatch& batch) const override {
+    const Tensor x = at::tensor(batch.indices, at::kLong).to(at::kFloat);
+    return {.foreground = at::sin(x), .background = at::cos(x)};
+  }
+};
+
+// One of several processes, of which it knows what all have given.
+class OneOfSeveral final : public TensorGroup {
+ public:
+  OneOfSeveral(int64_t rank, int64_t size, std::vector<Tensor>* given) : rank_(rank), size_(size), given_(given) {}
+  int64_t rank() const override { return rank_; }
+  int64_t size() const override { return size_; }
+  Tensor Gather(const Tensor& mine) override {
+    given_->resize(static_cast<size_t>(size_), at::zeros_like(mine));
+    (*given_)[static_cast<size_t>(rank_)] = mine;
+    return at::stack(*given_);
+  }
+
+ private:
+  int64_t rank_, size_;
+  std::vector<Tensor>* given_;
+};
+
+TEST_F(GeneratedTest, PartsOfABatchAreWeighedTogether) {
+  PretrainConfig config = Resolved(Cached("run"));
+  config.quality.gamma = 2;
+  std::vector<PairBatch> parts(3);
+  std::vector<int64_t> indices, views;
+  for (int64_t i = 0; i < 12; ++i) {
+    indices.push_back(i);
+    views.push_back(i % 3 - 1);
+    parts[static_cast<size_t>(i / 4)].indices.push_back(i);
+    parts[static_cast<size_t>(i / 4)].generated_view.push_back(views.back());
+  }
+  for (const QualityAmong among : {QualityAmong::kBatch, QualityAmong::kKind}) {
+    config.quality.among = among;
+    const ByIndex weigher(config);
+    const PairBatch whole{.indices = indices, .generated_view = views};
+    const Tensor wanted = weigher.Weigh(whole).view({3, 4});
+    EXPECT_FALSE(at::allclose(wanted[0], weigher.Weigh(parts[0])));
+    const std::vector<Tensor> alone = WeighTogether(weigher, parts, 3, AloneWithTensors());
+    ASSERT_EQ(alone.size(), 3u);
+    for (int64_t part = 0; part < 3; ++part)
+      EXPECT_TRUE(at::equal(alone[static_cast<size_t>(part)], wanted[part])) << part;
+    std::vector<Tensor> given;
+    for (int round = 0; round < 2; ++round) {  // in the second each knows what the other gives
+      for (int64_t rank = 0; rank < 2; ++rank) {
+        OneOfSeveral process(rank, 2, &given);
+        std::vector<PairBatch> mine = {parts[static_cast<size_t>(rank)]};
+        if (rank == 0) mine.push_back(parts[2]);
+        const std::vector<Tensor> weights = WeighTogether(weigher, mine, 3, process);
+        ASSERT_EQ(weights.size(), mine.size());
+        if (round == 0) continue;
+        EXPECT_TRUE(at::equal(weights[0], wanted[rank])) << rank;
+        if (rank == 0) EXPECT_TRUE(at::equal(weights[1], wanted[2]));
+      }
+    }
+  }
+}
+
+TEST_F(GeneratedTest, WeightsOverTheWholeBatchGoOnAfterAKill) {
+  Until progress;
+  const auto with = [&](const std::string& name, QualityOver over) {
+    PretrainConfig config = Cached(name);
+    config.accumulate = 2;
+    config.quality.gamma = 3;
+    config.quality.over = over;
+    return config;
+  };
+  Pretrain(with("parts", QualityOver::kPart), progress);
+  Pretrain(with("whole", QualityOver::kBatch), progress);
+  EXPECT_NE(Rows("parts")[0]["loss"], Rows("whole")[0]["loss"]);
+  for (const int64_t step : {1, 4, 7}) {
+    Until dies(-1, step);
+    EXPECT_THROW(Pretrain(with("died", QualityOver::kBatch), dies), Killed);
+  }
+  Until lives;
+  Pretrain(with("died", QualityOver::kBatch), lives);
+  ExpectSameRun("whole", "died");
+  // A step of one part is a batch.
+  PretrainConfig one = Cached("one"), other = Cached("other");
+  other.quality.over = QualityOver::kBatch;
+  Pretrain(one, progress);
+  Pretrain(other, progress);
+  EXPECT_EQ(Rows("one")[0]["loss"], Rows("other")[0]["loss"]);
+}
+
 TEST_F(GeneratedTest, PicturesAreRepeatedBesideExtraData) {
   Until progress;
   PretrainConfig config = Generated("repeated");
@@ -789,7 +880,8 @@ TEST_F(PretrainTest, KeysThatCameLaterSayNothingAtTheirDefaults) {
        {"jitter", "drop_path", "positives", "stem_padding", "interpolation", "ema_final", "symmetric", "crop"})
     EXPECT_FALSE(plain.contains(key)) << key;
   EXPECT_FALSE(plain["pair"].contains("repeat") || plain["pair"].contains("per_image") ||
-               plain["quality"].contains("floor") || plain["quality"].contains("among"));
+               plain["quality"].contains("floor") || plain["quality"].contains("among") ||
+               plain["quality"].contains("over"));
   PretrainConfig config = Config("run");
   config.jitter = 0.4;
   config.stem_padding = 2;
@@ -799,6 +891,7 @@ TEST_F(PretrainTest, KeysThatCameLaterSayNothingAtTheirDefaults) {
   config.pair.per_image = 2;
   config.quality.floor = 0.1;
   config.quality.among = QualityAmong::kKind;
+  config.quality.over = QualityOver::kBatch;
   config.crop = {.rule = {.draw = CropDraw::kBox}, .masks = "somewhere"};
   const Json other = WhatIsComputed(Resolved(config));
   EXPECT_EQ(other["jitter"], 0.4);
@@ -809,6 +902,7 @@ TEST_F(PretrainTest, KeysThatCameLaterSayNothingAtTheirDefaults) {
   EXPECT_EQ(other["pair"]["per_image"], 2);
   EXPECT_EQ(other["quality"]["floor"], 0.1);
   EXPECT_EQ(other["quality"]["among"], "kind");
+  EXPECT_EQ(other["quality"]["over"], "batch");
   EXPECT_EQ(other["crop"]["draw"], "box");
   EXPECT_EQ(other["crop"]["masks"], "");
 }
