@@ -105,7 +105,7 @@ TEST(Recipes, PretrainingsOfThePapersTrain) {
   std::filesystem::remove_all(out);
   for (const std::string& name : NamesOfPapers()) {
     const RunPlan plan = PlanOfPaper(name);
-    ASSERT_EQ(plan.arms.size(), 2u) << name;
+    ASSERT_EQ(plan.arms.size(), 3u) << name;
     const PretrainConfig& own = plan.arms[0].recipe.pretrain.config;
     EXPECT_EQ(own.drop_path, 0) << name;
     const auto& finetune = plan.arms[0].recipe.eval.finetune;
@@ -271,7 +271,7 @@ TEST(Recipes, ProbesOfThePapersHaveTheirNumbers) {
 TEST(Recipes, PretrainingsOfThePapersHaveGenViewsArm) {
   for (const std::string& name : NamesOfPapers()) {
     const RunPlan plan = PlanOfPaper(name);
-    ASSERT_EQ(plan.arms.size(), 2u) << name;
+    ASSERT_EQ(plan.arms.size(), 3u) << name;
     const PretrainConfig& baseline = plan.arms[0].recipe.pretrain.config;
     const PretrainConfig& other = plan.arms[1].recipe.pretrain.config;
     EXPECT_EQ(baseline.pair.source, PairSource::kAugment) << name;
@@ -282,6 +282,10 @@ TEST(Recipes, PretrainingsOfThePapersHaveGenViewsArm) {
     EXPECT_EQ(other.normalisation, Normalisation::kClip) << name;
     EXPECT_TRUE(other.quality.enabled) << name;
     EXPECT_EQ(other.quality.gamma, 1) << name;
+    const PretrainConfig& unweighted = plan.arms[2].recipe.pretrain.config;
+    EXPECT_EQ(unweighted.pair.source, PairSource::kGenerated) << name;
+    EXPECT_EQ(unweighted.normalisation, Normalisation::kClip) << name;
+    EXPECT_FALSE(unweighted.quality.enabled) << name;
     EXPECT_EQ(other.quality.encoder, "CLIP-convnext_base_w-laion2B-s13B-b82K-augreg") << name;
     EXPECT_EQ(plan.recipe.foreground.encoder, "CLIP-ViT-H-14-laion2B-s32B-b79K") << name;
     EXPECT_EQ(plan.recipe.views.config.steps, 20) << name;
