@@ -38,7 +38,7 @@ bench-full: build
 	@bench/run.sh full $(ARGS)
 
 # Whether what a run trained is as good as what lightly trains in the same settings. ARGS: of bench/accuracy.py, at least the run's
-# folder, ARGS=runs/methods-small.
+# folder, ARGS=runs/methods-seeds.
 bench-accuracy: build
 	@bench/run.sh accuracy $(ARGS)
 
