@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "genview/base/text.h"
 
@@ -11,8 +12,11 @@ namespace genview {
 NoiseTableConfig ParseNoiseTable(ConfigReader& reader, bool ddpm) {
   NoiseTableConfig c;
   c.train_steps = reader.Int("num_train_timesteps", c.train_steps, 1, 100000);
-  c.beta_start = reader.Double("beta_start", c.beta_start);
-  c.beta_end = reader.Double("beta_end", c.beta_end);
+  const auto is_share = [](double beta) { return beta >= 0 && beta <= 1; };
+  for (const auto& [key, beta] : {std::pair("beta_start", &c.beta_start), std::pair("beta_end", &c.beta_end)}) {
+    *beta = reader.Double(key, *beta);
+    if (!is_share(*beta)) reader.Fail(key, "0 to 1");
+  }
   c.schedule = reader.String("beta_schedule", c.schedule);
   std::vector<std::string> known{"linear", "scaled_linear", "squaredcos_cap_v2"};
   if (ddpm) known.insert(known.end(), {"sigmoid", "laplace"});
@@ -22,6 +26,8 @@ NoiseTableConfig ParseNoiseTable(ConfigReader& reader, bool ddpm) {
   if (!c.trained_betas.empty() && static_cast<int64_t>(c.trained_betas.size()) != c.train_steps) {
     reader.Fail("trained_betas", "null, or as many numbers as num_train_timesteps");
   }
+  if (!std::all_of(c.trained_betas.begin(), c.trained_betas.end(), is_share))
+    reader.Fail("trained_betas", "numbers from 0 to 1");
   c.zero_terminal_snr = reader.Bool("rescale_betas_zero_snr", false);
   return c;
 }
