@@ -151,9 +151,8 @@ Json SettingsOf(const FinetuneConfig& config) {
   if (config.drop_path == 0) settings.erase("drop_path");  // as before there was one
   if (!config.list.empty()) settings["list"] = FingerprintFile(config.list);
   settings["protocol"] =
-      "whole network, SGD on cross-entropy, all pictures in each epoch, rates / 5 at 3/5 and 4/5 of the steps, crop "
-      "and "
-      "flip";
+      "whole network, SGD on cross-entropy, all pictures in each epoch, rates / 5 at 3/5 and 4/5 of the steps, "
+      "crop and flip";
   return settings;
 }
 

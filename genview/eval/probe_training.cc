@@ -1,7 +1,5 @@
 #include "genview/eval/probe_training.h"
 
-#include <stdexcept>
-
 #include <c10/core/GradMode.h>
 
 #include "genview/base/text.h"
@@ -12,24 +10,11 @@ namespace {
 
 std::unique_ptr<Optimizer> MakeOptimizer(const ProbeConfig& c, const WeightList& weights,
                                          const std::vector<GroupRule>& rules) {
-  const auto lars = [&](LarsVariant variant) {
-    return MakeLars(weights, {.variant = variant, .momentum = c.momentum, .weight_decay = c.weight_decay}, rules);
-  };
-  switch (c.optimizer) {
-    case ProbeOptimizer::kSgd:
-      return MakeSgd(weights, {.momentum = c.momentum, .weight_decay = c.weight_decay, .nesterov = c.nesterov}, rules);
-    case ProbeOptimizer::kLars:
-      return lars(LarsVariant::kMocoV3);
-    case ProbeOptimizer::kLarsMmpretrain:
-      return lars(LarsVariant::kMmpretrain);
-    case ProbeOptimizer::kLarsSimclr:
-      return lars(LarsVariant::kSimclr);
-    case ProbeOptimizer::kLarsSolo:
-      return lars(LarsVariant::kSoloLearn);
-    case ProbeOptimizer::kLarc:
-      return lars(LarsVariant::kLarc);
-  }
-  throw std::logic_error("an optimiser without a name");
+  if (c.optimizer == ProbeOptimizer::kSgd)
+    return MakeSgd(weights, {.momentum = c.momentum, .weight_decay = c.weight_decay, .nesterov = c.nesterov}, rules);
+  return MakeLars(
+      weights,
+      {.variant = LarsVariantOf(EnumName(c.optimizer)), .momentum = c.momentum, .weight_decay = c.weight_decay}, rules);
 }
 
 }  // namespace

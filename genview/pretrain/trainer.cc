@@ -15,9 +15,6 @@ namespace {
 
 std::unique_ptr<Optimizer> MakeOptimizer(const PretrainConfig& c, const WeightList& weights,
                                          const std::vector<GroupRule>& rules) {
-  const auto lars = [&](LarsVariant variant) {
-    return MakeLars(weights, {.variant = variant, .momentum = c.momentum, .weight_decay = c.weight_decay}, rules);
-  };
   switch (c.optimizer) {
     case OptimizerKind::kAuto:
       break;
@@ -26,15 +23,14 @@ std::unique_ptr<Optimizer> MakeOptimizer(const PretrainConfig& c, const WeightLi
     case OptimizerKind::kAdamW:
       return MakeAdamW(weights, {.weight_decay = c.weight_decay}, rules);
     case OptimizerKind::kLars:
-      return lars(LarsVariant::kMocoV3);
     case OptimizerKind::kLarsMmpretrain:
-      return lars(LarsVariant::kMmpretrain);
     case OptimizerKind::kLarsSimclr:
-      return lars(LarsVariant::kSimclr);
     case OptimizerKind::kLarsSolo:
-      return lars(LarsVariant::kSoloLearn);
     case OptimizerKind::kLarc:
-      return lars(LarsVariant::kLarc);
+      return MakeLars(
+          weights,
+          {.variant = LarsVariantOf(EnumName(c.optimizer)), .momentum = c.momentum, .weight_decay = c.weight_decay},
+          rules);
   }
   throw std::logic_error("a config that was not resolved");
 }

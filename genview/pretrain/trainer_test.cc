@@ -10,27 +10,14 @@
 
 #include "genview/base/error.h"
 #include "genview/pretrain/bench_step.h"
+#include "genview/pretrain/tiny_training.h"
 #include "genview/tensor/safetensors.h"
 #include "tests/source_dir.h"
 
 namespace genview {
 namespace {
 
-PretrainConfig Tiny(MethodKind method = MethodKind::kMocoV2) {
-  PretrainConfig config;
-  config.method = method;
-  config.width = 2.0 / 64;
-  config.small_stem = true;
-  config.size = 8;
-  config.batch = 8;
-  config.queue = 16;
-  config.projector_output = 8;
-  config.projector_hidden = config.predictor_hidden = 12;
-  config.swav = {.prototypes = 7, .frozen_epochs = 1, .queue = 16, .queue_from_epoch = 1};
-  config.epochs = 4;
-  config.run.precision = Precision::kFp32;
-  return Resolved(config);
-}
+PretrainConfig Tiny(MethodKind method = MethodKind::kMocoV2) { return Resolved(TinyTraining(method)); }
 
 Tensor View(int64_t step, std::string_view name, int64_t n = 8) {
   return NormalTensor(Seed(7).With(name).With(static_cast<uint64_t>(step)), {n, 3, 8, 8});

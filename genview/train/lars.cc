@@ -2,6 +2,9 @@
 
 #include <c10/core/GradMode.h>
 
+#include <stdexcept>
+#include <utility>
+
 #include "genview/train/optimizer_groups.h"
 
 namespace genview {
@@ -59,6 +62,18 @@ class Lars final : public Optimizer {
 };
 
 }  // namespace
+
+LarsVariant LarsVariantOf(std::string_view optimizer) {
+  constexpr std::pair<std::string_view, LarsVariant> kNames[] = {{"lars", LarsVariant::kMocoV3},
+                                                                 {"lars-mmpretrain", LarsVariant::kMmpretrain},
+                                                                 {"lars-simclr", LarsVariant::kSimclr},
+                                                                 {"lars-solo", LarsVariant::kSoloLearn},
+                                                                 {"larc", LarsVariant::kLarc}};
+  for (const auto& [name, variant] : kNames) {
+    if (optimizer == name) return variant;
+  }
+  throw std::logic_error("no LARS has this name");
+}
 
 std::unique_ptr<Optimizer> MakeLars(const WeightList& weights, const LarsConfig& config,
                                     const std::vector<GroupRule>& rules) {

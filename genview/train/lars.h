@@ -12,11 +12,18 @@
 // "In momentum" against "outside" differs while the rate changes.
 #pragma once
 
+#include <memory>
+#include <string_view>
+#include <vector>
+
 #include "genview/train/optimizer.h"
 
 namespace genview {
 
 enum class LarsVariant { kMocoV3, kMmpretrain, kSimclr, kSoloLearn, kLarc };
+
+// Of the name that a recipe's `optimizer` has for it: lars (MoCo v3's), lars-mmpretrain, lars-simclr, lars-solo, larc.
+LarsVariant LarsVariantOf(std::string_view optimizer);
 
 struct LarsConfig {
   LarsVariant variant = LarsVariant::kMocoV3;

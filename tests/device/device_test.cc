@@ -22,6 +22,7 @@
 #include "genview/generator/tower.h"
 #include "genview/models/convnext.h"
 #include "genview/pretrain/pretrain.h"
+#include "genview/pretrain/tiny_training.h"
 #include "genview/pretrain/trainer.h"
 #include "genview/views/generate.h"
 #include "genview/views/likeness.h"
@@ -54,22 +55,12 @@ TEST(PretendDevice, KeepsTheRulesOfAGpu) {
   EXPECT_DEATH((void)*const_cast<const volatile float*>(y.const_data_ptr<float>()), "");
 }
 
-PretrainConfig TinyTraining(MethodKind method, const std::string& backbone = "resnet18") {
-  PretrainConfig config;
-  config.method = method;
-  config.backbone = backbone;
-  config.width = backbone == "resnet18" ? 2.0 / 64 : 1.0 / 16;
-  config.small_stem = true;
-  config.patch_size = 4;
-  config.size = 8;
-  config.batch = 8;
+PretrainConfig TinyParts(MethodKind method, const std::string& backbone = "resnet18") {
+  PretrainConfig config = TinyTraining(method);
   config.accumulate = 2;
-  config.queue = 16;
-  config.projector_output = 8;
-  config.projector_hidden = config.predictor_hidden = 12;
-  config.swav = {.prototypes = 7, .frozen_epochs = 1, .queue = 16, .queue_from_epoch = 1};
-  config.epochs = 4;
-  config.run.precision = Precision::kFp32;
+  config.backbone = backbone;
+  if (backbone != "resnet18") config.width = 1.0 / 16;
+  config.patch_size = 4;
   return config;
 }
 
@@ -119,7 +110,7 @@ TEST_F(OnAPretendDevice, EveryMethodTrainsAsOnTheCpu) {
     for (const char* backbone : {"resnet18", "vit-tiny"}) {
       if (method == MethodKind::kSwav && std::string_view(backbone) != "resnet18") continue;
       SCOPED_TRACE(Format("{}, {}", name, backbone));
-      PretrainConfig config = TinyTraining(method, backbone);
+      PretrainConfig config = TinyParts(method, backbone);
       config.optimizer = OptimizerKind::kSgd;
       config.gradient_clip = 1;
       const Trained wanted = Train(config, at::kCPU), found = Train(config, PretendDevice());
@@ -136,7 +127,7 @@ TEST_F(OnAPretendDevice, EveryMethodTrainsAsOnTheCpu) {
 TEST_F(OnAPretendDevice, EveryOptimiserTrainsAsOnTheCpu) {
   for (const auto& [optimizer, name] : EnumNames<OptimizerKind>::kNames) {
     SCOPED_TRACE(name);
-    PretrainConfig config = TinyTraining(MethodKind::kSimClr, "vit-tiny");
+    PretrainConfig config = TinyParts(MethodKind::kSimClr, "vit-tiny");
     config.optimizer = optimizer;
     config.layer_decay = 0.7;
     config.drop_path = 0.2;
@@ -152,7 +143,7 @@ TEST_F(OnAPretendDevice, EveryMethodTrainsIn16Bits) {
       if (method == MethodKind::kSwav && backbone != "resnet18") continue;
       const at::ScalarType compute = backbone == "resnet18" ? at::kBFloat16 : at::kHalf;
       SCOPED_TRACE(Format("{}, {}", name, backbone));
-      PretrainConfig config = TinyTraining(method, backbone);
+      PretrainConfig config = TinyParts(method, backbone);
       config.optimizer = OptimizerKind::kSgd;
       const double found = Train(config, PretendDevice(), compute).losses.front();
       if (backbone == "resnet18") continue;  // of two channels: its norms enlarge what 16 bits round away
@@ -237,7 +228,7 @@ class Road {
     return config;
   }
   PretrainConfig Pretraining(QualityFeatures features, const Path& foreground) const {
-    PretrainConfig config = TinyTraining(MethodKind::kMocoV2);
+    PretrainConfig config = TinyParts(MethodKind::kMocoV2);
     config.data = Pictures(24);
     config.out = (out_ / EnumName(features)).string();
     config.size = 16;
