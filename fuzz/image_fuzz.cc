@@ -1,5 +1,6 @@
-// Pictures: whatever the bytes are, a picture of the promised size and number of pixels comes out, or a reason. What
-// was decoded is also resized, so that the loops that read behind a row meet every shape.
+// Pictures: whatever the bytes are, a picture of the promised size and number of pixels comes out, or a reason, and a
+// part of it agrees with the whole. What was decoded is also resized, so that the loops that read behind a row meet
+// every shape.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -25,11 +26,26 @@ void Use(genview::Image image) {
   genview::GaussianBlur(part, 1.0);
 }
 
+void ComparePart(std::string_view bytes, const genview::Outcome<genview::Image>& whole) {
+  genview::Box box;
+  const auto middle = [&](int64_t width, int64_t height) {
+    box = {width / 3, height / 3, (width + 2) / 3, (height + 2) / 3};
+    return box;
+  };
+  const genview::Outcome<genview::ImagePart> part = genview::DecodePart(bytes, middle, kMostPixels);
+  if (part.reason() != whole.reason()) std::abort();
+  if (!whole) return;
+  const genview::Box inside{box.x - part->box.x, box.y - part->box.y, box.width, box.height};
+  if (part->width != whole->width || part->height != whole->height) std::abort();
+  if (genview::Crop(part->image, inside).pixels != genview::Crop(*whole, box).pixels) std::abort();
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  genview::Outcome<genview::Image> image =
-      genview::DecodeImage({reinterpret_cast<const char*>(data), size}, kMostPixels);
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  genview::Outcome<genview::Image> image = genview::DecodeImage(bytes, kMostPixels);
+  ComparePart(bytes, image);
   if (!image) {
     if (image.reason().empty()) std::abort();
     return 0;

@@ -12,12 +12,23 @@ struct Decoded {
   int orientation = 1;  // EXIF: 1 .. 8
 };
 
-Outcome<Decoded> DecodeJpeg(std::string_view bytes, int64_t max_pixels);
+// What `box` of a stored picture of width x height shows, as stored.
+struct DecodedPart {
+  Decoded decoded;
+  Box box;
+  int64_t width = 0, height = 0;
+};
+
+// `wanted` is asked about the upright picture, and its box is in the part; null: the whole picture is wanted.
+Outcome<DecodedPart> DecodeJpeg(std::string_view bytes, int64_t max_pixels, const WantedBox* wanted);
 Outcome<Decoded> DecodePng(std::string_view bytes, int64_t max_pixels);
 Outcome<Decoded> DecodeWebp(std::string_view bytes, int64_t max_pixels);
 
 // The reason for a picture that is not decoded because of its size, or "" for one of a fair size.
 std::string SizeComplaint(int64_t width, int64_t height, int64_t max_pixels);
+
+// What is wanted of an upright picture of this size, which must be some of it.
+Box AskFor(const WantedBox& wanted, int64_t width, int64_t height);
 
 // One row of R G B A over white, exactly rounded, to R G B. `rgb` may be at or before `rgba` in the same memory.
 void OverWhite(const uint8_t* rgba, int64_t width, uint8_t* rgb);

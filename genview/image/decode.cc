@@ -1,4 +1,5 @@
 #include <new>
+#include <utility>
 
 #include "genview/base/text.h"
 #include "genview/image/codecs.h"
@@ -14,6 +15,14 @@ std::string SizeComplaint(int64_t width, int64_t height, int64_t max_pixels) {
     return Format("{} x {} pixels are more than the {} that are read", width, height, max_pixels);
   }
   return "";
+}
+
+Box AskFor(const WantedBox& wanted, int64_t width, int64_t height) {
+  const Box box = wanted(width, height);
+  GENVIEW_CHECK(box.width > 0 && box.height > 0, "nothing is wanted of a picture");
+  GENVIEW_CHECK(box.x >= 0 && box.y >= 0 && box.x + box.width <= width && box.y + box.height <= height,
+                "what is wanted is not in the picture");
+  return box;
 }
 
 void OverWhite(const uint8_t* rgba, int64_t width, uint8_t* rgb) {
@@ -48,11 +57,17 @@ std::string OtherFormat(std::string_view bytes) {
 
 Outcome<codecs::Decoded> DecodeByContent(std::string_view bytes, int64_t max_pixels) {
   const std::string_view ending = PictureEnding(bytes);
-  if (ending == ".jpg") return codecs::DecodeJpeg(bytes, max_pixels);
+  if (ending == ".jpg") {
+    Outcome<codecs::DecodedPart> whole = codecs::DecodeJpeg(bytes, max_pixels, nullptr);
+    if (!whole) return Outcome<codecs::Decoded>::Failed(whole.reason());
+    return std::move(whole->decoded);
+  }
   if (ending == ".png") return codecs::DecodePng(bytes, max_pixels);
   if (ending == ".webp") return codecs::DecodeWebp(bytes, max_pixels);
   return Outcome<codecs::Decoded>::Failed(OtherFormat(bytes));
 }
+
+constexpr const char* kNoMemory = "not enough memory for this picture";
 
 }  // namespace
 
@@ -69,8 +84,39 @@ Outcome<Image> DecodeImage(std::string_view bytes, int64_t max_pixels) {
     if (!decoded) return Outcome<Image>::Failed(decoded.reason());
     return ApplyOrientation(std::move(decoded->image), decoded->orientation);
   } catch (const std::bad_alloc&) {
-    return Outcome<Image>::Failed("not enough memory for this picture");
+    return Outcome<Image>::Failed(kNoMemory);
   }
+}
+
+Outcome<ImagePart> DecodePart(std::string_view bytes, const WantedBox& wanted, int64_t max_pixels) {
+  if (PictureEnding(bytes) != ".jpg") {
+    Outcome<Image> image = DecodeImage(bytes, max_pixels);
+    if (!image) return Outcome<ImagePart>::Failed(image.reason());
+    return WholeAsPart(std::move(*image), wanted);
+  }
+  try {
+    Outcome<codecs::DecodedPart> stored = codecs::DecodeJpeg(bytes, max_pixels, &wanted);
+    if (!stored) return Outcome<ImagePart>::Failed(stored.reason());
+    const int orientation = stored->decoded.orientation;
+    ImagePart part;
+    part.box = UprightBox(stored->box, stored->width, stored->height, orientation);
+    part.width = SwapsSides(orientation) ? stored->height : stored->width;
+    part.height = SwapsSides(orientation) ? stored->width : stored->height;
+    part.image = ApplyOrientation(std::move(stored->decoded.image), orientation);
+    return part;
+  } catch (const std::bad_alloc&) {
+    return Outcome<ImagePart>::Failed(kNoMemory);
+  }
+}
+
+ImagePart WholeAsPart(Image image, const WantedBox& wanted) {
+  codecs::AskFor(wanted, image.width, image.height);
+  ImagePart part;
+  part.box = {0, 0, image.width, image.height};
+  part.width = image.width;
+  part.height = image.height;
+  part.image = std::move(image);
+  return part;
 }
 
 }  // namespace genview

@@ -1,6 +1,7 @@
 #include "genview/image/exif.h"
 
 #include <cstring>
+#include <utility>
 
 namespace genview {
 namespace {
@@ -77,6 +78,40 @@ Image ApplyOrientation(Image image, int orientation) {
     default:
       return image;
   }
+}
+
+bool SwapsSides(int orientation) { return orientation >= 5; }
+
+Box UprightBox(const Box& stored, int64_t width, int64_t height, int orientation) {
+  const int64_t x = stored.x, from_right = width - x - stored.width;
+  const int64_t y = stored.y, from_bottom = height - y - stored.height;
+  Box box = stored;
+  if (SwapsSides(orientation)) std::swap(box.width, box.height);
+  const auto at = [&](int64_t left, int64_t top) { return Box{left, top, box.width, box.height}; };
+  switch (orientation) {
+    case 2:
+      return at(from_right, y);
+    case 3:
+      return at(from_right, from_bottom);
+    case 4:
+      return at(x, from_bottom);
+    case 5:
+      return at(y, x);
+    case 6:
+      return at(from_bottom, x);
+    case 7:
+      return at(from_bottom, from_right);
+    case 8:
+      return at(y, from_right);
+    default:
+      return stored;
+  }
+}
+
+Box StoredBox(const Box& upright, int64_t width, int64_t height, int orientation) {
+  // Of the orientations only the two quarter turns, 6 and 8, do not lead back themselves, but each other.
+  const int back = orientation == 6 ? 8 : orientation == 8 ? 6 : orientation;
+  return UprightBox(upright, width, height, back);
 }
 
 }  // namespace genview

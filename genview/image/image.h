@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -44,6 +45,25 @@ std::string_view PictureEnding(std::string_view bytes);
 // orientation are all turned into upright RGB. Fails (with a reason for skipped.tsv) on anything damaged, on other
 // formats, and on pictures of more than `max_pixels`; memory stays below 12 bytes a pixel.
 Outcome<Image> DecodeImage(std::string_view bytes, int64_t max_pixels = int64_t{1} << 28);
+
+// What `box` of a picture of width x height shows. At its sides the pixels may differ a little from the picture's where
+// they are not those that were wanted.
+struct ImagePart {
+  Image image;
+  Box box;
+  int64_t width = 0, height = 0;
+};
+
+// Of an upright picture of this size the box that is wanted: inside of it, and not empty.
+using WantedBox = std::function<Box(int64_t width, int64_t height)>;
+
+// DecodeImage for those who look at a box of the picture alone: the part that comes holds that box, with the same
+// pixels, and as much around it as is convenient. The rest of a JPEG is read but not made into pixels, which saves
+// time; of a damaged picture the reason is DecodeImage's, whatever the box. `wanted` is asked once, of a damaged
+// picture once at most.
+Outcome<ImagePart> DecodePart(std::string_view bytes, const WantedBox& wanted, int64_t max_pixels = int64_t{1} << 28);
+// The picture as a part of itself; `wanted` is asked all the same.
+ImagePart WholeAsPart(Image image, const WantedBox& wanted);
 
 std::string EncodePng(const Image& image);
 std::string EncodePng(const GrayImage& image);

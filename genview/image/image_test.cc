@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "genview/base/random.h"
 #include "genview/base/text.h"
@@ -188,6 +189,21 @@ TEST(ApplyOrientation, TurnsAndMirrors) {
   for (int turned = 5; turned <= 8; ++turned) EXPECT_EQ(ApplyOrientation(image, turned).height, 2);
   EXPECT_EQ(first(ApplyOrientation(image, 6)), 1);
   EXPECT_EQ(first(ApplyOrientation(image, 8)), 2);
+}
+
+TEST(UprightBox, IsWhereThePixelsGo) {
+  const Image image = Noise(9, 6);
+  for (const Box& box : {Box{0, 0, 9, 6}, Box{1, 2, 5, 3}, Box{8, 0, 1, 4}}) {
+    for (int orientation = 1; orientation <= 8; ++orientation) {
+      const Image upright = ApplyOrientation(image, orientation);
+      EXPECT_EQ(SwapsSides(orientation), upright.width == 6);
+      const Box there = UprightBox(box, image.width, image.height, orientation);
+      EXPECT_EQ(Crop(upright, there).pixels, ApplyOrientation(Crop(image, box), orientation).pixels) << orientation;
+      const Box back = StoredBox(there, upright.width, upright.height, orientation);
+      EXPECT_EQ(std::tuple(back.x, back.y, back.width, back.height), std::tuple(box.x, box.y, box.width, box.height))
+          << orientation;
+    }
+  }
 }
 
 TEST(Crop, OutsideIsBlack) {

@@ -5,6 +5,7 @@
 #include <jerror.h>
 // clang-format on
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdlib>
 #include <cstring>
@@ -66,9 +67,10 @@ struct Decoder {
   jpeg_progress_mgr progress{};
   std::string_view bytes;
   int64_t max_pixels = 0;
-  std::string complaint;      // of our own
-  std::vector<uint8_t> cmyk;  // one row
-  Decoded result;
+  const WantedBox* wanted = nullptr;
+  std::string complaint;     // of our own
+  std::vector<uint8_t> row;  // one that is not the result's
+  DecodedPart result;
 
   ~Decoder() { jpeg_destroy_decompress(&info); }
 };
@@ -92,6 +94,50 @@ bool TooFewBytes(const jpeg_decompress_struct& info, size_t bytes) {
   return !info.arith_code && blocks > 8 * uint64_t{bytes};
 }
 
+// Whether the library can leave out pixels: pictures in one scan of Huffman codes, in gray or with colours stored in
+// the picture's size or half of it. Nearly all JPEGs are such. (Pixels stored without loss come in blocks of one.)
+bool CanLeaveOut(jpeg_decompress_struct& info) {
+  if (info.arith_code || jpeg_has_multiple_scans(&info)) return false;
+  if (info.num_components != 1 && info.num_components != 3) return false;
+  const jpeg_component_info& first = info.comp_info[0];
+  const int most = info.num_components == 1 ? 1 : 2;
+  if (first.h_samp_factor > most || first.v_samp_factor > most) return false;
+  for (int i = 1; i < info.num_components; ++i) {
+    if (info.comp_info[i].h_samp_factor != 1 || info.comp_info[i].v_samp_factor != 1) return false;
+  }
+  return first.width_in_blocks == (info.image_width + 7) / 8;
+}
+
+// The stored box that is decoded. Its columns are whole blocks, with two pixels to spare at both sides: colours stored
+// at half the width are made of their neighbours, too, and the library takes the part's sides for those of the picture,
+// where there are none. Of rows it looks after the neighbours itself.
+Box PartOf(Decoder& d) {
+  const int64_t width = d.info.image_width, height = d.info.image_height;
+  const Box whole{0, 0, width, height};
+  if (d.wanted == nullptr) return whole;
+  const int orientation = d.result.decoded.orientation;
+  const int64_t upright_width = SwapsSides(orientation) ? height : width;
+  const int64_t upright_height = SwapsSides(orientation) ? width : height;
+  const Box box =
+      StoredBox(AskFor(*d.wanted, upright_width, upright_height), upright_width, upright_height, orientation);
+  if (!CanLeaveOut(d.info)) return whole;
+  constexpr int64_t kSpare = 2;
+  const int64_t column = int64_t{8} * d.info.comp_info[0].h_samp_factor;
+  const int64_t left = std::max<int64_t>(box.x - kSpare, 0) / column * column;
+  const int64_t right = std::min((box.x + box.width + kSpare + column - 1) / column * column, width);
+  return {left, box.y, right - left, box.height};
+}
+
+// Leaves out the columns beside the part, and the rows above it.
+void GoToPart(Decoder& d) {
+  const Box& box = d.result.box;
+  if (box.width < d.result.width) {
+    auto left = static_cast<JDIMENSION>(box.x), width = static_cast<JDIMENSION>(box.width);
+    jpeg_crop_scanline(&d.info, &left, &width);
+  }
+  if (box.y > 0) jpeg_skip_scanlines(&d.info, static_cast<JDIMENSION>(box.y));
+}
+
 // Photoshop's convention, which all writers follow: the stored values are inverted, 255 is no ink.
 void CmykToRgb(const uint8_t* cmyk, int64_t width, uint8_t* rgb) {
   for (int64_t x = 0; x < width; ++x, cmyk += 4, rgb += 3) {
@@ -104,22 +150,36 @@ void CmykToRgb(const uint8_t* cmyk, int64_t width, uint8_t* rgb) {
 }
 
 void ReadRows(Decoder& d) {
-  Image& image = d.result.image;
+  Image& image = d.result.decoded.image;
   if (d.info.out_color_space == JCS_CMYK) {
     while (d.info.output_scanline < d.info.output_height) {
       uint8_t* target = image.at(0, d.info.output_scanline);
-      JSAMPROW row = d.cmyk.data();
+      JSAMPROW row = d.row.data();
       jpeg_read_scanlines(&d.info, &row, 1);
       CmykToRgb(row, image.width, target);
     }
     return;
   }
   constexpr int kRows = 8;
-  while (d.info.output_scanline < d.info.output_height) {
+  const int64_t top = d.result.box.y;
+  while (d.info.output_scanline < top + image.height) {
     JSAMPROW rows[kRows];
     int count = 0;
-    for (int64_t y = d.info.output_scanline; count < kRows && y < image.height; ++y) rows[count++] = image.at(0, y);
+    for (int64_t y = d.info.output_scanline - top; count < kRows && y < image.height; ++y) {
+      rows[count++] = image.at(0, y);
+    }
     jpeg_read_scanlines(&d.info, rows, static_cast<JDIMENSION>(count));
+  }
+}
+
+// The rows below the part, for their damage: whether a picture is a good one must not depend on the part. Skipped rows
+// are read through by the library, but for those that it skips to the end, so the last one is not skipped.
+void ReadRest(Decoder& d) {
+  const JDIMENSION rows = d.info.output_height - d.info.output_scanline;
+  if (rows > 1) jpeg_skip_scanlines(&d.info, rows - 1);
+  while (d.info.output_scanline < d.info.output_height) {
+    JSAMPROW row = d.row.data();
+    jpeg_read_scanlines(&d.info, &row, 1);
   }
 }
 
@@ -139,11 +199,16 @@ bool Run(Decoder& d) {
   if (!d.complaint.empty()) return false;
 
   d.info.out_color_space = d.info.num_components == 4 ? JCS_CMYK : JCS_RGB;
-  d.result.orientation = ReadOrientation(d.info);
-  d.result.image = Image(d.info.image_width, d.info.image_height);
-  if (d.info.num_components == 4) d.cmyk.resize(size_t{d.info.image_width} * 4);
+  d.result.decoded.orientation = ReadOrientation(d.info);
+  d.result.width = d.info.image_width;
+  d.result.height = d.info.image_height;
+  d.result.box = PartOf(d);
+  d.result.decoded.image = Image(d.result.box.width, d.result.box.height);
+  d.row.resize(size_t{d.info.image_width} * 4);
   jpeg_start_decompress(&d.info);
+  GoToPart(d);
   ReadRows(d);
+  ReadRest(d);
   return true;
 }
 
@@ -189,14 +254,15 @@ void UseErrors(Info& info, ErrorManager& errors) {
 
 }  // namespace
 
-Outcome<Decoded> DecodeJpeg(std::string_view bytes, int64_t max_pixels) {
+Outcome<DecodedPart> DecodeJpeg(std::string_view bytes, int64_t max_pixels, const WantedBox* wanted) {
   Decoder decoder;
   UseErrors(decoder.info, decoder.errors);
   decoder.bytes = bytes;
   decoder.max_pixels = max_pixels;
+  decoder.wanted = wanted;
   if (Run(decoder)) return std::move(decoder.result);
-  if (!decoder.complaint.empty()) return Outcome<Decoded>::Failed(decoder.complaint);
-  return Outcome<Decoded>::Failed(Format("damaged JPEG ({})", decoder.errors.message));
+  if (!decoder.complaint.empty()) return Outcome<DecodedPart>::Failed(decoder.complaint);
+  return Outcome<DecodedPart>::Failed(Format("damaged JPEG ({})", decoder.errors.message));
 }
 
 }  // namespace codecs
