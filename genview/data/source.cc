@@ -19,6 +19,12 @@
 
 namespace genview {
 
+Outcome<ImagePart> ImageSource::ReadPart(int64_t i, const WantedBox& wanted) const {
+  Outcome<Image> image = Read(i);
+  if (!image) return Outcome<ImagePart>::Failed(image.reason());
+  return WholeAsPart(std::move(*image), wanted);
+}
+
 Outcome<GrayImage> ImageSource::ReadMask(int64_t) const {
   return Outcome<GrayImage>::Failed("this source has no masks");
 }
@@ -287,6 +293,9 @@ class ConcatSource : public ImageSource {
   int64_t size() const override { return static_cast<int64_t>(items_.size()); }
   const SourceItem& item(int64_t i) const override { return items_[static_cast<size_t>(i)]; }
   Outcome<Image> Read(int64_t i) const override { return Part(i).Read(Place(i)); }
+  Outcome<ImagePart> ReadPart(int64_t i, const WantedBox& wanted) const override {
+    return Part(i).ReadPart(Place(i), wanted);
+  }
   Outcome<std::string> ReadBytes(int64_t i) const override { return Part(i).ReadBytes(Place(i)); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return Part(i).ReadMask(Place(i)); }
   Path FileOf(int64_t i) const override { return Part(i).FileOf(Place(i)); }
@@ -319,6 +328,9 @@ class RoundsSource : public ImageSource {
   int64_t size() const override { return static_cast<int64_t>(items_.size()); }
   const SourceItem& item(int64_t i) const override { return items_[static_cast<size_t>(i)]; }
   Outcome<Image> Read(int64_t i) const override { return inner_->Read(i % inner_->size()); }
+  Outcome<ImagePart> ReadPart(int64_t i, const WantedBox& wanted) const override {
+    return inner_->ReadPart(i % inner_->size(), wanted);
+  }
   Outcome<std::string> ReadBytes(int64_t i) const override { return inner_->ReadBytes(i % inner_->size()); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return inner_->ReadMask(i % inner_->size()); }
   Path FileOf(int64_t i) const override { return inner_->FileOf(i % inner_->size()); }

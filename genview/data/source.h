@@ -40,6 +40,8 @@ class ImageSource {
   virtual int64_t size() const = 0;
   virtual const SourceItem& item(int64_t i) const = 0;
   virtual Outcome<Image> Read(int64_t i) const = 0;
+  // What is wanted of it, as DecodePart gives it: sooner, where the source has JPEGs. Fails where Read does.
+  virtual Outcome<ImagePart> ReadPart(int64_t i, const WantedBox& wanted) const;
   // The picture file's bytes as they are; drawn pictures as PNG.
   virtual Outcome<std::string> ReadBytes(int64_t i) const = 0;
   // The file that the picture is; empty where it is part of one, or drawn.

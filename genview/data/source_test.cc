@@ -516,6 +516,40 @@ TEST_F(SourceTest, ConcatJoinsClassesByName) {
   EXPECT_THROW(ConcatSources(both, both), Error);
 }
 
+TEST_F(SourceTest, OfJpegsPartsAreRead) {
+  Image image(200, 100);
+  for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i * i / 7);
+  const std::string jpeg = EncodeJpeg(image, 80);
+  Put("a/1.jpg", jpeg);
+  Put("a/2.jpg", jpeg.substr(0, jpeg.size() - 100));
+  const Path list = Put("list.txt", "a/1.jpg\na/2.jpg\n");
+  const Path tar = Put("s.tar", Tar({{"1.jpg", jpeg}, {"2.jpg", jpeg.substr(0, jpeg.size() - 100)}}));
+  const std::string folder = (folder_ / "a").string();
+  const std::vector<std::shared_ptr<const ImageSource>> sources{
+      OpenSource(folder),
+      OpenSource(list.string()),
+      OpenSource(tar.string()),
+      OpenSource("subset:count=2,of=" + folder),
+      ConcatSources(OpenSource("shapes:count=2,size=40"), OpenSource(folder)),
+      RepeatSource(OpenSource(folder), 2)};
+  const WantedBox wanted = [](int64_t, int64_t) { return Box{20, 30, 5, 10}; };
+  for (size_t k = 0; k < sources.size(); ++k) {
+    const int64_t last = sources[k]->size() - 1;
+    const Outcome<ImagePart> part = sources[k]->ReadPart(last - 1, wanted);
+    ASSERT_TRUE(part) << k << part.reason();
+    EXPECT_EQ(std::pair(part->width, part->height), std::pair(int64_t{200}, int64_t{100})) << k;
+    EXPECT_EQ(part->image.height, 10) << k;
+    EXPECT_LT(part->image.width, 100) << k;
+    const Image pixels = Crop(part->image, {20 - part->box.x, 30 - part->box.y, 5, 10});
+    EXPECT_EQ(pixels.pixels, Crop(*sources[k]->Read(last - 1), {20, 30, 5, 10}).pixels) << k;
+    EXPECT_FALSE(sources[k]->ReadPart(last, wanted)) << k;
+    EXPECT_EQ(sources[k]->ReadPart(last, wanted).reason(), sources[k]->Read(last).reason()) << k;
+  }
+  const Outcome<ImagePart> drawn = sources[4]->ReadPart(0, wanted);
+  ASSERT_TRUE(drawn);
+  EXPECT_EQ(drawn->image.pixels, sources[4]->Read(0)->pixels);
+}
+
 TEST_F(SourceTest, GeneratedViewsAreFoundById) {
   PutPng("v/images/dog/a_0.png", 10);
   PutPng("v/images/dog/a_1.png", 11);

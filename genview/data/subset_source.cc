@@ -55,6 +55,9 @@ class ChosenSource : public ImageSource {
   int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
   const SourceItem& item(int64_t i) const override { return all_->item(Place(i)); }
   Outcome<Image> Read(int64_t i) const override { return all_->Read(Place(i)); }
+  Outcome<ImagePart> ReadPart(int64_t i, const WantedBox& wanted) const override {
+    return all_->ReadPart(Place(i), wanted);
+  }
   Outcome<std::string> ReadBytes(int64_t i) const override { return all_->ReadBytes(Place(i)); }
   Outcome<GrayImage> ReadMask(int64_t i) const override { return all_->ReadMask(Place(i)); }
   Path FileOf(int64_t i) const override { return all_->FileOf(Place(i)); }

@@ -164,6 +164,11 @@ class TarSource : public ImageSource {
     if (!bytes) return Outcome<Image>::Failed(bytes.reason());
     return DecodeImage(*bytes);
   }
+  Outcome<ImagePart> ReadPart(int64_t i, const WantedBox& wanted) const override {
+    const Outcome<std::string> bytes = ReadBytes(i);
+    if (!bytes) return Outcome<ImagePart>::Failed(bytes.reason());
+    return DecodePart(*bytes, wanted);
+  }
   std::optional<int64_t> ChangedAt(int64_t i) const override {
     return FileChangedAt(shards_[places_[static_cast<size_t>(i)].shard]->path());
   }
