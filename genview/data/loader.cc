@@ -29,18 +29,21 @@ std::span<float> PixelsOf(const Tensor& pixels, int64_t slot) {
   return {pixels.data_ptr<float>() + slot * each, static_cast<size_t>(each)};
 }
 
+// A picture that cannot be read, or its mask or a generated view of it.
 struct Skip {
   std::string id, reason;
+  std::string what{};  // "mask", "view 2"; empty: the picture
 };
 
 // Skipped pictures are written down when their batch is taken: what a thread has seen ahead of time does not count.
 void Record(const std::vector<Skip>& skips, SkippedLog& skipped) {
-  for (const Skip& skip : skips) skipped.Add(skip.id, skip.reason);
+  for (const Skip& skip : skips)
+    skipped.Add(skip.id, skip.what.empty() ? skip.reason : Format("{}: {}", skip.what, skip.reason));
 }
 
-[[noreturn]] void ThrowUnreadable(const SourceItem& item, const std::string& reason) {
+[[noreturn]] void ThrowUnreadable(const std::string& where, const std::string& reason) {
   throw Error({.what = Format("a picture cannot be read: {}", reason),
-               .where = item.path,
+               .where = where,
                .next = "mend or remove it; without --strict it is skipped"});
 }
 
@@ -87,7 +90,7 @@ struct EncodeLoader::Work {
     const int64_t index = indices[static_cast<size_t>(position)];
     const Outcome<Image> image = source->Read(index);
     if (!image) {
-      if (strict) ThrowUnreadable(source->item(index), image.reason());
+      if (strict) ThrowUnreadable(source->item(index).path, image.reason());
       slots.bad[slot] = image.reason().empty() ? "unreadable" : image.reason();
       return;
     }
@@ -152,6 +155,20 @@ double EncodeLoader::WaitShare() const { return work_->batches.WaitShare(); }
 
 namespace {
 
+// The smallest box around both; one without width is none.
+Box AroundBoth(const Box& a, const Box& b) {
+  if (a.width == 0) return b;
+  const int64_t left = std::min(a.x, b.x), top = std::min(a.y, b.y);
+  return {left, top, std::max(a.x + a.width, b.x + b.width) - left, std::max(a.y + a.height, b.y + b.height) - top};
+}
+
+// What a crop shows of a picture of width x height.
+ViewCrop ShownBy(const Box& crop, int64_t width, int64_t height, bool generated) {
+  const auto share = [](int64_t pixels, int64_t all) { return static_cast<float>(pixels) / static_cast<float>(all); };
+  return {share(crop.x, width), share(crop.y, height), share(crop.x + crop.width, width),
+          share(crop.y + crop.height, height), generated};
+}
+
 const PairLoaderConfig& Checked(const PairLoaderConfig& config) {
   const BatchShare& share = config.share;
   GENVIEW_CHECK(config.batch > 0, "a batch holds something");
@@ -211,13 +228,14 @@ struct PairLoader::Work {
     return order;
   }
 
-  // The picture at `index`, or the next good one, whose index it becomes.
-  Image ReadGood(int64_t& index, std::vector<Skip>& skips) const {
+  // Of the picture at `index`, or of the next good one, whose index it becomes, what is wanted. `wanted` may be asked
+  // about a picture that then turns out bad.
+  ImagePart ReadGood(int64_t& index, std::vector<Skip>& skips, const WantedBox& wanted) const {
     for (int64_t tried = 0; tried < source->size(); ++tried) {
-      Outcome<Image> image = source->Read(index);
-      if (image) return std::move(*image);
-      if (config.strict) ThrowUnreadable(source->item(index), image.reason());
-      skips.push_back({source->item(index).id, image.reason()});
+      Outcome<ImagePart> picture = source->ReadPart(index, wanted);
+      if (picture) return std::move(*picture);
+      if (config.strict) ThrowUnreadable(source->item(index).path, picture.reason());
+      skips.push_back({source->item(index).id, picture.reason()});
       index = (index + 1) % source->size();
     }
     throw Error({.what = "none of the pictures can be read",
@@ -235,8 +253,7 @@ struct PairLoader::Work {
   std::optional<Image> ReadGenerated(const std::string& id, int64_t which, std::vector<Skip>& skips) const {
     Outcome<Image> image = views->Read(id, which);
     if (image) return std::move(*image);
-    if (config.strict) ThrowUnreadable({id, Format("view {} of {}", which, id)}, image.reason());
-    skips.push_back({id, Format("view {}: {}", which, image.reason())});
+    skips.push_back({id, image.reason(), Format("view {}", which)});
     return std::nullopt;
   }
 
@@ -264,10 +281,71 @@ struct PairLoader::Work {
     if (config.crop.draw == CropDraw::kAnywhere || !config.masks || !config.masks->Has(index)) return std::nullopt;
     const Outcome<GrayImage> mask = config.masks->Read(index);
     if (mask) return ForegroundArea(*mask);
-    const SourceItem& item = source->item(index);
-    if (config.strict) ThrowUnreadable({item.id, Format("mask of {}", item.id)}, mask.reason());
-    skips.push_back({item.id, Format("mask: {}", mask.reason())});
+    skips.push_back({source->item(index).id, mask.reason(), "mask"});
     return std::nullopt;
+  }
+
+  // One view, drawn but not made yet.
+  struct View {
+    const AugmentConfig* augment = nullptr;
+    AugmentParams params;
+    ViewCrop crop;
+    std::optional<Image> generated;  // what it is made of; none: of the picture
+  };
+  // All that is made of one picture. No more of it than its size is needed to draw this, and then only what the crops
+  // show is decoded.
+  struct Drawn {
+    std::vector<View> views;      // the pair, or the one, then the further ones
+    int64_t generated_view = -1;  // of the pair
+    std::vector<Skip> skips;
+
+    Box ShownOfPicture() const {
+      Box box;
+      for (const View& view : views) {
+        if (!view.generated) box = AroundBoth(box, view.params.crop);
+      }
+      return box.width > 0 ? box : Box{0, 0, 1, 1};  // one pixel of a picture that is not seen itself
+    }
+  };
+
+  Drawn Draw(Seed seed, int64_t index, int64_t width, int64_t height) const {
+    Drawn drawn;
+    const std::optional<ForegroundArea> area = ReadArea(index, drawn.skips);
+    const auto add = [&](const AugmentConfig& augment, int64_t v, std::optional<Image> generated,
+                         const ForegroundArea* keep_to) {
+      const Seed own = seed.With(static_cast<uint64_t>(v));
+      const int64_t w = generated ? generated->width : width, h = generated ? generated->height : height;
+      const AugmentParams params = !generated && keep_to ? SampleAugment(augment, own, w, h, config.crop, *keep_to)
+                                                         : SampleAugment(augment, own, w, h);
+      const ViewCrop crop = ShownBy(params.crop, w, h, generated.has_value());
+      drawn.views.push_back({&augment, params, crop, std::move(generated)});
+    };
+
+    const std::string& id = source->item(index).id;
+    const int64_t count = ViewsOf(id);
+    Replacement replacement = DrawReplacement(seed, id, count, drawn.skips);
+    if (replacement.image) drawn.generated_view = replacement.drawn;
+    const ForegroundArea* of_picture = area ? &*area : nullptr;
+    const auto of_pair = [&](const AugmentConfig& augment, int v) {
+      std::optional<Image> generated;
+      if (replacement.view == v) generated = std::move(replacement.image);
+      add(augment, v, std::move(generated), of_picture);
+    };
+    of_pair(config.view1, 0);
+    if (!config.one_view) of_pair(config.view2, 1);
+
+    int64_t v = 2, taken = replacement.taken;
+    // Small crops are to show parts: they go anywhere.
+    for (int64_t k = 0; k < config.local_crops; ++k) add(config.local, v++, std::nullopt, nullptr);
+    for (int64_t k = 0; k < config.more_views; ++k, ++v) {
+      std::optional<Image> other;
+      const bool wanted =
+          count > 0 &&
+          Random(seed.With("generated").With(static_cast<uint64_t>(v))).Chance(config.generated_probability);
+      if (wanted) other = ReadGenerated(id, (replacement.drawn + taken++) % count, drawn.skips);
+      add(ViewLike(k), v, std::move(other), of_picture);
+    }
+    return drawn;
   }
 
   void Fill(Slots& slots, int64_t slot) const {
@@ -278,47 +356,34 @@ struct PairLoader::Work {
                           .With(source->item(slots.wanted[at]).id);
     int64_t& index = slots.batch.indices[at];
     std::vector<Skip>& skips = slots.skips[at];
-    const Image image = ReadGood(index, skips);
-    const std::optional<ForegroundArea> area = ReadArea(index, skips);
-    const auto view = [&](const AugmentConfig& augment, int64_t v, const Image& from, const ForegroundArea* keep_to,
-                          const Tensor& out) {
-      const Seed own = seed.With(static_cast<uint64_t>(v));
-      const auto params = keep_to ? SampleAugment(augment, own, from.width, from.height, config.crop, *keep_to)
-                                  : SampleAugment(augment, own, from.width, from.height);
-      NormaliseChannelsLast(ApplyAugment(augment, params, from), config.mean, config.std, PixelsOf(out, slot));
-      const auto share = [](int64_t pixels, int64_t all) {
-        return static_cast<float>(pixels) / static_cast<float>(all);
-      };
-      return ViewCrop{share(params.crop.x, from.width), share(params.crop.y, from.height),
-                      share(params.crop.x + params.crop.width, from.width),
-                      share(params.crop.y + params.crop.height, from.height), &from != &image};
-    };
-
-    const std::string& id = source->item(index).id;
-    const int64_t count = ViewsOf(id);
-    const Replacement replacement = DrawReplacement(seed, id, count, skips);
-    if (replacement.image) slots.batch.generated_view[at] = replacement.drawn;
-    const ForegroundArea* of_image = area ? &*area : nullptr;
-    const auto pair = [&](const AugmentConfig& augment, int v, const Tensor& out) {
-      if (replacement.image && replacement.view == v) return view(augment, v, *replacement.image, nullptr, out);
-      return view(augment, v, image, of_image, out);
-    };
-    slots.batch.crops1[at] = pair(config.view1, 0, slots.batch.view1);
-    if (!config.one_view) slots.batch.crops2[at] = pair(config.view2, 1, slots.batch.view2);
-
-    size_t further = 0;
-    int64_t v = 2, taken = replacement.taken;
-    // Small crops are to show parts: they go anywhere.
-    for (int64_t k = 0; k < config.local_crops; ++k)
-      view(config.local, v++, image, nullptr, slots.batch.more[further++]);
-    for (int64_t k = 0; k < config.more_views; ++k, ++v) {
-      std::optional<Image> other;
-      const bool wanted =
-          count > 0 &&
-          Random(seed.With("generated").With(static_cast<uint64_t>(v))).Chance(config.generated_probability);
-      if (wanted) other = ReadGenerated(id, (replacement.drawn + taken++) % count, skips);
-      view(ViewLike(k), v, other ? *other : image, other ? nullptr : of_image, slots.batch.more[further++]);
+    Drawn drawn;
+    const ImagePart picture = ReadGood(index, skips, [&](int64_t width, int64_t height) {
+      drawn = Draw(seed, index, width, height);
+      return drawn.ShownOfPicture();
+    });
+    for (Skip& skip : drawn.skips) {
+      if (config.strict) ThrowUnreadable(Format("{} of {}", skip.what, skip.id), skip.reason);
+      skips.push_back(std::move(skip));
     }
+
+    const auto make = [&](const View& view, const Tensor& out) {
+      AugmentParams params = view.params;
+      if (!view.generated) {
+        params.crop.x -= picture.box.x;
+        params.crop.y -= picture.box.y;
+      }
+      const Image& from = view.generated ? *view.generated : picture.image;
+      NormaliseChannelsLast(ApplyAugment(*view.augment, params, from), config.mean, config.std, PixelsOf(out, slot));
+    };
+    slots.batch.generated_view[at] = drawn.generated_view;
+    size_t made = 0;
+    slots.batch.crops1[at] = drawn.views[made].crop;
+    make(drawn.views[made++], slots.batch.view1);
+    if (!config.one_view) {
+      slots.batch.crops2[at] = drawn.views[made].crop;
+      make(drawn.views[made++], slots.batch.view2);
+    }
+    for (const Tensor& out : slots.batch.more) make(drawn.views[made++], out);
   }
 
   void Start(int64_t turn) {

@@ -88,6 +88,8 @@ struct PairLoaderConfig {
 // one in source order. View v of image `id` in epoch e is drawn from
 // Seed(seed).With("augment").With(e).With(id).With(v) alone. Each further view of full size is generated with the same
 // probability, of another of the picture's generated views while there are any left.
+// Views are drawn before their picture is decoded: of a JPEG only the part that they show is made into pixels, but all
+// of it is read, so that a bad picture is bad in every epoch.
 class PairLoader {
  public:
   // `views` may be null. Throws Error when the source holds fewer pictures than a batch. `skipped` must outlive the

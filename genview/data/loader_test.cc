@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <set>
 
@@ -436,6 +437,154 @@ TEST(PairLoader, CropsKeepToTheMasksOfPicturesThatHaveOne) {
   }
   ASSERT_EQ(skipped.count(), 1);
   EXPECT_TRUE(skipped.rows()[0].second.starts_with("mask: "));
+}
+
+// Another source's pictures, whole or in parts as they are wanted; counts those that came in parts.
+class PartsSource : public ImageSource {
+ public:
+  PartsSource(std::shared_ptr<const ImageSource> inner, bool whole) : inner_(std::move(inner)), whole_(whole) {}
+  int64_t size() const override { return inner_->size(); }
+  const SourceItem& item(int64_t i) const override { return inner_->item(i); }
+  Outcome<Image> Read(int64_t i) const override { return inner_->Read(i); }
+  Outcome<ImagePart> ReadPart(int64_t i, const WantedBox& wanted) const override {
+    Outcome<ImagePart> part = whole_ ? ImageSource::ReadPart(i, wanted) : inner_->ReadPart(i, wanted);
+    if (part && part->image.width * part->image.height < part->width * part->height) ++parts_;
+    return part;
+  }
+  Outcome<std::string> ReadBytes(int64_t i) const override { return inner_->ReadBytes(i); }
+  std::string Fingerprint() const override { return inner_->Fingerprint(); }
+  int64_t parts() const { return parts_; }
+
+ private:
+  std::shared_ptr<const ImageSource> inner_;
+  bool whole_;
+  mutable std::atomic<int64_t> parts_ = 0;
+};
+
+// Ten JPEGs, the fourth cut off at its end. Those of even numbers have masks, one of them damaged; those of odd numbers
+// have generated views, one of them gone.
+class PairsOfJpegs : public ::testing::Test {
+ protected:
+  PairsOfJpegs() {
+    std::string rows;
+    Image grey(20, 20);
+    std::fill(grey.pixels.begin(), grey.pixels.end(), uint8_t{90});
+    WriteFile(folder_ / "views/grey.png", EncodePng(grey));
+    for (int64_t i = 0; i < 10; ++i) {
+      Image image(90 + 7 * i, 150 - 9 * i);
+      Random random(Seed(5).With(static_cast<uint64_t>(i)));
+      for (uint8_t& value : image.pixels) value = static_cast<uint8_t>(random.Below(256));
+      std::string jpeg = EncodeJpeg(image, i % 4 < 2 ? 80 : 95);
+      if (i == 3) jpeg.resize(jpeg.size() * 9 / 10);
+      WriteFile(folder_ / Format("photos/{}.jpg", i), jpeg);
+      if (i % 2 == 0) {
+        GrayImage mask(40, 40);
+        for (size_t p = 0; p < mask.pixels.size(); ++p) mask.pixels[p] = p % 40 >= 30 ? 255 : 0;
+        WriteFile(folder_ / Format("masks/{}.png", i), i == 4 ? "damaged" : EncodePng(mask));
+        continue;
+      }
+      ViewRow row;
+      row.id = Format("{}.jpg", i);
+      row.file = i == 7 ? "gone.png" : "grey.png";
+      rows += ViewRowToJson(row).dump() + "\n";
+    }
+    WriteFile(folder_ / "views/manifest.jsonl", rows);
+    source_ = OpenSource((folder_ / "photos").string());
+    views_ = GeneratedViews::Open(folder_ / "views");
+    masks_ = MaskFolder::Open(folder_ / "masks", *source_);
+  }
+
+  // Three epochs of pairs are the same from parts as from whole pictures, and so is what was skipped. The number of
+  // pictures that came in parts.
+  int64_t Compare(const PairLoaderConfig& config) const {
+    const auto parts = std::make_shared<PartsSource>(source_, false),
+               whole = std::make_shared<PartsSource>(source_, true);
+    SkippedLog skipped, expected_skipped;
+    PairLoader loader(parts, views_, config, skipped), reference(whole, views_, config, expected_skipped);
+    const auto edges = [](const std::vector<ViewCrop>& crops) {
+      std::vector<float> all;
+      for (const ViewCrop& crop : crops) all.insert(all.end(), {crop.left, crop.top, crop.right, crop.bottom});
+      return all;
+    };
+    for (int64_t epoch = 0; epoch < 3; ++epoch) {
+      loader.Start(epoch);
+      reference.Start(epoch);
+      PairBatch batch, expected;
+      while (reference.Next(expected)) {
+        EXPECT_TRUE(loader.Next(batch));
+        EXPECT_EQ(batch.indices, expected.indices);
+        EXPECT_EQ(batch.generated_view, expected.generated_view);
+        EXPECT_EQ(edges(batch.crops1), edges(expected.crops1));
+        EXPECT_EQ(edges(batch.crops2), edges(expected.crops2));
+        EXPECT_TRUE(at::equal(batch.view1, expected.view1));
+        EXPECT_TRUE(config.one_view || at::equal(batch.view2, expected.view2));
+        EXPECT_EQ(batch.more.size(), expected.more.size());
+        for (size_t k = 0; k < expected.more.size(); ++k) EXPECT_TRUE(at::equal(batch.more[k], expected.more[k])) << k;
+      }
+      EXPECT_FALSE(loader.Next(batch));
+    }
+    const auto rows = skipped.rows();
+    EXPECT_EQ(rows, expected_skipped.rows());
+    EXPECT_TRUE(std::any_of(rows.begin(), rows.end(), [](const auto& row) {
+      return row.first == "3.jpg" && row.second.starts_with("damaged JPEG");
+    }));
+    EXPECT_EQ(whole->parts(), 0);
+    return parts->parts();
+  }
+
+  const TemporaryFolder place_;
+  const Path folder_ = place_.path();
+  std::shared_ptr<const ImageSource> source_;
+  std::shared_ptr<const GeneratedViews> views_;
+  std::shared_ptr<const MaskFolder> masks_;
+};
+
+TEST_F(PairsOfJpegs, AreMadeOfThePartsThatTheirCropsShow) {
+  PairLoaderConfig config = PairConfig(2, 5);
+  config.view1.scale_max = config.view2.scale_max = 0.2;
+  config.generated_probability = 0;
+  EXPECT_GT(Compare(config), 0);
+  config.one_view = true;
+  EXPECT_GT(Compare(config), 0);
+  config.generated_probability = 1;  // of some pictures nothing is seen
+  EXPECT_GT(Compare(config), 0);
+}
+
+TEST_F(PairsOfJpegs, KeepToMasksAndHaveFurtherViewsInPartsToo) {
+  PairLoaderConfig config = PairConfig(3, 5);
+  config.local = AugmentPreset("swav", 2);
+  config.local.size = 8;
+  config.local_crops = 2;
+  config.more_views = 2;
+  config.generated_probability = 0.7;
+  config.masks = masks_;
+  config.crop = {.draw = CropDraw::kShare, .share = 0.25};
+  EXPECT_GT(Compare(config), 0);
+  config.crop.draw = CropDraw::kBox;
+  EXPECT_GT(Compare(config), 0);
+}
+
+TEST_F(PairsOfJpegs, StrictNamesThePictureThenItsMaskThenItsView) {
+  const auto where = [&](PairLoaderConfig config, const std::vector<int64_t>& chosen) -> std::string {
+    config.strict = true;
+    SkippedLog skipped;
+    PairLoader loader(ChooseOf(source_, chosen, "some"), views_, config, skipped);
+    loader.Start(0);
+    PairBatch batch;
+    try {
+      while (loader.Next(batch)) continue;
+    } catch (const Error& error) {
+      return error.text().where;
+    }
+    return "";
+  };
+  PairLoaderConfig config = PairConfig(1, 1);
+  EXPECT_EQ(where(config, {0, 1}), "");
+  EXPECT_EQ(where(config, {3}), source_->item(3).path);
+  EXPECT_EQ(where(config, {7}), "view 0 of 7.jpg");
+  config.masks = MaskFolder::Open(folder_ / "masks", *ChooseOf(source_, {4}, "one"));
+  config.crop.draw = CropDraw::kBox;
+  EXPECT_EQ(where(config, {4}), "mask of 4.jpg");
 }
 
 // Four views a picture, each of a grey of its own.
