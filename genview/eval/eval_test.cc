@@ -333,6 +333,24 @@ TEST_F(EvalTest, ClassesMustBeKnown) {
   EXPECT_THROW(EvalKnn(config, silent_), UsageError);
 }
 
+TEST_F(EvalTest, AWrongTestSetIsFoundBeforeAnythingIsEncoded) {
+  std::filesystem::rename(folder_ / "test/red", folder_ / "test/rad");
+  const auto refused = [&](auto config, auto&& evaluate) {
+    Listening progress;
+    config.inputs = Inputs();
+    EXPECT_THROW(evaluate(config, progress), Error);
+    config.inputs.test = (folder_ / "test/blue").string();  // without classes
+    EXPECT_THROW(evaluate(config, progress), Error);
+    EXPECT_EQ(progress.begun, 0);
+  };
+  refused(KnnConfig(), EvalKnn);
+  refused(LinearConfig(), EvalLinear);
+  refused(FewshotConfig(), EvalFewshot);
+  LinearConfig crops;
+  crops.crops = true;
+  refused(crops, EvalLinear);
+}
+
 TEST_F(EvalTest, ClassesAreCheckedBeforeAnythingIsTrained) {
   const std::string train = (folder_ / "train").string(), test = (folder_ / "test").string(),
                     flat = (folder_ / "test/red").string();

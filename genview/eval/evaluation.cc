@@ -71,6 +71,14 @@ std::vector<int64_t> ShareOfEachClass(const Source& source, const std::vector<in
   return chosen;
 }
 
+void CheckSources(const Source& train, const std::string& train_spec, const Source& test,
+                  const std::string& test_spec) {
+  RefuseOneClass(*train, train_spec);
+  (void)Labelled(train, train_spec);
+  (void)Labelled(test, test_spec);
+  (void)PlacesAmong(*test, train->classes(), test_spec);
+}
+
 struct Request {
   Source source;
   std::vector<int64_t> indices;
@@ -147,11 +155,7 @@ FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const Run
 }  // namespace
 
 void CheckClasses(const std::string& train, const std::string& test) {
-  const Source known = OpenSource(train), asked = OpenSource(test);
-  RefuseOneClass(*known, train);
-  (void)Labelled(known, train);
-  (void)Labelled(asked, test);
-  (void)PlacesAmong(*asked, known->classes(), test);
+  CheckSources(OpenSource(train), train, OpenSource(test), test);
 }
 
 int64_t SkippedOf(const EvalResult& result) { return JsonInt(result.settings, "skipped", 0, "score"); }
@@ -178,6 +182,12 @@ Evaluation::Evaluation(std::string kind, const EvalInputs& inputs, const Json& s
 Evaluation::~Evaluation() = default;
 
 bool Evaluation::Known(EvalResult& result, Progress& progress) const {
+  if (ReadResult(result, progress)) return true;
+  CheckSources(opened_->train, inputs_.train, opened_->test, inputs_.test);
+  return false;
+}
+
+bool Evaluation::ReadResult(EvalResult& result, Progress& progress) const {
   if (inputs_.out.empty() || !std::filesystem::exists(inputs_.out)) return false;
   const Json json = ReadJson(inputs_.out);
   if (!json.is_object() || !json.contains("settings") ||
@@ -214,7 +224,6 @@ std::shared_ptr<const ImageSource> Evaluation::train_source() const { return ope
 std::shared_ptr<const ImageSource> Evaluation::test_source() const { return opened_->test; }
 
 std::vector<int64_t> Evaluation::TrainIndices() const {
-  RefuseOneClass(*opened_->train, inputs_.train);
   return ShareOfEachClass(opened_->train, Labelled(opened_->train, inputs_.train), inputs_.fraction,
                           Seed(inputs_.run.seed).With("fraction"));
 }

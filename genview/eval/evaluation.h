@@ -56,7 +56,8 @@ class Evaluation {
   ~Evaluation();
 
   // The result of an earlier call with the same inputs and settings, if `out` holds it. Warns of the pictures that are
-  // missing from it, and under `run.strict` throws Error.
+  // missing from it, and under `run.strict` throws Error. Where it is not there, throws Error for pictures that cannot
+  // give a score (see CheckClasses): what is wrong there is not to be found after hours.
   bool Known(EvalResult& result, Progress& progress) const;
 
   FeatureRows Train(Progress& progress);  // `fraction` of each class, at least one picture
@@ -85,6 +86,7 @@ class Evaluation {
 
  private:
   struct Opened;
+  bool ReadResult(EvalResult& result, Progress& progress) const;
   Path SkippedFile() const { return inputs_.out.parent_path() / "skipped.tsv"; }
   std::string kind_;
   EvalInputs inputs_;

@@ -131,6 +131,32 @@ TEST_F(FinetuneTest, WrongListsAreRefusedBeforeTraining) {
   EXPECT_NE(complaint("light_3.png\n").find("both a list and a share"), std::string::npos);
 }
 
+TEST_F(FinetuneTest, PicturesThatGiveNoScoreAreRefusedBeforeTraining) {
+  struct Listening : Progress {
+    void Begin(std::string_view, int64_t, std::string_view) override { ++begun; }
+    int begun = 0;
+  } progress;
+  const auto complaint = [&]() -> std::string {
+    try {
+      EvalFinetune(config_, progress);
+    } catch (const Error& error) {
+      return error.text().what;
+    }
+    return "";
+  };
+  config_.inputs.test = (folder_ / "test/light").string();
+  EXPECT_NE(complaint().find("none of the pictures has a class"), std::string::npos);
+  config_.inputs.test = (folder_ / "test").string();
+  std::filesystem::rename(folder_ / "test/light", folder_ / "test/bright");
+  EXPECT_NE(complaint().find("\"bright\" is not among"), std::string::npos);
+  std::filesystem::rename(folder_ / "test/bright", folder_ / "test/light");
+  std::filesystem::remove_all(folder_ / "train/dark");
+  WriteFile(folder_ / "list.txt", "light_3.png\nlight_4.png\n");
+  config_.list = folder_ / "list.txt";
+  EXPECT_NE(complaint().find("of one class"), std::string::npos);
+  EXPECT_EQ(progress.begun, 0);
+}
+
 TEST(FinetuneSchedule, FallsAtThreeAndFourFifthsOfTheSteps) {
   const auto rates = [](int64_t steps) {
     std::vector<double> all;
