@@ -182,7 +182,10 @@ Evaluation::Evaluation(std::string kind, const EvalInputs& inputs, const Json& s
 Evaluation::~Evaluation() = default;
 
 bool Evaluation::Known(EvalResult& result, Progress& progress) const {
-  if (ReadResult(result, progress)) return true;
+  if (ReadResult(result, progress)) {
+    ForgetState();  // a kill may have come between the last two steps
+    return true;
+  }
   CheckSources(opened_->train, inputs_.train, opened_->test, inputs_.test);
   return false;
 }
@@ -201,6 +204,11 @@ bool Evaluation::ReadResult(EvalResult& result, Progress& progress) const {
   if (inputs_.run.strict) RefuseSkipped(skipped, "this score", SkippedFile());
   if (skipped > 0) progress.Warn(Format("{} pictures could not be read, see {}", skipped, SkippedFile().string()));
   return true;
+}
+
+void Evaluation::ForgetState() const {
+  std::error_code ignored;
+  if (!inputs_.out.empty()) std::filesystem::remove_all(StateFolder(), ignored);
 }
 
 void Evaluation::LeaveOut(const SkippedLog& skipped, const std::vector<std::string>& looked_at, const std::string& what,
@@ -283,6 +291,7 @@ EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t ima
   skipped_.WriteShared(SkippedFile(), looked_at_);
   SweepPartFilesBeside({inputs_.out});  // of a killed call
   WriteJson(inputs_.out, EvalResultToJson(result));
+  ForgetState();
   return result;
 }
 

@@ -76,6 +76,9 @@ class Evaluation {
   void LeaveOut(const SkippedLog& skipped, const std::vector<std::string>& looked_at, const std::string& what,
                 Progress& progress);
   const std::string& request() const { return request_; }
+  // Where a training keeps its state until the result is there (see KeptTraining); empty without `out`. Known and
+  // Finish remove it.
+  Path StateFolder() const { return inputs_.out.empty() ? Path() : HiddenBeside(inputs_.out, "state"); }
   Seed seed() const { return Seed(inputs_.run.seed).With(kind_); }
 
   // Fills in what every result has, writes `out`, skipped.tsv beside it, and returns the result. hits: of the test
@@ -87,6 +90,7 @@ class Evaluation {
  private:
   struct Opened;
   bool ReadResult(EvalResult& result, Progress& progress) const;
+  void ForgetState() const;
   Path SkippedFile() const { return inputs_.out.parent_path() / "skipped.tsv"; }
   std::string kind_;
   EvalInputs inputs_;

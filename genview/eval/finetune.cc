@@ -1,5 +1,6 @@
 #include "genview/eval/finetune.h"
 
+#include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 
 #include "genview/base/hash.h"
 #include "genview/data/loader.h"
+#include "genview/eval/kept_training.h"
 #include "genview/eval/knn_votes.h"
 #include "genview/eval/labelled_crops.h"
 #include "genview/models/backbone_file.h"
@@ -105,6 +107,22 @@ class Network {
     return loss.item<double>();
   }
 
+  std::vector<std::pair<std::string, Tensor>> State() const {
+    std::vector<std::pair<std::string, Tensor>> state = NamedTensors(weights_);
+    for (auto& part : optimizer_->State()) state.push_back(std::move(part));
+    return state;
+  }
+
+  // Into the tensors that are there: the optimiser knows them.
+  void LoadState(const Checkpoint& kept) {
+    const c10::AutoGradMode no_grad(false);
+    WeightReader reader(kept.weights);
+    for (const WeightRef& ref : weights_) ref.tensor->copy_(reader.Take(ref.name, ref.tensor->sizes()));
+    optimizer_->LoadState(reader);
+    reader.Finish();
+    steps_ = static_cast<uint64_t>(kept.step);
+  }
+
  private:
   std::unique_ptr<Backbone> backbone_;
   LinearWeights head_;
@@ -171,25 +189,35 @@ PairLoaderConfig LoaderOf(const FinetuneConfig& config, const Preprocess& prepro
   return loader;
 }
 
-// All epochs; returns the last step's loss.
+// All epochs; returns the last step's loss. Goes on from what is in `kept`, where the last state stays until the
+// network has been tested.
 double Train(Network& network, PairLoader& loader, const ImageSource& labelled, const FinetuneConfig& config,
-             Progress& progress) {
-  const int64_t steps = loader.batches_per_epoch() * config.epochs;
+             KeptTraining& kept, SkippedLog& skipped, Progress& progress) {
+  const int64_t per_epoch = loader.batches_per_epoch(), steps = per_epoch * config.epochs;
   const Schedule schedule = FinetuneSchedule(steps);
-  progress.Begin("fine-tuning", steps, "steps");
   int64_t step = 0;
   double loss = 0;
-  for (int64_t epoch = 0; epoch < config.epochs; ++epoch) {
-    loader.Start(epoch);
+  if (const auto state = kept.Latest(config.inputs.run.strict, skipped)) {
+    network.LoadState(*state);
+    step = state->step;
+    loss = JsonDouble(state->meta, "loss", 0, state->path.string());
+  }
+  progress.Begin("fine-tuning", steps, "steps");
+  progress.Update(step);
+  while (step < steps) {
+    loader.Start(step / per_epoch, step % per_epoch);
     for (PairBatch batch; loader.Next(batch);) {
-      progress.ThrowIfStopped();
       loss = network.Step(batch.view1, LabelsOf(labelled, batch.indices), schedule.At(step));
       if (!std::isfinite(loss)) {
         throw Error({.what = Format("the loss is no longer a number at step {}", step),
                      .where = "eval.finetune",
                      .next = Format("use smaller rates than `lr` {:g} and `head_lr` {:g}", config.lr, config.head_lr)});
       }
-      progress.Update(++step, loader.WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, loss));
+      progress.Update(step + 1, loader.WaitShare(), Format("epoch {}, loss {:.4g}", step / per_epoch + 1, loss));
+      ++step;
+      const bool stopped = progress.Stopped();
+      if (stopped || step == steps || kept.Due()) kept.Save(step, network.State(), {{"loss", loss}}, skipped);
+      if (stopped) throw Interrupted();
     }
   }
   progress.End();
@@ -234,7 +262,8 @@ EvalResult EvalFinetune(const FinetuneConfig& given, Progress& progress) {
                   ChooseCompute(config.inputs.run.precision, device));
   SkippedLog skipped;
   PairLoader loader(labelled, nullptr, LoaderOf(config, preprocess, evaluation.seed()), skipped);
-  const double loss = Train(network, loader, *labelled, config, progress);
+  KeptTraining kept(evaluation.StateFolder(), evaluation.request());
+  const double loss = Train(network, loader, *labelled, config, kept, skipped, progress);
   evaluation.LeaveOut(skipped, IdsOf(*labelled), "training", progress);
   const Hits hits = TestNetwork(network, evaluation, preprocess, config.inputs.run, progress);
 

@@ -5,6 +5,7 @@
 #include "genview/base/error.h"
 #include "genview/data/source.h"
 #include "genview/tensor/safetensors.h"
+#include "genview/train/checkpoint.h"
 #include "tests/temporary_folder.h"
 
 namespace genview {
@@ -88,6 +89,79 @@ TEST_F(FinetuneTest, LearnsFromAFewLabelsAndSaysWhich) {
   const EvalResult listed = EvalFinetune(config_, silent_);
   EXPECT_EQ(listed.settings["loss"], result.settings["loss"]);
   EXPECT_EQ(ReadFile(folder_ / "listed-images.txt"), ReadFile(folder_ / "finetune-images.txt"));
+}
+
+// Asks to stop once so many steps are done, and knows with which one it began.
+struct StopsAfter : Progress {
+  explicit StopsAfter(int64_t stop_after) : most(stop_after) {}
+  void Update(int64_t done, double, std::string_view) override {
+    if (first < 0) first = done;
+    latest = done;
+  }
+  bool Stopped() const override { return latest >= most; }
+  int64_t most, first = -1, latest = 0;
+};
+constexpr int64_t kNever = int64_t{1} << 40;
+
+TEST_F(FinetuneTest, StoppedAnywhereTheSameCallEndsWithTheSameBytes) {
+  WriteFile(folder_ / "train/dark/dark_2.png", "no picture");
+  const Path state = folder_ / ".finetune.json.state";
+  config_.epochs = 3;  // of 3 steps
+  BackboneConfig vit = SmallVit();
+  auto net = MakeBackbone(vit);
+  net->Init(Seed(0));
+  WriteEncoder(folder_ / "vit.safetensors", *net, vit);
+  for (const double drop_path : {0.0, 0.5}) {
+    config_.drop_path = drop_path;
+    if (drop_path > 0) config_.inputs.checkpoint = folder_ / "vit.safetensors";
+    std::filesystem::remove(config_.inputs.out);
+    EvalFinetune(config_, silent_);
+    const std::string bytes = ReadFile(config_.inputs.out), bad = ReadFile(folder_ / "skipped.tsv");
+    for (const int64_t steps : {1, 2, 3, 4, 9}) {
+      std::filesystem::remove(config_.inputs.out);
+      std::filesystem::remove(folder_ / "skipped.tsv");
+      StopsAfter stopped(steps), rest(kNever);
+      EXPECT_THROW(EvalFinetune(config_, stopped), Interrupted);
+      EXPECT_EQ(stopped.latest, steps);
+      EXPECT_EQ(ListCheckpoints(state).size(), 1u);
+      EXPECT_FALSE(std::filesystem::exists(config_.inputs.out));
+      EvalFinetune(config_, rest);
+      EXPECT_EQ(rest.first, steps);
+      EXPECT_EQ(ReadFile(config_.inputs.out), bytes) << steps << " steps, drop path " << drop_path;
+      EXPECT_EQ(ReadFile(folder_ / "skipped.tsv"), bad);
+      EXPECT_FALSE(std::filesystem::exists(state));
+    }
+  }
+}
+
+TEST_F(FinetuneTest, StateOfOthersIsPassedOver) {
+  config_.epochs = 2;
+  StopsAfter stopped(2), other(kNever), rest(kNever);
+  EXPECT_THROW(EvalFinetune(config_, stopped), Interrupted);
+  FinetuneConfig slower = config_;
+  slower.lr = 0.001;
+  EvalFinetune(slower, other);
+  EXPECT_EQ(other.first, 0);
+
+  // A result that is there needs no state, wherever it comes from.
+  WriteFile(folder_ / ".finetune.json.state/step-0000000003.safetensors", "left behind");
+  EvalFinetune(slower, silent_);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / ".finetune.json.state"));
+
+  // Without a result file there is no place for a state.
+  config_.inputs.out.clear();
+  EXPECT_THROW(EvalFinetune(config_, stopped), Interrupted);
+  EvalFinetune(config_, rest);
+  EXPECT_EQ(rest.first, 0);
+}
+
+TEST_F(FinetuneTest, UnderStrictAStateThatLeftPicturesOutIsPassedOver) {
+  WriteFile(folder_ / "train/dark/dark_2.png", "no picture");
+  config_.epochs = 2;
+  StopsAfter stopped(6);  // trained to the end, not tested
+  EXPECT_THROW(EvalFinetune(config_, stopped), Interrupted);
+  config_.inputs.run.strict = true;
+  EXPECT_THROW(EvalFinetune(config_, silent_), Error);
 }
 
 TEST_F(FinetuneTest, FileNamesAloneWillDo) {

@@ -2,11 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <iterator>
-#include <system_error>
 
-#include "genview/base/files.h"
 #include "genview/eval/knn_votes.h"
 #include "genview/eval/probe_on_crops.h"
 
@@ -132,11 +129,6 @@ EvalResult ScoreOnFeatures(const LinearConfig& config, Evaluation& evaluation, J
   return evaluation.Finish(hits.top1, hits.top5, hits.total, std::move(settings));
 }
 
-// State of a training that may take hours; empty where there is no place for it.
-Path StateFolder(const LinearConfig& config) {
-  return config.crops && !config.inputs.out.empty() ? HiddenBeside(config.inputs.out, "state") : Path();
-}
-
 EvalResult ScoreOnCrops(const LinearConfig& config, Evaluation& evaluation, Json settings, Progress& progress) {
   const Encoder& encoder = evaluation.encoder();
   const RunOptions& run = config.inputs.run;
@@ -168,7 +160,7 @@ EvalResult ScoreOnCrops(const LinearConfig& config, Evaluation& evaluation, Json
   TrainProbeOnCrops(probe, encoder,
                     {.labelled = labelled,
                      .crops = LabelledCrops(encoder.preprocess(), batch, evaluation.seed(), run),
-                     .keep = StateFolder(config),
+                     .keep = evaluation.StateFolder(),
                      .request = evaluation.request()},
                     probe_config, skipped, progress);
   evaluation.LeaveOut(skipped, IdsOf(*labelled), "training", progress);
@@ -202,13 +194,9 @@ EvalResult EvalLinear(const LinearConfig& config, Progress& progress) {
   Json settings = SettingsOf(config);
   Evaluation evaluation("linear", config.inputs, settings);
   EvalResult result;
-  if (!evaluation.Known(result, progress)) {
-    result = config.crops ? ScoreOnCrops(config, evaluation, std::move(settings), progress)
-                          : ScoreOnFeatures(config, evaluation, std::move(settings), progress);
-  }
-  std::error_code ignored;
-  if (const Path state = StateFolder(config); !state.empty()) std::filesystem::remove_all(state, ignored);
-  return result;
+  if (evaluation.Known(result, progress)) return result;
+  return config.crops ? ScoreOnCrops(config, evaluation, std::move(settings), progress)
+                      : ScoreOnFeatures(config, evaluation, std::move(settings), progress);
 }
 
 }  // namespace genview

@@ -57,6 +57,8 @@ COMMANDS = {
     "generator train": (["generator", "train", "generator.toml", "--out", "{}", *THREADS], 20000),
     "eval linear": (["eval", "linear", "--checkpoint", PIPELINE, "--train", IMAGES, "--test", "shapes:count=40,size=32,seed=5", "--epochs", "3",
                      "--out", "{}/linear.json", *FP32], 200),
+    "eval finetune": (["eval", "finetune", "--checkpoint", "own.safetensors", "--train", IMAGES, "--test", "shapes:count=40,size=32,seed=5",
+                       "--epochs", "3", "--out", "{}/finetune.json", *FP32], 9000),
     "import": (["import", MOCO, "--out", "{}/own.safetensors"], 9000),
     "export": (["export", "own.safetensors", "--layout", "timm", "--out", "{}/model.safetensors"], 9000),
     "report": (["report", "run", "--out", "{}/page.html"], 9000),
