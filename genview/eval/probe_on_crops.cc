@@ -3,14 +3,11 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
-#include <optional>
 
+#include "genview/eval/kept_training.h"
 #include "genview/eval/probe_training.h"
-#include "genview/tensor/finite.h"
-#include "genview/train/checkpoint.h"
 
 namespace genview {
 namespace {
@@ -36,32 +33,6 @@ double LeastLoss(const Tensor& losses, int64_t step, const ProbeConfig& config) 
   return least;
 }
 
-// How many epochs were done before the call was killed.
-int64_t Resume(const CropTraining& training, ProbeTraining& classifiers, SkippedLog& skipped) {
-  if (training.keep.empty()) return 0;
-  const std::optional<Checkpoint> kept = LatestCheckpoint(training.keep);
-  const std::string where = training.keep.string();
-  if (!kept || JsonString(kept->meta, "request", "", where) != training.request) return 0;
-  WeightReader reader(kept->weights);
-  classifiers.LoadState(reader);
-  reader.Finish();
-  AddSkipped(JsonString(kept->meta, "skipped", "", where), skipped);
-  return kept->step;
-}
-
-void Keep(const CropTraining& training, const ProbeTraining& classifiers, int64_t epochs, const SkippedLog& skipped) {
-  const auto state = classifiers.State();
-  // Of a rate that is too large: what is no number could not be read again, and a killed call begins anew.
-  for (const auto& [name, tensor] : state) {
-    if (!AllFinite(tensor)) return;
-  }
-  const Json meta = {{"format", 1},
-                     {"kind", "linear classifiers"},
-                     {"request", training.request},
-                     {"skipped", SkippedToText(skipped)}};
-  SaveCheckpoint(training.keep, epochs, state, meta, /*keep=*/1);
-}
-
 // The features of one step, put together of what the encoder made of the loader's batches.
 class StepRows {
  public:
@@ -84,6 +55,19 @@ class StepRows {
   Tensor labels() const { return labels_.narrow(0, 0, filled_); }
   void Clear() { filled_ = 0; }
 
+  // What waits for its step, between two batches of the loader.
+  void AddState(std::vector<std::pair<std::string, Tensor>>& state) const {
+    if (empty()) return;
+    state.emplace_back("rows.features", features());
+    state.emplace_back("rows.labels", labels());
+  }
+  void LoadState(const WeightMap& kept, WeightReader& reader) {
+    Clear();
+    if (!kept.Has("rows.features")) return;
+    Add(kept.At("rows.features"), kept.At("rows.labels"), 0);
+    for (const char* name : {"rows.features", "rows.labels"}) reader.Ignore(name);
+  }
+
  private:
   const Tensor features_, labels_;  // [most,D] on the encoder's device, [most]
   int64_t filled_ = 0;
@@ -97,9 +81,19 @@ void TrainProbeOnCrops(Probe& probe, const Encoder& encoder, const CropTraining&
   PairLoader loader(training.labelled, nullptr, training.crops, skipped);
   ProbeTraining classifiers(probe, config, encoder.device());
   StepRows rows(std::min(config.batch, labelled.size()), encoder);
+  KeptTraining kept(training.keep, training.request, training.keep_seconds);
   const int64_t per_epoch = (labelled.size() + config.batch - 1) / config.batch, steps = per_epoch * config.epochs;
-  int64_t epoch = Resume(training, classifiers, skipped), step = epoch * per_epoch;
-  auto kept = std::chrono::steady_clock::now();
+  int64_t epoch = 0, step = 0;
+  int64_t pictures = 0;  // of the epoch that have been encoded; the loader may hand over others at a time than before
+  if (const auto state = kept.Latest(training.crops.strict, skipped)) {
+    WeightReader reader(state->weights);
+    classifiers.LoadState(reader);
+    rows.LoadState(state->weights, reader);
+    reader.Finish();
+    step = state->step;
+    epoch = JsonInt(state->meta, "epoch", 0, state->path.string());
+    pictures = JsonInt(state->meta, "pictures", 0, state->path.string());
+  }
   progress.Begin("linear classifiers on crops", steps, "steps");
   progress.Update(step);
   const auto take_step = [&] {
@@ -108,22 +102,28 @@ void TrainProbeOnCrops(Probe& probe, const Encoder& encoder, const CropTraining&
     const double loss = LeastLoss(losses, step, config);
     progress.Update(++step, loader.WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, loss));
   };
-  while (epoch < config.epochs) {
-    loader.Start(epoch);
-    for (PairBatch batch; loader.Next(batch);) {
-      progress.ThrowIfStopped();
+  const auto keep = [&] {
+    auto state = classifiers.State();
+    rows.AddState(state);
+    kept.Save(step, std::move(state), {{"kind", "linear classifiers"}, {"epoch", epoch}, {"pictures", pictures}},
+              skipped);
+  };
+  for (; epoch < config.epochs; ++epoch, pictures = 0) {
+    const int64_t at_a_time = training.crops.batch;
+    loader.Start(epoch, pictures / at_a_time);
+    int64_t from = pictures % at_a_time;
+    for (PairBatch batch; loader.Next(batch); from = 0) {
       const Tensor features = Encode(encoder, batch.view1), labels = LabelsOf(labelled, batch.indices);
-      for (int64_t from = 0; from < features.size(0);) {
+      pictures += features.size(0) - from;
+      while (from < features.size(0)) {
         from += rows.Add(features, labels, from);
         if (rows.full()) take_step();
       }
+      const bool stopped = progress.Stopped();
+      if (stopped || kept.Due()) keep();
+      if (stopped) throw Interrupted();
     }
     if (!rows.empty()) take_step();  // what is left over after the last full batch
-    ++epoch;
-    const std::chrono::duration<double> since = std::chrono::steady_clock::now() - kept;
-    if (training.keep.empty() || since.count() < training.keep_seconds || epoch == config.epochs) continue;
-    Keep(training, classifiers, epoch, skipped);
-    kept = std::chrono::steady_clock::now();
   }
   progress.End();
   probe = classifiers.Trained();

@@ -21,8 +21,8 @@ namespace genview {
 struct CropTraining {
   std::shared_ptr<const ImageSource> labelled;  // all of its pictures have a class
   PairLoaderConfig crops;                       // its batch: pictures that the encoder is given at a time
-  // Folder for the state between two epochs, from which the same call goes on after it was killed; empty: none. It is
-  // removed by whoever has made use of the result.
+  // Folder for the state, from which the same call goes on after it was stopped or killed; empty: none. It is removed
+  // by whoever has made use of the result.
   Path keep{};
   std::string request{};      // all that the result depends on: state of another request is passed over
   double keep_seconds = 300;  // at least, between two states

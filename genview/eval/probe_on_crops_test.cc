@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <map>
+#include <stdexcept>
 #include <vector>
 
 #include "genview/base/error.h"
@@ -142,26 +143,66 @@ TEST_F(ProbeOnCropsTest, StepsAreThoseOfTheBatch) {
   }
 }
 
+// A training looks whether it is to stop after every batch of the loader.
+struct StopsAtBatch : Progress {
+  explicit StopsAtBatch(int64_t batches) : left(batches) {}
+  bool Stopped() const override { return --left <= 0; }
+  mutable int64_t left;
+};
+
 TEST_F(ProbeOnCropsTest, StoppedAnywhereTheSameCallEndsWithTheSameBytes) {
-  const ProbeConfig config = Config();  // 3 epochs of 5 steps
+  const ProbeConfig config = Config();  // 3 epochs of 5 steps, of 4 batches of the loader
   const Probe undisturbed = Train(Training(), config);
-  for (const int64_t most : {1, 4, 5, 6, 12, 14}) {
+  constexpr int64_t kStepsAfter[] = {1, 2, 4, 4};  // of 7, 14, 21 and 23 pictures in steps of 5
+  for (int64_t batches = 1; batches <= 12; ++batches) {
+    const TemporaryFolder place;
+    CropTraining training = Training();
+    training.keep = place.path() / "state";
+    training.request = "this one";
+    StopsAtBatch stopped(batches);
+    EXPECT_THROW((void)Train(training, config, stopped), Interrupted);
+    EXPECT_EQ(ListCheckpoints(training.keep).size(), 1u) << batches;
+    const int64_t done = (batches - 1) / 4 * 5 + kStepsAfter[(batches - 1) % 4];
+    Counted rest;
+    EXPECT_TRUE(Same(Train(training, config, rest), undisturbed)) << batches;
+    EXPECT_EQ(rest.first, done);
+
+    training.crops = Training(1, /*at_a_time=*/4).crops;
+    Counted others;
+    EXPECT_CLOSE(Train(training, config, others).weight, undisturbed.weight, 1e-3) << batches;
+    EXPECT_EQ(others.first, done);
+
+    training.request = "another one";
+    training.crops = Training().crops;
+    Counted again;
+    EXPECT_TRUE(Same(Train(training, config, again), undisturbed));
+    EXPECT_EQ(again.first, 0);
+  }
+}
+
+TEST_F(ProbeOnCropsTest, KilledItGoesOnFromTheLastState) {
+  struct Killed : Counted {
+    using Counted::Counted;
+    void Update(int64_t done, double wait_share, std::string_view note) override {
+      Counted::Update(done, wait_share, note);
+      if (updates > most) throw std::runtime_error("killed");
+    }
+    bool Stopped() const override { return false; }
+  };
+  const ProbeConfig config = Config();
+  const Probe undisturbed = Train(Training(), config);
+  for (const auto& [steps, kept] : std::map<int64_t, int64_t>{{1, 0}, {2, 1}, {5, 4}, {6, 4}, {7, 6}, {15, 14}}) {
     const TemporaryFolder place;
     CropTraining training = Training();
     training.keep = place.path() / "state";
     training.request = "this one";
     training.keep_seconds = 0;
-    Counted stopped(most), rest;
-    EXPECT_THROW((void)Train(training, config, stopped), Interrupted);
-    EXPECT_TRUE(Same(Train(training, config, rest), undisturbed)) << most;
-    EXPECT_EQ(rest.first % 5, 0);
-    EXPECT_EQ(rest.first > 0, most > 4) << most;  // the first epoch was over
-    EXPECT_EQ(ListCheckpoints(training.keep).size(), 1u) << most;
-
-    training.request = "another one";
-    Counted again;
-    EXPECT_TRUE(Same(Train(training, config, again), undisturbed));
-    EXPECT_EQ(again.first, 0);
+    Killed killed(steps);
+    EXPECT_THROW((void)Train(training, config, killed), std::runtime_error);
+    Counted rest;
+    EXPECT_TRUE(Same(Train(training, config, rest), undisturbed)) << steps;
+    EXPECT_EQ(rest.first, kept) << steps;
+    EXPECT_EQ(ListCheckpoints(training.keep).size(), 1u) << steps;
   }
 }
 
