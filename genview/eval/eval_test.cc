@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <set>
+#include <stdexcept>
 
 #include "genview/base/error.h"
 #include "genview/data/source.h"
@@ -237,6 +239,120 @@ TEST_F(EvalTest, CachedFeaturesGiveTheSameScore) {
     void Begin(std::string_view, int64_t, std::string_view) override { throw std::logic_error("encoded again"); }
   } quiet;
   EXPECT_EQ(EvalResultToJson(EvalKnn(config, quiet)), EvalResultToJson(plain));
+}
+
+// Asks to stop after so many batches, and knows how many pictures each pass began with.
+struct StopsAfter : Progress {
+  explicit StopsAfter(int64_t stop_after = int64_t{1} << 40) : most(stop_after) {}
+  void Begin(std::string_view, int64_t, std::string_view) override { fresh = true; }
+  void Update(int64_t done, double, std::string_view) override {
+    if (fresh) begins.push_back(done);
+    else ++batches;
+    fresh = false;
+  }
+  bool Stopped() const override { return batches >= most; }
+  int64_t most, batches = 0;
+  bool fresh = false;
+  std::vector<int64_t> begins;
+};
+
+TEST_F(EvalTest, EncodingThatWasStoppedGoesOn) {
+  WriteFile(folder_ / "train/blue/1.png", "no picture");
+  KnnConfig config;
+  config.inputs = Inputs("knn.json");
+  config.inputs.run.batch = 3;  // 8 batches of training pictures, 4 of test pictures
+  config.k = 2;
+  EvalKnn(config, silent_);
+  const std::string bytes = ReadFile(folder_ / "knn.json"), bad = ReadFile(folder_ / "skipped.tsv");
+  const Path rows = folder_ / ".knn.json.features";
+  EXPECT_FALSE(std::filesystem::exists(rows));
+  // A stop is seen one batch later. Of the first three pictures one cannot be read.
+  const std::map<int64_t, std::vector<int64_t>> begins = {{0, {2, 0}}, {1, {5, 0}}, {7, {23, 0}}, {8, {23, 3}}};
+  for (const auto& [batches, wanted] : begins) {
+    std::filesystem::remove(folder_ / "knn.json");
+    std::filesystem::remove(folder_ / "skipped.tsv");
+    StopsAfter stopped(batches), rest;
+    EXPECT_THROW(EvalKnn(config, stopped), Interrupted);
+    EXPECT_TRUE(std::filesystem::exists(rows));
+    EvalKnn(config, rest);
+    EXPECT_EQ(rest.begins, wanted) << batches;
+    EXPECT_EQ(ReadFile(folder_ / "knn.json"), bytes) << batches;
+    EXPECT_EQ(ReadFile(folder_ / "skipped.tsv"), bad) << batches;
+    EXPECT_FALSE(std::filesystem::exists(rows));
+  }
+
+  // Under strict what was left out is read again; a result that is there needs no rows.
+  std::filesystem::remove(folder_ / "knn.json");
+  StopsAfter stopped(8);
+  EXPECT_THROW(EvalKnn(config, stopped), Interrupted);
+  config.inputs.run.strict = true;
+  EXPECT_THROW(EvalKnn(config, silent_), Error);
+  config.inputs.run.strict = false;
+  WriteFile(folder_ / "knn.json", bytes);
+  EvalKnn(config, silent_);
+  EXPECT_FALSE(std::filesystem::exists(rows));
+}
+
+TEST_F(EvalTest, EncodingThatWasKilledGoesOn) {
+  struct Killed : StopsAfter {
+    using StopsAfter::StopsAfter;
+    void Update(int64_t done, double wait_share, std::string_view note) override {
+      StopsAfter::Update(done, wait_share, note);
+      if (batches >= most) throw std::runtime_error("killed");
+    }
+    bool Stopped() const override { return false; }
+  };
+  FewshotConfig config;
+  config.inputs = Inputs("fewshot.json");
+  config.inputs.run.batch = 1;
+  config.shots = {8};  // all 24 pictures
+  config.draws = 2;
+  EvalFewshot(config, silent_);
+  const std::string bytes = ReadFile(folder_ / "fewshot.json");
+  std::filesystem::remove(folder_ / "fewshot.json");
+  Killed killed(20);
+  StopsAfter rest;
+  EXPECT_THROW(EvalFewshot(config, killed), std::runtime_error);
+  EvalFewshot(config, rest);
+  EXPECT_EQ(rest.begins, (std::vector<int64_t>{16, 0}));
+  EXPECT_EQ(ReadFile(folder_ / "fewshot.json"), bytes);
+}
+
+TEST_F(EvalTest, EncodingIntoTheCacheGoesOnWithoutAResultFile) {
+  KnnConfig config;
+  config.inputs = Inputs();
+  config.inputs.run.batch = 3;
+  config.k = 2;
+  const EvalResult plain = EvalKnn(config, silent_);
+  config.inputs.cache = folder_ / "cache";
+  StopsAfter stopped(4), rest;
+  EXPECT_THROW(EvalKnn(config, stopped), Interrupted);
+  EXPECT_EQ(EvalResultToJson(EvalKnn(config, rest)), EvalResultToJson(plain));
+  EXPECT_EQ(rest.begins, (std::vector<int64_t>{15, 0}));
+  const std::filesystem::directory_iterator files(config.inputs.cache), end;
+  EXPECT_EQ(std::distance(files, end), 2);  // of training and test pictures, and nothing beside them
+}
+
+// Of two calls that make the same rows, one keeps them.
+TEST_F(EvalTest, RowsThatAreBeingMadeElsewhereAreMadeHereToo) {
+  struct Nested : Progress {
+    void Update(int64_t, double, std::string_view) override {
+      if (inside) return;
+      inside = true;
+      Progress silent;
+      score = EvalKnn(config, silent);
+    }
+    KnnConfig config;
+    EvalResult score;
+    bool inside = false;
+  } nested;
+  KnnConfig config;
+  config.inputs = Inputs();
+  config.inputs.cache = folder_ / "cache";
+  config.k = 2;
+  nested.config = config;
+  const EvalResult outer = EvalKnn(config, nested);
+  EXPECT_EQ(EvalResultToJson(outer), EvalResultToJson(nested.score));
 }
 
 TEST_F(EvalTest, AFractionOfEachClass) {

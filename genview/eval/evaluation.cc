@@ -10,6 +10,8 @@
 #include "genview/base/error.h"
 #include "genview/base/hash.h"
 #include "genview/data/loader.h"
+#include "genview/dist/group.h"
+#include "genview/eval/feature_file.h"
 #include "genview/records/refuse_skipped.h"
 #include "genview/tensor/safetensors.h"
 
@@ -86,34 +88,82 @@ struct Request {
   std::string what;             // "train", "test"
 };
 
-FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOptions& run, SkippedLog& skipped,
-                   Progress& progress) {
+constexpr int64_t kBatchesPerSave = 8;  // what a kill can cost
+
+// What an earlier call left of these rows, and the place for more of them. Their indices are places among the
+// request's. Null for an empty path, and where another process makes the same rows: this one makes its own then.
+std::unique_ptr<FeatureFile> OpenKept(const Path& path, const std::string& key, const Request& request,
+                                      const Encoder& encoder, bool strict, SkippedLog& skipped) {
+  if (path.empty() || FeatureFile::Held(path)) return nullptr;
+  const auto open = [&] {
+    return std::make_unique<FeatureFile>(
+        path, Fingerprint(key), std::vector<FeatureColumn>{{"features", {encoder.embedding_width()}}},
+        static_cast<int64_t>(request.indices.size()), std::map<std::string, std::string>{}, skipped);
+  };
+  auto kept = open();
+  if (strict && skipped.count() > 0) {  // the pictures are read again, and the first bad one ends it
+    kept.reset();
+    FeatureFile::RemoveParts(path);
+    skipped = SkippedLog();
+    kept = open();
+  }
+  return kept;
+}
+
+// Goes on from what `keep` has, and keeps there what it makes.
+FeatureRows Encode(const Request& request, const Encoder& encoder, const RunOptions& run, const Path& keep,
+                   const std::string& key, SkippedLog& skipped, Progress& progress) {
   const c10::InferenceMode guard;
-  EncodeLoader loader(request.source, request.indices, encoder.preprocess(), run.batch > 0 ? run.batch : 128,
-                      run.threads, skipped, run.strict);
   const auto total = static_cast<int64_t>(request.indices.size());
-  progress.Begin(Format("features of the {} pictures", request.what), total, "images");
+  const int64_t at_a_time = run.batch > 0 ? run.batch : 128;
   // One block for all rows: two copies of a large table would not fit.
   Tensor features = at::empty({total, encoder.embedding_width()});
-  std::vector<int64_t> labels, indices;
-  EncodeBatch batch;
-  while (loader.Next(batch)) {
-    progress.ThrowIfStopped();
-    const auto done = static_cast<int64_t>(labels.size());
+  std::vector<int64_t> places;  // of the rows so far, among the request's pictures
+  int64_t first = 0;            // place that is to be done
+  const std::unique_ptr<FeatureFile> kept = OpenKept(keep, key, request, encoder, run.strict, skipped);
+  if (kept) {
+    first = BeginOfUnit(kept->next(), total, at_a_time);
+    kept->DropFrom(first);
+    places = kept->indices();
+    kept->CopyTo(0, features.narrow(0, 0, std::ssize(places)));
+  }
+  EncodeLoader loader(request.source, {request.indices.begin() + first, request.indices.end()}, encoder.preprocess(),
+                      at_a_time, run.threads, skipped, run.strict);
+  progress.Begin(Format("features of the {} pictures", request.what), total, "images");
+  progress.Update(std::ssize(places));
+  int64_t unsaved = 0;
+  for (EncodeBatch batch; loader.Next(batch);) {
     const Tensor rows = encoder.Encode(batch.pixels.to(encoder.device()), /*tokens=*/false).embeddings.cpu();
-    features.narrow(0, done, rows.size(0)).copy_(rows);
+    features.narrow(0, std::ssize(places), rows.size(0)).copy_(rows);
+    std::vector<int64_t> own;
     for (const int64_t i : batch.indices)
-      labels.push_back(request.places[static_cast<size_t>(request.source->item(i).label)]);
-    indices.insert(indices.end(), batch.indices.begin(), batch.indices.end());
-    progress.Update(static_cast<int64_t>(labels.size()), loader.WaitShare());
+      own.push_back(std::lower_bound(request.indices.begin(), request.indices.end(), i) - request.indices.begin());
+    places.insert(places.end(), own.begin(), own.end());
+    const bool stopped = progress.Stopped();
+    if (kept) {
+      kept->Append(0, rows);
+      kept->EndBatch(own, std::min(total, (own.back() / at_a_time + 1) * at_a_time));
+      if (++unsaved % kBatchesPerSave == 0 || stopped) kept->Save(skipped);
+    }
+    progress.Update(std::ssize(places), loader.WaitShare());
+    if (stopped) throw Interrupted();
   }
   progress.End();
-  if (labels.empty()) {
+  if (kept && first < total) {
+    kept->EndBatch({}, total);
+    kept->Save(skipped);
+  }
+  if (places.empty()) {
     throw Error({.what = Format("none of the {} {} pictures could be read", total, request.what),
                  .where = request.source->item(request.indices[0]).path,
                  .next = "check the files; the reason for the first one is: " + skipped.rows().front().second});
   }
-  return {features.narrow(0, 0, static_cast<int64_t>(labels.size())), at::tensor(labels, at::kLong), indices};
+  std::vector<int64_t> labels, indices;
+  for (const int64_t place : places) {
+    indices.push_back(request.indices[static_cast<size_t>(place)]);
+    labels.push_back(request.places[static_cast<size_t>(request.source->item(indices.back()).label)]);
+  }
+  return {features.narrow(0, 0, std::ssize(places)), at::tensor(labels, at::kLong), indices};
 }
 
 // Rows that the cache has of an earlier evaluation, and the pictures that it could not read; nothing for a file of a
@@ -130,22 +180,31 @@ std::optional<FeatureRows> ReadCached(const Path& file, SkippedLog& skipped) {
   return FeatureRows{kept.At("features").clone(), kept.At("labels").clone(), {first, first + indices.size(0)}};
 }
 
-// Through the cache folder, if there is one. `key` names all that the rows depend on.
-FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const RunOptions& run, const Path& cache,
-                       const std::string& key, Evaluation& evaluation, Progress& progress) {
-  const Path file = cache / Format("features-{}.safetensors", Fingerprint(key));
+// `key` names all that the rows depend on. `cache`: folder of rows that are all there; `keep`: folder of those that are
+// being made. Each may be empty.
+struct RowPlaces {
+  std::string key;
+  Path cache, keep;
+
+  Path Name() const { return Format("features-{}.safetensors", Fingerprint(key)); }
+};
+
+FeatureRows EncodeOnce(const Request& request, const Encoder& encoder, const RunOptions& run, const RowPlaces& places,
+                       Evaluation& evaluation, Progress& progress) {
+  const Path file = places.cache / places.Name(), keep = places.keep.empty() ? Path() : places.keep / places.Name();
   SkippedLog skipped;
-  std::optional<FeatureRows> rows = cache.empty() ? std::nullopt : ReadCached(file, skipped);
+  std::optional<FeatureRows> rows = places.cache.empty() ? std::nullopt : ReadCached(file, skipped);
   if (rows && run.strict && skipped.count() > 0)
     rows.reset();  // the pictures are read again, and the first bad one ends it
   if (!rows) {
     skipped = SkippedLog();
-    rows = Encode(request, encoder, run, skipped, progress);
-    if (!cache.empty()) {
+    rows = Encode(request, encoder, run, keep, places.key, skipped, progress);
+    if (!places.cache.empty()) {
       WriteSafetensors(
           file,
           {{"features", rows->features}, {"labels", rows->labels}, {"indices", at::tensor(rows->indices, at::kLong)}},
           {{"skipped", SkippedToText(skipped)}});
+      if (!keep.empty()) FeatureFile::RemoveParts(keep);
     }
   }
   evaluation.LeaveOut(skipped, IdsOf(*request.source, request.indices), request.what, progress);
@@ -208,7 +267,9 @@ bool Evaluation::ReadResult(EvalResult& result, Progress& progress) const {
 
 void Evaluation::ForgetState() const {
   std::error_code ignored;
-  if (!inputs_.out.empty()) std::filesystem::remove_all(StateFolder(), ignored);
+  if (inputs_.out.empty()) return;
+  std::filesystem::remove_all(StateFolder(), ignored);
+  std::filesystem::remove_all(RowsFolder(), ignored);
 }
 
 void Evaluation::LeaveOut(const SkippedLog& skipped, const std::vector<std::string>& looked_at, const std::string& what,
@@ -245,7 +306,7 @@ FeatureRows Evaluation::Train(Progress& progress) {
   request.places = PlacesAmong(*request.source, opened_->train->classes(), inputs_.train);
   const std::string key = Format("{} {} {} {} {}", opened_->encoder->fingerprint(), opened_->train->Fingerprint(),
                                  opened_->precision, inputs_.fraction, inputs_.fraction < 1 ? inputs_.run.seed : 0);
-  return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, *this, progress);
+  return EncodeOnce(request, *opened_->encoder, inputs_.run, {key, inputs_.cache, RowsFolder()}, *this, progress);
 }
 
 FeatureRows Evaluation::Train(Progress& progress, const std::vector<int64_t>& indices) {
@@ -253,14 +314,17 @@ FeatureRows Evaluation::Train(Progress& progress, const std::vector<int64_t>& in
                         .indices = indices,
                         .places = PlacesAmong(*opened_->train, opened_->train->classes(), inputs_.train),
                         .what = "training"};
-  return EncodeOnce(request, *opened_->encoder, inputs_.run, /*cache=*/{}, /*key=*/"", *this, progress);
+  const std::string key = Format("{} {} {} chosen {}", opened_->encoder->fingerprint(), opened_->train->Fingerprint(),
+                                 opened_->precision, Fingerprint(Format("{}", fmt::join(indices, " "))));
+  const Path keep = inputs_.out.empty() ? Path() : RowsFolder();  // nobody would take them out of the cache
+  return EncodeOnce(request, *opened_->encoder, inputs_.run, {key, /*cache=*/{}, keep}, *this, progress);
 }
 
 FeatureRows Evaluation::Test(Progress& progress) {
   Request request{.source = opened_->test, .indices = TestIndices(), .places = TestPlaces(), .what = "test"};
   const std::string key = Format("{} {} {} {}", opened_->encoder->fingerprint(), opened_->test->Fingerprint(),
                                  opened_->precision, fmt::join(opened_->train->classes(), "/"));
-  return EncodeOnce(request, *opened_->encoder, inputs_.run, inputs_.cache, key, *this, progress);
+  return EncodeOnce(request, *opened_->encoder, inputs_.run, {key, inputs_.cache, RowsFolder()}, *this, progress);
 }
 
 EvalResult Evaluation::Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const {

@@ -91,6 +91,8 @@ class Evaluation {
   struct Opened;
   bool ReadResult(EvalResult& result, Progress& progress) const;
   void ForgetState() const;
+  // Rows on their way, which stay beside `out` until the result is there: a kill is not to cost what is encoded.
+  Path RowsFolder() const { return inputs_.out.empty() ? inputs_.cache : HiddenBeside(inputs_.out, "features"); }
   Path SkippedFile() const { return inputs_.out.parent_path() / "skipped.tsv"; }
   std::string kind_;
   EvalInputs inputs_;

@@ -1,6 +1,7 @@
 #include "genview/eval/feature_file.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "genview/base/error.h"
 #include "genview/base/json.h"
@@ -115,6 +116,14 @@ void FeatureFile::DropFrom(int64_t index) {
   for (size_t i = 0; i < columns_.size(); ++i) parts_->columns[i]->Resize(PartSize(i));
 }
 
+void FeatureFile::CopyTo(size_t column, const Tensor& rows) const {
+  if (indices_.empty()) return;
+  const uint64_t room = column == 0 ? room_ : 0, bytes = PartSize(column) - room;
+  GENVIEW_CHECK(rows.is_contiguous() && rows.nbytes() == bytes, "room for all rows and no more");
+  const MappedFile part(PartOf(path_, column));
+  std::memcpy(rows.data_ptr<float>(), part.data() + room, bytes);
+}
+
 void FeatureFile::Append(size_t column, const Tensor& rows) {
   const Tensor data = rows.to(at::kCPU, at::kFloat).contiguous();
   parts_->columns[column]->Append({static_cast<const char*>(data.const_data_ptr()), data.nbytes()});
@@ -168,6 +177,8 @@ void FeatureFile::RemoveParts(const Path& path) {
   std::filesystem::remove(JournalOf(path), ignored);
   for (size_t i = 0; i < 2; ++i) std::filesystem::remove(PartOf(path, i), ignored);
 }
+
+bool FeatureFile::Held(const Path& path) { return GrowingFile::OpenUnlessHeld(PartOf(path, 0)) == nullptr; }
 
 Path FeatureFile::PartOfShare(const Path& path, int64_t begin, int64_t end) {
   return path.parent_path() / Format(".{}.share.{}-{}", path.filename().string(), begin, end);

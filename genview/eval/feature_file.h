@@ -32,6 +32,7 @@ class FeatureFile {
   const std::vector<int64_t>& indices() const { return indices_; }  // of the rows so far, into the source
   int64_t next() const { return next_; }                            // the first index that is not dealt with
   void DropFrom(int64_t index);                                     // rows of this index and later are made again
+  void CopyTo(size_t column, const Tensor& rows) const;             // the rows so far, fp32 on the CPU
 
   void Append(size_t column, const Tensor& rows);  // [n, row_shape...]
   void EndBatch(const std::vector<int64_t>& indices, int64_t next);
@@ -39,6 +40,7 @@ class FeatureFile {
   void Take(const FeatureFile& part);    // its rows after those that are here; the part stays
   void Finish(const std::map<std::string, std::string>& metadata);  // puts the file under its name
   static void RemoveParts(const Path& path);
+  static bool Held(const Path& path);  // another process has it open
   // Aside name of the rows [begin, end), which one process of several makes, and the removal of all such files.
   static Path PartOfShare(const Path& path, int64_t begin, int64_t end);
   static void RemoveShares(const Path& path);
