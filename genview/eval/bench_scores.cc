@@ -43,8 +43,9 @@ BenchFigures BenchLinear(const BenchLinearConfig& config, Progress& progress) {
   ProbeConfig probe_config{.rates = {}, .epochs = config.epochs, .batch = config.batch};
   for (int64_t i = 0; i < config.rates; ++i) probe_config.rates.push_back(1e-3 * std::pow(2.0, static_cast<double>(i)));
   Probe probe = MakeProbe(features, config.classes, probe_config, seed);
+  Progress silent;  // what is shown are rounds
   return Measure("bench linear", config, config.images * config.epochs, progress,
-                 [&] { TrainProbe(probe, features, labels, probe_config, seed); });
+                 [&] { TrainProbe(probe, features, labels, probe_config, seed, silent); });
 }
 
 BenchFigures BenchKnn(const BenchKnnConfig& config, Progress& progress) {

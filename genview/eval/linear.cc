@@ -107,22 +107,17 @@ EvalResult ScoreOnFeatures(const LinearConfig& config, Evaluation& evaluation, J
   ProbeConfig probe = ProbeOf(config);
   const auto fit = [&](const FeatureRows& on) {
     Probe made = MakeProbe(on.features, evaluation.classes(), probe, evaluation.seed());
-    TrainProbe(made, on.features, on.labels, probe, evaluation.seed());
+    TrainProbe(made, on.features, on.labels, probe, evaluation.seed(), progress);
     return made;
   };
 
-  progress.Begin("linear classifiers", 2, "trainings");
   if (held > 0) {
     const Tensor order = at::tensor(Permutation(evaluation.seed().With("holdout"), rows), at::kLong);
     const std::vector<Tested> tested =
         Test(fit(Take(train, order.narrow(0, held, rows - held))), Take(train, order.narrow(0, 0, held)));
     probe.rates = {config.lrs[BestRate(tested, settings)]};
   }
-  progress.Update(1);
-  progress.ThrowIfStopped();
   const Hits hits = Test(fit(train), test).front().hits;
-  progress.Update(2);
-  progress.End();
   settings["lr"] = probe.rates[0];
   settings["train_images"] = rows;
   settings["protocol"] = ProtocolOf(config);

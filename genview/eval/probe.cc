@@ -61,25 +61,30 @@ double ProbeFactor(const ProbeConfig& config, int64_t step, int64_t steps_per_ep
 
 // The rows of each step, and the factor on its rates.
 using VisitStep = std::function<void(const int64_t* places, int64_t count, double factor)>;
-static void ForEachStep(const ProbeConfig& config, int64_t rows, Seed seed, const VisitStep& visit) {
+static void ForEachStep(const ProbeConfig& config, int64_t rows, Seed seed, Progress& progress,
+                        const VisitStep& visit) {
   const int64_t batches = (rows + config.batch - 1) / config.batch;
+  progress.Begin("linear classifiers", batches * config.epochs, "steps");
   for (int64_t epoch = 0; epoch < config.epochs; ++epoch) {
     const std::vector<int64_t> order = Permutation(seed.With("order").With(static_cast<uint64_t>(epoch)), rows);
     for (int64_t i = 0; i < batches; ++i) {
-      const int64_t from = i * config.batch;
-      visit(order.data() + from, std::min(config.batch, rows - from),
-            ProbeFactor(config, epoch * batches + i, batches));
+      progress.ThrowIfStopped();
+      const int64_t from = i * config.batch, step = epoch * batches + i;
+      visit(order.data() + from, std::min(config.batch, rows - from), ProbeFactor(config, step, batches));
+      progress.Update(step + 1);
     }
   }
+  progress.End();
 }
 
-void TrainProbe(Probe& probe, const Tensor& features, const Tensor& labels, const ProbeConfig& config, Seed seed) {
+void TrainProbe(Probe& probe, const Tensor& features, const Tensor& labels, const ProbeConfig& config, Seed seed,
+                Progress& progress) {
   ExpectShape(features, {-1, probe.mean.size(0)}, "features");
   ExpectShape(labels, {features.size(0)}, "labels");
   const int64_t rows = features.size(0), classes = probe.bias.size(2);
   if (config.optimizer != ProbeOptimizer::kSgd || config.nesterov) {
     ProbeTraining training(probe, config);
-    ForEachStep(config, rows, seed, [&](const int64_t* places, int64_t count, double factor) {
+    ForEachStep(config, rows, seed, progress, [&](const int64_t* places, int64_t count, double factor) {
       const Tensor own = at::tensor(std::vector<int64_t>(places, places + count), at::kLong);
       training.Step(features.index_select(0, own), labels.index_select(0, own), factor);
     });
@@ -100,7 +105,7 @@ void TrainProbe(Probe& probe, const Tensor& features, const Tensor& labels, cons
                                          .momentum = config.momentum,
                                          .weight_decay = config.weight_decay},
                                         ReadCpuFeatures().amx_bf16);
-  ForEachStep(config, rows, seed, [&](const int64_t* places, int64_t count, double factor) {
+  ForEachStep(config, rows, seed, progress, [&](const int64_t* places, int64_t count, double factor) {
     const Tensor step_rate = rate * factor;
     descent->Step(places, count, step_rate.const_data_ptr<float>());
   });

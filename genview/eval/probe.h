@@ -2,13 +2,14 @@
 // a step of all is one batched matrix product.
 //
 //   Probe probe = MakeProbe(features, classes, config, seed);      // config.rates = {0.01, 0.1}
-//   TrainProbe(probe, features, labels, config, seed);
+//   TrainProbe(probe, features, labels, config, seed, progress);
 //   Tensor scores = ProbeScores(probe, test_features);       // [R,N,C]
 #pragma once
 
 #include <vector>
 
 #include "genview/base/fields.h"
+#include "genview/base/progress.h"
 #include "genview/tensor/tensor.h"
 #include "genview/train/schedule.h"
 
@@ -56,8 +57,9 @@ Probe MakeProbe(const Tensor& features, int64_t classes, const ProbeConfig& conf
 double ProbeFactor(const ProbeConfig& config, int64_t step, int64_t steps_per_epoch);
 
 // On cross-entropy, the order of the rows by (seed, epoch), the last partial batch included. features [M,D], labels [M]
-// int64.
-void TrainProbe(Probe& probe, const Tensor& features, const Tensor& labels, const ProbeConfig& config, Seed seed);
+// int64. Throws Interrupted between two steps once it is to stop.
+void TrainProbe(Probe& probe, const Tensor& features, const Tensor& labels, const ProbeConfig& config, Seed seed,
+                Progress& progress);
 
 Tensor ProbeScores(const Probe& probe, const Tensor& features);  // [N,D] -> [R,N,C]
 

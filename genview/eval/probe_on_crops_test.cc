@@ -92,6 +92,7 @@ class ProbeOnCropsTest : public testing::Test {
 };
 
 TEST_F(ProbeOnCropsTest, OfWholePicturesItIsTheTrainingOnFeatures) {
+  Progress silent;
   CropTraining whole = Training();
   whole.crops.view1.scale_min = whole.crops.view1.scale_max = 1;  // what is no square does not fit
   whole.crops.view1.flip_p = 0;
@@ -99,7 +100,7 @@ TEST_F(ProbeOnCropsTest, OfWholePicturesItIsTheTrainingOnFeatures) {
     ProbeConfig config = Config();
     config.nesterov = nesterov;
     Probe wanted = Start(config);
-    TrainProbe(wanted, Features(), Labels(), config, Seed(4));
+    TrainProbe(wanted, Features(), Labels(), config, Seed(4), silent);
     const Probe got = Train(whole, config);
     EXPECT_CLOSE(got.weight, wanted.weight, 1e-3);
     EXPECT_CLOSE(got.bias, wanted.bias, 1e-3);

@@ -57,13 +57,14 @@ ProbeConfig ConfigOf(ProbeOptimizer optimizer, bool nesterov) {
 }
 
 TEST(ProbeTraining, FollowsTheRules) {
+  Progress silent;
   const Task task;
   for (const ProbeConfig& config :
        {ConfigOf(ProbeOptimizer::kSgd, false), ConfigOf(ProbeOptimizer::kSgd, true),
         ConfigOf(ProbeOptimizer::kLarsMmpretrain, false), ConfigOf(ProbeOptimizer::kLarc, false)}) {
     const Probe start = MakeProbe(task.features, kClasses, config, Seed(0));
     Probe probe = start;
-    TrainProbe(probe, task.features, task.labels, config, Seed(0));
+    TrainProbe(probe, task.features, task.labels, config, Seed(0), silent);
     const Trained wanted = Reference(task, start, config, config.epochs);
     EXPECT_CLOSE(probe.weight[0], wanted.weight, 1e-4) << EnumName(config.optimizer) << " " << config.nesterov;
     EXPECT_CLOSE(probe.bias[0], wanted.bias, 1e-4) << EnumName(config.optimizer) << " " << config.nesterov;
@@ -93,14 +94,15 @@ TEST(ProbeTraining, FollowsPyTorch) {
 }
 
 TEST(ProbeTraining, OneRateAloneOrAmongOthersGivesTheSameBytes) {
+  Progress silent;
   const Task task;
   for (const auto& [optimizer, name] : EnumNames<ProbeOptimizer>::kNames) {
     ProbeConfig alone = ConfigOf(optimizer, optimizer == ProbeOptimizer::kSgd), both = alone;
     alone.batch = both.batch = 16;
     both.rates = {3, alone.rates[0], 3e38};  // the last one leaves the range of numbers
     Probe a = MakeProbe(task.features, kClasses, alone, Seed(0)), b = MakeProbe(task.features, kClasses, both, Seed(0));
-    TrainProbe(a, task.features, task.labels, alone, Seed(0));
-    TrainProbe(b, task.features, task.labels, both, Seed(0));
+    TrainProbe(a, task.features, task.labels, alone, Seed(0), silent);
+    TrainProbe(b, task.features, task.labels, both, Seed(0), silent);
     EXPECT_TRUE(at::equal(a.weight[0], b.weight[1])) << name;
     EXPECT_TRUE(at::equal(a.bias[0], b.bias[1])) << name;
   }
