@@ -16,7 +16,7 @@ namespace {
 
 // Raised when what a stage computes changes, so that runs made before are made again.
 constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kViewsVersion = 1, kPretrainVersion = 1,
-                  kEvalVersion = 2, kFinetuneVersion = 3, kGalleryVersion = 3;
+                  kEvalVersion = 2, kFewshotVersion = 3, kFinetuneVersion = 3, kGalleryVersion = 3;
 
 [[noreturn]] void NotSet(const std::string& key, const std::string& next) {
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
@@ -50,6 +50,11 @@ template <class Summary>
 StageCounts ImagesOf(const Summary& done) {
   return {"images", done.images + done.skipped, done.images, done.skipped};
 }
+
+int64_t VersionOf(const LinearConfig&) { return kEvalVersion; }
+int64_t VersionOf(const KnnConfig&) { return kEvalVersion; }
+int64_t VersionOf(const FewshotConfig&) { return kFewshotVersion; }
+int64_t VersionOf(const FinetuneConfig&) { return kFinetuneVersion; }
 
 EvalResult Evaluate(const LinearConfig& config, Progress& progress) { return EvalLinear(config, progress); }
 EvalResult Evaluate(const KnnConfig& config, Progress& progress) { return EvalKnn(config, progress); }
@@ -298,7 +303,7 @@ class Planner {
         if (!config.list.empty()) inputs.push_back({"list", config.list.string(), "eval.finetune.list"});
       }
       stages_.push_back({.name = StageName(plan_, Format("eval {}", kind), arm, seed),
-                         .version = std::string_view(kind) == "finetune" ? kFinetuneVersion : kEvalVersion,
+                         .version = VersionOf(config),
                          .settings = SettingsOf(FieldsToJson(part), config.inputs.run),
                          .inputs = std::move(inputs),
                          .outputs = {config.inputs.out},

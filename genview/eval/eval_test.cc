@@ -524,6 +524,15 @@ TEST_F(EvalTest, FewshotScoresBalancedDrawsAndSaysWhich) {
   std::filesystem::remove(folder_ / "fewshot.json");
   EvalFewshot(config, silent_);
   EXPECT_EQ(ReadFile(folder_ / "fewshot.json"), bytes);
+  // A result from before top-5 had an interval is made again.
+  ASSERT_TRUE(result.top5_range.has_value());
+  EXPECT_LE(result.top5_range->first, result.top5);
+  EXPECT_GE(result.top5_range->second, result.top5);
+  Json before = ReadJson(folder_ / "fewshot.json");
+  before.erase("top5_low");
+  WriteJson(folder_ / "fewshot.json", before);
+  EvalFewshot(config, silent_);
+  EXPECT_EQ(ReadFile(folder_ / "fewshot.json"), bytes);
   config.shots = {9};
   EXPECT_THROW(EvalFewshot(config, silent_), UsageError);  // a class has 8
   config.shots = {};

@@ -330,27 +330,39 @@ FeatureRows Evaluation::Test(Progress& progress) {
 EvalResult Evaluation::Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const {
   const auto percent = [&](int64_t hits) { return 100.0 * static_cast<double>(hits) / static_cast<double>(images); };
   const auto [low, high] = WilsonInterval(top1_hits, images);
-  return Finish({.mean = percent(top1_hits), .low = 100 * low, .high = 100 * high}, percent(top5_hits), images,
-                std::move(settings));
+  EvalResult result;
+  result.top1 = percent(top1_hits);
+  result.top5 = percent(top5_hits);
+  result.top1_low = 100 * low;
+  result.top1_high = 100 * high;
+  result.images = images;
+  result.settings = std::move(settings);
+  return Finish(std::move(result));
 }
 
-EvalResult Evaluation::Finish(const MeanInterval& top1, double top5, int64_t images, Json settings) const {
-  settings["fraction"] = inputs_.fraction;
-  settings["precision"] = opened_->precision;
-  settings["request"] = request_;
-  settings["test"] = opened_->test->Fingerprint();  // scores on others are not to be compared with this one
-  settings["skipped"] = left_out_.size();
-  EvalResult result{.kind = kind_,
-                    .top1 = top1.mean,
-                    .top5 = top5,
-                    .top1_low = top1.low,
-                    .top1_high = top1.high,
-                    .images = images,
-                    .classes = classes(),
-                    .seed = inputs_.run.seed,
-                    .checkpoint = opened_->encoder->fingerprint(),
-                    .normalisation = opened_->encoder->preprocess().ToJson(),
-                    .settings = std::move(settings)};
+EvalResult Evaluation::Finish(const MeanInterval& top1, const MeanInterval& top5, int64_t images, Json settings) const {
+  EvalResult result;
+  result.top1 = top1.mean;
+  result.top5 = top5.mean;
+  result.top1_low = top1.low;
+  result.top1_high = top1.high;
+  result.top5_range = {top5.low, top5.high};
+  result.images = images;
+  result.settings = std::move(settings);
+  return Finish(std::move(result));
+}
+
+EvalResult Evaluation::Finish(EvalResult result) const {
+  result.kind = kind_;
+  result.classes = classes();
+  result.seed = inputs_.run.seed;
+  result.checkpoint = opened_->encoder->fingerprint();
+  result.normalisation = opened_->encoder->preprocess().ToJson();
+  result.settings["fraction"] = inputs_.fraction;
+  result.settings["precision"] = opened_->precision;
+  result.settings["request"] = request_;
+  result.settings["test"] = opened_->test->Fingerprint();  // scores on others are not to be compared with this one
+  result.settings["skipped"] = left_out_.size();
   if (inputs_.out.empty()) return result;
   skipped_.WriteShared(SkippedFile(), looked_at_);
   SweepPartFilesBeside({inputs_.out});  // of a killed call

@@ -85,10 +85,11 @@ class Evaluation {
   // pictures.
   EvalResult Finish(int64_t top1_hits, int64_t top5_hits, int64_t images, Json settings) const;
   // The same of scores that are means over several trials.
-  EvalResult Finish(const MeanInterval& top1, double top5, int64_t images, Json settings) const;
+  EvalResult Finish(const MeanInterval& top1, const MeanInterval& top5, int64_t images, Json settings) const;
 
  private:
   struct Opened;
+  EvalResult Finish(EvalResult result) const;
   bool ReadResult(EvalResult& result, Progress& progress) const;
   void ForgetState() const;
   // Rows on their way, which stay beside `out` until the result is there: a kill is not to cost what is encoded.

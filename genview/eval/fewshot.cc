@@ -92,7 +92,8 @@ EvalResult EvalFewshot(const FewshotConfig& config, Progress& progress) {
   Json settings = {{"shots", config.shots}, {"draws", config.draws}};
   Evaluation evaluation("fewshot", config.inputs, settings);
   EvalResult result;
-  if (evaluation.Known(result, progress)) return result;
+  const bool known = evaluation.Known(result, progress);
+  if (known && result.top5_range) return result;  // before there was one, it is made again
 
   const std::vector<OneDraw> draws = DrawAll(evaluation, config);
   const FeatureRows train = evaluation.Train(progress, AllOf(draws)), test = evaluation.Test(progress);
@@ -122,7 +123,7 @@ EvalResult EvalFewshot(const FewshotConfig& config, Progress& progress) {
   settings["protocol"] =
       "nearest class mean by cosine, frozen features of the centre crop; mean over draws, 95% interval of the mean";
   if (!config.inputs.out.empty()) WriteDraws(config.inputs.out, *evaluation.train_source(), draws);
-  return evaluation.Finish(top1, top5.mean, test.labels.size(0), std::move(settings));
+  return evaluation.Finish(top1, top5, test.labels.size(0), std::move(settings));
 }
 
 }  // namespace genview

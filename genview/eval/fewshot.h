@@ -23,9 +23,9 @@ void VisitFields(FewshotConfig& c, Visit&& visit) {
   visit("draws", c.draws, Range<int64_t>{1, 1000}, "times that the pictures are drawn");
 }
 
-// top1 and top5 are means over the draws of the last number of pictures, and top1_low to top1_high is the 95% interval
-// of that mean; `settings` has the same of every number (`top1_by_shots`). A draw is a function of (seed, draw, class)
-// alone, and what is drawn of 5 pictures is among what is drawn of 10.
+// top1 and top5 are means over the draws of the last number of pictures, and top1_low to top1_high and top5_range the
+// 95% intervals of these means; `settings` has the same of every number (`top1_by_shots`). A draw is a function of
+// (seed, draw, class) alone, and what is drawn of 5 pictures is among what is drawn of 10.
 EvalResult EvalFewshot(const FewshotConfig& config, Progress& progress);
 
 // Mean features of classes, and how near rows are to each by cosine. rows [M,D], labels [M], queries [N,D] ->

@@ -6,18 +6,23 @@
 namespace genview {
 
 Json EvalResultToJson(const EvalResult& result) {
-  return {{"kind", result.kind},
-          {"unit", "percent"},
-          {"top1", result.top1},
-          {"top5", result.top5},
-          {"top1_low", result.top1_low},
-          {"top1_high", result.top1_high},
-          {"images", result.images},
-          {"classes", result.classes},
-          {"seed", result.seed},
-          {"checkpoint", result.checkpoint},
-          {"normalisation", result.normalisation},
-          {"settings", result.settings}};
+  Json json = {{"kind", result.kind},
+               {"unit", "percent"},
+               {"top1", result.top1},
+               {"top5", result.top5},
+               {"top1_low", result.top1_low},
+               {"top1_high", result.top1_high},
+               {"images", result.images},
+               {"classes", result.classes},
+               {"seed", result.seed},
+               {"checkpoint", result.checkpoint},
+               {"normalisation", result.normalisation},
+               {"settings", result.settings}};
+  if (result.top5_range) {
+    json["top5_low"] = result.top5_range->first;
+    json["top5_high"] = result.top5_range->second;
+  }
+  return json;
 }
 
 EvalResult EvalResultFromJson(const Json& json, std::string_view where) {
@@ -32,6 +37,9 @@ EvalResult EvalResultFromJson(const Json& json, std::string_view where) {
   result.top5 = JsonDouble(json, "top5", 0, where);
   result.top1_low = JsonDouble(json, "top1_low", 0, where);
   result.top1_high = JsonDouble(json, "top1_high", 0, where);
+  if (json.contains("top5_low")) {
+    result.top5_range = {JsonDouble(json, "top5_low", 0, where), JsonDouble(json, "top5_high", 0, where)};
+  }
   result.images = JsonInt(json, "images", 0, where);
   result.classes = JsonInt(json, "classes", 0, where);
   const auto seed = json.find("seed");

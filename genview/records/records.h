@@ -86,7 +86,8 @@ void AddSkipped(const std::string& text, SkippedLog& log);
 struct EvalResult {
   std::string kind;                    // "linear", "knn"
   double top1 = 0, top5 = 0;           // percent
-  double top1_low = 0, top1_high = 0;  // 95% Wilson interval, percent
+  double top1_low = 0, top1_high = 0;  // 95% Wilson interval, percent; of a mean over draws that of the mean
+  std::optional<std::pair<double, double>> top5_range{};  // of a mean over draws: the same of top5
   int64_t images = 0, classes = 0;
   uint64_t seed = 0;
   std::string checkpoint;  // fingerprint of the file's contents

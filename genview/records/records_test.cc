@@ -258,10 +258,16 @@ TEST(EvalResult, JsonRoundTrip) {
   result.checkpoint = "xyz";
   result.normalisation = {{"size", 64}};
   result.settings = {{"k", 20}};
-  const Json json = EvalResultToJson(result);
+  Json json = EvalResultToJson(result);
   EXPECT_EQ(json["top1"], 61.25);
+  EXPECT_FALSE(json.contains("top5_low"));
   EXPECT_EQ(json["unit"], "percent");
   EXPECT_EQ(EvalResultToJson(EvalResultFromJson(json, "linear.json")), json);
+  result.top5_range = {87.5, 89.25};
+  json = EvalResultToJson(result);
+  EXPECT_EQ(json["top5_low"], 87.5);
+  EXPECT_EQ(json["top5_high"], 89.25);
+  EXPECT_EQ(EvalResultToJson(EvalResultFromJson(json, "fewshot.json")), json);
   EXPECT_THROW(EvalResultFromJson(Json::array(), "x"), Error);
   EXPECT_THROW(EvalResultFromJson({{"top1", "high"}}, "x"), Error);
 }

@@ -118,7 +118,9 @@ std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::stri
         add("top1", result.kind == "fewshot" ? kDraws : kWilson, result.top1, result.top1_low, result.top1_high);
         const auto hits = static_cast<int64_t>(std::llround(result.top5 / 100 * static_cast<double>(result.images)));
         const auto [low, high] = WilsonInterval(hits, result.images);
-        if (result.classes > 5) add("top5", kWilson, result.top5, 100 * low, 100 * high);
+        if (result.classes <= 5) continue;
+        if (result.top5_range) add("top5", kDraws, result.top5, result.top5_range->first, result.top5_range->second);
+        else add("top5", kWilson, result.top5, 100 * low, 100 * high);
       }
     }
     for (auto& [key, score] : found) {

@@ -165,13 +165,20 @@ TEST(CollectScores, FewShotIntervalsAreOverDraws) {
   const Path run = testing::TempDir() + "collect_fewshot";
   std::filesystem::remove_all(run);
   WriteJson(run / "arm/pretrain/summary.json", {{"encoder", "encoder"}});
-  for (const char* kind : {"finetune", "fewshot", "knn"})
-    WriteJson(run / "arm/eval" / Format("{}.json", kind), EvalResultToJson(Result(kind, 50, 0)));
+  for (const char* kind : {"finetune", "fewshot", "knn"}) {
+    EvalResult result = Result(kind, 50, 0);
+    if (std::string_view(kind) == "fewshot") result.top5_range = {89, 91.5};
+    WriteJson(run / "arm/eval" / Format("{}.json", kind), EvalResultToJson(result));
+  }
   const Json rows = ScoresToJson(CollectScores(run, {"arm"}, {0}))["results"];
   ASSERT_EQ(rows.size(), 6u);
   EXPECT_EQ(rows[0]["eval"], "knn");
   EXPECT_EQ(rows[2]["eval"], "fewshot");
   EXPECT_EQ(rows[2]["interval"], "95% t over draws");
+  EXPECT_EQ(rows[3]["score"], "top5");
+  EXPECT_EQ(rows[3]["interval"], "95% t over draws");
+  EXPECT_EQ(rows[3]["low"], 89.0);
+  EXPECT_EQ(rows[3]["high"], 91.5);
   EXPECT_EQ(rows[4]["eval"], "finetune");
   EXPECT_EQ(rows[4]["interval"], "95% Wilson over images");
 }
