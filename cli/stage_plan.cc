@@ -16,7 +16,8 @@ namespace {
 
 // Raised when what a stage computes changes, so that runs made before are made again.
 constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kViewsVersion = 1, kPretrainVersion = 1,
-                  kEvalVersion = 2, kFewshotVersion = 3, kFinetuneVersion = 3, kGalleryVersion = 3;
+                  kEvalVersion = 2, kFewLabelsVersion = 3, kFewshotVersion = 3, kFinetuneVersion = 3,
+                  kGalleryVersion = 3;
 
 [[noreturn]] void NotSet(const std::string& key, const std::string& next) {
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
@@ -51,7 +52,7 @@ StageCounts ImagesOf(const Summary& done) {
   return {"images", done.images + done.skipped, done.images, done.skipped};
 }
 
-int64_t VersionOf(const LinearConfig&) { return kEvalVersion; }
+int64_t VersionOf(const LinearConfig& c) { return c.inputs.fraction < 1 ? kFewLabelsVersion : kEvalVersion; }
 int64_t VersionOf(const KnnConfig&) { return kEvalVersion; }
 int64_t VersionOf(const FewshotConfig&) { return kFewshotVersion; }
 int64_t VersionOf(const FinetuneConfig&) { return kFinetuneVersion; }

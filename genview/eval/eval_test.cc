@@ -150,6 +150,50 @@ TEST_F(EvalTest, OfSeveralRatesOnCropsTheBestOnWhatWasHeldOutIsTested) {
   EXPECT_EQ(result.settings["optimizer"], "lars-mmpretrain");
 }
 
+TEST_F(EvalTest, OfOnePicturePerClassTheMiddleRateIsTakenAndTheResultSaysSo) {
+  for (const bool crops : {false, true}) {
+    LinearConfig config;
+    config.inputs = Inputs();
+    config.inputs.fraction = 0.01;
+    config.crops = crops;
+    config.epochs = 3;
+    config.lrs = {0.3, 0.001, 0.03, 0.01};
+    const EvalResult result = EvalLinear(config, silent_);
+    EXPECT_EQ(result.settings["lr"], 0.03);
+    EXPECT_EQ(result.settings["lr_chosen"], "the middle of lrs: no class has two pictures");
+    EXPECT_EQ(result.settings["holdout_images"], 0);
+    EXPECT_FALSE(result.settings.contains("holdout_top1"));
+    EXPECT_EQ(result.settings["train_images"], 3);
+    config.lrs = {0.03};
+    const EvalResult alone = EvalLinear(config, silent_);
+    EXPECT_EQ(alone.top1, result.top1);
+    EXPECT_FALSE(alone.settings.contains("lr_chosen"));
+  }
+}
+
+TEST(SplitForRates, HoldsOutTheFirstOfARandomOrder) {
+  const std::vector<int64_t> labels = {0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2};
+  const std::vector<int64_t> order = Permutation(Seed(5).With("holdout"), 12);
+  const RateSplit split = SplitForRates(labels, 3, Seed(5));
+  EXPECT_EQ(split.held, (std::vector<int64_t>{order.begin(), order.begin() + 3}));
+  EXPECT_EQ(split.fit, (std::vector<int64_t>{order.begin() + 3, order.end()}));
+  EXPECT_TRUE(SplitForRates(labels, 0, Seed(5)).held.empty());
+}
+
+TEST(SplitForRates, LeavesEachClassAPictureToBeFittedOn) {
+  const std::vector<int64_t> labels = {3, 0, 0, 0, 0, 1, 2, 2};
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    const RateSplit split = SplitForRates(labels, 4, Seed(seed));
+    EXPECT_EQ(split.held.size(), 4u);  // three of class 0 and one of class 2
+    std::set<int64_t> fitted, places(split.held.begin(), split.held.end());
+    for (const int64_t place : split.fit) fitted.insert(labels[static_cast<size_t>(place)]);
+    EXPECT_EQ(fitted.size(), 4u) << seed;
+    places.insert(split.fit.begin(), split.fit.end());
+    EXPECT_EQ(places.size(), labels.size());
+  }
+  EXPECT_TRUE(SplitForRates({0, 1, 2}, 1, Seed(0)).held.empty());
+}
+
 TEST_F(EvalTest, ALineOnCropsCountsBadPicturesOnce) {
   WriteFile(folder_ / "test/red/0.png", "no picture");
   WriteFile(folder_ / "train/blue/3.png", "no picture");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <map>
 
 #include "genview/eval/knn_votes.h"
 #include "genview/eval/probe_on_crops.h"
@@ -101,9 +102,17 @@ size_t BestRate(const std::vector<Tested>& tested, Json& settings) {
   return best;
 }
 
+// The rate that is taken where there is nothing to choose on; of an even number the larger one of the middle.
+double MiddleRate(std::vector<double> rates, Json& settings) {
+  std::sort(rates.begin(), rates.end());
+  settings["holdout_images"] = 0;
+  settings["lr_chosen"] = "the middle of lrs: no class has two pictures";
+  return rates[rates.size() / 2];
+}
+
 EvalResult ScoreOnFeatures(const LinearConfig& config, Evaluation& evaluation, Json settings, Progress& progress) {
   const FeatureRows train = evaluation.Train(progress), test = evaluation.Test(progress);
-  const int64_t rows = train.labels.size(0), held = HeldOut(config, rows);
+  const int64_t rows = train.labels.size(0);
   ProbeConfig probe = ProbeOf(config);
   const auto fit = [&](const FeatureRows& on) {
     Probe made = MakeProbe(on.features, evaluation.classes(), probe, evaluation.seed());
@@ -111,11 +120,13 @@ EvalResult ScoreOnFeatures(const LinearConfig& config, Evaluation& evaluation, J
     return made;
   };
 
-  if (held > 0) {
-    const Tensor order = at::tensor(Permutation(evaluation.seed().With("holdout"), rows), at::kLong);
-    const std::vector<Tested> tested =
-        Test(fit(Take(train, order.narrow(0, held, rows - held))), Take(train, order.narrow(0, 0, held)));
-    probe.rates = {config.lrs[BestRate(tested, settings)]};
+  const auto* labels = train.labels.const_data_ptr<int64_t>();
+  const RateSplit split = SplitForRates({labels, labels + rows}, HeldOut(config, rows), evaluation.seed());
+  if (!split.held.empty()) {
+    const auto take = [&](const std::vector<int64_t>& places) { return Take(train, at::tensor(places, at::kLong)); };
+    probe.rates = {config.lrs[BestRate(Test(fit(take(split.fit)), take(split.held)), settings)]};
+  } else if (config.lrs.size() > 1) {
+    probe.rates = {MiddleRate(config.lrs, settings)};
   }
   const Hits hits = Test(fit(train), test).front().hits;
   settings["lr"] = probe.rates[0];
@@ -124,27 +135,32 @@ EvalResult ScoreOnFeatures(const LinearConfig& config, Evaluation& evaluation, J
   return evaluation.Finish(hits.top1, hits.top5, hits.total, std::move(settings));
 }
 
-EvalResult ScoreOnCrops(const LinearConfig& config, Evaluation& evaluation, Json settings, Progress& progress) {
+EvalResult ScoreOnCrops(LinearConfig config, Evaluation& evaluation, Json settings, Progress& progress) {
   const Encoder& encoder = evaluation.encoder();
   const RunOptions& run = config.inputs.run;
   const auto source = evaluation.train_source();
-  std::vector<int64_t> fit = evaluation.TrainIndices(), held_out;
-  const auto all = static_cast<int64_t>(fit.size()), held = HeldOut(config, all);
-  if (held > 0) {
-    const std::vector<int64_t> order = Permutation(evaluation.seed().With("holdout"), all);
-    std::vector<int64_t> rest;
-    for (int64_t i = 0; i < all; ++i)
-      (i < held ? held_out : rest).push_back(fit[static_cast<size_t>(order[static_cast<size_t>(i)])]);
-    fit = std::move(rest);
-    std::sort(fit.begin(), fit.end());
-    std::sort(held_out.begin(), held_out.end());
+  const std::vector<int64_t> all = evaluation.TrainIndices();
+  std::vector<int64_t> labels, fit = all, held_out;
+  for (const int64_t i : all) labels.push_back(source->item(i).label);
+  const RateSplit split = SplitForRates(labels, HeldOut(config, std::ssize(all)), evaluation.seed());
+  const bool choose = !split.held.empty();
+  if (choose) {
+    const auto pick = [&](std::vector<int64_t> places) {
+      std::sort(places.begin(), places.end());
+      for (int64_t& place : places) place = all[static_cast<size_t>(place)];
+      return places;
+    };
+    fit = pick(split.fit);
+    held_out = pick(split.held);
+  } else if (config.lrs.size() > 1) {
+    config.lrs = {MiddleRate(config.lrs, settings)};
   }
   // First of all what the classifiers are tested on: what is wrong there is not to be found after hours.
   const FeatureRows test = evaluation.Test(progress);
-  const FeatureRows choice = held > 0 ? evaluation.Train(progress, held_out) : FeatureRows();
+  const FeatureRows choice = choose ? evaluation.Train(progress, held_out) : FeatureRows();
   const ProbeConfig probe_config = ProbeOf(config);
   const auto features = [&] {
-    return (held > 0 ? evaluation.Train(progress, fit) : evaluation.Train(progress)).features;
+    return (choose ? evaluation.Train(progress, fit) : evaluation.Train(progress)).features;
   };
   const Tensor uncropped = config.standardise ? features() : at::empty({0, encoder.embedding_width()});
   Probe probe = MakeProbe(uncropped, evaluation.classes(), probe_config, evaluation.seed());
@@ -160,7 +176,7 @@ EvalResult ScoreOnCrops(const LinearConfig& config, Evaluation& evaluation, Json
                     probe_config, skipped, progress);
   evaluation.LeaveOut(skipped, IdsOf(*labelled), "training", progress);
 
-  const size_t best = held > 0 ? BestRate(Test(probe, choice), settings) : 0;
+  const size_t best = choose ? BestRate(Test(probe, choice), settings) : 0;
   const Hits hits = Test(probe, test)[best].hits;
   settings["lr"] = config.lrs[best];
   settings["train_images"] = labelled->size();
@@ -169,6 +185,19 @@ EvalResult ScoreOnCrops(const LinearConfig& config, Evaluation& evaluation, Json
 }
 
 }  // namespace
+
+RateSplit SplitForRates(const std::vector<int64_t>& labels, int64_t held, Seed seed) {
+  std::map<int64_t, int64_t> left;  // of each class
+  for (const int64_t label : labels) ++left[label];
+  RateSplit split;
+  for (const int64_t place : Permutation(seed.With("holdout"), std::ssize(labels))) {
+    int64_t& own = left[labels[static_cast<size_t>(place)]];
+    const bool spare = std::ssize(split.held) < held && own > 1;
+    own -= spare ? 1 : 0;
+    (spare ? split.held : split.fit).push_back(place);
+  }
+  return split;
+}
 
 void CheckLinear(const LinearConfig& config) {
   if (config.lrs.empty()) {

@@ -8,7 +8,8 @@
 //
 // Of several learning rates, all trained at once, one is chosen on a part of the training pictures that is held out.
 // Without crops it is then trained again on all of them; with crops, where that would take as long again, the
-// classifier that was chosen is the one that is tested. A rate alone is trained on all pictures.
+// classifier that was chosen is the one that is tested. A rate alone is trained on all pictures. Where every class has
+// one picture nothing can be held out: the middle rate is taken, and the result says so.
 #pragma once
 
 #include "genview/eval/evaluation.h"
@@ -56,6 +57,14 @@ void VisitFields(LinearConfig& c, Visit&& visit) {
   visit("holdout", c.holdout, Range<double>{0.01, 0.5},
         "share of the training pictures that the learning rate is chosen on");
 }
+
+// Training pictures by their places: those that classifiers are fitted on, and those that a rate is chosen on.
+struct RateSplit {
+  std::vector<int64_t> fit, held;
+};
+// The first `held` of a random order that leave their class a picture to be fitted on: of a class that no classifier
+// has seen none is right, whatever its rate. Both parts are in that order.
+RateSplit SplitForRates(const std::vector<int64_t>& labels, int64_t held, Seed seed);
 
 // Throws UsageError for values that do not go together.
 void CheckLinear(const LinearConfig& config);
