@@ -141,6 +141,34 @@ TEST(Help, IsGivenWhenAskedForAndOnlyThen) {
   EXPECT_FALSE(AnswerHelp({}));
 }
 
+// The training's batch is --batch, as ever, and the frozen encoder's has a flag of its own.
+TEST(Args, EvaluationsThatTrainHaveTwoBatches) {
+  for (const char* name : {"linear", "finetune"}) {
+    size_t taken = 0;
+    const Command* command = FindCommand({"eval", name}, &taken);
+    ASSERT_NE(command, nullptr);
+    std::set<std::string> flags;
+    for (const auto& field : FieldsOf(*command)) flags.insert(FlagName(field.name));
+    EXPECT_TRUE(flags.contains("batch") && flags.contains("encode-batch")) << name;
+    const auto failure = [&](const std::string& flag, const std::string& value) -> ErrorText {
+      Progress silent;
+      try {
+        command->run(ParseArgs(*command, {"--checkpoint", "/no/such/file", "--train", "/no/such/folder", "--test",
+                                          "/no/such/folder", "--device", "cpu", flag, value}),
+                     silent);
+      } catch (const Error& error) {
+        return error.text();
+      }
+      return {};
+    };
+    EXPECT_EQ(failure("--encode-batch", "1048577").where, "command line, --encode-batch") << name;
+    EXPECT_EQ(failure("--batch", "0").where, "command line, --batch") << name;
+    for (const char* flag : {"--batch", "--encode-batch"}) {
+      for (const char* value : {"auto", "8"}) EXPECT_EQ(failure(flag, value).where, "/no/such/folder") << name << flag;
+    }
+  }
+}
+
 TEST(Help, EveryCommandDescribesEveryField) {
   for (const Command& command : AllCommands()) {
     std::set<std::string> flags = {"log-level", "processes", "help"};

@@ -29,6 +29,8 @@ struct Command {
   std::vector<FieldInfo> (*fields)();  // every field of the command's config
   int (*run)(const Args&, Progress&);
   bool shared = false;  // several processes may do it together
+  // What the user is told to do where memory runs out.
+  std::string_view to_save_memory = "use a smaller --batch or a smaller picture size";
 };
 
 struct CommandTable {

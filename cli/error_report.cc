@@ -23,20 +23,21 @@ bool IsMemory(std::string_view message) {
          message.find("_STATUS_ALLOC_FAILED") != std::string_view::npos;  // cuBLAS and cuDNN
 }
 
-ErrorText OutOfMemory(const std::string& where) {
-  return {"not enough memory", where, "use a smaller --batch or a smaller picture size, or close other programs"};
+ErrorText OutOfMemory(const std::string& where, std::string_view to_save_memory) {
+  return {"not enough memory", where,
+          Format("{}{}close other programs", to_save_memory, to_save_memory.empty() ? "" : ", or ")};
 }
 
-ErrorText FromTorch(const c10::Error& error, const std::string& where) {
+ErrorText FromTorch(const c10::Error& error, const std::string& where, std::string_view to_save_memory) {
   const std::string message = FirstLine(error.what_without_backtrace());
-  if (IsMemory(message)) return OutOfMemory(where);
+  if (IsMemory(message)) return OutOfMemory(where, to_save_memory);
   return {Format("LibTorch could not go on: {}", message), where,
           "run `genview doctor`; with --device cpu the GPU is left out"};
 }
 
 }  // namespace
 
-Failure DescribeFailure(const std::exception_ptr& thrown, const std::string& where) {
+Failure DescribeFailure(const std::exception_ptr& thrown, const std::string& where, std::string_view to_save_memory) {
   try {
     std::rethrow_exception(thrown);
   } catch (const UsageError& error) {
@@ -44,9 +45,9 @@ Failure DescribeFailure(const std::exception_ptr& thrown, const std::string& whe
   } catch (const Error& error) {
     return {error.text(), kFailed};
   } catch (const c10::Error& error) {
-    return {FromTorch(error, where), kFailed};
+    return {FromTorch(error, where, to_save_memory), kFailed};
   } catch (const std::bad_alloc&) {
-    return {OutOfMemory(where), kFailed};
+    return {OutOfMemory(where, to_save_memory), kFailed};
   } catch (const std::filesystem::filesystem_error& error) {
     const std::string path = error.path1().empty() ? where : error.path1().string();
     return {{error.code().message(), path, "check that the path is right and that you may use it"}, kFailed};
@@ -56,7 +57,7 @@ Failure DescribeFailure(const std::exception_ptr& thrown, const std::string& whe
             kFailed};
   } catch (const std::exception& error) {
     const std::string message = FirstLine(error.what());
-    if (IsMemory(message)) return {OutOfMemory(where), kFailed};
+    if (IsMemory(message)) return {OutOfMemory(where, to_save_memory), kFailed};
     return {{Format("a library could not go on: {}", message), where, "run `genview doctor`"}, kFailed};
   } catch (...) {
     return {{"something unknown was thrown", where, "report this, with the command and what `genview doctor` prints"},

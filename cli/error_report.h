@@ -3,6 +3,8 @@
 #pragma once
 
 #include <exception>
+#include <string>
+#include <string_view>
 
 #include "genview/base/error.h"
 
@@ -13,8 +15,10 @@ struct Failure {
   int exit_code = 1;
 };
 
-// `where`: what was being done, for exceptions that do not say ("views, image 12 of 40").
-Failure DescribeFailure(const std::exception_ptr& thrown, const std::string& where);
+// `where`: what was being done, for exceptions that do not say ("views, image 12 of 40"). `to_save_memory`: what to do
+// where there was not enough; empty: nothing is known to help.
+Failure DescribeFailure(const std::exception_ptr& thrown, const std::string& where,
+                        std::string_view to_save_memory = {});
 
 // "error: ...\nwhere: ...\ntry: ...\n"; each on one line, control characters left out.
 std::string ThreeLines(const ErrorText& text);

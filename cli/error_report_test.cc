@@ -6,7 +6,9 @@
 
 #include <filesystem>
 
+#include "cli/command.h"
 #include "cli/program.h"
+#include "genview/base/text.h"
 #include "genview/tensor/tensor.h"
 
 namespace genview {
@@ -20,6 +22,12 @@ Failure FailureOf(Throw&& what) {
     return DescribeFailure(std::current_exception(), "genview test");
   }
   return {{}, 0};
+}
+
+std::vector<std::string> Words(std::string_view text) {
+  std::vector<std::string> words;
+  for (const auto& word : Split(text, ' ')) words.emplace_back(word);
+  return words;
 }
 
 TEST(ErrorReport, OursAreGivenAsTheyAre) {
@@ -46,6 +54,25 @@ TEST(ErrorReport, MemoryIsNamedAsSuch) {
                               "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"}) {
     EXPECT_EQ(FailureOf([&] { TORCH_CHECK(false, message); }).text.what, "not enough memory") << message;
   }
+}
+
+TEST(ErrorReport, MemoryIsSavedByWhatTheCommandHas) {
+  const auto advice = [](const char* name) {
+    size_t taken = 0;
+    const Command* command = FindCommand(Words(name), &taken);
+    EXPECT_NE(command, nullptr) << name;
+    try {
+      throw std::bad_alloc();
+    } catch (...) {
+      return DescribeFailure(std::current_exception(), name, command->to_save_memory).text.next;
+    }
+  };
+  EXPECT_EQ(advice("views"), "use a smaller --batch or a smaller picture size, or close other programs");
+  EXPECT_EQ(advice("eval linear"), "use a smaller --encode-batch, or close other programs");
+  EXPECT_NE(advice("eval finetune").find("--encode-batch"), std::string::npos);
+  EXPECT_NE(advice("pretrain").find("pretrain.accumulate"), std::string::npos);
+  EXPECT_NE(advice("run").find("pretrain.accumulate"), std::string::npos);
+  EXPECT_EQ(FailureOf([] { throw std::bad_alloc(); }).text.next, "close other programs");
 }
 
 TEST(ErrorReport, FileSystemErrorsNameThePath) {

@@ -1,4 +1,7 @@
 // genview eval linear|knn|fewshot|finetune: how well an encoder, frozen or trained on, tells classes apart.
+#include <utility>
+
+#include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "genview/eval/fewshot.h"
@@ -17,19 +20,43 @@ int PrintResult(const EvalResult& result, const Path& out) {
   return kOk;
 }
 
+// Of an evaluation whose --batch is that of its training: the batch of frozen models, --batch elsewhere, by another
+// name.
+template <class Config>
+struct WithTraining {
+  Config config;
+  int64_t encode_batch = 0;
+};
+template <class Config, class Visit>
+void VisitFields(WithTraining<Config>& c, Visit&& visit) {
+  VisitFields(c.config, visit);
+  visit("encode_batch", c.encode_batch, RangeOrAuto<int64_t>{{0, 1 << 20}},
+        "images per step of the encoder where it is not trained; 0 = chosen for this machine");
+}
+
+// `--batch auto` is the training's own batch.
+template <class Config>
+Config ParseWithTraining(Args args) {
+  const auto batch = args.values.find("batch");
+  if (batch != args.values.end() && *batch == "auto") args.values.erase(batch);
+  auto given = ParseFields<WithTraining<Config>>(args);
+  given.config.inputs.run.batch = given.encode_batch;
+  return std::move(given.config);
+}
+
 }  // namespace
 
-std::vector<FieldInfo> EvalLinearFields() { return DescribeFields<LinearConfig>(); }
+std::vector<FieldInfo> EvalLinearFields() { return DescribeFields<WithTraining<LinearConfig>>(); }
 
 int RunEvalLinear(const Args& args, Progress& progress) {
-  const auto config = ParseFields<LinearConfig>(args);
+  const auto config = ParseWithTraining<LinearConfig>(args);
   return PrintResult(EvalLinear(config, progress), config.inputs.out);
 }
 
-std::vector<FieldInfo> EvalFinetuneFields() { return DescribeFields<FinetuneConfig>(); }
+std::vector<FieldInfo> EvalFinetuneFields() { return DescribeFields<WithTraining<FinetuneConfig>>(); }
 
 int RunEvalFinetune(const Args& args, Progress& progress) {
-  const auto config = ParseFields<FinetuneConfig>(args);
+  const auto config = ParseWithTraining<FinetuneConfig>(args);
   return PrintResult(EvalFinetune(config, progress), config.inputs.out);
 }
 

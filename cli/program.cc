@@ -107,7 +107,7 @@ int RunCommand(const Command& command, const Args& args, TerminalProgress& progr
 }
 
 // What this process says and ends with. The others are told; what they know from each other, only process 0 says.
-int End(const std::exception_ptr& thrown, const std::string& where, Group* group) {
+int End(const std::exception_ptr& thrown, const std::string& where, std::string_view to_save_memory, Group* group) {
   std::fflush(stdout);
   const PeerFailed* peer = nullptr;
   Failure failure;
@@ -119,7 +119,7 @@ int End(const std::exception_ptr& thrown, const std::string& where, Group* group
     peer = &other;
     failure = {other.text(), other.code()};
   } catch (...) {
-    failure = DescribeFailure(thrown, where);
+    failure = DescribeFailure(thrown, where, to_save_memory);
   }
   if (group != nullptr) group->Fail(failure.exit_code, failure.text);
   const bool silent = group != nullptr && group->rank() != 0 && !(peer != nullptr && peer->without_a_word());
@@ -138,12 +138,14 @@ int RunProgram(const std::vector<std::string>& words) {
     return kOk;
   }
   std::string where = kCommandLine;
+  std::string_view to_save_memory;
   std::unique_ptr<Group> group;  // null: this process is alone
   try {
     size_t taken = 0;
     const Command& command = CommandOf(words, &taken);
     Args args = ParseArgs(command, {words.begin() + static_cast<std::ptrdiff_t>(taken), words.end()});
     where = Format("genview {}", command.name);
+    to_save_memory = command.to_save_memory;
     const LauncherPlace place = ReadLauncher(ProcessEnvironment());
     const int64_t count = ProcessesToStart(place, args);
     if (count > 1 || place.rank != 0) StopSilently();
@@ -158,7 +160,7 @@ int RunProgram(const std::vector<std::string>& words) {
       throw;
     }
   } catch (...) {
-    return End(std::current_exception(), where, group.get());
+    return End(std::current_exception(), where, to_save_memory, group.get());
   }
 }
 
