@@ -78,6 +78,21 @@ class GeneratorTraining {
         tower_(OpenImageTower(config.encoder, device_)),
         pictures_(OpenSource(config.images), config.size, seed_, config.run.strict) {}
 
+  // What is not of this training, or went further, makes room. Folders of their own: the denoiser may begin anew on the
+  // autoencoder that is there.
+  void MoveOthersAside() const {
+    const auto move = [&](const char* part, const TrainingOptions& options, bool denoiser) {
+      const Path folder = Training() / part;
+      if (IsOfTraining(folder, Identity(denoiser), options.last_step())) return;
+      const Path aside = MoveAside(folder);
+      progress_.Warn(
+          Format("the {} was trained with other settings or pictures: it begins anew, what was trained is in {}", part,
+                 aside.string()));
+    };
+    move("autoencoder", config_.autoencoder.training, false);
+    move("denoiser", config_.denoiser.training, true);
+  }
+
   GeneratorSummary Run() {
     Vae vae = TrainAutoencoder(
         config_.autoencoder,
@@ -202,11 +217,12 @@ class GeneratorTraining {
 
 }  // namespace
 
-GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress) {
+GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress, OtherTraining other) {
   RefuseAmongPictures(config.images, config.out);
   RefuseForeignPipeline(config.out);
   GeneratorTraining training(config, progress);
   const FolderLock lock(config.out);
+  if (other == OtherTraining::kMovedAside) training.MoveOthersAside();
   return training.Run();
 }
 

@@ -54,10 +54,16 @@ struct GeneratorSummary {
   double scaling_factor = 0;
 };
 
+// What is done with a training of other settings or pictures in the folder, or of more steps than are asked for.
+enum class OtherTraining {
+  kRefused,     // an Error; more steps are taken as they are
+  kMovedAside,  // to training/PART-before; what is not of it is trained anew
+};
+
 // Resumes. What is trained is not trained again; the pipeline and the page are written from it anew, to the same bytes.
 // Beside the pipeline: training/ (logs, checkpoints), reconstructions.png, samples.png, index.html, skipped.tsv.
-// Throws Error for a folder that another process works on, and for one of other settings or pictures; UsageError for
-// one among the pictures.
-GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress);
+// Throws Error for a folder that another process works on; UsageError for one among the pictures.
+GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progress,
+                                OtherTraining other = OtherTraining::kRefused);
 
 }  // namespace genview

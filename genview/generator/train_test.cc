@@ -105,6 +105,39 @@ TEST(TrainGenerator, RunningAFinishedFolderAgainChangesNothing) {
   EXPECT_EQ(before, FolderBytes(out.path()));
 }
 
+TEST(TrainGenerator, MoreStepsGoOnAndOtherSettingsMoveWhatIsThereAside) {
+  const TemporaryFolder tower, out, whole;
+  const Path encoder = WriteTinyTower(tower.path());
+  Progress quiet;
+  const auto train = [&](GeneratorConfig config, const Path& folder) {
+    config.out = folder;
+    TrainGenerator(config, quiet, OtherTraining::kMovedAside);
+    return FolderBytes(folder, {"events.out"});
+  };
+  GeneratorConfig config = TinyGenerator(encoder, "");
+  config.denoiser.training.stop_after = 2;
+  train(config, out.path());
+  config.denoiser.training.stop_after = 0;
+  EXPECT_EQ(train(config, out.path()), train(config, whole.path()));
+  const Path aside = out.path() / "training/denoiser-before", other = out.path() / "training/autoencoder-before";
+  EXPECT_FALSE(std::filesystem::exists(aside));
+
+  config.denoiser.training.stop_after = 1;  // not what three steps gave
+  train(config, out.path());
+  EXPECT_TRUE(std::filesystem::exists(aside / "log.jsonl"));
+  EXPECT_FALSE(std::filesystem::exists(other));
+  std::filesystem::remove_all(aside);
+  std::filesystem::remove_all(whole.path());
+  EXPECT_EQ(FolderBytes(out.path(), {"events.out"}), train(config, whole.path()));
+
+  config.autoencoder.training.lr = 0.01;  // the denoiser learns from other latents
+  train(config, out.path());
+  EXPECT_TRUE(std::filesystem::exists(aside) && std::filesystem::exists(other));
+  config.denoiser.training.lr = 0.01;
+  config.out = out.path();
+  EXPECT_THROW(TrainGenerator(config, quiet), Error);
+}
+
 TEST(TrainGenerator, SomebodysPipelineIsNotReplaced) {
   const TemporaryFolder tower, out;
   WriteJson(out.path() / "model_index.json", {{"text_encoder", Json::array({"transformers", "CLIPTextModel"})}});
@@ -205,7 +238,7 @@ TEST(TrainGenerator, NetworksThatCannotBeBuiltAreRefusedBeforeAnythingIsTrained)
   const auto refused = [&](const std::string& key, auto change) {
     GeneratorConfig config = good;
     change(config);
-    ExpectRefused(config, key, TrainGenerator);
+    ExpectRefused(config, key, [](const GeneratorConfig& c, Progress& progress) { TrainGenerator(c, progress); });
   };
   refused("denoiser.head_width", [](GeneratorConfig& c) { c.denoiser.head_width = 5; });
   refused("denoiser.head_width", [](GeneratorConfig& c) { c.denoiser.channels = {12}, c.denoiser.head_width = 8; });

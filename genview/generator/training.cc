@@ -165,6 +165,18 @@ Json TrainingIdentity(const TrainingOptions& options) {
   return json;
 }
 
+bool IsOfTraining(const Path& folder, const Json& identity, int64_t last_step) {
+  const std::optional<Checkpoint> checkpoint = LatestCheckpoint(CheckpointFolder(folder));
+  return !checkpoint || (checkpoint->meta.value("identity", Json()) == identity && checkpoint->step <= last_step);
+}
+
+Path MoveAside(const Path& folder) {
+  Path aside = folder.string() + "-before";
+  for (int i = 2; std::filesystem::exists(aside); ++i) aside = Format("{}-before-{}", folder.string(), i);
+  std::filesystem::rename(folder, aside);
+  return aside;
+}
+
 bool LoadFinished(const TrainingTask& task) {
   const auto checkpoint = Newest(task, nullptr);
   if (!checkpoint || checkpoint->step < task.options.last_step()) return false;

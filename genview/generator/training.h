@@ -123,6 +123,13 @@ Json TrainingIdentity(const TrainingOptions& options);
 
 void RunTraining(const TrainingTask& task, Progress& progress);  // throws Error for a folder of another identity
 
+// Whether a run of this identity that ends after `last_step` can go on in the folder: it holds none, or the steps of it
+// until then.
+bool IsOfTraining(const Path& folder, const Json& identity, int64_t last_step);
+
+// Renames FOLDER to FOLDER-before, or where that is taken FOLDER-before-2 and so on, and returns that.
+Path MoveAside(const Path& folder);
+
 // True when the folder holds the finished run of this identity; then `averaged` is set to its result.
 bool LoadFinished(const TrainingTask& task);
 
