@@ -98,6 +98,45 @@ Json StampOf(const Path& file) {
   return {static_cast<uint64_t>(size), changed};
 }
 
+std::string KeyOf(const Path& path) { return std::filesystem::absolute(path).lexically_normal().string(); }
+
+// Of all files below a folder, in order; what is hidden, such as a clone's .git, is nobody's input.
+std::vector<Path> FilesBelow(const Path& folder) {
+  std::vector<Path> files;
+  for (std::filesystem::recursive_directory_iterator it(folder), end; it != end; ++it) {
+    const bool hidden = it->path().filename().string().starts_with(".");
+    if (hidden && it->is_directory()) it.disable_recursion_pending();
+    if (!hidden && it->is_regular_file()) files.push_back(it->path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+template <class OfFile>
+std::string FingerprintOfFiles(const Path& folder, const std::vector<Path>& files, OfFile&& of_file) {
+  std::string text;
+  for (const Path& file : files)
+    text += Format("{}\n{}\n", file.lexically_relative(folder).generic_string(), of_file(file));
+  return Fingerprint(text);
+}
+
+std::string StampOfFiles(const Path& folder, const std::vector<Path>& files) {
+  return FingerprintOfFiles(folder, files, [](const Path& file) { return StampOf(file).dump(); });
+}
+
+// Whether what a stage owns stays although its request is another.
+bool Stays(const StageRequest& request, const Json& wanted, const Json& state) {
+  if (!request.cleared_by || !state.contains("request") || !state["request"].is_object()) return false;
+  const auto value = [](const Json& object, const std::string& key) {
+    return object.is_object() && object.contains(key) ? object[key] : Json();
+  };
+  const Json made = state["request"];
+  if (value(made, "version") != wanted["version"]) return false;
+  return std::all_of(request.cleared_by->begin(), request.cleared_by->end(), [&](const std::string& name) {
+    return value(value(made, "inputs"), name) == value(wanted["inputs"], name);
+  });
+}
+
 std::string Short(const Json& value) {
   const std::string text = value.is_null() ? "nothing" : value.is_string() ? value.get<std::string>() : value.dump();
   return Printable(text, 40);
@@ -204,8 +243,10 @@ std::string StageBook::WhatIsToDo(const StageRequest& request) const {
   const Path file = FileOf(request.name);
   const Json state = ReadState(file), wanted = ToJson(request);
   if (!state.contains("request")) return "to be made";
-  if (!IsPageOf(wanted, request.places, state, file.string()))
-    return Format("to be made again: {}", SomeDifferences(state["request"], wanted));
+  if (!IsPageOf(wanted, request.places, state, file.string())) {
+    return Format("to be {} again: {}", Stays(request, wanted, state) ? "gone through" : "made",
+                  SomeDifferences(state["request"], wanted));
+  }
   if (!IsThere(request.name, request.outputs)) return "to be gone on with";
   const std::vector<Path> damaged = Damaged(state, request.outputs);
   return damaged.empty() ? kDone : Format("to be made again: {} is not as long as it was", damaged[0].string());
@@ -237,9 +278,12 @@ std::optional<OpenStage> StageBook::Begin(const StageRequest& request, Progress&
     Remove({path});
   }
   if (!same) {
-    if (state.contains("request"))
-      progress.Warn(Format("{} is made again: {}", request.name, SomeDifferences(state["request"], wanted)));
-    Remove(request.owned);  // before the new request is noted: a kill in between removes again
+    const bool stays = Stays(request, wanted, state);
+    if (state.contains("request")) {
+      progress.Warn(Format("{} is {} again: {}", request.name, stays ? "gone through" : "made",
+                           SomeDifferences(state["request"], wanted)));
+    }
+    if (!stays) Remove(request.owned);  // before the new request is noted: a kill in between removes again
   }
   const int64_t order = state.contains("order") ? JsonInt(state, "order", 0, where) : order_++;
   const double earlier = same && !finished ? JsonDouble(state, "seconds", 0, where) : 0;
@@ -333,8 +377,7 @@ std::string StageBook::FingerprintOfPictures(const std::string& source) {
   return known;
 }
 
-std::string StageBook::Known(const Path& path, const Json& stamp, const std::function<std::string()>& read) {
-  const std::string key = std::filesystem::absolute(path).lexically_normal().string();
+std::string StageBook::Known(const std::string& key, const Json& stamp, const std::function<std::string()>& read) {
   if (const auto known = known_files_.find(key); known != known_files_.end() && known->is_array() &&
                                                  known->size() == 2 && (*known)[0] == stamp &&
                                                  (*known)[1].is_string()) {
@@ -350,22 +393,16 @@ std::string StageBook::FingerprintOf(const Path& path) {
   if (!std::filesystem::is_directory(path)) {
     const Json stamp = StampOf(path);
     if (stamp.is_null()) return FingerprintFile(path);  // throws the Error that says why
-    return Known(path, stamp, [&] { return FingerprintFile(path); });
+    return Known(KeyOf(path), stamp, [&] { return FingerprintFile(path); });
   }
-  std::vector<Path> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
-    const bool hidden = entry.path().filename().string().starts_with(".");
-    if (entry.is_regular_file() && !hidden) files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  const auto all = [&](auto&& of_file) {
-    std::string text;
-    for (const Path& file : files)
-      text += Format("{}\n{}\n", file.lexically_relative(path).generic_string(), of_file(file));
-    return Fingerprint(text);
-  };
-  return Known(path, all([](const Path& file) { return StampOf(file).dump(); }),
-               [&] { return all([](const Path& file) { return FingerprintFile(file); }); });
+  const std::vector<Path> files = FilesBelow(path);
+  return Known(KeyOf(path), StampOfFiles(path, files),
+               [&] { return FingerprintOfFiles(path, files, [](const Path& file) { return FingerprintFile(file); }); });
+}
+
+std::string StageBook::FingerprintOfModel(const std::string& kind, const Path& folder,
+                                          const std::function<std::string()>& read) {
+  return Known(Format("{} {}", kind, KeyOf(folder)), StampOfFiles(folder, FilesBelow(folder)), read);
 }
 
 }  // namespace genview

@@ -37,7 +37,10 @@ struct StageRequest {
   std::map<std::string, std::string> inputs;  // name -> fingerprint
   std::vector<Path> outputs;                  // files that are there when the stage is done
   std::vector<Path> owned;                    // files and folders that are removed before a changed request is made
-  std::vector<std::string> places{};          // settings that name an input: its fingerprint counts, not where it is
+  // Work that looks through `owned` itself, and keeps or moves aside what other settings have left: it is removed only
+  // where the version, or one of these inputs, is another. Not set: wherever anything is.
+  std::optional<std::vector<std::string>> cleared_by{};
+  std::vector<std::string> places{};  // settings that name an input: its fingerprint counts, not where it is
   // An output that is not as long any more as it was at the end is made again. Not of stages that look into their files
   // themselves, which a user may have edited.
   bool keeps_sizes = false;
@@ -70,9 +73,9 @@ class StageBook {
   explicit StageBook(Path folder);
 
   // Calls `work` unless the stage is done. Work that was cut short with the same request is called again and goes on
-  // from its own files; with another request its `owned` files are removed first. Throws UsageError where such files
-  // are there and the book does not know the stage: nobody says that they are the run's. Returns true when something
-  // was made.
+  // from its own files; with another request its `owned` files are removed first, but see `cleared_by`. Throws
+  // UsageError where such files are there and the book does not know the stage: nobody says that they are the run's.
+  // Returns true when something was made.
   bool Make(const StageRequest& request, Progress& progress, const std::function<StageCounts()>& work);
 
   // The first half of Make, for work that is done beside other work: nothing where the stage is done already.
@@ -96,17 +99,20 @@ class StageBook {
   // A stage that the run no longer has: what it made and its page in the book go. Nothing goes without a page.
   void Forget(const std::string& name, const std::vector<Path>& made);
 
-  // The fingerprint of a file's contents, or of all files below a folder (names and contents). Known ones are not read
-  // again while sizes and times of change stay the same; a folder, which may hold millions of masks, is known as a
-  // whole.
+  // The fingerprint of a file's contents, or of all files below a folder (names and contents) but hidden ones and those
+  // in hidden folders. Known ones are not read again while sizes and times of change stay the same; a folder, which may
+  // hold millions of masks, is known as a whole.
   std::string FingerprintOf(const Path& path);
+  // Of a folder that holds a model, which says itself which of the files have a part in its results: `read` is called
+  // where any of them has changed. `kind`: what the folder is read as.
+  std::string FingerprintOfModel(const std::string& kind, const Path& folder, const std::function<std::string()>& read);
   // Of a source of pictures, which is opened once.
   std::string FingerprintOfPictures(const std::string& source);
 
  private:
   Path FileOf(const std::string& name) const;
   void RefuseLeftOut(const std::string& name, const char* why) const;  // where `only` leaves it out
-  std::string Known(const Path& path, const Json& stamp, const std::function<std::string()>& read);
+  std::string Known(const std::string& key, const Json& stamp, const std::function<std::string()>& read);
 
   Path folder_;
   std::vector<std::string> only_;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "genview/base/text.h"
+
 namespace genview {
 namespace {
 
@@ -111,6 +113,32 @@ TEST_F(StageBookTest, ChangedSettingsClearWhatWasMade) {
   WriteFile(run_ / "views/old.png", "x");
   EXPECT_TRUE(Make(Request(2)));
   EXPECT_FALSE(std::filesystem::exists(run_ / "views/old.png"));
+}
+
+TEST_F(StageBookTest, WorkThatLooksThroughWhatIsThereKeepsItUnderOtherSettings) {
+  StageRequest request = Request(1);
+  request.cleared_by = std::vector<std::string>{"data"};
+  request.inputs["data"] = "pictures";
+  Make(request);
+  const Path view = run_ / "views/view.png";
+  WriteFile(view, "x");
+  request.settings["views"]["steps"] = 2;
+  request.inputs["ratios"] = "other";
+  EXPECT_NE(StageBook(run_ / "state").WhatIsToDo(request).find("to be gone through again: "), std::string::npos);
+  EXPECT_TRUE(Make(request));
+  EXPECT_TRUE(std::filesystem::exists(view));
+  EXPECT_FALSE(Make(request));
+  request.inputs["data"] = "other pictures";
+  EXPECT_TRUE(Make(request));
+  EXPECT_FALSE(std::filesystem::exists(view));
+  WriteFile(view, "x");
+  request.version = 2;
+  EXPECT_TRUE(Make(request));
+  EXPECT_FALSE(std::filesystem::exists(view));
+  WriteFile(view, "x");
+  std::filesystem::remove_all(run_ / "state");  // nobody says any more that it is the run's
+  EXPECT_THROW(Make(request), UsageError);
+  EXPECT_TRUE(std::filesystem::exists(view));
 }
 
 // The same encoder, seen from another folder or moved to another place.
@@ -242,6 +270,37 @@ TEST_F(StageBookTest, FolderFingerprintsFollowNamesAndContents) {
   EXPECT_NE(second, first);
   std::filesystem::rename(run_ / "in/a", run_ / "in/b");
   EXPECT_NE(book.FingerprintOf(run_ / "in"), second);
+}
+
+TEST_F(StageBookTest, WhatIsHiddenInAFolderDoesNotCount) {
+  StageBook book(run_ / "state", {});
+  WriteFile(run_ / "in/a", "1");
+  const std::string before = book.FingerprintOf(run_ / "in");
+  WriteFile(run_ / "in/.git/objects/pack", "2");
+  WriteFile(run_ / "in/.hidden", "3");
+  EXPECT_EQ(book.FingerprintOf(run_ / "in"), before);
+  WriteFile(run_ / "in/shown/b", "4");
+  EXPECT_NE(book.FingerprintOf(run_ / "in"), before);
+}
+
+TEST_F(StageBookTest, AModelSaysWhatOfItsFolderCounts) {
+  WriteFile(run_ / "in/weights", "1");
+  int reads = 0;
+  const auto fingerprint = [&](const char* kind) {
+    return StageBook(run_ / "state", {}).FingerprintOfModel(kind, run_ / "in", [&] {
+      ++reads;
+      return Format("{} {}", kind, ReadFile(run_ / "in/weights"));
+    });
+  };
+  EXPECT_EQ(fingerprint("encoder"), "encoder 1");
+  EXPECT_EQ(fingerprint("encoder"), "encoder 1");
+  EXPECT_EQ(reads, 1);
+  EXPECT_EQ(fingerprint("generator"), "generator 1");  // a pipeline may be read as either
+  WriteFile(run_ / "in/read-me", "");
+  EXPECT_EQ(fingerprint("encoder"), "encoder 1");
+  EXPECT_EQ(reads, 3);
+  WriteFile(run_ / "in/weights", "22");
+  EXPECT_EQ(fingerprint("encoder"), "encoder 22");
 }
 
 TEST_F(StageBookTest, AFolderOfManyFilesIsNotedOnce) {

@@ -8,7 +8,9 @@
 #include "cli/tasks.h"
 #include "genview/base/error.h"
 #include "genview/data/source.h"
+#include "genview/diffusion/generator_files.h"
 #include "genview/eval/evaluation.h"
+#include "genview/models/encoder.h"
 #include "genview/report/scores.h"
 
 namespace genview {
@@ -23,18 +25,22 @@ constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kVi
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
 }
 
-// A key that came later says nothing at its default: views made before stay.
+// Without what changes no view. A key that came later says nothing at its default: views made before stay.
 Json SettingsOfViews(const ViewsSection& views) {
   Json json = FieldsToJson(views);
+  json.erase("keep");
   if (views.config.curve == 0) json.erase("curve");
   return json;
 }
 
-// Under the name that the key had before: generators made then stay made.
+// Without what changes no generator. `weights` is under the name that it had before: generators made then stay made.
 Json SettingsOfGenerator(const GeneratorSection& generator) {
   const Json fields = FieldsToJson(generator);
   Json json;
   for (const auto& [key, value] : fields.items()) json[key == "weights" ? "precision" : key] = value;
+  for (const char* part : {"autoencoder", "denoiser"}) {
+    for (const char* key : {"save_every", "log_every"}) json[part]["training"].erase(key);
+  }
   return json;
 }
 
@@ -109,7 +115,7 @@ class Planner {
                       .next = "take the encoder of an arm that uses augmented pictures alone"});
   }
 
-  StageInput Train() const { return {"data", plan_.recipe.data.train, "data.train", "", /*pictures=*/true}; }
+  StageInput Train() const { return {"data", plan_.recipe.data.train, "data.train", "", InputKind::kPictures}; }
 
   // Each plans what it is named after, once, after what that needs, and says where it will be.
 
@@ -117,7 +123,7 @@ class Planner {
     if (text.empty())
       NotSet("foreground.encoder", "name an encoder folder or checkpoint, or arm:NAME for one that this run trains");
     const ArmPlan* arm = EncoderArm(plan_, text);
-    if (arm == nullptr) return {name, text, key};
+    if (arm == nullptr) return {name, text, key, "", InputKind::kEncoder};
     StageInput trained = Pretrained(*arm, plan_.seeds.front());
     trained.name = name;
     return trained;
@@ -183,25 +189,27 @@ class Planner {
   }
 
   StageInput Generator(const std::string& text) {
-    if (!text.empty() && text != "train") return {"generator", text, "views.generator"};
+    if (!text.empty() && text != "train") return {"generator", text, "views.generator", "", InputKind::kGenerator};
     const Path out = plan_.folder / "generator";
-    const StageInput made = {"generator", out.string(), "", "generator"};
+    const StageInput made = {"generator", out.string(), "", "generator", InputKind::kGenerator};
     if (!Begin(made.stage)) return made;
     const GeneratorConfig& own = plan_.recipe.generator.config;
     StageInput images = Train();
-    if (!own.images.empty()) images = {"data", own.images, "generator.images", "", /*pictures=*/true};
+    if (!own.images.empty()) images = {"data", own.images, "generator.images", "", InputKind::kPictures};
     const StageInput encoder =
         Encoder("encoder", own.encoder.empty() ? "foreground.encoder" : "generator.encoder", GeneratorEncoder(plan_));
     const GeneratorConfig config = GeneratorConfigOf(plan_, out);
-    stages_.push_back(
-        {.name = made.stage,
-         .version = kGeneratorVersion,
-         .settings = SettingsOf(SettingsOfGenerator(plan_.recipe.generator), config.run),
-         .inputs = {images, encoder},
-         .outputs = {out / "model_index.json"},
-         .owned = {out},
-         .places = {"images", "encoder"},
-         .work = [config](Group&, StageProgress& progress) { return ImagesOf(TrainGenerator(config, progress)); }});
+    stages_.push_back({.name = made.stage,
+                       .version = kGeneratorVersion,
+                       .settings = SettingsOf(SettingsOfGenerator(plan_.recipe.generator), config.run),
+                       .inputs = {images, encoder},
+                       .outputs = {out / "model_index.json"},
+                       .owned = {out},
+                       .cleared_by = std::vector<std::string>{},  // its checkpoints say what they are of
+                       .places = {"images", "encoder"},
+                       .work = [config](Group&, StageProgress& progress) {
+                         return ImagesOf(TrainGenerator(config, progress, OtherTraining::kMovedAside));
+                       }});
     return made;
   }
 
@@ -229,6 +237,8 @@ class Planner {
                        .inputs = std::move(inputs),
                        .outputs = {out / "manifest.jsonl"},
                        .owned = {out},
+                       // Rows say what else their views are of. A picture of another source may be older than its view.
+                       .cleared_by = std::vector<std::string>{"data"},
                        .places = {"generator"},
                        .work = [config](Group& group, StageProgress& progress) {
                          const ViewsSummary done = Shared(group, progress, config);
@@ -297,8 +307,8 @@ class Planner {
       config.inputs.cache = cache;
       config.inputs.run = plan_.recipe.run;
       config.inputs.run.seed = seed;
-      Inputs inputs = {{"train", data.train, "data.train", "", /*pictures=*/true},
-                       {"test", data.test, "data.test", "", /*pictures=*/true},
+      Inputs inputs = {{"train", data.train, "data.train", "", InputKind::kPictures},
+                       {"test", data.test, "data.test", "", InputKind::kPictures},
                        checkpoint};
       if constexpr (requires { config.list; }) {
         if (!config.list.empty()) inputs.push_back({"list", config.list.string(), "eval.finetune.list"});
@@ -399,6 +409,29 @@ class Planner {
   std::vector<PlannedStage> stages_;
 };
 
+// A training takes over what its own settings have left, by `genview pretrain` as well, and moves other results aside.
+// An encoder of which no training says that it is its own is somebody's.
+bool IsOfATraining(const Path& folder) {
+  std::error_code code;
+  return std::filesystem::exists(folder / "summary.json", code) ||
+         std::filesystem::exists(folder / "checkpoints", code);
+}
+
+// Of a model's folder what the model says: training/ of a generator, a read-me or a clone's .git may go.
+std::string FingerprintOf(const StageInput& input, StageBook& book) {
+  const Path path = input.value;
+  std::error_code code;
+  const bool folder = std::filesystem::is_directory(path, code);
+  if (input.kind == InputKind::kPictures) return book.FingerprintOfPictures(input.value);
+  if (input.kind == InputKind::kEncoder && folder) {
+    return book.FingerprintOfModel(
+        "encoder", path, [&] { return Encoder::Open(path, at::kCPU, at::kFloat, Reads::kNames)->fingerprint(); });
+  }
+  if (input.kind == InputKind::kGenerator && folder)
+    return book.FingerprintOfModel("generator", path, [&] { return GeneratorFiles::Open(path)->Fingerprint(); });
+  return book.FingerprintOf(path);
+}
+
 void CheckFile(const StageInput& input) {
   std::error_code code;
   const Path path = input.value;
@@ -433,11 +466,11 @@ StageRequest RequestOf(const PlannedStage& stage, StageBook& book) {
                        .inputs = {},
                        .outputs = stage.outputs,
                        .owned = stage.owned,
+                       .cleared_by = stage.cleared_by,
                        .places = stage.places,
                        .keeps_sizes = stage.keeps_sizes};
-  for (const StageInput& input : stage.inputs)
-    request.inputs[input.name] =
-        input.pictures ? book.FingerprintOfPictures(input.value) : book.FingerprintOf(input.value);
+  for (const StageInput& input : stage.inputs) request.inputs[input.name] = FingerprintOf(input, book);
+  if (stage.pretraining && IsOfATraining(stage.pretraining->out)) request.owned.clear();
   return request;
 }
 
@@ -473,7 +506,7 @@ void CheckInputs(const RunPlan& plan, const std::vector<std::string>& only) {
     for (const StageInput& input : stage.inputs) {
       if (input.key.empty()) continue;
       if (input.value.empty()) NotSet(input.key, "name a folder of pictures, or shapes:count=4096,size=64,seed=0");
-      if (!input.pictures) CheckFile(input);
+      if (input.kind != InputKind::kPictures) CheckFile(input);
       else if (opened.insert(input.value).second) (void)OpenSource(input.value);
     }
   }

@@ -18,23 +18,27 @@
 
 namespace genview {
 
+// What an input is read as, which says what of it counts.
+enum class InputKind { kFiles, kPictures, kEncoder, kGenerator };
+
 // What a stage is made from: of the user, by a key of the recipe, or of an earlier stage.
 struct StageInput {
   std::string name;     // in the request: "encoder"
   std::string value;    // a file, a folder, or a source of pictures
   std::string key{};    // "foreground.encoder"; "" where a stage makes it
   std::string stage{};  // that makes it
-  bool pictures = false;
+  InputKind kind = InputKind::kFiles;
 };
 
 struct PlannedStage {
   std::string name;  // "pretrain genview"
   int64_t version = 1;
   Json settings;
-  std::vector<StageInput> inputs;     // of two with one name the last counts
-  std::vector<Path> outputs, owned;   // as of a StageRequest
-  std::vector<std::string> places{};  // of `settings`, as of a StageRequest
-  bool keeps_sizes = false;           // likewise
+  std::vector<StageInput> inputs;                        // of two with one name the last counts
+  std::vector<Path> outputs, owned;                      // as of a StageRequest
+  std::optional<std::vector<std::string>> cleared_by{};  // likewise
+  std::vector<std::string> places{};                     // of `settings`, as of a StageRequest
+  bool keeps_sizes = false;                              // likewise
   std::function<StageCounts(Group&, StageProgress&)> work;
   std::optional<PretrainConfig> pretraining{};  // that `work` makes
   Path scratch{};                               // no later stage needs it

@@ -184,7 +184,7 @@ class RunTiny(unittest.TestCase):
 
     def test_every_stage_can_be_made_alone(self):
         recipe = os.path.join(self.folder, "alone.toml")
-        training = "training = { steps = 2, shards = 1, batch = 8, warmup = 1, save_every = 2, log_every = 1 }"
+        training = "training = { steps = 3, stop_after = 2, shards = 1, batch = 8, warmup = 1, save_every = 2, log_every = 1 }"
         with open(recipe, "w", encoding="utf-8") as file:
             file.write(f"""extends = "{RECIPE}"
 [views]
@@ -219,6 +219,70 @@ head_width = 4
             self.assertEqual(contents(os.path.join(alone, name)), contents(os.path.join(run, "generator", name)), name)
         done = genview(GENVIEW, "generator", "train", recipe, check=False)
         self.assertEqual((done.returncode, done.stderr.splitlines()[1]), (2, "where: command line, --out"))
+
+        def both(*words):
+            return genview(GENVIEW, "run", recipe, "--out", run, "--only", "generator,views", *words).stderr
+
+        def unchanged(said):
+            self.assertTrue("generator: unchanged" in said and "views: unchanged" in said, said)
+
+        unchanged(both("--set", "generator.denoiser.training.save_every=1", "--set", "generator.autoencoder.training.log_every=5"))
+        before, more = times(run), ("--set", "generator.denoiser.training.stop_after=3")
+        self.assertIn("generator is gone through again: settings.denoiser.training.stop_after 2 -> 3", both(*more))
+        training = os.path.join(run, "generator", "training")
+        autoencoder = [name for name in before if name.startswith("generator/training/autoencoder/checkpoints/")]
+        self.assertEqual({name: times(run).get(name) for name in autoencoder}, {name: before[name] for name in autoencoder})
+        with open(os.path.join(training, "denoiser", "log.jsonl"), encoding="utf-8") as file:
+            self.assertEqual([json.loads(line)["step"] for line in file], [1, 2, 3])
+        self.assertFalse(os.path.exists(os.path.join(training, "denoiser-before")))
+        both("--set", "generator.denoiser.training.lr=0.002")
+        self.assertTrue(os.path.exists(os.path.join(training, "denoiser-before", "log.jsonl")))
+        shutil.rmtree(training)  # the finished folder can do without
+        unchanged(both("--set", "generator.denoiser.training.lr=0.002"))
+
+    def test_views_that_are_asked_for_stay(self):
+        run = os.path.join(self.folder, "more")
+        words = ("run", RECIPE, "--out", run, "--only", "foreground,views", "--set", "views.per_shard=0")
+
+        def views(*more):
+            said, files = genview(GENVIEW, *words, *more).stderr, {}
+            for folder, _, names in os.walk(os.path.join(run, "views")):
+                for info, name in ((os.stat(os.path.join(folder, name)), name) for name in names if name.endswith(".png")):
+                    files[os.path.relpath(os.path.join(folder, name), run)] = (info.st_ino, info.st_mtime_ns)
+            return files, said
+
+        first, _ = views()
+        self.assertEqual(len(first), 48)
+        same, said = views("--set", "views.keep=one")
+        self.assertEqual(same, first)
+        self.assertIn("views: unchanged", said)
+        both, said = views("--set", "views.per_image=2")
+        self.assertIn("views is gone through again: settings.per_image 1 -> 2", said)
+        self.assertEqual((len(both), {name: both.get(name) for name in first}), (96, first))
+        self.assertEqual(views()[0], first)
+
+    def test_what_pretrain_has_made_is_taken_over(self):
+        place = os.path.join(self.folder, "pretrained")
+        os.makedirs(place)
+        genview(GENVIEW, "pretrain", RECIPE, "--arm", "baseline", cwd=place)
+        folder = os.path.join(place, "runs/tiny/baseline/pretrain")
+        encoder = os.path.join(folder, "encoder.safetensors")
+        before, info = contents(encoder), os.stat(encoder)
+        words = ("run", RECIPE, "--only", "foreground,views,pretrain")
+        genview(GENVIEW, *words, cwd=place)
+        self.assertEqual((os.stat(encoder).st_ino, os.stat(encoder).st_mtime_ns), (info.st_ino, info.st_mtime_ns))
+        self.assertIn("pretrain baseline: unchanged", genview(GENVIEW, *words, cwd=place).stderr)
+        genview(GENVIEW, *words, "--set", "pretrain.epochs=1", cwd=place)
+        aside = [name for name in os.listdir(folder) if name.startswith("checkpoints-")]
+        self.assertEqual(len(aside), 1)
+        self.assertEqual(contents(os.path.join(folder, aside[0], "encoder.safetensors")), before)
+        foreign = os.path.join(self.folder, "foreign")
+        os.makedirs(os.path.join(foreign, "baseline", "pretrain"))
+        with open(os.path.join(foreign, "baseline", "pretrain", "encoder.safetensors"), "wb") as file:
+            file.write(b"mine")
+        done = genview(GENVIEW, "run", RECIPE, "--out", foreign, check=False)
+        self.assertEqual((done.returncode, done.stderr.splitlines()[-3]), (2, "error: the run would remove what it has not made"), done.stderr)
+        self.assertEqual(contents(os.path.join(foreign, "baseline", "pretrain", "encoder.safetensors")), b"mine")
 
     def test_no_seed_is_trained_again_for_others(self):
         run = os.path.join(self.folder, "seeds")
