@@ -9,7 +9,7 @@ namespace {
 
 constexpr Command kCommands[] = {
     {"run",
-     "RECIPE.toml [--out DIR] [--set KEY=VALUE]... [--only STAGE,...] [--dry-run]",
+     "RECIPE.toml [--out DIR] [--set KEY=VALUE]... [--only STAGE,...] [--arms NAME,...] [--dry-run]",
      "all stages of a recipe in order; goes on where it was stopped",
      {"recipe"},
      RunFields,

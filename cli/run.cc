@@ -16,6 +16,7 @@ struct RunConfig {
   Path out;
   std::vector<std::string> set;
   std::vector<std::string> only;
+  std::vector<std::string> arms;
   bool dry_run = false;
   RunOptions run;
 };
@@ -25,6 +26,7 @@ void VisitFields(RunConfig& c, Visit&& visit) {
   visit("out", c.out, Any{}, "folder of the run; empty = runs/NAME");
   visit("set", c.set, Any{}, "KEY=VALUE instead of the recipe's; may be given several times");
   visit("only", c.only, Any{}, "stages to make: foreground, generator, views, pretrain, eval, gallery, report");
+  visit("arms", c.arms, Any{}, "arms to make, and what they need; the others stay as they are, made or not");
   visit("dry_run", c.dry_run, Any{}, "print the resolved recipe, say which stages are done, and make nothing");
   visit("run", c.run, Section{}, "device, precision, seed and the like");
 }
@@ -126,6 +128,7 @@ int RunRun(const Args& args, Progress& progress) {
   const auto flags = args.values.find("run");
   const RecipeFile recipe = ReadRecipeFile<Recipe>(config.recipe, config.set);
   RunPlan plan = MakePlan(recipe, {.out = config.out, .run = flags == args.values.end() ? Json::object() : *flags});
+  if (args.values.contains("arms")) ChooseArms(plan, config.arms, Format("{}, --arms", kCommandLine));
   if (flags != args.values.end() && flags->contains("seed") && !plan.recipe.seeds.empty()) {
     progress.Warn(Format(
         "--seed {} does not reach the arms, which are trained with the recipe's `seeds` ({}); --set seeds=[{}] trains "

@@ -174,6 +174,29 @@ RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options) {
   return plan;
 }
 
+std::vector<const ArmPlan*> RunPlan::Chosen() const {
+  std::vector<const ArmPlan*> chosen;
+  for (const ArmPlan& arm : arms) {
+    if (arm.chosen) chosen.push_back(&arm);
+  }
+  return chosen;
+}
+
+void ChooseArms(RunPlan& plan, const std::vector<std::string>& names, const std::string& where) {
+  std::vector<std::string> known;
+  for (ArmPlan& arm : plan.arms) {
+    known.push_back(arm.name);
+    arm.chosen = std::find(names.begin(), names.end(), arm.name) != names.end();
+  }
+  for (const std::string& name : names) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    throw UsageError(
+        {.what = Format("the recipe has no arm `{}`", name), .where = where, .next = SuggestName(name, known)});
+  }
+  if (!names.empty()) return;
+  throw UsageError({.what = "no arm is named", .where = where, .next = SuggestName("", known)});
+}
+
 const ArmPlan* EncoderArm(const RunPlan& plan, const std::string& text) {
   if (!text.starts_with(kArmEncoder)) return nullptr;
   const std::string name = text.substr(std::string_view(kArmEncoder).size());

@@ -15,8 +15,9 @@ namespace genview {
 struct ArmPlan {
   std::string name;
   Json set;
-  Recipe recipe;      // the base with `set`
-  std::string views;  // folder of its generated views within the run, "" when it uses none of the run's
+  Recipe recipe;       // the base with `set`
+  std::string views;   // folder of its generated views within the run, "" when it uses none of the run's
+  bool chosen = true;  // false: this call makes nothing for it alone
 };
 
 struct RunPlan {
@@ -25,6 +26,8 @@ struct RunPlan {
   Recipe recipe;
   std::vector<ArmPlan> arms;
   std::vector<uint64_t> seeds;
+
+  std::vector<const ArmPlan*> Chosen() const;
 };
 
 struct PlanOptions {
@@ -34,6 +37,10 @@ struct PlanOptions {
 
 // Throws UsageError for what does not go together.
 RunPlan MakePlan(const RecipeFile& file, const PlanOptions& options);
+
+// Chooses these arms alone. The plan stays whole: names of folders and stages, and the recipe that it gives, are those
+// of all arms. Throws UsageError for an arm that is not there.
+void ChooseArms(RunPlan& plan, const std::vector<std::string>& names, const std::string& where);
 
 // With a comment above every key and table that says what it is.
 std::string PlanToToml(const RunPlan& plan);

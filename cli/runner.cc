@@ -18,6 +18,8 @@ Runner::Runner(RunPlan plan, std::vector<std::string> only, Progress& progress, 
       progress_(progress, std::ssize(stages_)),
       book_(plan_.folder / "state", only_, plan_.recipe.run.strict) {}
 
+bool Runner::AllArms() const { return plan_.Chosen().size() == plan_.arms.size(); }
+
 bool Runner::Allowed(std::string_view stage) const {
   return only_.empty() || std::find(only_.begin(), only_.end(), stage) != only_.end();
 }
@@ -57,8 +59,9 @@ bool Runner::SharesPretraining(const PretrainConfig& config) const {
 }
 
 bool Runner::SharesAllPretraining() const {
-  return std::all_of(plan_.arms.begin(), plan_.arms.end(),
-                     [&](const ArmPlan& arm) { return SharesPretraining(arm.recipe.pretrain.config); });
+  const std::vector<const ArmPlan*> arms = plan_.Chosen();
+  return std::all_of(arms.begin(), arms.end(),
+                     [&](const ArmPlan* arm) { return SharesPretraining(arm->recipe.pretrain.config); });
 }
 
 // Pretrainings that follow one another and need nothing of each other; `begin` where there is none that is one
@@ -128,31 +131,56 @@ void Runner::TakeOverSeeds() {
   }
 }
 
-// The recipe beside the results is today's: what --only leaves out may have been made with another one.
+// What a stage that is left out was made from and is not asked for now; nothing where it is not there.
+std::vector<std::string> Runner::WhatDiffers(const PlannedStage& stage) {
+  const Json made_from = book_.RequestOf(stage.name);
+  if (!made_from.is_object()) return {};
+  std::vector<std::string> differences = Differences(WithoutPlaces(made_from.value("settings", Json()), stage.places),
+                                                     WithoutPlaces(stage.settings, stage.places));
+  const Json inputs = made_from.value("inputs", Json::object());
+  for (const StageInput& input : stage.inputs) {
+    if (input.kind == InputKind::kPictures && !AllArms() &&
+        inputs.value(input.name, "") != book_.FingerprintOfPictures(input.value))
+      differences.push_back(Format("other pictures of {}", input.key));
+  }
+  return differences;
+}
+
+// The recipe beside the results is today's: what --only leaves out may have been made with another one. Arms that
+// --arms leaves out would stand on one page with those of this recipe.
 void Runner::WarnOfLeftOut() {
-  if (only_.empty()) return;
-  std::vector<PlannedStage> all;
+  if (only_.empty() && AllArms()) return;
+  RunPlan whole = plan_;
+  for (ArmPlan& arm : whole.arms) arm.chosen = true;
+  std::vector<PlannedStage> stages, others;
   try {
-    all = StagesOf(plan_, {});
+    stages = StagesOf(plan_, {});
+    others = StagesOf(whole, {});
   } catch (const UsageError&) {
     return;  // what cannot be planned has not been made with these settings either
   }
-  for (const PlannedStage& stage : all) {
-    if (Allowed(std::string_view(stage.name).substr(0, stage.name.find(' ')))) continue;
-    const Json made_from = book_.RequestOf(stage.name);
-    if (!made_from.is_object()) continue;
-    const std::vector<std::string> differences = Differences(
-        WithoutPlaces(made_from.value("settings", Json()), stage.places), WithoutPlaces(stage.settings, stage.places));
-    if (differences.empty()) continue;
-    const std::string what =
-        Format("`{}` was made with other settings ({}), and --only leaves it out", stage.name, differences.front());
-    if (only_ != std::vector<std::string>{"report"}) {
-      progress_.Warn(what);
-      continue;
-    }
+  const auto refuse = [&](const std::string& what, const char* option) {
     throw Error({.what = what,
                  .where = (plan_.folder / "recipe.toml").string(),
-                 .next = "run without --only, or with the recipe that the results were made with"});
+                 .next = Format("run without {}, or with the recipe that the results were made with", option)});
+  };
+  const auto text = [](const PlannedStage& stage, const std::string& difference, const char* option) {
+    return Format("`{}` was made with other settings ({}), and {} leaves it out", stage.name, difference, option);
+  };
+  for (const PlannedStage& stage : others) {
+    const bool planned =
+        std::any_of(stages.begin(), stages.end(), [&](const PlannedStage& known) { return known.name == stage.name; });
+    if (planned || stage.name == "gallery") continue;  // the page's pictures are of the arms that were chosen last
+    if (const auto differences = WhatDiffers(stage); !differences.empty())
+      refuse(text(stage, differences.front(), "--arms"), "--arms");
+  }
+  for (const PlannedStage& stage : stages) {
+    if (Allowed(std::string_view(stage.name).substr(0, stage.name.find(' ')))) continue;
+    const std::vector<std::string> differences = WhatDiffers(stage);
+    if (differences.empty()) continue;
+    const std::string what = text(stage, differences.front(), "--only");
+    if (only_ == std::vector<std::string>{"report"}) refuse(what, "--only");
+    progress_.Warn(what);
   }
 }
 
@@ -184,8 +212,9 @@ void Runner::RemoveOldRatios() {
 }
 
 void Runner::WarnOfIdleProcesses() {
-  const PretrainConfig& first = plan_.arms.front().recipe.pretrain.config;
-  if (!Allowed("pretrain") || plan_.arms.size() * plan_.seeds.size() > 1 || SharesPretraining(first)) return;
+  const std::vector<const ArmPlan*> arms = plan_.Chosen();
+  const PretrainConfig& first = arms.front()->recipe.pretrain.config;
+  if (!Allowed("pretrain") || arms.size() * plan_.seeds.size() > 1 || SharesPretraining(first)) return;
   if (!CanConnectTensors()) {
     progress_.Warn("process 0 will pretrain alone: the headers of gloo were missing when this program was built");
     return;
@@ -207,9 +236,9 @@ void Runner::Go() {
   WriteFile(plan_.folder / "recipe.toml", PlanToToml(plan_));
   WriteJson(plan_.folder / "environment.json", DescribeEnvironment(plan_.recipe.run));
   WarnOfIdleProcesses();
-  for (const ArmPlan& arm : plan_.arms) {
+  for (const ArmPlan* arm : plan_.Chosen()) {
     for (const uint64_t seed : plan_.seeds) {
-      if (Allowed("pretrain") || Allowed("eval")) RemoveOldScores(arm, seed);
+      if (Allowed("pretrain") || Allowed("eval")) RemoveOldScores(*arm, seed);
     }
   }
   if (only_.empty()) RemoveOldRatios();
@@ -225,7 +254,7 @@ void Runner::Go() {
   }
   const bool shows_pictures =
       std::any_of(stages_.begin(), stages_.end(), [](const PlannedStage& stage) { return stage.name == "gallery"; });
-  if (Allowed("gallery") && !shows_pictures) book_.Forget("gallery", {plan_.folder / "gallery"});
+  if (Allowed("gallery") && !shows_pictures && AllArms()) book_.Forget("gallery", {plan_.folder / "gallery"});
   Report();
 }
 

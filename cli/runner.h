@@ -34,8 +34,10 @@ class Runner {
   bool SharesPretraining(const PretrainConfig& config) const;
   bool SharesAllPretraining() const;
   void Report();
+  bool AllArms() const;
   bool Allowed(std::string_view stage) const;
   void TakeOverSeeds();
+  std::vector<std::string> WhatDiffers(const PlannedStage& stage);
   void WarnOfLeftOut();
   void RemoveOldScores(const ArmPlan& arm, uint64_t seed);
   void RemoveOldRatios();

@@ -1,7 +1,6 @@
 #include "cli/stage_plan.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 #include "cli/gallery.h"
@@ -77,21 +76,22 @@ class Planner {
     const bool trains = Allowed("pretrain") || Allowed("eval");
     if (!only_.empty() && Allowed("foreground")) (void)Ratios();
     // What --only leaves out and would have to be made again is found before the first arm is trained.
-    for (const ArmPlan& arm : plan_.arms) {
-      if (Allowed("pretrain") && (side_by_side_ || !only_.empty())) (void)PretrainInputs(arm);
+    const std::vector<const ArmPlan*> arms = plan_.Chosen();
+    for (const ArmPlan* arm : arms) {
+      if (Allowed("pretrain") && (side_by_side_ || !only_.empty())) (void)PretrainInputs(*arm);
     }
-    for (const ArmPlan& arm : plan_.arms) {
+    for (const ArmPlan* arm : arms) {
       for (const uint64_t seed : plan_.seeds) {
-        if (trains) (void)Pretrained(arm, seed);
-        if (Allowed("eval") && !side_by_side_) Scores(arm, seed);
+        if (trains) (void)Pretrained(*arm, seed);
+        if (Allowed("eval") && !side_by_side_) Scores(*arm, seed);
       }
-      if (trains || arm.views.empty()) continue;
-      if (Allowed("views")) (void)Views(arm);
-      else if (Allowed("generator")) (void)Generator(arm.recipe.views.config.generator.string());
+      if (trains || arm->views.empty()) continue;
+      if (Allowed("views")) (void)Views(*arm);
+      else if (Allowed("generator")) (void)Generator(arm->recipe.views.config.generator.string());
     }
-    for (const ArmPlan& arm : plan_.arms) {
+    for (const ArmPlan* arm : arms) {
       for (const uint64_t seed : plan_.seeds) {
-        if (Allowed("eval") && side_by_side_) Scores(arm, seed);
+        if (Allowed("eval") && side_by_side_) Scores(*arm, seed);
       }
     }
     if (Allowed("gallery")) Gallery();
@@ -129,14 +129,24 @@ class Planner {
     return trained;
   }
 
+  // The first, chosen or not, whose quality has this encoder of its own.
+  std::string FirstArmThatWeighsBy(const std::string& encoder) const {
+    const auto first = std::find_if(plan_.arms.begin(), plan_.arms.end(), [&](const ArmPlan& arm) {
+      const QualityConfig& quality = arm.recipe.pretrain.config.quality;
+      return quality.enabled && quality.foreground.empty() && quality.encoder == encoder;
+    });
+    GENVIEW_CHECK(first != plan_.arms.end(), "an arm asks for the foreground model of its own encoder");
+    return first->name;
+  }
+
   // Of the run's encoder, or of one that an arm's quality has of its own; that stage is named after the first such arm.
-  StageInput ForegroundModel(const std::string& encoder, const std::string& arm) {
+  StageInput ForegroundModel(const std::string& encoder) {
     const ForegroundSection& asked = plan_.recipe.foreground;
     const bool own = encoder != asked.encoder;
     FitConfig config = asked.fit;
     config.out = QualityModelFile(plan_, encoder);
-    const std::string first = own ? Format("foreground fit for {}", arm) : "foreground fit";
-    const StageInput made = {"model", config.out.string(), "", fitted_.try_emplace(config.out, first).first->second};
+    const StageInput made = {"model", config.out.string(), "",
+                             own ? Format("foreground fit for {}", FirstArmThatWeighsBy(encoder)) : "foreground fit"};
     if (!Begin(made.stage)) return made;
     Inputs inputs = {Train(), Encoder("encoder", own ? "pretrain.quality.encoder" : "foreground.encoder", encoder)};
     Json settings = FieldsToJson(asked);
@@ -166,7 +176,7 @@ class Planner {
     const StageInput made = {"ratios", (folder / "ratios.tsv").string(), "", "foreground score"};
     if (!Begin(made.stage)) return made;
     const std::string& encoder = plan_.recipe.foreground.encoder;
-    const StageInput model = ForegroundModel(encoder, ""), seen_by = Encoder("encoder", "foreground.encoder", encoder);
+    const StageInput model = ForegroundModel(encoder), seen_by = Encoder("encoder", "foreground.encoder", encoder);
     ScoreConfig config;
     config.images = plan_.recipe.data.train;
     config.model = model.value;
@@ -263,7 +273,7 @@ class Planner {
       const bool shared = own.quality.encoder.empty();
       const std::string& encoder = shared ? plan_.recipe.foreground.encoder : own.quality.encoder;
       StageInput model = own.quality.foreground.empty()
-                             ? ForegroundModel(encoder, arm.name)
+                             ? ForegroundModel(encoder)
                              : StageInput{"", own.quality.foreground, "pretrain.quality.foreground"};
       model.name = "quality model";
       inputs.push_back(std::move(model));
@@ -336,8 +346,9 @@ class Planner {
   // What the arms did not need is not made for the report alone.
   void Gallery() {
     const auto first = [&](auto&& wanted) {
-      const auto arm = std::find_if(plan_.arms.begin(), plan_.arms.end(), wanted);
-      return arm == plan_.arms.end() ? nullptr : &*arm;
+      const std::vector<const ArmPlan*> arms = plan_.Chosen();
+      const auto arm = std::find_if(arms.begin(), arms.end(), [&](const ArmPlan* each) { return wanted(*each); });
+      return arm == arms.end() ? nullptr : *arm;
     };
     const ArmPlan* adaptive = first([](const ArmPlan& arm) {
       return !arm.views.empty() && arm.recipe.views.config.policy == NoisePolicy::kAdaptive;
@@ -404,8 +415,7 @@ class Planner {
   const RunPlan& plan_;
   const std::vector<std::string>& only_;
   const bool side_by_side_;
-  std::set<std::string> begun_;         // stages
-  std::map<Path, std::string> fitted_;  // foreground model -> stage
+  std::set<std::string> begun_;  // stages
   std::vector<PlannedStage> stages_;
 };
 
@@ -487,8 +497,8 @@ std::vector<std::string> PlacesOfScores() { return {"list"}; }
 
 bool AsksForScores(const RunPlan& plan) {
   bool asks = false;
-  for (const ArmPlan& arm : plan.arms)
-    VisitScores(arm.recipe.eval, [&](const char*, const auto& part) { asks = asks || part.enabled; });
+  for (const ArmPlan* arm : plan.Chosen())
+    VisitScores(arm->recipe.eval, [&](const char*, const auto& part) { asks = asks || part.enabled; });
   return asks;
 }
 

@@ -47,7 +47,8 @@ struct PlannedStage {
 // The names that a stage has for people and in the book.
 std::string StageName(const RunPlan& plan, std::string_view stage, const ArmPlan& arm, uint64_t seed);
 
-// `only`: foreground, generator, views, pretrain, eval, gallery, report; empty = all. Each stage once, after those that
+// Of the chosen arms, and of those whose encoders they take. `only`: foreground, generator, views, pretrain, eval,
+// gallery, report; empty = all. Each stage once, after those that
 // it needs, whether `only` has them or not. `side_by_side`: all that pretrainings need comes before them, scores after.
 // Throws UsageError for what cannot be planned: an encoder that is not named, an arm that would need its own.
 std::vector<PlannedStage> StagesOf(const RunPlan& plan, const std::vector<std::string>& only,
@@ -68,6 +69,6 @@ void CheckInputs(const RunPlan& plan, const std::vector<std::string>& only);
 // Settings of a score that name an input.
 std::vector<std::string> PlacesOfScores();
 
-bool AsksForScores(const RunPlan& plan);  // whatever it has to test on
+bool AsksForScores(const RunPlan& plan);  // of a chosen arm, whatever it has to test on
 
 }  // namespace genview

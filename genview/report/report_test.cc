@@ -534,10 +534,17 @@ TEST(Report, TrainedWithoutScoresIsNoUnfinishedRun) {
                test, linear));
     return WriteReport({run}, run / "report.html").headline;
   };
+  const auto untrained = [&] {
+    const std::string page = ReadFile(run / "report.html");
+    const size_t first = page.find(">not trained<");
+    return first == std::string::npos ? 0 : page.find(">not trained<", first + 1) == std::string::npos ? 1 : 2;
+  };
   WriteJson(run / "a/pretrain/summary.json", {{"encoder", "one"}});
   EXPECT_EQ(headline("", "true"), "No score yet: the run has not come to its evaluation.");
+  EXPECT_EQ(untrained(), 1);
   WriteJson(run / "b/pretrain/summary.json", {{"encoder", "two"}});
   EXPECT_EQ(headline("", "true"), "Trained; no scores, since the recipe names no test images.");
+  EXPECT_EQ(untrained(), 0);
   EXPECT_EQ(ReadFile(run / "report.html").find(">Difference<"), std::string::npos);
   EXPECT_EQ(headline("pictures", "false"), "Trained; no scores, since the recipe asks for none.");
   EXPECT_EQ(headline("pictures", "true"), "No score yet: the run has not come to its evaluation.");

@@ -112,6 +112,9 @@ void WriteResultRow(Html& html, const Comparison& arms, const Row& row, const Re
   html.Line("span", row.name, {{"class", "arm-name"}});
   if (const std::string differs = WhatDiffers(*row.run, *row.arm); !differs.empty())
     html.Line("small", differs, {{"class", "set"}});
+  const auto& trainings = row.arm->trainings;
+  const bool trained = std::any_of(trainings.begin(), trainings.end(), [](const auto& each) { return each.trained; });
+  if (!trained && row.scores.empty()) html.Line("small", "not trained", {{"class", "set"}});
   html.Close();
   if (columns.scores) {
     WriteScoreCell(html, row.Of(arms.eval), EvalName(arms.eval));

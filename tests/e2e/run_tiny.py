@@ -284,6 +284,40 @@ head_width = 4
         self.assertEqual((done.returncode, done.stderr.splitlines()[-3]), (2, "error: the run would remove what it has not made"), done.stderr)
         self.assertEqual(contents(os.path.join(foreign, "baseline", "pretrain", "encoder.safetensors")), b"mine")
 
+    def test_arms_can_be_made_one_by_one(self):
+        run = os.path.join(self.folder, "arms")
+        words = ("run", RECIPE, "--out", run)
+        for arms, text in (("basline", "did you mean `baseline`?"), ("", "no arm is named")):
+            done = genview(GENVIEW, *words, "--arms", arms, check=False)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(text, done.stderr)
+        said = genview(GENVIEW, *words, "--arms", "genview", "--dry-run").stderr
+        self.assertNotIn("baseline", said)
+        self.assertIn("pretrain genview: to be made", said)
+        self.assertFalse(os.path.exists(run))
+        genview(GENVIEW, *words, "--arms", "genview")
+        self.assertFalse(os.path.exists(os.path.join(run, "baseline")))
+        with open(os.path.join(run, "results.json"), encoding="utf-8") as file:
+            self.assertEqual({row["arm"] for row in json.load(file)["results"]}, {"genview"})
+        with open(os.path.join(run, "report.html"), encoding="utf-8") as file:
+            self.assertEqual(file.read().count("not trained"), 1)
+        genview(GENVIEW, *words)
+        of_order = ("state" + os.sep, "report.html")  # they say which stage came first
+        self.assertEqual([line for line in differences(snapshot(self.run_folder), snapshot(run)) if not line.split(": ")[1].startswith(of_order)], [])
+        before = times(run)
+        for setting, text in (("eval.knn.k=3", "`eval knn baseline` was made with other settings (k 5 -> 3), and --arms leaves it out"),
+                              ("data.test=shapes:count=40,size=32,seed=7", "(other pictures of data.test), and --arms leaves it out")):
+            done = genview(GENVIEW, *words, "--arms", "genview", "--set", setting, check=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(text, done.stderr)
+        self.assertEqual({name for name, when in times(run).items() if before.get(name) != when} - {os.path.join("state", ".inputs.json")}, set())
+        genview(GENVIEW, *words, "--arms", "genview")
+        self.assertTrue(os.path.exists(os.path.join(run, "baseline", "eval", "knn.json")))
+        bare = os.path.join(self.folder, "bare")
+        genview(GENVIEW, "run", RECIPE, "--out", bare, "--arms", "baseline", "--set", "foreground.encoder=gone", "--set", "views.generator=gone")
+        self.assertTrue(os.path.exists(os.path.join(bare, "baseline", "eval", "knn.json")))
+        self.assertFalse(os.path.exists(os.path.join(bare, "foreground")))
+
     def test_no_seed_is_trained_again_for_others(self):
         run = os.path.join(self.folder, "seeds")
         shutil.copytree(self.run_folder, run)
