@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "genview/tensor/run_options.h"
+
 namespace genview {
 namespace {
 
@@ -20,6 +22,7 @@ struct Given {
   FieldInfo field;
   bool positional = false;
   bool of_program = false;
+  bool idle = false;  // taken and checked, and of no effect in this command
   std::vector<std::string> texts;
   std::string Name() const { return positional ? Format("<{}>", field.name) : Format("--{}", FlagName(field.name)); }
 };
@@ -67,6 +70,7 @@ std::vector<Given> Declare(const Command& command, CLI::App& app) {
   for (auto& info : FieldsOf(command)) all.push_back({.field = std::move(info), .texts = {}});
   for (auto& info : ProgramFieldsOf(command))
     all.push_back({.field = std::move(info), .of_program = true, .texts = {}});
+  for (auto& info : IdleFieldsOf(command)) all.push_back({.field = std::move(info), .idle = true, .texts = {}});
   for (auto& given : all) given.positional = IsPositional(command, given.field.name);
   // The addresses of `texts` stay: `all` does not grow from here on.
   const auto add = [&](Given& given) {
@@ -177,7 +181,7 @@ Args ParseArgs(const Command& command, const std::vector<std::string>& words) {
 
   Args args;
   args.command = &command;
-  Json program = Json::object();
+  Json program = Json::object(), idle = Json::object();
   for (const auto& given : all) {
     if (given.texts.empty()) {
       if (given.field.rule != "required") continue;
@@ -185,8 +189,11 @@ Args ParseArgs(const Command& command, const std::vector<std::string>& words) {
                         .where = kCommandLine,
                         .next = Format("genview {} {}", command.name, command.usage)});
     }
-    Put(given.of_program ? program : args.values, given.field.name, ValueFromTexts(given));
+    Json& values = given.of_program ? program : given.idle ? idle : args.values;
+    Put(values, given.field.name, ValueFromTexts(given));
   }
+  if (RunOptions unused; idle.contains("run"))
+    ReadFields(unused, idle["run"], {.file = kCommandLine, .prefix = "", .lines = nullptr});
   ReadFields(args.program, program, {.file = kCommandLine, .prefix = "", .lines = nullptr});
   return args;
 }

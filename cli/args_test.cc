@@ -121,6 +121,38 @@ TEST(Args, SharedCommandsTakeANumberOfProcesses) {
   EXPECT_NE(CommandHelp(shared).find("--processes N|auto"), std::string::npos);
 }
 
+TEST(Args, EveryCommandTakesTheCommonOptions) {
+  const std::vector<std::string> common = {"--device",    "cpu",       "--precision", "fp32",   "--batch",
+                                           "auto",        "--threads", "2",           "--seed", "3",
+                                           "--log-level", "error",     "--strict"};
+  for (const Command& command : AllCommands()) {
+    std::vector<std::string> words;
+    for (const FieldInfo& field : FieldsOf(command)) {
+      if (field.rule != "required") continue;
+      if (!FlaglessOf(command).contains(field.name)) words.push_back("--" + FlagName(field.name));
+      words.emplace_back("x");
+    }
+    words.insert(words.end(), common.begin(), common.end());
+    EXPECT_NO_THROW((void)ParseArgs(command, words)) << command.name;
+    const std::string help = CommandHelp(command);
+    for (const std::string& word : common) {
+      const bool taken = !word.starts_with("--") || help.find(word) != std::string::npos;
+      EXPECT_TRUE(taken) << command.name << " " << word;
+    }
+  }
+}
+
+TEST(Args, OptionsWithoutEffectAreCheckedAndNamed) {
+  size_t taken = 0;
+  const Command& doctor = *FindCommand({"doctor"}, &taken);
+  EXPECT_EQ(ParseArgs(doctor, {"--device", "cpu", "--threads", "2"}).values, Json({{"device", "cpu"}}));
+  EXPECT_THROW((void)ParseArgs(doctor, {"--threads", "-1"}), UsageError);
+  EXPECT_THROW((void)ParseArgs(doctor, {"--precision", "fp8"}), UsageError);
+  EXPECT_NE(CommandHelp(doctor).find("of no effect here: --precision, --batch, --threads, --seed, --strict"),
+            std::string::npos);
+  EXPECT_EQ(CommandHelp(kSample).find("of no effect"), std::string::npos);
+}
+
 TEST(Help, ShowsDefaultsRangesAndCommonOptions) {
   const std::string help = CommandHelp(kSample);
   for (const char* part : {"--per-image N", "views of each picture [1 to 16; default 1]", "--levels N,...",

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cli/commands.h"
+#include "genview/tensor/run_options.h"
 
 namespace genview {
 namespace {
@@ -201,6 +202,16 @@ std::vector<FieldInfo> FieldsOf(const Command& command) {
   std::erase_if(fields,
                 [&](const FieldInfo& field) { return field.name.starts_with("run.") && has(field.name.substr(4)); });
   return fields;
+}
+
+std::vector<FieldInfo> IdleFieldsOf(const Command& command) {
+  std::vector<FieldInfo> idle = DescribeFields<RunOptions>({}, "run");
+  const std::vector<FieldInfo> own = FieldsOf(command);
+  std::erase_if(idle, [&](const FieldInfo& field) {
+    return std::any_of(own.begin(), own.end(),
+                       [&](const FieldInfo& other) { return FlagName(other.name) == FlagName(field.name); });
+  });
+  return idle;
 }
 
 std::string FlagName(std::string_view field) {

@@ -48,6 +48,9 @@ const Command* FindCommand(const std::vector<std::string>& words, size_t* taken)
 // models'.
 std::vector<FieldInfo> FieldsOf(const Command& command);
 
+// The options of RunOptions that a command takes as every other does, but that change nothing in it.
+std::vector<FieldInfo> IdleFieldsOf(const Command& command);
+
 // Where a field comes from on the command line: `quality.gamma` is --quality-gamma, and the fields of RunOptions, which
 // every stage keeps in `run`, lose that part: `run.threads` is --threads.
 std::string FlagName(std::string_view field);

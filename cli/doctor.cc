@@ -14,9 +14,13 @@
 namespace genview {
 namespace {
 
-struct DoctorConfig {};
+struct DoctorConfig {
+  DeviceChoice device = DeviceChoice::kAuto;
+};
 template <class Visit>
-void VisitFields(DoctorConfig&, Visit&&) {}
+void VisitFields(DoctorConfig& c, Visit&& visit) {
+  visit("device", c.device, Any{}, "cpu: the GPU is left alone; cuda: one that cannot be used is an error");
+}
 
 // A convolution, a norm, attention and two linear layers: one of each kind of kernel that stages rely on.
 struct TinyModel {
@@ -62,9 +66,9 @@ double RunCheck(const Check& check, const TinyModel& weights, const Tensor& pixe
   return Difference(Forward(model, pixels.to(check.device)), reference);
 }
 
-int CompareDevices() {
-  std::string reason;
-  const bool cuda = OpenCuda(&reason);  // before the first convolution, see there
+int CompareDevices(bool with_gpu) {
+  std::string reason = "left alone (--device cpu)";
+  const bool cuda = with_gpu && OpenCuda(&reason);  // before the first convolution, see there
   const c10::InferenceMode guard;
   TinyModel model;
   InitWeights(ListWeights(model), Seed(1).With("doctor"));
@@ -81,7 +85,7 @@ int CompareDevices() {
     if (GpuMultipliesBf16(gpu)) checks.push_back({"cuda bf16", gpu, at::kBFloat16, 0.05});
     checks.push_back({"cuda fp16", gpu, at::kHalf, 0.01});
   } else {
-    Print("GPU           none: {}\n", reason);
+    Print("GPU           {}{}\n", with_gpu ? "none: " : "", reason);
   }
   bool good = true;
   for (const Check& check : checks) {
@@ -99,7 +103,9 @@ int CompareDevices() {
 std::vector<FieldInfo> DoctorFields() { return DescribeFields<DoctorConfig>(); }
 
 int RunDoctor(const Args& args, Progress&) {
-  (void)ParseFields<DoctorConfig>(args);
+  const auto config = ParseFields<DoctorConfig>(args);
+  const at::Device device = ChooseDevice(config.device);
+  const bool with_gpu = config.device != DeviceChoice::kCpu;
   const Json machine = DescribeMachine();
   const auto text = [&](const char* key) { return machine[key].get<std::string>(); };
   const auto instructions = machine["instructions"].get<std::vector<std::string>>();
@@ -108,8 +114,7 @@ int RunDoctor(const Args& args, Progress&) {
   Print("system        {}\n", text("system"));
   Print("processor     {}, {} cores usable\n", text("processor"), machine["cores"].get<int64_t>());
   Print("instructions  {}\n", fmt::join(instructions, " "));
-  const at::Device device = ChooseDevice(DeviceChoice::kAuto);
-  Print("auto          device {}, precision {}\n", device.str(),
+  Print("{:<14}device {}, precision {}\n", EnumName(config.device), device.str(),
         PrecisionName(ChooseCompute(Precision::kAuto, device)));
   Print("threads       {} for arithmetic\n", machine["threads"].get<int64_t>());
   Print("processes     {}\n", CanConnectTensors()
@@ -119,8 +124,8 @@ int RunDoctor(const Args& args, Progress&) {
   std::error_code code;
   const auto space = std::filesystem::space(std::filesystem::current_path(code), code);
   if (!code) Print("disk          {} free here\n", HumanBytes(space.available));
-  const int result = CompareDevices();
-  const bool unused = HasNvidiaDevice() && !OpenCuda();
+  const int result = CompareDevices(with_gpu);
+  const bool unused = HasNvidiaDevice() && !(with_gpu && OpenCuda());
   Print("{}\n", result != kOk ? "something is wrong: see the lines marked WRONG"
                 : unused      ? "the processor is as it should be; the GPU is not used"
                               : "everything is as it should be");

@@ -162,6 +162,10 @@ std::string CommandHelp(const Command& command) {
   if (!options.empty()) out += "\noptions:\n" + options;
   out += "\ncommon options:\n" + common;
   AppendRow(out, "--help", "this text", 28);
+  std::string idle;
+  for (const auto& field : IdleFieldsOf(command))
+    idle += Format("{}--{}", idle.empty() ? "" : ", ", FlagName(field.name));
+  if (!idle.empty()) AppendWrapped(out, 0, 2, Format("  taken, too, and of no effect here: {}", idle));
   return out;
 }
 

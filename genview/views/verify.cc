@@ -421,6 +421,8 @@ VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress) {
     if (!found.wanted) found.wanted = WantedOf(*found.asked);  // throws: what cannot be made again is not removed
     RemoveWhatIsWrong(config.folder, found, found.wanted->pictures);
   }  // GenerateViews takes the lock itself
+  found.asked->run.device = config.device;
+  found.asked->run.threads = config.threads;
   found.report.made = GenerateViews(*found.asked, progress).made;
   return found.report;
 }

@@ -8,18 +8,23 @@
 
 #include "genview/base/fields.h"
 #include "genview/base/progress.h"
+#include "genview/tensor/device.h"
 
 namespace genview {
 
 struct VerifyConfig {
   Path folder;
   bool repair = false;
+  DeviceChoice device = DeviceChoice::kAuto;  // that repairs
+  int64_t threads = 0;                        // likewise
 };
 
 template <class Visit>
 void VisitFields(VerifyConfig& c, Visit&& visit) {
   visit("folder", c.folder, Required{}, "folder of views");
   visit("repair", c.repair, Any{}, "make what is wrong again");
+  visit("device", c.device, Any{}, "with --repair: where to compute");
+  visit("threads", c.threads, RangeOrAuto<int64_t>{{0, 1024}}, "with --repair: loader threads; 0 = as many as cores");
 }
 
 struct VerifyReport {

@@ -67,7 +67,8 @@ class CommandLine(unittest.TestCase):
             done = genview(*command.split(), "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""), command)
             self.assertIn(f"usage: genview {command}", done.stdout)
-            self.assertIn("--log-level", done.stdout)
+            for option in ("--device", "--precision", "--batch", "--threads", "--seed", "--log-level", "--strict"):
+                self.assertIn(option, done.stdout, command)
 
     def test_help_before_and_after_the_libraries_start_is_the_same(self):
         for command in self.commands():
@@ -408,6 +409,11 @@ class CommandLine(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         for part in ("version ", "processor ", "memory ", "cpu fp32: good", "everything is as it should be"):
             self.assertIn(part, done.stdout)
+        done = genview("doctor", "--device", "cpu", "--precision", "fp32", "--batch", "auto", "--threads", "2", "--seed", "1", "--strict")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        for part in ("cpu           device cpu, ", "GPU           left alone (--device cpu)", "cpu fp32: good"):
+            self.assertIn(part, done.stdout)
+        self.refused(2, "doctor", "--threads", "-1")
 
 
 if __name__ == "__main__":
