@@ -51,7 +51,7 @@ def main():
         began = time.monotonic()
         genview(program, *command, "--out", whole)
         duration = time.monotonic() - began
-        expected = snapshot(whole)
+        expected = snapshot(whole, book=True)
         runs, in_this_run, kills = 1, 0, 0
         while kills < options.kills:
             process = subprocess.Popen([program, *command, "--out", run], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -70,7 +70,7 @@ def main():
                 genview(program, *command, "--out", run)
                 if command[0] == "views":
                     genview(program, "views", "verify", run)
-                wrong = differences(expected, snapshot(run))
+                wrong = differences(expected, snapshot(run, book=True))
                 if wrong:
                     sys.exit(f"FAILED after {in_this_run} kills in one run:\n" + "\n".join(wrong[:20]))
                 if kills < options.kills:

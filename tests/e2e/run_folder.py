@@ -1,6 +1,7 @@
 """Run folders as a test compares them: every file, without what a clock writes into it."""
 import json
 import os
+import re
 import struct
 import subprocess
 
@@ -76,17 +77,34 @@ def contents(path):
     return data
 
 
-def snapshot(run):
-    """name -> contents of every file that the same recipe must give again. Left out: what says how long it took (state,
-    report.html)."""
+# What a page shows of a clock and of memory: the sum, a stage's cells, and the bars beside them.
+MEASURED = [(re.compile(r'(<p class="note">)[^<]* in all\. '), r"\1"),
+            (re.compile(r'(data-label="(?:time|peak memory)">)[^<]*'), r"\1"),
+            (re.compile(r'(<td class="wide">\s*<span class="meter" aria-hidden="true">\s*<i style=")width:[^"]*'), r"\1")]
+
+
+def page(path, run):
+    """report.html without what is measured and without the run's place."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read().replace(run, "RUN")
+    for pattern, left in MEASURED:
+        text, found = pattern.subn(left, text)
+        assert found, f"{path} has nothing like {pattern.pattern}"
+    return text
+
+
+def snapshot(run, book=False):
+    """name -> contents of every file that the same recipe must give again. `book`: also report.html and state/, which hold the order of the
+    stages and what is measured; never state/.inputs.json, which holds times of change."""
     files = {}
     for folder, _, names in os.walk(run):
         for name in names:
             path = os.path.join(folder, name)
             relative = os.path.relpath(path, run)
-            if relative == "report.html" or relative.startswith("state" + os.sep):
+            of_book = relative == "report.html" or relative.startswith("state" + os.sep)
+            if relative == os.path.join("state", ".inputs.json") or of_book and not book:
                 continue
-            files[relative] = contents(path)
+            files[relative] = page(path, run) if relative == "report.html" else contents(path)
     return files
 
 
