@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Every command in README and docs is run, in order, in an empty folder beside recipes and models.
+"""Every command in README, CONTRIBUTING and docs is run, in order, in an empty folder beside recipes and models.
 
     docs.py GENVIEW
 
 Commands are the lines of fenced `sh` blocks. What a reader has to fill in is filled in here; some are run at a smaller size; commands
-that train for hours are held to their recipe and their options alone; of `make TARGET` the target must exist. Fenced `toml` blocks
-must be recipes. A fenced block of commands that is not marked `sh` would escape, so it is an error; `genview ...` inside a sentence
-must name a command and options there are."""
+that train for hours are held to their recipe and their options alone; of `make TARGET ...` all targets must exist, of our own scripts the
+file. What begins with another word is an error, unless OTHERS names it. Fenced `toml` blocks must be recipes. A fenced block of commands
+that is not marked `sh` would escape, so it is an error; `genview ...` inside a sentence must name a command and options there are, `make ...`
+targets."""
 import glob
 import os
 import re
@@ -24,6 +25,8 @@ SMALLER = {"pretrain recipes/own-images": [word for value in ("epochs=2", "size=
                                             for word in ("--set", f"pretrain.{value}")],
            "generator train recipes/own-generator": [word for part in ("autoencoder", "denoiser") for name, value in (("steps", "4"), ("batch", "8"))
                                                       for word in (f"--{part}-training-{name}", value)]}
+
+OTHERS = ("python3", ".venv/bin/pip")  # programs that a reader has or makes, which are not run here
 
 UNWRITTEN = "how-to-add-a-method.md"  # its recipe names a method that a reader is about to write
 
@@ -55,6 +58,29 @@ def commands(path):
                 yield number, words
 
 
+def joined_by_and(words):
+    """`a && b` as two commands."""
+    parts = [[]]
+    for word in words:
+        if word == "&&":
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return [part for part in parts if part]
+
+
+def make_complaint(words, targets):
+    """Which targets of `make ...` there are not, or nothing. Behind `NAME=$(` are the words of another command."""
+    asked = []
+    for word in words:
+        if "$(" in word:
+            break
+        if "=" not in word and not word.startswith("-"):
+            asked.append(word)
+    unknown = [word for word in asked if word not in targets]
+    return f"no target {unknown}" if unknown else ""
+
+
 def outside(path):
     """(line number, text) of what escapes the blocks: unmarked fenced lines that call the program, and code in sentences."""
     fence = None
@@ -65,7 +91,7 @@ def outside(path):
             elif fence is None and line.startswith(("    genview ", "    make ")):
                 yield number, line.strip(), True
             elif fence is None:
-                for text in re.findall(r"`(genview [^`]+)`", line):
+                for text in re.findall(r"`((?:genview|make) [^`]+)`", line):
                     yield number, text, False
             elif fence != "sh" and line.lstrip().startswith(("genview ", "make ")):
                 yield number, line.strip(), True
@@ -120,23 +146,28 @@ def check_genview(program, words, folder, help_of):
 def main():
     program = os.path.abspath(sys.argv[1])
     with open(os.path.join(SOURCE, "Makefile"), encoding="utf-8") as file:
-        targets = set(re.findall(r"^([a-z]+):", file.read(), re.M))
+        targets = set(re.findall(r"^([a-z-]+):", file.read(), re.M))
     failed, ran, named, help_of = [], 0, 0, Help(program)
     with tempfile.TemporaryDirectory(prefix="genview-docs-") as folder:
         os.symlink(os.path.join(SOURCE, "models"), os.path.join(folder, "models"))
         shutil.copytree(os.path.join(SOURCE, "recipes"), os.path.join(folder, "recipes"))
         subprocess.run([program, "dataset", "make", "shapes", "--out", os.path.join(folder, "photos"), "--count", "40", "--size", "32"],
                        check=True, capture_output=True)
-        for path in [os.path.join(SOURCE, "README.md"), *sorted(glob.glob(os.path.join(SOURCE, "docs", "*.md")))]:
-            for number, words in commands(path):
-                where = f"{os.path.relpath(path, SOURCE)}:{number}: {' '.join(words)}"
-                if words[0] == "make" and words[1] not in targets:
-                    failed.append(f"{where}\n  no such target")
-                elif words[0].endswith("genview"):
+        for path in [*(os.path.join(SOURCE, name) for name in ("README.md", "CONTRIBUTING.md")), *sorted(glob.glob(os.path.join(SOURCE, "docs", "*.md")))]:
+            for number, words in ((number, part) for number, line in commands(path) for part in joined_by_and(line)):
+                where, complaint = f"{os.path.relpath(path, SOURCE)}:{number}: {' '.join(words)}", ""
+                if words[0] == "make":
+                    complaint = make_complaint(words[1:], targets)
+                elif os.path.basename(words[0]) == "genview":
                     done = check_genview(program, words[1:], folder, help_of)
                     ran += 1
-                    if done.returncode != 0:
-                        failed.append(f"{where}\n  " + done.stderr.strip().replace("\n", "\n  "))
+                    complaint = (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode != 0 else ""
+                elif words[0].startswith("tools/"):
+                    complaint = "" if os.access(os.path.join(SOURCE, words[0]), os.X_OK) else "no such script"
+                elif words[0] not in OTHERS:
+                    complaint = f"nobody checks `{words[0]}`"
+                if complaint:
+                    failed.append(f"{where}\n  " + complaint.replace("\n", "\n  "))
             for number, text in recipes(path) if os.path.basename(path) != UNWRITTEN else ():
                 with open(os.path.join(folder, "recipes", "block.toml"), "w", encoding="utf-8") as file:
                     file.write(re.sub(r'"([A-Z]+)"', lambda name: f'"{filled_in(name[1])}"', text))
@@ -149,8 +180,13 @@ def main():
                 named += 1
                 if fenced:
                     failed.append(f"{where}\n  in a block that is not marked `sh`")
-                elif re.match(r"[a-z]", text.split()[1]) and help_of.complaint(text.split()[1:]):
-                    failed.append(f"{where}\n  {help_of.complaint(text.split()[1:])}")
+                    continue
+                words = text.split()
+                complaint = make_complaint(words[1:], targets) if words[0] == "make" else ""
+                if words[0] == "genview" and re.match(r"[a-z]", words[1]):
+                    complaint = help_of.complaint(words[1:])
+                if complaint:
+                    failed.append(f"{where}\n  {complaint}")
     if failed:
         sys.exit("FAILED:\n" + "\n".join(failed))
     if ran == 0:
