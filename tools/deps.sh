@@ -79,10 +79,18 @@ if [ "${fetch_toml:-}" = yes ]; then
   mv .deps/tomlplusplus.part .deps/tomlplusplus
 fi
 
+# The build keeps the TORCH_ROOT that it was made with until another is given. With --extra another folder is built in.
+given="" advice="or unset it"
+if [ -z "${TORCH_ROOT:-}" ] && [ "${1:-}" != --extra ] && [ -f build/CMakeCache.txt ]; then
+  kept=$(sed -n 's/^TORCH_ROOT:PATH=//p' build/CMakeCache.txt)
+  if [ -n "$kept" ] && [ "$kept" != "$(pwd -P)/.deps/libtorch/torch" ]; then
+    TORCH_ROOT=$kept given=", kept in build/CMakeCache.txt" advice="or begin anew with \`make clean\`"
+  fi
+fi
 torch_root=${TORCH_ROOT:-.deps/libtorch/torch}
 if [ -n "${TORCH_ROOT:-}" ]; then
-  [ -f "$torch_root/lib/libtorch_cpu.so" ] || fail "no LibTorch there" "TORCH_ROOT=$torch_root" \
-    "point TORCH_ROOT to the torch folder of a PyTorch 2.11, or unset it"
+  [ -f "$torch_root/lib/libtorch_cpu.so" ] || fail "no LibTorch there" "TORCH_ROOT=$torch_root$given" \
+    "point TORCH_ROOT to the torch folder of a PyTorch 2.11, $advice"
   exit 0
 fi
 stamp=.deps/libtorch.stamp
