@@ -556,6 +556,31 @@ TEST(Plan, NamesItsStagesBeforeTheyAreMade) {
             (Names{"pretrain a", "foreground fit", "pretrain b"}));
 }
 
+TEST(Plan, ChosenArmsBringWhatTheyNeed) {
+  const auto names = [](const std::string& toml, const std::vector<std::string>& arms) {
+    RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(Write("chosen.toml", toml)), {});
+    const std::string whole = PlanToToml(plan);
+    ChooseArms(plan, arms, "--arms");
+    EXPECT_EQ(PlanToToml(plan), whole);
+    std::vector<std::string> all;
+    for (const PlannedStage& stage : StagesOf(plan, {})) all.push_back(stage.name);
+    return all;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names(kTwoArms, {"baseline"}), (Names{"pretrain baseline", "eval linear baseline", "eval knn baseline"}));
+  EXPECT_EQ(names(kTwoArms, {"genview"}), (Names{"foreground fit", "foreground score", "views", "pretrain genview",
+                                                 "eval linear genview", "eval knn genview", "gallery"}));
+  // The encoder of an arm, and a stage that is named after an arm that is not made.
+  const std::string quality = "set = { pretrain.quality.enabled = true, pretrain.quality.encoder = ";
+  const std::string toml = "[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\n" + quality +
+                           "\"tower\" }\n[[arms]]\nname = \"c\"\n" + quality + "\"tower\" }\n[[arms]]\nname = \"d\"\n" +
+                           quality + "\"arm:a\" }\n";
+  EXPECT_EQ(names(toml, {"c"}), (Names{"foreground fit for b", "pretrain c", "gallery"}));
+  EXPECT_EQ(names(toml, {"d"}), (Names{"pretrain a", "foreground fit for d", "pretrain d", "gallery"}));
+  EXPECT_THROW(names(toml, {"e"}), UsageError);
+  EXPECT_THROW(names(toml, {}), UsageError);
+}
+
 // Of several processes, each with pretrainings of its own.
 TEST(Plan, WhatIsMadeSideBySideStandsTogether) {
   const RunPlan plan = MakePlan(ReadRecipeFile<Recipe>(Write("beside.toml", kTwoArms)), {});

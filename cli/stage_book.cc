@@ -157,8 +157,10 @@ Json WithoutMachine(Json settings) {
 
 Json WithoutPlaces(Json settings, const std::vector<std::string>& places) {
   for (const std::string& key : places) {
-    const auto found = settings.is_object() ? settings.find(key) : settings.end();
-    if (found != settings.end() && found->is_string() && !found->get<std::string>().empty()) *found = "given";
+    Json* place = &settings;
+    for (const std::string& part : Split(key, '.'))
+      place = place != nullptr && place->is_object() && place->contains(part) ? &(*place)[part] : nullptr;
+    if (place != nullptr && *place != "") *place = "given";
   }
   return settings;
 }

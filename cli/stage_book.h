@@ -40,7 +40,9 @@ struct StageRequest {
   // Work that looks through `owned` itself, and keeps or moves aside what other settings have left: it is removed only
   // where the version, or one of these inputs, is another. Not set: wherever anything is.
   std::optional<std::vector<std::string>> cleared_by{};
-  std::vector<std::string> places{};  // settings that name an input: its fingerprint counts, not where it is
+  // Settings, dotted, of which no more counts than that they are set: they name an input, whose fingerprint counts, or
+  // say how the work goes about and change nothing that it makes.
+  std::vector<std::string> places{};
   // An output that is not as long any more as it was at the end is made again. Not of stages that look into their files
   // themselves, which a user may have edited.
   bool keeps_sizes = false;
@@ -126,7 +128,7 @@ class StageBook {
 // `RunOptions` without what does not change results.
 Json WithoutMachine(Json settings);
 
-// Settings in which those that name an input say no more than that they do.
+// Settings in which these say no more than that they are set.
 Json WithoutPlaces(Json settings, const std::vector<std::string>& places);
 
 // The dotted names of the values in which two requests differ: "pretrain.epochs 40 -> 60".

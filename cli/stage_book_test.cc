@@ -158,6 +158,18 @@ TEST_F(StageBookTest, WhereAnInputIsDoesNotCount) {
   EXPECT_TRUE(Make(request));
 }
 
+TEST_F(StageBookTest, HowTheWorkGoesAboutDoesNotCount) {
+  StageRequest request = Request(1);
+  request.places = {"views.save_every", "views.gone.deep"};
+  request.settings["views"]["save_every"] = 5;
+  Make(request);
+  request.settings["views"]["save_every"] = 7;
+  EXPECT_EQ(StageBook(run_ / "state").WhatIsToDo(request), StageBook::kDone);
+  EXPECT_FALSE(Make(request));
+  request.settings["views"]["steps"] = 2;
+  EXPECT_TRUE(Make(request));
+}
+
 TEST_F(StageBookTest, WhatTheRunHasNotMadeStays) {
   WriteFile(run_ / "views/photo.jpg", "x");
   EXPECT_THROW(Make(Request(1)), UsageError);

@@ -24,22 +24,18 @@ constexpr int64_t kFitVersion = 1, kScoreVersion = 1, kGeneratorVersion = 1, kVi
   throw UsageError({.what = Format("`{}` is not set", key), .where = Format("recipe, key `{}`", key), .next = next});
 }
 
-// Without what changes no view. A key that came later says nothing at its default: views made before stay.
+// A key that came later says nothing at its default: views made before stay.
 Json SettingsOfViews(const ViewsSection& views) {
   Json json = FieldsToJson(views);
-  json.erase("keep");
   if (views.config.curve == 0) json.erase("curve");
   return json;
 }
 
-// Without what changes no generator. `weights` is under the name that it had before: generators made then stay made.
+// Under the name that the key had before: generators made then stay made.
 Json SettingsOfGenerator(const GeneratorSection& generator) {
   const Json fields = FieldsToJson(generator);
   Json json;
   for (const auto& [key, value] : fields.items()) json[key == "weights" ? "precision" : key] = value;
-  for (const char* part : {"autoencoder", "denoiser"}) {
-    for (const char* key : {"save_every", "log_every"}) json[part]["training"].erase(key);
-  }
   return json;
 }
 
@@ -209,17 +205,19 @@ class Planner {
     const StageInput encoder =
         Encoder("encoder", own.encoder.empty() ? "foreground.encoder" : "generator.encoder", GeneratorEncoder(plan_));
     const GeneratorConfig config = GeneratorConfigOf(plan_, out);
-    stages_.push_back({.name = made.stage,
-                       .version = kGeneratorVersion,
-                       .settings = SettingsOf(SettingsOfGenerator(plan_.recipe.generator), config.run),
-                       .inputs = {images, encoder},
-                       .outputs = {out / "model_index.json"},
-                       .owned = {out},
-                       .cleared_by = std::vector<std::string>{},  // its checkpoints say what they are of
-                       .places = {"images", "encoder"},
-                       .work = [config](Group&, StageProgress& progress) {
-                         return ImagesOf(TrainGenerator(config, progress, OtherTraining::kMovedAside));
-                       }});
+    stages_.push_back(
+        {.name = made.stage,
+         .version = kGeneratorVersion,
+         .settings = SettingsOf(SettingsOfGenerator(plan_.recipe.generator), config.run),
+         .inputs = {images, encoder},
+         .outputs = {out / "model_index.json"},
+         .owned = {out},
+         .cleared_by = std::vector<std::string>{},  // its checkpoints say what they are of
+         .places = {"images", "encoder", "autoencoder.training.save_every", "autoencoder.training.log_every",
+                    "denoiser.training.save_every", "denoiser.training.log_every"},
+         .work = [config](Group&, StageProgress& progress) {
+           return ImagesOf(TrainGenerator(config, progress, OtherTraining::kMovedAside));
+         }});
     return made;
   }
 
@@ -249,7 +247,7 @@ class Planner {
                        .owned = {out},
                        // Rows say what else their views are of. A picture of another source may be older than its view.
                        .cleared_by = std::vector<std::string>{"data"},
-                       .places = {"generator"},
+                       .places = {"generator", "keep"},
                        .work = [config](Group& group, StageProgress& progress) {
                          const ViewsSummary done = Shared(group, progress, config);
                          return StageCounts{"views", done.asked, done.written, done.asked - done.written};
