@@ -418,6 +418,7 @@ VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress) {
                    .next = "run the `genview views` command of this folder again: it makes what is missing"});
     }
     RefuseAmongPictures(found.asked->images, config.folder);
+    (void)ChooseDevice(config.device);                         // throws
     if (!found.wanted) found.wanted = WantedOf(*found.asked);  // throws: what cannot be made again is not removed
     RemoveWhatIsWrong(config.folder, found, found.wanted->pictures);
   }  // GenerateViews takes the lock itself

@@ -174,6 +174,15 @@ class CommandLine(unittest.TestCase):
             self.assertEqual((done.returncode, len(lines)), (1, 22), done.stdout)
             self.assertEqual(lines[20], "and 3 problems more")
             self.assertIn("23 problems", lines[21])
+            with open(os.path.join(views, "manifest.jsonl"), "rb") as file:
+                before = file.read()
+            if "GPU           none" in genview("doctor").stdout:  # nothing is removed that could not be made again
+                done = genview("views", "verify", views, "--repair", "--device", "cuda")
+                self.assertEqual((done.returncode, "no CUDA device" in done.stderr), (2, True), done.stderr)
+            with open(os.path.join(views, "manifest.jsonl"), "rb") as file:
+                self.assertEqual(file.read(), before)
+            self.assertEqual(genview("views", "verify", views, "--repair", "--device", "cpu", "--threads", "1").returncode, 0)
+            self.assertEqual(genview("views", "verify", views).returncode, 0)
 
     def test_recipes(self):
         with tempfile.TemporaryDirectory() as folder:
