@@ -5,7 +5,8 @@
 namespace genview {
 
 // One sheet for screen, phone and paper, light and dark. Colours are named once; the arms' six are told apart by people
-// with any kind of colour vision and, as lines, by their dashes too.
+// with any kind of colour vision and, as lines, by their dashes too. A sheet of A4 less its margins is as narrow as
+// some screens and keeps the layout of wide ones, in smaller type.
 const std::string_view kPageStyle = R"css(
 :root {
   --paper: #fbfaf7; --ink: #1c1b19; --soft: #67635b; --rule: #e3dfd6; --wash: #f2efe8; --warn: #9b2c1f;
@@ -119,7 +120,7 @@ pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; bac
 .environment { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); gap: .5rem 2rem; margin: 1.5rem 0 0; font-size: .85rem; }
 .environment dt { color: var(--soft); } .environment dd { margin: 0; overflow-wrap: anywhere; }
 
-@media (max-width: 46rem) {
+@media screen and (max-width: 46rem) {
   .contact { grid-template-columns: repeat(5, 1fr); }
   .strip { gap: .35rem; } .strip figcaption { font-size: .75rem; }
   .pairs { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1.25rem 1rem; }
@@ -147,7 +148,7 @@ pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; bac
   .likeness .number, .weights .number { padding: 0; white-space: normal; }
   caption { display: block; }
 }
-@media (max-width: 30rem) { .contact { gap: 1rem .35rem; } .contact figcaption { font-size: .7rem; } }
+@media screen and (max-width: 30rem) { .contact { gap: 1rem .35rem; } .contact figcaption { font-size: .7rem; } }
 @media print {
   :root { --paper: #fff; --ink: #000; --soft: #555; --rule: #ccc; --wash: #f6f6f6;
     --c0: #6f6b63; --c1: #b3432b; --c2: #2a66a8; --c3: #2d7d56; --c4: #84559a; --c5: #96600c; --c6: #9b958a; }

@@ -10,6 +10,8 @@ import tempfile
 import sample_run
 from browser import Browser, find_chromium
 
+A4 = 718  # px of a sheet less Chromium's margins
+
 # Contrast (WCAG 2.2) of every element that has text of its own against the page's ground, smallest first.
 CONTRAST = """(() => {
   const parse = text => text.match(/[\\d.]+/g).map(Number);
@@ -63,6 +65,16 @@ def check_long_name(browser, path, width):
     check(overflow <= 0, f"{width} px: a long name makes the page {overflow} px wider than the screen")
 
 
+def check_print(browser, path):
+    page = browser.open(path, width=A4)
+    page.call("Emulation.setEmulatedMedia", media="print")
+    head = page.evaluate("getComputedStyle(document.querySelector('.arms thead')).display")
+    check(head == "table-header-group", f"on paper the table's head is {head}")
+    wide = page.evaluate("Math.max(...[document.documentElement, ...document.querySelectorAll('main *')].map("
+                         "element => element.getBoundingClientRect().right))")
+    check(wide <= A4, f"on paper something ends at {wide} px of {A4}")
+
+
 def main():
     if not find_chromium():
         print("skipped: no chromium")
@@ -77,6 +89,8 @@ def main():
         with Browser() as browser:
             for width in (320, 820, 1280):
                 check_long_name(browser, long_out, width)
+            for made in (out, long_out):
+                check_print(browser, made)
             grounds = {dark: {check_page(browser, out, width, dark) for width in (360, 820, 1280)} for dark in (False, True)}
         check(len(grounds[False]) == len(grounds[True]) == 1 and grounds[False] != grounds[True], f"grounds are {grounds}")
     print("good")
