@@ -50,9 +50,8 @@ EvalResult EvalResultFromJson(const Json& json, std::string_view where) {
   return result;
 }
 
-std::pair<double, double> WilsonInterval(int64_t hits, int64_t total) {
+std::pair<double, double> WilsonInterval(int64_t hits, int64_t total, double z) {
   if (total <= 0) return {0.0, 1.0};
-  constexpr double z = 1.959963984540054;  // 97.5% of a normal distribution lie below
   const double n = static_cast<double>(total), share = static_cast<double>(hits) / n;
   const double middle = share + z * z / (2 * n), spread = z * std::sqrt(share * (1 - share) / n + z * z / (4 * n * n));
   const double scale = 1 + z * z / n;

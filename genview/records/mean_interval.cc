@@ -2,15 +2,44 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
+#include <numbers>
 
 namespace genview {
+namespace {
 
-MeanInterval MeanWithInterval(const std::vector<double>& values) {
-  // 97.5% of Student's t with 1, 2, ... degrees of freedom; beyond 30 the next term of its expansion in 1/n is enough.
-  constexpr double kQuantiles[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                                   2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                                   2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+// Where a rising function of [low, high] is `value`.
+template <class Function>
+double Solve(Function&& function, double value, double low, double high) {
+  for (int i = 0; i < 100; ++i) {
+    const double middle = (low + high) / 2;
+    (function(middle) < value ? low : high) = middle;
+  }
+  return (low + high) / 2;
+}
+
+// How probably Student's t is less than sqrt(freedom) * tan(angle) from 0: Abramowitz and Stegun, 26.7.3 and 26.7.4.
+double StudentWithin(double angle, int64_t freedom) {
+  const double sine = std::sin(angle), cosine = std::cos(angle);
+  double term = freedom % 2 == 0 ? 1 : cosine, sum = 0;
+  for (int64_t k = freedom % 2; k <= freedom - 2; k += 2) {
+    sum += term;
+    term *= static_cast<double>(k + 1) / static_cast<double>(k + 2) * cosine * cosine;
+  }
+  return freedom % 2 == 0 ? sine * sum : 2 / std::numbers::pi * (angle + sine * sum);
+}
+
+}  // namespace
+
+double NormalQuantile(double confidence) {
+  return Solve([](double z) { return std::erf(z / std::numbers::sqrt2); }, confidence, 0, 40);
+}
+
+double StudentQuantile(double confidence, int64_t freedom) {
+  const double angle = Solve([&](double x) { return StudentWithin(x, freedom); }, confidence, 0, std::numbers::pi / 2);
+  return std::sqrt(static_cast<double>(freedom)) * std::tan(angle);
+}
+
+MeanInterval MeanWithInterval(const std::vector<double>& values, double confidence) {
   const auto n = static_cast<double>(values.size());
   MeanInterval result;
   for (const double value : values) result.mean += value / n;
@@ -18,17 +47,15 @@ MeanInterval MeanWithInterval(const std::vector<double>& values) {
   if (values.size() < 2) return result;
   double squares = 0;
   for (const double value : values) squares += (value - result.mean) * (value - result.mean);
-  const size_t freedom = values.size() - 1;
-  const double quantile =
-      freedom <= std::size(kQuantiles) ? kQuantiles[freedom - 1] : 1.95996 + 2.37227 / static_cast<double>(freedom);
-  const double half = quantile * std::sqrt(squares / (n - 1) / n);
+  const auto freedom = static_cast<int64_t>(values.size()) - 1;
+  const double half = StudentQuantile(confidence, freedom) * std::sqrt(squares / (n - 1) / n);
   result.low -= half;
   result.high += half;
   return result;
 }
 
-MeanInterval MeanOfPercents(const std::vector<double>& values) {
-  MeanInterval result = MeanWithInterval(values);
+MeanInterval MeanOfPercents(const std::vector<double>& values, double confidence) {
+  MeanInterval result = MeanWithInterval(values, confidence);
   result.low = std::max(0.0, result.low);
   result.high = std::min(100.0, result.high);
   return result;

@@ -96,8 +96,8 @@ struct EvalResult {
 };
 Json EvalResultToJson(const EvalResult& result);
 EvalResult EvalResultFromJson(const Json& json, std::string_view where);
-// 95% Wilson score interval of a share: {low, high} in [0, 1].
-std::pair<double, double> WilsonInterval(int64_t hits, int64_t total);
+// Wilson score interval of a share: {low, high} in [0, 1]. `z`: quantile of a normal distribution, here that of 95%.
+std::pair<double, double> WilsonInterval(int64_t hits, int64_t total, double z = 1.959963984540054);
 
 // A field of a .tsv without tab, newline or carriage return (they become blanks).
 std::string TsvField(std::string_view text);

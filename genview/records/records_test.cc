@@ -281,6 +281,7 @@ TEST(WilsonInterval, KnownValues) {
   EXPECT_NEAR(WilsonInterval(0, 10).second, 0.277532799862889, 1e-12);
   EXPECT_DOUBLE_EQ(WilsonInterval(10, 10).second, 1);
   EXPECT_EQ(WilsonInterval(0, 0), (std::pair{0.0, 1.0}));
+  EXPECT_NEAR(WilsonInterval(0, 10, 2.5758293035489).second, 0.398854093304908, 1e-12);  // z^2 / (10 + z^2), z of 99%
 }
 
 TEST(TsvField, BreaksBecomeBlanks) { EXPECT_EQ(TsvField("a\tb\nc\rd"), "a b c d"); }

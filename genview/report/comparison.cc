@@ -65,7 +65,7 @@ const Row* First(const std::vector<Row>& rows, Wanted&& wanted) {
 }
 
 // Of the arms of one method beside their reference the one that gains most, of those that gain for sure if there are
-// any.
+// any. Of many intervals of 95% one is above 0 by chance: those here are wider, so that all hold at once with 95%.
 struct MethodGain {
   std::string method;
   const Row* best = nullptr;
@@ -76,21 +76,32 @@ struct MethodGain {
   }
 };
 
-std::vector<MethodGain> GainsOf(const Comparison& arms) {
-  std::vector<MethodGain> gains;
+struct MethodGains {
+  std::vector<MethodGain> methods;
+  int64_t comparisons = 0;  // of all arms
+
+  // Bonferroni's, of each of them.
+  double confidence() const { return 1 - (1 - kConfidence) / static_cast<double>(comparisons); }
+};
+
+MethodGains GainsOf(const Comparison& arms) {
+  MethodGains gains;
+  const auto counts = [](const Row& row) { return row.Compared() && row.reference->method == row.method; };
+  gains.comparisons = std::count_if(arms.rows.begin(), arms.rows.end(), counts);
   for (const std::string& method : arms.methods) {
     MethodGain found;
     for (const Row& row : arms.rows) {
-      if (row.method != method || !row.Compared() || row.reference->method != method) continue;
-      const MethodGain gain{method, &row, Compare(*row.main, *row.reference->main)};
+      if (row.method != method || !counts(row)) continue;
+      const MethodGain gain{method, &row, Compare(*row.main, *row.reference->main, gains.confidence())};
       if (found.best == nullptr || found < gain) found = gain;
     }
-    if (found.best != nullptr) gains.push_back(found);
+    if (found.best != nullptr) gains.methods.push_back(found);
   }
   return gains;
 }
 
-Headline HeadlineOfMethods(const std::vector<MethodGain>& gains, const std::string& eval) {
+Headline HeadlineOfMethods(const MethodGains& all, const std::string& eval) {
+  const std::vector<MethodGain>& gains = all.methods;
   const MethodGain& most = *std::max_element(gains.begin(), gains.end());
   std::vector<std::string> without;
   for (const MethodGain& gain : gains) {
@@ -99,16 +110,20 @@ Headline HeadlineOfMethods(const std::vector<MethodGain>& gains, const std::stri
   const size_t clear = gains.size() - without.size();
   const ArmScore &score = *most.best->main, &reference = *most.best->reference->main;
   Headline headline;
-  const std::string beside = Format("{} {}", Quoted(most.best->reference->name), IntervalOf(most.gain));
+  const std::string beside =
+      Format("{} (95% interval {} to {}, corrected for {} comparisons)", Quoted(most.best->reference->name),
+             Signed(most.gain.low), Signed(most.gain.high), all.comparisons);
   headline.sentence = clear == 0
                           ? Format("None of {} methods gains: {} comes nearest, {} points from {}.", gains.size(),
                                    Quoted(most.best->name), Signed(most.gain.value), beside)
                           : Format("{} of {} methods {}, {} the most: {:.1f} points above {}.", clear, gains.size(),
                                    clear == 1 ? "gains" : "gain", Quoted(most.best->name), most.gain.value, beside);
   headline.detail = Format(
-      "{}% and {}% {} accuracy; {}; the interval is {}. A method gains where one of its arms has an interval above 0.",
+      "{}% and {}% {} accuracy; {}; the interval is {}. A method gains where one of its arms has an interval above 0. "
+      "Intervals of the {} comparisons are of {:.2f}% here, so that all of them hold at once with 95%; those of the "
+      "table are of 95% each.",
       Percent(score.value), Percent(reference.value), EvalName(eval), Sample(score),
-      OriginOf(most.gain, score, reference));
+      OriginOf(most.gain, score, reference), all.comparisons, 100 * all.confidence());
   if (clear > 0 && !without.empty()) headline.detail += Format(" Without gain: {}.", fmt::join(without, ", "));
   return headline;
 }
@@ -217,7 +232,7 @@ Headline MakeHeadline(const std::vector<RunRecord>& runs) {
     if (row.Compared()) last = &row;
   }
   if (first == nullptr) return {WhyNoScore(runs), ""};
-  if (const auto gains = GainsOf(arms); gains.size() > 1) return HeadlineOfMethods(gains, arms.eval);
+  if (const auto gains = GainsOf(arms); gains.methods.size() > 1) return HeadlineOfMethods(gains, arms.eval);
   const std::string eval = EvalName(arms.eval);
   if (last == nullptr) {
     return {Format("{} reaches {}% {} accuracy.", Quoted(first->name), Percent(first->main->value), eval),

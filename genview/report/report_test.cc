@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "genview/base/json.h"
 #include "genview/base/text.h"
 #include "genview/image/image.h"
@@ -29,6 +31,16 @@ EvalResult Score(double top1, double half) {
   result.checkpoint = "encoder";
   result.normalisation = Json::object();
   result.settings = Json::object();
+  return result;
+}
+
+// Of so many pictures that the interval is about a point to both sides.
+EvalResult Counted(double top1) {
+  EvalResult result = Score(top1, 0);
+  result.images = 10'000;
+  const auto [low, high] = WilsonInterval(std::llround(100 * top1), result.images);
+  result.top1_low = 100 * low;
+  result.top1_high = 100 * high;
   return result;
 }
 
@@ -160,7 +172,7 @@ Path MakeMethods(const std::string& name, const std::vector<std::pair<std::strin
     const std::string method = arm.substr(0, arm.find('-'));
     recipe += Format("[[arms]]\nname = \"{}\"\n[arms.set]\npretrain.method = \"{}\"\npretrain.pair.source = \"{}\"\n",
                      arm, method, method == arm ? "augment" : "generated");
-    WriteJson(run / arm / "eval/linear.json", EvalResultToJson(Score(top1, 1)));
+    WriteJson(run / arm / "eval/linear.json", EvalResultToJson(Counted(top1)));
     WriteJson(run / arm / "pretrain/summary.json", {{"encoder", "encoder"}});
     WriteFile(run / arm / "pretrain/log.jsonl",
               "{\"step\":1,\"loss\":5,\"knn_top1\":20}\n{\"step\":2,\"loss\":4,\"knn_top1\":30}\n");
@@ -174,8 +186,10 @@ TEST(Report, ArmsAreHeldToTheirOwnMethod) {
       "report_methods",
       {{"simclr-views", 52}, {"simclr", 50}, {"byol", 70}, {"byol-views", 78}, {"swav", 60}, {"swav-views", 60.5}});
   const ReportSummary summary = WriteReport({run}, run / "report.html");
-  EXPECT_EQ(summary.headline,
-            "2 of 3 methods gain, “byol-views” the most: 8.0 points above “byol” (95% interval +6.6 to +9.4).");
+  EXPECT_EQ(
+      summary.headline,
+      "2 of 3 methods gain, “byol-views” the most: 8.0 points above “byol” (95% interval +6.5 to +9.5, corrected for "
+      "3 comparisons).");
   const std::string page = ReadFile(run / "report.html"), table = Between(page, "<table", "</table>");
   for (const char* text :
        {"78.0% and 70.0% linear accuracy", "Without gain: swav.", "3 methods · resnet18 · 80 epochs · pictures"}) {
@@ -186,19 +200,42 @@ TEST(Report, ArmsAreHeldToTheirOwnMethod) {
   for (const char* gain : {">+2.0<", ">+8.0<", ">+0.5<"}) EXPECT_EQ(Times(table, gain), 1) << gain;
   // None gains.
   const Path none = MakeMethods("report_none", {{"byol", 70}, {"byol-views", 70.5}, {"swav", 60}, {"swav-views", 58}});
-  EXPECT_EQ(
-      WriteReport({none}, none / "report.html").headline,
-      "None of 2 methods gains: “byol-views” comes nearest, +0.5 points from “byol” (95% interval −0.9 to +1.9).");
+  EXPECT_EQ(WriteReport({none}, none / "report.html").headline,
+            "None of 2 methods gains: “byol-views” comes nearest, +0.5 points from “byol” (95% interval −0.9 to +1.9, "
+            "corrected for 2 comparisons).");
+}
+
+// Of two intervals of 95%, one may be above 0 by chance. The table's are of 95% each.
+TEST(Report, WhichMethodsGainIsCorrectedForTheirNumber) {
+  const Path run =
+      MakeMethods("report_corrected", {{"byol", 50}, {"byol-views", 51.5}, {"swav", 60}, {"swav-views", 60.1}});
+  EXPECT_EQ(WriteReport({run}, run / "report.html").headline,
+            "None of 2 methods gains: “byol-views” comes nearest, +1.5 points from “byol” (95% interval −0.1 to +3.1, "
+            "corrected for 2 comparisons).");
+  const std::string page = ReadFile(run / "report.html"), table = Between(page, "<table", "</table>");
+  EXPECT_NE(page.find("Intervals of the 2 comparisons are of 97.50% here"), std::string::npos);
+  EXPECT_EQ(Times(table, "<strong>+1.5</strong>"), 1) << table;
+  EXPECT_EQ(Times(table, "+0.1 to +2.9"), 1) << table;
 }
 
 // What is said to gain does: an arm that is further ahead by chance is not named in its place.
 TEST(Report, OnlyAClearGainIsOne) {
   const Path run = MakeMethods("report_clear",
                                {{"byol", 50}, {"byol-views", 53}, {"byol-more", 54}, {"swav", 60}, {"swav-views", 70}});
-  WriteJson(run / "byol-more/eval/linear.json", EvalResultToJson(Score(54, 9)));
-  WriteJson(run / "swav-views/eval/linear.json", EvalResultToJson(Score(70, 20)));
-  EXPECT_EQ(WriteReport({run}, run / "report.html").headline,
-            "1 of 2 methods gains, “byol-views” the most: 3.0 points above “byol” (95% interval +1.6 to +4.4).");
+  const std::vector<std::tuple<std::string, double, double>> scores = {
+      {"byol", 50, 1}, {"byol-views", 53, 1}, {"byol-more", 54, 9}, {"swav", 60, 1}, {"swav-views", 70, 20}};
+  for (const auto& [arm, top1, half] : scores) {
+    std::filesystem::remove(run / arm / "eval/linear.json");
+    EvalResult score = Score(top1, half);
+    score.kind = "fewshot";
+    score.settings["draws"] = 10;
+    WriteJson(run / arm / "eval/fewshot.json", EvalResultToJson(score));
+  }
+  // Of three comparisons with nine degrees of freedom: 2.933 / 2.262 times as wide.
+  EXPECT_EQ(
+      WriteReport({run}, run / "report.html").headline,
+      "1 of 2 methods gains, “byol-views” the most: 3.0 points above “byol” (95% interval +1.2 to +4.8, corrected "
+      "for 3 comparisons).");
   EXPECT_NE(ReadFile(run / "report.html").find("Without gain: swav."), std::string::npos);
 }
 
@@ -234,7 +271,7 @@ TEST(Report, OfManyArmsTheReferenceAndTheBestStandOut) {
 TEST(Report, MethodsAreComparedWhereThereIsNothingElse) {
   const Path run = MakeMethods("report_only_methods", {{"simclr", 50}, {"byol", 70}});
   EXPECT_EQ(WriteReport({run}, run / "report.html").headline,
-            "“byol” reaches 70.0% linear accuracy, 20.0 points above “simclr” (95% interval +18.6 to +21.4).");
+            "“byol” reaches 70.0% linear accuracy, 20.0 points above “simclr” (95% interval +18.7 to +21.3).");
 }
 
 TEST(Report, TablesWhatViewsKeepAndHowTrueTheForegroundIs) {

@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "genview/base/text.h"
-#include "genview/records/mean_interval.h"
 #include "genview/records/records.h"
 
 namespace genview {
@@ -67,9 +66,33 @@ std::optional<std::string> TrainedEncoder(const Path& folder) {
   return std::nullopt;
 }
 
-Difference Join(double a, double a_low, double a_high, double b, double b_low, double b_high) {
+// A score of one seed with its interval at another confidence: over pictures it is made again, over draws it is as many
+// times as wide as Student's quantile.
+MeanInterval IntervalAt(const ArmScore& score, const SeedScore& seed, double confidence) {
+  if (confidence == kConfidence) return {seed.value, seed.low, seed.high};
+  if (score.eval == "fewshot" && score.score == "top1") {
+    const int64_t freedom = std::max<int64_t>(1, score.draws - 1);
+    const double wider = StudentQuantile(confidence, freedom) / StudentQuantile(kConfidence, freedom);
+    return {seed.value, std::max(0.0, seed.value - wider * (seed.value - seed.low)),
+            std::min(100.0, seed.value + wider * (seed.high - seed.value))};
+  }
+  const auto hits = static_cast<int64_t>(std::llround(seed.value / 100 * static_cast<double>(score.images)));
+  const auto [low, high] = WilsonInterval(hits, score.images, NormalQuantile(confidence));
+  return {seed.value, 100 * low, 100 * high};
+}
+
+// The same of a score as it is shown.
+MeanInterval IntervalAt(const ArmScore& score, double confidence) {
+  if (confidence == kConfidence) return {score.value, score.low, score.high};
+  std::vector<double> values;
+  for (const SeedScore& seed : score.seeds) values.push_back(seed.value);
+  return score.interval == kSeeds ? MeanOfPercents(values, confidence) : IntervalAt(score, score.seeds[0], confidence);
+}
+
+Difference Join(const MeanInterval& a, const MeanInterval& b) {
   const auto both = [](double x, double y) { return std::sqrt(x * x + y * y); };
-  return {a - b, a - b - both(a - a_low, b_high - b), a - b + both(a_high - a, b - b_low), {}};
+  const double value = a.mean - b.mean;
+  return {value, value - both(a.mean - a.low, b.high - b.mean), value + both(a.high - a.mean, b.mean - b.low), {}};
 }
 
 }  // namespace
@@ -111,7 +134,10 @@ std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::stri
             score.images = result.images;
             score.classes = result.classes;
             score.checkpoint = result.checkpoint;
-            if (result.settings.is_object()) score.test = JsonString(result.settings, "test", "", file.string());
+            if (result.settings.is_object()) {
+              score.test = JsonString(result.settings, "test", "", file.string());
+              if (result.kind == "fewshot") score.draws = JsonInt(result.settings, "draws", 0, file.string());
+            }
           }
           score.seeds.push_back({seed, value, low, high});
         };
@@ -154,23 +180,22 @@ Json ScoresToJson(const std::vector<ArmScore>& scores) {
   return {{"format", 1}, {"results", records}};
 }
 
-Difference Compare(const ArmScore& arm, const ArmScore& baseline) {
+Difference Compare(const ArmScore& arm, const ArmScore& baseline, double confidence) {
   std::vector<std::pair<SeedScore, SeedScore>> common;
   for (const SeedScore& a : arm.seeds) {
     for (const SeedScore& b : baseline.seeds) {
       if (a.seed == b.seed) common.emplace_back(a, b);
     }
   }
-  const auto join = [](const auto& a, const auto& b) { return Join(a.value, a.low, a.high, b.value, b.low, b.high); };
   std::vector<double> differences;
   for (const auto& [a, b] : common) differences.push_back(a.value - b.value);
   Difference result;
   if (common.empty()) {
-    result = join(arm, baseline);
+    result = Join(IntervalAt(arm, confidence), IntervalAt(baseline, confidence));
   } else if (AllSame(differences)) {
-    result = join(common[0].first, common[0].second);
+    result = Join(IntervalAt(arm, common[0].first, confidence), IntervalAt(baseline, common[0].second, confidence));
   } else {
-    const MeanInterval mean = MeanWithInterval(differences);
+    const MeanInterval mean = MeanWithInterval(differences, confidence);
     result = {mean.mean, mean.low, mean.high, {}, /*paired=*/true};
   }
   for (const auto& [a, b] : common) result.seeds.push_back(a.seed);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "genview/base/json.h"
+#include "genview/records/mean_interval.h"
 
 namespace genview {
 
@@ -31,6 +32,7 @@ struct ArmScore {
   int64_t images = 0, classes = 0;
   std::string checkpoint;  // fingerprint of the first seed's
   std::string test{};      // of the test pictures; "" of a score by a version that did not keep it
+  int64_t draws = 0;       // that a few-shot score is the mean of
 };
 
 // The kinds of scores in the order they are shown, and as people say them.
@@ -48,7 +50,7 @@ std::string EvalName(const std::string& eval);  // "kNN", as people say it
 Json ScoresToJson(const std::vector<ArmScore>& scores);
 
 struct Difference {
-  double value = 0, low = 0, high = 0;  // percentage points, 95%
+  double value = 0, low = 0, high = 0;  // percentage points
   std::vector<uint64_t> seeds;          // that both arms have; what others score does not count
   bool paired = false;                  // the interval is of the differences in these seeds
   bool Clear() const { return low > 0 || high < 0; }
@@ -56,8 +58,9 @@ struct Difference {
 // Of two arms' same score. Several seeds that both have are paired (t interval), unless all differ by the same, which
 // few seeds and few test images do by chance. Otherwise two intervals are joined (Newcombe 1998, method 10), those of
 // the first common seed or, without one, of the arms as they are shown; that errs on the wide side since both arms saw
-// the same test images.
-Difference Compare(const ArmScore& arm, const ArmScore& baseline);
+// the same test images. `confidence`: how sure the interval is to be, which is more than 95% where it is one of several
+// that a statement picks from.
+Difference Compare(const ArmScore& arm, const ArmScore& baseline, double confidence = kConfidence);
 
 // The folder of one arm and seed, which holds `pretrain` and `eval`, and what a stage of theirs is called. `several`:
 // whether the run has several seeds.

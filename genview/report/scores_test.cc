@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "genview/base/text.h"
 #include "genview/records/records.h"
 
@@ -43,11 +45,43 @@ TEST(Compare, OneSeedIsNewcombesMethodTen) {
   EXPECT_TRUE(gain.Clear());
 }
 
+// As surely as it is asked for: pictures are counted again, over draws and over seeds quantiles are Student's.
+TEST(Compare, AnyConfidenceMayBeAskedFor) {
+  const auto wilson = [](int64_t hits, int64_t total, double z) {
+    const auto [low, high] = WilsonInterval(hits, total, z);
+    ArmScore score = One(100.0 * static_cast<double>(hits) / static_cast<double>(total), 100 * low, 100 * high);
+    score.images = total;
+    return score;
+  };
+  constexpr double kUsual = 1.959963984540054, kSure = 2.5758293035489;  // 95 and 99%
+  const Difference sure = Compare(wilson(56, 70, kUsual), wilson(48, 80, kUsual), 0.99),
+                   counted = Compare(wilson(56, 70, kSure), wilson(48, 80, kSure));
+  EXPECT_NEAR(sure.low, counted.low, 1e-9);
+  EXPECT_NEAR(sure.high, counted.high, 1e-9);
+  EXPECT_NEAR(sure.low, 0.537, 1e-3);
+
+  const Difference seeds = Compare(Seeds({11, 22, 33}), Seeds({10, 20, 30}), 0.99);
+  EXPECT_NEAR(seeds.high - seeds.value, 9.92484320091807 / std::sqrt(3.0), 1e-9);
+  ArmScore several = Seeds({24, 26});  // a standard error of 1, and t(1) = 63.657
+  for (SeedScore& seed : several.seeds) seed.seed += 7;
+  ArmScore still = One(50, 50, 50);
+  still.eval = "fewshot";
+  still.score = "top1";
+  still.draws = 3;
+  EXPECT_NEAR(Compare(several, still, 0.99).low, -25 - 25, 1e-9);  // an accuracy is not below 0
+  const double wider = 9.92484320091807 / 4.30265272974946;
+  ArmScore drawn = still;
+  drawn.seeds[0] = {0, 60, 57, 61};
+  const Difference draws = Compare(drawn, still, 0.99);
+  EXPECT_NEAR(draws.low, 10 - 3 * wider, 1e-9);
+  EXPECT_NEAR(draws.high, 10 + wider, 1e-9);
+}
+
 TEST(Compare, SeedsArePaired) {
   // Differences 1, 2, 3: mean 2, standard error 1/sqrt(3), t(2) = 4.303.
   const Difference gain = Compare(Seeds({11, 22, 33}), Seeds({10, 20, 30}));
   EXPECT_NEAR(gain.value, 2, 1e-12);
-  EXPECT_NEAR(gain.high - gain.value, 4.303 / std::sqrt(3.0), 1e-3);
+  EXPECT_NEAR(gain.high - gain.value, 4.30265272974946 / std::sqrt(3.0), 1e-9);
   EXPECT_FALSE(gain.Clear());
   EXPECT_EQ(gain.seeds, (std::vector<uint64_t>{0, 1, 2}));
 }
