@@ -6,6 +6,7 @@
 #include "cli/tasks.h"
 #include "genview/base/error.h"
 #include "genview/dist/tensor_group.h"
+#include "genview/report/comparison.h"
 #include "genview/report/report.h"
 
 namespace genview {
@@ -82,11 +83,11 @@ size_t Runner::EndOfSideBySide(size_t begin) const {
 }
 
 void Runner::Report() {
-  std::vector<std::string> names;
-  for (const ArmPlan& arm : plan_.arms) names.push_back(arm.name);
-  scores_ = CollectScores(plan_.folder, names, plan_.seeds);
-  WriteJson(plan_.folder / "results.json", ScoresToJson(scores_));
-  const ReportSummary page = WriteReport({plan_.folder}, report());
+  std::vector<RunRecord> runs;
+  runs.push_back(ReadRun(plan_.folder));
+  scores_ = runs[0].scores;
+  WriteJson(plan_.folder / "results.json", ResultsToJson(Comparison(runs), runs[0].scores));
+  const ReportSummary page = WritePage(std::move(runs), report());
   headline_ = page.headline;
 }
 

@@ -224,6 +224,23 @@ void Comparison::Colour() {
   }
 }
 
+Json ResultsToJson(const Comparison& arms, const std::vector<ArmScore>& scores) {
+  Json json = ScoresToJson(scores);
+  for (const Row& row : arms.rows) {
+    for (size_t i = 0; i < scores.size(); ++i) {
+      if (row.main != &scores[i] || !row.Compared()) continue;
+      const Difference gain = Compare(*row.main, *row.reference->main);
+      json["results"][i]["difference"] = {{"against", row.reference->arm->name},
+                                          {"value", gain.value},
+                                          {"low", gain.low},
+                                          {"high", gain.high},
+                                          {"paired", gain.paired},
+                                          {"seeds", gain.seeds}};
+    }
+  }
+  return json;
+}
+
 Headline MakeHeadline(const std::vector<RunRecord>& runs) {
   const Comparison arms(runs);
   const Row *first = nullptr, *last = nullptr, *best = nullptr;

@@ -47,6 +47,10 @@ struct Comparison {
   void Colour();
 };
 
+// results.json: `scores`, which are those of a run in `arms`, and beside a score that the table holds to another arm's
+// the difference that it shows.
+Json ResultsToJson(const Comparison& arms, const std::vector<ArmScore>& scores);
+
 // In a few words what the arm sets otherwise than others of its run: "method simclr, lr 0.06; quality: enabled,
 // features cached". Keys of `pretrain` stand without it.
 std::string WhatDiffers(const RunRecord& run, const ArmRecord& arm);

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <set>
+#include <utility>
 
 #include "genview/base/text.h"
 #include "genview/report/sections.h"
@@ -65,6 +66,10 @@ void WriteHead(Html& html, const std::string& title) {
 ReportSummary WriteReport(const std::vector<Path>& folders, const Path& out) {
   std::vector<RunRecord> runs;
   for (const Path& folder : folders) runs.push_back(ReadRun(folder));
+  return WritePage(std::move(runs), out);
+}
+
+ReportSummary WritePage(std::vector<RunRecord> runs, const Path& out) {
   TellApart(runs);
   const Headline headline = MakeHeadline(runs);
   const std::string title = TitleOf(runs);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "genview/base/files.h"
+#include "genview/report/run_record.h"
 
 namespace genview {
 
@@ -21,5 +22,6 @@ struct ReportSummary {
 };
 
 ReportSummary WriteReport(const std::vector<Path>& runs, const Path& out);
+ReportSummary WritePage(std::vector<RunRecord> runs, const Path& out);
 
 }  // namespace genview

@@ -8,6 +8,7 @@
 #include "genview/base/text.h"
 #include "genview/image/image.h"
 #include "genview/records/records.h"
+#include "genview/report/comparison.h"
 #include "genview/report/run_record.h"
 
 namespace genview {
@@ -272,6 +273,39 @@ TEST(Report, MethodsAreComparedWhereThereIsNothingElse) {
   const Path run = MakeMethods("report_only_methods", {{"simclr", 50}, {"byol", 70}});
   EXPECT_EQ(WriteReport({run}, run / "report.html").headline,
             "“byol” reaches 70.0% linear accuracy, 20.0 points above “simclr” (95% interval +18.7 to +21.3).");
+}
+
+// What the table shows, and of nothing else.
+TEST(Results, HaveTheDifferencesOfTheTable) {
+  const Path run = MakeMethods("results_difference", {{"byol", 70}, {"byol-views", 78}, {"swav", 60}});
+  for (const char* arm : {"byol", "byol-views"}) {
+    EvalResult score = Score(40, 1);
+    score.kind = "knn";
+    WriteJson(run / arm / "eval/knn.json", EvalResultToJson(score));
+  }
+  const std::vector<RunRecord> runs = {ReadRun(run)};
+  const Json json = ResultsToJson(Comparison(runs), runs[0].scores), plain = ScoresToJson(runs[0].scores);
+  int differences = 0;
+  for (size_t i = 0; i < plain["results"].size(); ++i) {
+    Json record = json["results"][i];
+    if (!record.contains("difference")) continue;
+    ++differences;
+    EXPECT_EQ(record["arm"], "byol-views");
+    EXPECT_EQ(record["eval"], "linear");
+    EXPECT_EQ(record["score"], "top1");
+    const Json& difference = record["difference"];
+    EXPECT_EQ(difference["against"], "byol");
+    EXPECT_NEAR(difference["value"].get<double>(), 8, 1e-9);
+    EXPECT_NEAR(difference["low"].get<double>(), 6.78, 0.02);
+    EXPECT_NEAR(difference["high"].get<double>(), 9.21, 0.02);
+    EXPECT_EQ(difference["paired"], false);
+    EXPECT_EQ(difference["seeds"], Json::array({0}));
+    record.erase("difference");
+    EXPECT_EQ(record, plain["results"][i]);  // all else stays
+  }
+  EXPECT_EQ(differences, 1);
+  WriteReport({run}, run / "report.html");
+  EXPECT_NE(Between(ReadFile(run / "report.html"), "<table", "</table>").find("+6.8 to +9.2"), std::string::npos);
 }
 
 TEST(Report, TablesWhatViewsKeepAndHowTrueTheForegroundIs) {

@@ -1,7 +1,7 @@
 // The scores of a run's arms: one record per arm and score, with an interval that says how sure it is.
 //
 //   const auto scores = CollectScores(run, {"baseline", "genview"}, {0});   // from ARM/eval/*.json
-//   WriteJson(run / "results.json", ScoresToJson(scores));
+//   WriteJson("scores.json", ScoresToJson(scores));
 //   Difference gain = Compare(scores[2], scores[0]);
 #pragma once
 

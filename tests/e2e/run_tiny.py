@@ -80,6 +80,8 @@ class RunTiny(unittest.TestCase):
         keys = {(row["arm"], row["eval"], row["score"]) for row in results}
         self.assertEqual(keys, {(arm, kind, score) for arm in ("baseline", "genview") for kind in ("linear", "knn") for score in ("top1", "top5")})
         self.assertEqual(len(results), len(keys))
+        held = [(row["arm"], row["eval"], row["score"], row["difference"]["against"]) for row in results if "difference" in row]
+        self.assertEqual(held, [("genview", "linear", "top1", "baseline")])
 
     def test_stdout_holds_the_table_and_the_report_alone(self):
         lines = self.first.stdout.splitlines()
