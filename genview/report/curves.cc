@@ -20,6 +20,9 @@ const std::vector<Quantity>& Quantities() {
   static const std::vector<Quantity> quantities = {
       {"Loss", {"loss"}, "Of the training pairs; losses of different methods are on different scales.", true},
       {"kNN accuracy, %", {"knn_top1"}, "Of the encoder on the way, by its nearest neighbours."},
+      {"Spread of the features",
+       {"feature_std"},
+       "Standard deviation of the unit projections; near 0 the encoder has collapsed."},
       {"Effective rank",
        {"effective_rank"},
        "Directions that the projections make use of; near 1 the encoder has collapsed."},

@@ -36,6 +36,22 @@ TEST(Curves, AreThinnedByAveragingAndBadLinesAreLeftOut) {
   EXPECT_NEAR(panels[0].curves[0].points[0].first, 9.5, 1e-9);
 }
 
+TEST(Curves, AreOfLossNeighboursSpreadAndRank) {
+  const Path log = testing::TempDir() + "curves_all.jsonl";
+  WriteFile(log,
+            "{\"step\":1,\"effective_rank\":30,\"feature_std\":0.08,\"knn_top1\":20,\"loss\":5}\n"
+            "{\"step\":2,\"effective_rank\":40,\"feature_std\":0.09,\"loss\":4}\n");
+  const auto panels = ReadPanels({{"a", log, 0}});
+  ASSERT_EQ(panels.size(), 4u);
+  EXPECT_EQ(panels[0].title, "Loss");
+  EXPECT_EQ(panels[1].title, "kNN accuracy, %");
+  EXPECT_EQ(panels[2].title, "Spread of the features");
+  EXPECT_EQ(panels[3].title, "Effective rank");
+  using Points = std::vector<std::pair<double, double>>;
+  EXPECT_EQ(panels[2].curves.at(0).points, (Points{{1, 0.08}, {2, 0.09}}));
+  EXPECT_EQ(panels[3].curves.at(0).points, (Points{{1, 30.0}, {2, 40.0}}));
+}
+
 TEST(DrawPanel, OnePointIsADot) {
   Html html;
   const std::vector<Curve> curves = {{"a <b>", 0, {{1.0, 2.0}}}};
