@@ -88,11 +88,10 @@ int RunBenchStep(const Args& args, Progress& progress) {
   const std::optional<OpProfile> profile = Profiling(config);
   const BenchStepResult result = BenchStep(config.bench, progress);
   const BenchFigures& f = result.figures;
-  PrintFigures(
-      BenchStepToJson(result),
-      Format("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {} at most\n", f.images_per_second(),
-             f.times.median_ms, f.times.min_ms, f.times.max_ms, f.precision, f.device, HumanBytes(f.peak_bytes)),
-      config.json, profile);
+  PrintFigures(BenchStepToJson(result),
+               Format("{:.0f} pairs/s, {:.1f} ms a step ({:.1f} to {:.1f}), {} on {}, {}\n", f.images_per_second(),
+                      f.times.median_ms, f.times.min_ms, f.times.max_ms, f.precision, f.device, BenchMemoryToText(f)),
+               config.json, profile);
   return kOk;
 }
 

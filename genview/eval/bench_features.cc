@@ -55,7 +55,7 @@ BenchFeaturesResult BenchFeatures(const BenchFeaturesConfig& config, Progress& p
   progress.End();
   result.figures.images = images / result.figures.times.rounds;
   result.wait_share = loader.WaitShare();
-  result.figures.peak_bytes = PeakMemoryBytes();
+  result.figures.NoteMemory(device);
   result.figures.matmul_gflops = MatmulGflops(device, compute);
   return result;
 }

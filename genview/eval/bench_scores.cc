@@ -29,7 +29,7 @@ BenchFigures Measure(const char* name, const Config& config, int64_t images, Pro
   figures.gflop_per_step = CountFlops(work) / 1e9;
   figures.times = MeasureTimes(rounds, progress, work);
   progress.End();
-  figures.peak_bytes = PeakMemoryBytes();
+  figures.NoteMemory(at::kCPU);
   figures.matmul_gflops = MatmulGflops(at::kCPU, at::kFloat);
   return figures;
 }

@@ -135,7 +135,7 @@ BenchStepResult BenchStep(const BenchStepConfig& config, Progress& progress) {
   step();
   result.figures.times = MeasureTimes({.rounds = config.steps, .seconds = config.seconds}, progress, step);
   progress.End();
-  result.figures.peak_bytes = PeakMemoryBytes();
+  result.figures.NoteMemory(device);
   result.figures.matmul_gflops = MatmulGflops(device, compute);
   return result;
 }

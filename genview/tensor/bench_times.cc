@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "genview/base/text.h"
+#include "genview/tensor/device.h"
 
 namespace genview {
 
@@ -32,25 +33,37 @@ BenchTimes MeasureTimes(const BenchRounds& asked, Progress& progress, const std:
           .rounds = static_cast<int64_t>(times.size())};
 }
 
+void BenchFigures::NoteMemory(at::Device on) {
+  peak_bytes = PeakMemoryBytes();
+  device_peak_bytes = on.is_cpu() ? 0 : PeakMemoryBytes(on);
+}
+
 Json BenchFiguresToJson(const BenchFigures& f) {
-  return {{"images_per_second", f.images_per_second()},
-          {"peak_memory_bytes", f.peak_bytes},
-          {"median_ms", f.times.median_ms},
-          {"min_ms", f.times.min_ms},
-          {"max_ms", f.times.max_ms},
-          {"steps", f.times.rounds},
-          {"images_per_step", f.images},
-          {"gflop_per_step", f.gflop_per_step},
-          {"matmul_gflops", f.matmul_gflops},
-          {"peak_share", f.peak_share()},
-          {"device", f.device},
-          {"precision", f.precision}};
+  Json json = {{"images_per_second", f.images_per_second()},
+               {"peak_memory_bytes", f.peak_bytes},
+               {"median_ms", f.times.median_ms},
+               {"min_ms", f.times.min_ms},
+               {"max_ms", f.times.max_ms},
+               {"steps", f.times.rounds},
+               {"images_per_step", f.images},
+               {"gflop_per_step", f.gflop_per_step},
+               {"matmul_gflops", f.matmul_gflops},
+               {"peak_share", f.peak_share()},
+               {"device", f.device},
+               {"precision", f.precision}};
+  if (f.device_peak_bytes > 0) json["device_peak_bytes"] = f.device_peak_bytes;
+  return json;
+}
+
+std::string BenchMemoryToText(const BenchFigures& f) {
+  const std::string main = Format("{} at most", HumanBytes(f.peak_bytes));
+  return f.device_peak_bytes > 0 ? Format("{}, and {} of the GPU's", main, HumanBytes(f.device_peak_bytes)) : main;
 }
 
 std::string BenchFiguresToText(const BenchFigures& f, const std::string& unit) {
-  return Format("{:.3g} {}/s, {:.0f} ms for {} ({:.0f} to {:.0f}), {:.0f}% of {:.0f} GFLOP/s, {} on {}, {} at most\n",
+  return Format("{:.3g} {}/s, {:.0f} ms for {} ({:.0f} to {:.0f}), {:.0f}% of {:.0f} GFLOP/s, {} on {}, {}\n",
                 f.images_per_second(), unit, f.times.median_ms, f.images, f.times.min_ms, f.times.max_ms,
-                100 * f.peak_share(), f.matmul_gflops, f.precision, f.device, HumanBytes(f.peak_bytes));
+                100 * f.peak_share(), f.matmul_gflops, f.precision, f.device, BenchMemoryToText(f));
 }
 
 }  // namespace genview

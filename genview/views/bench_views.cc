@@ -51,7 +51,7 @@ BenchFigures BenchViews(const BenchViewsConfig& config, Progress& progress) {
   const auto open = [&] { return UnclipPipeline::Open(config.generator, device, compute, config.keep); };
   if (config.part == BenchPart::kLoad) {
     figures.times = MeasureTimes(rounds, progress, [&] { open()->ReadUnet(); });
-    figures.peak_bytes = PeakMemoryBytes();
+    figures.NoteMemory(device);
     figures.matmul_gflops = MatmulGflops(device, compute);
     progress.End();
     return figures;
@@ -94,7 +94,7 @@ BenchFigures BenchViews(const BenchViewsConfig& config, Progress& progress) {
     measure(CountViews(work, config.steps), [&] { work.Generate(config.steps); });
   }
   progress.End();
-  figures.peak_bytes = PeakMemoryBytes();
+  figures.NoteMemory(device);
   figures.matmul_gflops = MatmulGflops(device, compute);
   return figures;
 }

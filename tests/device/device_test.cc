@@ -24,6 +24,7 @@
 #include "genview/pretrain/pretrain.h"
 #include "genview/pretrain/tiny_training.h"
 #include "genview/pretrain/trainer.h"
+#include "genview/tensor/bench_times.h"
 #include "genview/views/generate.h"
 #include "genview/views/likeness.h"
 #include "genview/views/plan.h"
@@ -53,6 +54,19 @@ TEST(PretendDevice, KeepsTheRulesOfAGpu) {
   EXPECT_GT(FreeMemoryBytes(PretendDevice()), uint64_t{1} << 30);
   EXPECT_GT(PeakMemoryBytes(PretendDevice()), 0u);
   EXPECT_DEATH((void)*const_cast<const volatile float*>(y.const_data_ptr<float>()), "");
+}
+
+TEST(PretendDevice, BenchesSayTheMemoryOfBoth) {
+  const Tensor taken = at::ones({1 << 20}).to(PretendDevice());
+  BenchFigures figures{
+      .times = {.median_ms = 1}, .images = 1, .matmul_gflops = 1, .device = "cuda:0", .precision = "fp32"};
+  figures.NoteMemory(PretendDevice());
+  EXPECT_GT(figures.peak_bytes, 0u);
+  EXPECT_GE(BenchFiguresToJson(figures).value("device_peak_bytes", uint64_t{0}), uint64_t{4} << 20);
+  EXPECT_NE(BenchFiguresToText(figures, "images").find(" of the GPU's\n"), std::string::npos);
+  figures.NoteMemory(at::kCPU);
+  EXPECT_FALSE(BenchFiguresToJson(figures).contains("device_peak_bytes"));
+  EXPECT_NE(BenchFiguresToText(figures, "images").find(" at most\n"), std::string::npos);
 }
 
 PretrainConfig TinyParts(MethodKind method, const std::string& backbone = "resnet18") {
