@@ -68,7 +68,8 @@ double RunCheck(const Check& check, const TinyModel& weights, const Tensor& pixe
 
 int CompareDevices(bool with_gpu) {
   std::string reason = "left alone (--device cpu)";
-  const bool cuda = with_gpu && OpenCuda(&reason);  // before the first convolution, see there
+  // Before the first convolution, see OpenCuda.
+  const std::vector<at::Device> gpus = with_gpu ? Gpus(&reason) : std::vector<at::Device>{};
   const c10::InferenceMode guard;
   TinyModel model;
   InitWeights(ListWeights(model), Seed(1).With("doctor"));
@@ -78,14 +79,14 @@ int CompareDevices(bool with_gpu) {
   const Tensor reference = Forward(exact, pixels.to(at::kDouble));
 
   std::vector<Check> checks = {{"cpu fp32", at::kCPU, at::kFloat, 1e-4}, {"cpu bf16", at::kCPU, at::kBFloat16, 0.05}};
-  if (cuda) {
-    const at::Device gpu(at::kCUDA, 0);
-    Print("GPU           {} of its memory free\n", HumanBytes(FreeMemoryBytes(gpu)));
-    checks.push_back({"cuda fp32", gpu, at::kFloat, 2e-3});  // convolutions are in TF32, as LibTorch has it
-    if (GpuMultipliesBf16(gpu)) checks.push_back({"cuda bf16", gpu, at::kBFloat16, 0.05});
-    checks.push_back({"cuda fp16", gpu, at::kHalf, 0.01});
-  } else {
-    Print("GPU           {}{}\n", with_gpu ? "none: " : "", reason);
+  if (gpus.empty()) Print("GPU           {}{}\n", with_gpu ? "none: " : "", reason);
+  for (const at::Device gpu : gpus) {
+    const std::string device = gpu.str(), name = NvidiaDeviceName(gpu.index());
+    Print("{:<14}{}{}{} of its memory free\n", Format("GPU {}", gpu.index()), name, name.empty() ? "" : ", ",
+          HumanBytes(FreeMemoryBytes(gpu)));
+    checks.push_back({device + " fp32", gpu, at::kFloat, 2e-3});  // convolutions are in TF32, as LibTorch has it
+    if (GpuMultipliesBf16(gpu)) checks.push_back({device + " bf16", gpu, at::kBFloat16, 0.05});
+    checks.push_back({device + " fp16", gpu, at::kHalf, 0.01});
   }
   bool good = true;
   for (const Check& check : checks) {

@@ -87,6 +87,14 @@ static std::optional<at::Device> instead_of_cuda;
 InsteadOfCuda::InsteadOfCuda(at::Device device) { instead_of_cuda = device; }
 InsteadOfCuda::~InsteadOfCuda() { instead_of_cuda.reset(); }
 
+std::vector<at::Device> Gpus(std::string* reason) {
+  if (instead_of_cuda) return {*instead_of_cuda};
+  std::vector<at::Device> gpus;
+  if (!OpenCuda(reason)) return gpus;
+  for (size_t i = 0; i < at::getNumGPUs(); ++i) gpus.emplace_back(at::kCUDA, static_cast<c10::DeviceIndex>(i));
+  return gpus;
+}
+
 at::Device ChooseDevice(DeviceChoice choice) {
   if (choice == DeviceChoice::kCpu) return at::kCPU;
   if (instead_of_cuda) return *instead_of_cuda;

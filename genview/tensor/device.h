@@ -42,6 +42,9 @@ bool HasCudaLibrary();  // libtorch_cuda is beside libtorch_cpu; it is not opene
 // kAuto: the GPU when there is one. Throws UsageError when CUDA is asked for and cannot be had.
 at::Device ChooseDevice(DeviceChoice choice);
 
+// All that this process sees; `reason` says why there is none.
+std::vector<at::Device> Gpus(std::string* reason = nullptr);
+
 // While alive, another device stands for the GPU: how tests drive whole commands on a machine without one.
 class InsteadOfCuda {
  public:

@@ -55,6 +55,11 @@ TEST(Device, WhereAnNvidiaDeviceIsTheMissingLibraryIsSaid) {
   EXPECT_EQ(WhyNoCudaLibrary(false), "libtorch_cuda.so cannot be opened");
 }
 
+TEST(Device, WithoutADriverNoNameIsKnown) {
+  EXPECT_EQ(NvidiaDeviceName(0, "libgenview-no-driver.so.1"), "");
+  EXPECT_EQ(NvidiaDeviceName(0, "libm.so.6"), "");  // a library, but of other functions
+}
+
 TEST(Device, SaysHowMuchMemoryIsFree) {
   EXPECT_GT(FreeMemoryBytes(), uint64_t{1} << 20);
   ReturnFreedMemory();

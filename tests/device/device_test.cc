@@ -56,6 +56,11 @@ TEST(PretendDevice, KeepsTheRulesOfAGpu) {
   EXPECT_DEATH((void)*const_cast<const volatile float*>(y.const_data_ptr<float>()), "");
 }
 
+TEST(PretendDevice, IsTheGpuThatThereIs) {
+  const InsteadOfCuda device(PretendDevice());
+  EXPECT_EQ(Gpus(), std::vector<at::Device>{PretendDevice()});
+}
+
 TEST(PretendDevice, BenchesSayTheMemoryOfBoth) {
   const Tensor taken = at::ones({1 << 20}).to(PretendDevice());
   BenchFigures figures{

@@ -418,6 +418,10 @@ class CommandLine(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         for part in ("version ", "processor ", "memory ", "cpu fp32: good", "everything is as it should be"):
             self.assertIn(part, done.stdout)
+        gpus = re.findall(r"^GPU (\d+) .+ of its memory free$", done.stdout, re.M)
+        self.assertEqual(gpus == [], bool(re.search("^GPU +none: ", done.stdout, re.M)))
+        for gpu in gpus:
+            self.assertIn(f"cuda:{gpu} fp32: good", done.stdout)
         done = genview("doctor", "--device", "cpu", "--precision", "fp32", "--batch", "auto", "--threads", "2", "--seed", "1", "--strict")
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         for part in ("cpu           device cpu, ", "GPU           left alone (--device cpu)", "cpu fp32: good"):
