@@ -3,7 +3,9 @@
     NAME ours peer ratio min max
 
 ours and peer are medians in the unit of the line's group; the ratio is the median of the pairwise ratios, above 1 where
-we are better; min and max are its extremes. The same goes into build/bench.json with the machine it was measured on.
+we are better; min and max are its extremes. The same goes into build/bench.json with the machine it was measured on, after each
+line. Where ours or a peer fails, the rows are named, the others go on, and the end is a failure. Rows beside a peer in bf16 are
+left out, by name, on processors that do not multiply it: there they take hours.
 """
 import json
 import os
@@ -12,12 +14,16 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 from pictures import make_pictures
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GENVIEW = ROOT / "build/bin/genview"
+REPORT = ROOT / "build/bench.json"
+CPU = pathlib.Path("/proc/cpuinfo").read_text()
+BF16 = any(flag in CPU.split() for flag in ("amx_bf16", "avx512_bf16"))
 REPEATS = int(os.environ.get("BENCH_REPEATS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "8"))
 ONLY = [name for name in os.environ.get("BENCH_ONLY", "").split(",") if name]
@@ -27,11 +33,15 @@ RATE, MEMORY = "images_per_second", "peak_memory_bytes"
 TOWER, GENERATOR = ROOT / "models/demo/tower", ROOT / "models/demo/unclip"
 
 
-def json_of(command):
+def output_of(command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT / "bench/peers")
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stderr[-2000:]}")
-    return json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
+    return done.stdout
+
+
+def json_of(command):
+    return json.loads([line for line in output_of(command).splitlines() if line.startswith("{")][-1])
 
 
 def ours(*arguments):
@@ -47,9 +57,14 @@ def peer(script, *arguments, python=sys.executable):
 def wall(*command):
     def run():
         begin = time.perf_counter()
-        subprocess.run([str(part) for part in command], check=True, capture_output=True)
+        output_of(command)
         return {"seconds": time.perf_counter() - begin}
     return run
+
+
+def first_features():
+    with tempfile.TemporaryDirectory() as folder:  # what is there is not computed again
+        return wall(GENVIEW, "features", "shapes:count=1,size=32", "--encoder", TOWER, "--out", f"{folder}/features.safetensors")()
 
 
 def benchmarks():
@@ -80,7 +95,7 @@ def benchmarks():
         """The paper's judge of pairs, with random weights: shared with `make bench-full`."""
         folder = ROOT / "build/bench-full/full/convnext"
         if not (folder / ".whole").exists():
-            subprocess.run([sys.executable, ROOT / "bench/peers/make_full.py", "convnext", folder], check=True)
+            output_of([sys.executable, ROOT / "bench/peers/make_full.py", "convnext", folder])
         return folder
 
     def method(name):
@@ -117,6 +132,7 @@ def benchmarks():
         (ours("knn", "--images", 50000, "--queries", 10000, "--width", 512, "--k", 200, "--seconds", SECONDS),
          peer("knn_torch.py", 50000, 10000, 512, 10, 200, SECONDS), {"knn-10000-of-50000x512": RATE}),
         (wall(GENVIEW, "--help"), wall(sys.executable, "-c", "import torch, torchvision, diffusers"), {"start-help": "seconds"}),
+        (first_features, wall(sys.executable, ROOT / "bench/peers/start_open_clip.py", TOWER), {"start-features": "seconds"}),
     ]
 
 
@@ -127,23 +143,41 @@ def compared(name, key, pairs):
     return {"unit": key, "ours": a, "peer": b, "ratio": statistics.median(ratios), "min": min(ratios), "max": max(ratios), "pairs": pairs}
 
 
+def write_report(results, failed):
+    """Whole or not at all: a run of hours that is stopped leaves the rows that it has."""
+    model = next((line.split(":", 1)[1].strip() for line in CPU.splitlines() if line.startswith("model name")), "")
+    report = {"machine": {"cpu": model, "threads": int(THREADS), "system": platform.platform()}, "repeats": REPEATS, "results": results}
+    if failed:
+        report["failed"] = failed
+    REPORT.parent.mkdir(exist_ok=True)
+    part = REPORT.with_suffix(".part")
+    part.write_text(json.dumps(report, indent=1) + "\n")
+    os.replace(part, REPORT)
+
+
 def main():
-    results = {}
+    results, failed = {}, {}
     works = benchmarks()
     known = {name for _, _, rows in works for name in rows}
     if unknown := [name for name in ONLY if name not in known]:
         raise SystemExit(f"BENCH_ONLY names no row: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     for mine, theirs, rows in works:
         rows = {name: key for name, key in rows.items() if not ONLY or name in ONLY}
+        for name in [name for name in rows if name.endswith("-against-bf16") and not BF16]:
+            print(f"skipped {name}: this processor does not multiply bf16, which the peer would take hours for", file=sys.stderr, flush=True)
+            del rows[name]
         if not rows:
             continue
-        measured = [(mine(), theirs()) for _ in range(REPEATS)]
-        for name, key in rows.items():
-            results[name] = compared(name, key, [(a[key], b[key]) for a, b in measured])
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
-    report = {"machine": {"cpu": cpu, "threads": int(THREADS), "system": platform.platform()}, "repeats": REPEATS, "results": results}
-    WORK.parent.mkdir(exist_ok=True)
-    (ROOT / "build/bench.json").write_text(json.dumps(report, indent=1) + "\n")
+        try:
+            measured = [(mine(), theirs()) for _ in range(REPEATS)]
+            results |= {name: compared(name, key, [(a[key], b[key]) for a, b in measured]) for name, key in rows.items()}
+        except Exception as error:
+            failed |= {name: str(error) for name in rows}
+            print(f"FAILED {', '.join(rows)}: {error}", file=sys.stderr, flush=True)
+        write_report(results, failed)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
-main()
+if __name__ == "__main__":
+    main()
