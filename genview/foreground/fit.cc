@@ -10,6 +10,7 @@
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
 #include "genview/data/loader.h"
+#include "genview/foreground/fit_journal.h"
 #include "genview/models/encoder.h"
 #include "genview/records/refuse_skipped.h"
 #include "genview/tensor/safetensors.h"
@@ -38,64 +39,106 @@ struct Sample {
   }
 };
 
-// One walk over the sample: `use` gets the tokens of each batch, [N,T,C] fp32 on the encoder's device.
-void ForEachBatch(Sample& sample, const RunOptions& run, int64_t done, Progress& progress,
-                  const std::function<void(const Tensor&)>& use) {
+// One walk over the sample for the sums, and where the tokens are not kept a second one for their scores. Both go on
+// where an earlier call was stopped.
+class Fit {
+ public:
+  Fit(const FitConfig& config, Sample& sample, const std::string& request, Progress& progress)
+      : config_(config),
+        sample_(sample),
+        progress_(progress),
+        batch_(EncodeBatchSize(*sample.encoder, config.run.batch)),
+        small_(sample.token_bytes() <= config.memory_mb * 1'000'000),
+        journal_(config.out, Format("{} {}", request, batch_), config.save_seconds),
+        state_{.statistics = TokenStatistics(sample.encoder->grid(), sample.encoder->token_width()), .scores = {}} {
+    journal_.Read(state_, sample.skipped, sample.size(), sample.encoder->device());
+  }
+
+  // The component the sample gives, and the scores of its tokens on it.
+  std::pair<ForegroundModel, Tensor> FindComponent();
+  // A component from elsewhere: its sign is chosen by the same rule as that of our own.
+  std::pair<ForegroundModel, Tensor> TakeComponent();
+  void Finish() const { journal_.Remove(); }  // the model is there
+
+ private:
+  // `use` gets the tokens of each batch of the pictures [begin, end), [N,T,C] fp32 on the encoder's device, and the
+  // picture after it.
+  void ForEachBatch(int64_t begin, int64_t end, const std::function<void(const Tensor& tokens, int64_t next)>& use);
+  void Score(const Tensor& component, int64_t end);  // of the pictures before `end`
+
+  const FitConfig& config_;
+  Sample& sample_;
+  Progress& progress_;
+  const int64_t batch_;
+  const bool small_;  // tokens are kept
+  FitJournal journal_;
+  FitState state_;
+};
+
+void Fit::ForEachBatch(int64_t begin, int64_t end, const std::function<void(const Tensor& tokens, int64_t next)>& use) {
+  if (begin >= end) return;
   const c10::InferenceMode inference;
-  EncodeLoader loader(sample.source, sample.indices, sample.encoder->preprocess(),
-                      EncodeBatchSize(*sample.encoder, run.batch), run.threads, sample.skipped, run.strict);
-  for (EncodeBatch batch; loader.Next(batch);) {
-    use(sample.encoder->Encode(batch.pixels, /*tokens=*/true).tokens);
-    done += static_cast<int64_t>(batch.indices.size());
-    progress.Update(done, loader.WaitShare());
-    progress.ThrowIfStopped();
+  const std::vector<int64_t>& all = sample_.indices;
+  EncodeLoader loader(sample_.source, {all.begin() + begin, all.begin() + end}, sample_.encoder->preprocess(), batch_,
+                      config_.run.threads, sample_.skipped, config_.run.strict);
+  try {
+    for (EncodeBatch batch; loader.Next(batch);) {
+      const auto last = std::lower_bound(all.begin(), all.end(), batch.indices.back()) - all.begin();
+      use(sample_.encoder->Encode(batch.pixels, /*tokens=*/true).tokens, std::min(end, (last / batch_ + 1) * batch_));
+      journal_.SaveSometimes(state_, sample_.skipped);
+      progress_.Update(state_.summed + state_.scored, loader.WaitShare());
+      progress_.ThrowIfStopped();
+    }
+  } catch (const Interrupted&) {
+    journal_.Save(state_, sample_.skipped);
+    throw;
   }
 }
 
-// The scores of all tokens of the sample, [N,T], four bytes each.
-Tensor ScoresOf(Sample& sample, const Tensor& component, const RunOptions& run, int64_t done, Progress& progress) {
-  std::vector<Tensor> scores;
-  ForEachBatch(sample, run, done, progress,
-               [&](const Tensor& tokens) { scores.push_back(TokenScores(tokens, component).to(at::kCPU)); });
-  return scores.empty() ? at::empty({0, 0}) : at::cat(scores);
+// On the processor where tokens are kept, too, so that a score is the same whether they were or are encoded again.
+void Fit::Score(const Tensor& component, int64_t end) {
+  ForEachBatch(state_.scored, end, [&](const Tensor& tokens, int64_t next) {
+    state_.scores.push_back(TokenScores(small_ ? tokens.to(at::kCPU) : tokens, component).to(at::kCPU));
+    state_.scored = next;
+  });
+  state_.scored = std::max(state_.scored, end);
 }
 
-// The component the sample gives, and the scores of its tokens on it.
-std::pair<ForegroundModel, Tensor> FitComponent(Sample& sample, const FitConfig& config, Progress& progress) {
-  TokenStatistics statistics(sample.encoder->grid(), sample.encoder->token_width());
-  const bool keep = sample.token_bytes() <= config.memory_mb * 1'000'000;
-  progress.Begin("foreground fit", sample.size() * (keep ? 1 : 2), "images");
+std::pair<ForegroundModel, Tensor> Fit::FindComponent() {
+  const int64_t kept_from = small_ ? state_.summed : sample_.size();
+  progress_.Begin("foreground fit", sample_.size() + kept_from, "images");
   std::vector<Tensor> kept;
-  ForEachBatch(sample, config.run, 0, progress, [&](const Tensor& tokens) {
-    statistics.Add(tokens);
-    if (keep) kept.push_back(tokens.to(at::kCPU));
+  ForEachBatch(state_.summed, sample_.size(), [&](const Tensor& tokens, int64_t next) {
+    state_.statistics.Add(tokens);
+    state_.summed = next;
+    if (small_) kept.push_back(tokens.to(at::kCPU));
   });
-  const PrincipalComponent pc = FirstComponent(statistics);
+  state_.summed = sample_.size();
+  const PrincipalComponent pc = FirstComponent(state_.statistics);
   ForegroundModel model;
   model.component = pc.component;
   model.mean = pc.mean;
   model.margin = pc.margin;
   model.variance_share = pc.variance_share;
-  if (!keep) return {model, ScoresOf(sample, model.component, config.run, sample.size(), progress)};
-  std::vector<Tensor> scores;
-  for (const Tensor& tokens : kept) scores.push_back(TokenScores(tokens, model.component));
-  return {model, at::cat(scores)};
+  Score(model.component, kept_from);
+  for (const Tensor& tokens : kept) state_.scores.push_back(TokenScores(tokens, model.component));
+  return {model, state_.Scores()};
 }
 
-// A component from elsewhere: its sign is chosen by the same rule as that of our own.
-std::pair<ForegroundModel, Tensor> UseComponent(Sample& sample, const FitConfig& config, Progress& progress) {
-  ForegroundModel model = ReadForegroundModel(config.component);
-  CheckModelFits(model, config.component, sample.encoder->token_width(), sample.encoder->fingerprint(),
-                 sample.encoder->name());
-  progress.Begin("foreground fit", sample.size(), "images");
-  Tensor scores = ScoresOf(sample, model.component, config.run, 0, progress);
+std::pair<ForegroundModel, Tensor> Fit::TakeComponent() {
+  ForegroundModel model = ReadForegroundModel(config_.component);
+  CheckModelFits(model, config_.component, sample_.encoder->token_width(), sample_.encoder->fingerprint(),
+                 sample_.encoder->name());
+  progress_.Begin("foreground fit", sample_.size(), "images");
+  Score(model.component, sample_.size());
+  Tensor scores = state_.Scores();
   if (scores.numel() < 2) return {model, scores};
-  const double margin = CentreMargin(scores.to(at::kDouble).mean(0), sample.encoder->grid());
+  const double margin = CentreMargin(scores.to(at::kDouble).mean(0), sample_.encoder->grid());
   const double deviation = scores.to(at::kDouble).std().item<double>();
   model.margin = deviation > 0 ? std::abs(margin) / deviation : 0;
   if (margin < 0) {
-    progress.Warn(Format("{} scores the border of the pictures higher than their centre: its sign is turned",
-                         config.component.string()));
+    progress_.Warn(Format("{} scores the border of the pictures higher than their centre: its sign is turned",
+                          config_.component.string()));
     model.component = -model.component;
     scores = -scores;
   }
@@ -146,7 +189,9 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
   const Path list = config.skipped.empty() ? config.out.parent_path() / "skipped.tsv" : config.skipped;
   RefuseToOverwrite(*sample.source, {config.out, list});
   RefuseToReplaceInput(config.out, {config.encoder, config.images, config.component});
+  Fit fit(config, sample, fingerprint, progress);
   if (const auto there = ModelOfRequest(config.out, fingerprint)) {
+    fit.Finish();  // an earlier call was killed before
     if (config.run.strict) RefuseSkipped(sample.size() - there->images, "this model", list);
     return Summarise(*there, sample.size() - there->images, /*up_to_date=*/true);
   }
@@ -154,7 +199,7 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
   const auto write_skipped = [&] { sample.skipped.WriteShared(list, IdsOf(*sample.source, sample.indices)); };
   std::pair<ForegroundModel, Tensor> fitted;
   try {
-    fitted = config.component.empty() ? FitComponent(sample, config, progress) : UseComponent(sample, config, progress);
+    fitted = config.component.empty() ? fit.FindComponent() : fit.TakeComponent();
   } catch (const Error&) {
     write_skipped();  // it may say why
     throw;
@@ -177,7 +222,9 @@ FitSummary FitForeground(const FitConfig& config, Progress& progress) {
                model.margin));
   }
   write_skipped();
+  if (config.run.strict) RefuseSkipped(sample.skipped.count(), "this model", list);  // what an earlier call left out
   WriteForegroundModel(config.out, model);
+  fit.Finish();
   progress.End(Format("{} images, {} skipped; tokens are foreground above {:.4g} along the component", model.images,
                       sample.skipped.count(), *model.threshold));
   return Summarise(model, sample.skipped.count(), /*up_to_date=*/false);

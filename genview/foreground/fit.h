@@ -3,7 +3,8 @@
 //   FitSummary done = FitForeground({.images = "photos/", .encoder = "models/ViT-H-14", .out = "FG.safetensors"}, progress);
 //
 // Tokens are summed up as they come. Those of a small sample are kept in memory; for a larger one the sample is encoded
-// a second time once the component is known. No token is written to disk.
+// a second time once the component is known. No token is written to disk. Killed at any point, the same call goes on
+// with the sums and scores of a minute ago at most; kept tokens that are lost are encoded again.
 #pragma once
 
 #include <string>
@@ -23,7 +24,8 @@ struct FitConfig {
   ThresholdMode mode = ThresholdMode::kQuantile;
   Path component;
   int64_t memory_mb = 1024;
-  Path skipped;  // list of the bad pictures; empty: skipped.tsv beside `out`
+  Path skipped;              // list of the bad pictures; empty: skipped.tsv beside `out`
+  double save_seconds = 60;  // between two states that a killed call goes on from
   RunOptions run;
 };
 

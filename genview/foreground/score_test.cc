@@ -3,9 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 #include "genview/base/error.h"
 #include "genview/data/source.h"
 #include "genview/foreground/fit.h"
+#include "genview/foreground/fit_journal.h"
 #include "genview/foreground/score_files.h"
 #include "genview/models/encoder.h"
 #include "genview/tensor/safetensors.h"
@@ -105,6 +108,108 @@ TEST(FitForeground, MemoryChangesNothing) {
   EXPECT_EQ(ReadFile(place.folder / "FG.safetensors"), kept);
   EXPECT_EQ(once.updates, 3);
   EXPECT_EQ(twice.updates, 6);
+}
+
+// At every batch of both walks over the sample, with tokens kept in memory and without, and with a component that is
+// given.
+TEST(FitForeground, GoesOnWhereItWasStopped) {
+  const Workplace place("fit_stopped");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  fs::rename(place.folder / "FG.safetensors", place.folder / "given.safetensors");
+  for (const auto& [memory_mb, given] : {std::pair<int64_t, bool>{1024, false}, {0, false}, {1024, true}}) {
+    FitConfig config = place.Fit();
+    config.memory_mb = memory_mb;
+    if (given) config.component = place.folder / "given.safetensors";
+    Counting all;
+    FitForeground(config, all);
+    const std::string bytes = ReadFile(config.out);
+    for (int64_t stop = 1; stop <= all.updates; ++stop) {
+      SCOPED_TRACE(Format("{} MB, {}, stopped after {}", memory_mb, given ? "given" : "found", stop));
+      fs::remove(config.out);
+      Counting stopped(stop), rest;
+      EXPECT_THROW(FitForeground(config, stopped), Interrupted);
+      EXPECT_FALSE(fs::exists(config.out));
+      EXPECT_TRUE(fs::exists(FitJournal::Place(config.out)));
+      FitForeground(config, rest);
+      EXPECT_EQ(ReadFile(config.out), bytes);
+      EXPECT_FALSE(fs::exists(FitJournal::Place(config.out)));
+      const bool again = memory_mb > 0 && !given;  // tokens that were kept are gone
+      EXPECT_EQ(rest.updates, again ? all.updates : all.updates - stop);
+    }
+    fs::remove(config.out);
+  }
+}
+
+TEST(FitForeground, GoesOnWhereItWasKilled) {
+  const Workplace place("fit_killed");
+  class Dying : public Counting {
+   public:
+    void Update(int64_t, double, std::string_view) override {
+      if (++updates == 5) throw std::runtime_error("killed");
+    }
+  } dying;
+  FitConfig config = place.Fit();
+  config.memory_mb = 0;
+  Counting all, rest;
+  FitForeground(config, all);
+  const std::string bytes = ReadFile(config.out);
+  fs::remove(config.out);
+  config.save_seconds = 0;
+  EXPECT_THROW(FitForeground(config, dying), std::runtime_error);
+  FitForeground(config, rest);
+  EXPECT_EQ(ReadFile(config.out), bytes);
+  EXPECT_LT(rest.updates, all.updates);
+}
+
+TEST(FitForeground, AJournalOfSomethingElseIsNotGoneOnFrom) {
+  const Workplace place("fit_journal");
+  FitConfig config = place.Fit();
+  config.memory_mb = 0;
+  const Path journal = FitJournal::Place(config.out);
+  const auto updates_of = [&](const FitConfig& other) {
+    Counting progress;
+    FitForeground(other, progress);
+    EXPECT_FALSE(fs::exists(journal));
+    fs::remove(other.out);
+    return progress.updates;
+  };
+  const auto stop = [&] {
+    Counting stopped(4);
+    EXPECT_THROW(FitForeground(config, stopped), Interrupted);
+  };
+  stop();
+  FitConfig other = config;
+  other.share = 0.6;
+  EXPECT_EQ(updates_of(other), 6);
+  stop();
+  other = config;
+  other.run.batch = 12;
+  EXPECT_EQ(updates_of(other), 4);
+  stop();
+  WriteFile(journal, ReadFile(journal).substr(0, 400));
+  EXPECT_EQ(updates_of(config), 6);
+  stop();
+  EXPECT_EQ(updates_of(config), 2);
+}
+
+TEST(FitForeground, WhatWasLeftOutBeforeItWasStoppedIsNamed) {
+  Workplace place("fit_stopped_bad");
+  const auto shapes = OpenSource("shapes:count=6,size=32,seed=1");
+  for (int64_t i = 0; i < 6; ++i)
+    WriteFile(place.folder / "images" / Format("{}.png", i), i == 1 ? "not a picture" : *shapes->ReadBytes(i));
+  place.images = (place.folder / "images").string();
+  FitConfig config = place.Fit();
+  config.run.batch = 2;
+  config.run.threads = 1;
+  Counting stopped(2);
+  EXPECT_THROW(FitForeground(config, stopped), Interrupted);
+  FitConfig strict = config;
+  strict.run.strict = true;
+  Progress quiet;
+  EXPECT_THROW(FitForeground(strict, quiet), Error);
+  EXPECT_EQ(FitForeground(config, quiet).skipped, 1);
+  EXPECT_NE(ReadFile(place.folder / "skipped.tsv").find("1.png\t"), std::string::npos);
 }
 
 TEST(FitForeground, IsNotDoneTwiceAndFollowsItsInputs) {

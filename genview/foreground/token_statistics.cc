@@ -38,6 +38,32 @@ void TokenStatistics::Add(const Tensor& tokens) {
   images_ += tokens.size(0);
 }
 
+std::vector<std::pair<std::string, Tensor>> TokenStatistics::State() const {
+  if (images_ == 0) return {};
+  return {{"mean", mean_}, {"moment", moment_}, {"place_sums", place_sums_}};
+}
+
+bool TokenStatistics::Load(const WeightMap& state, int64_t images, at::Device device) {
+  const auto fits = [&](const char* name, const std::vector<int64_t>& shape) {
+    return state.Has(name) && state.At(name).scalar_type() == at::kDouble && state.At(name).sizes().vec() == shape;
+  };
+  const auto own = [&](const char* name) {
+    return state.At(name).to(device, at::kDouble, /*non_blocking=*/false, /*copy=*/true);
+  };
+  if (images == 0 && !state.Has("mean")) {
+    *this = TokenStatistics(grid_, width_);
+    return true;
+  }
+  if (images <= 0 || !fits("mean", {width_}) || !fits("moment", {width_, width_}) ||
+      !fits("place_sums", {grid_ * grid_, width_}))
+    return false;
+  mean_ = own("mean");
+  moment_ = own("moment");
+  place_sums_ = own("place_sums");
+  images_ = images;
+  return true;
+}
+
 Tensor TokenStatistics::mean() const { return mean_; }
 Tensor TokenStatistics::covariance() const { return moment_ / static_cast<double>(rows() - 1); }
 Tensor TokenStatistics::place_means() const { return place_sums_ / static_cast<double>(images_); }

@@ -5,7 +5,12 @@
 //   PrincipalComponent pc = FirstComponent(statistics);                  // sign chosen: the centre scores higher
 #pragma once
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "genview/tensor/tensor.h"
+#include "genview/tensor/weights.h"
 
 namespace genview {
 
@@ -23,6 +28,11 @@ class TokenStatistics {
   Tensor mean() const;         // [C]
   Tensor covariance() const;   // [C,C], divided by rows - 1
   Tensor place_means() const;  // [T,C]
+
+  // The sums as they are, for going on with them later; none before the first picture.
+  std::vector<std::pair<std::string, Tensor>> State() const;
+  // Sums of so many pictures, on `device`. False, and nothing changes, where they are of another grid or width.
+  bool Load(const WeightMap& state, int64_t images, at::Device device);
 
  private:
   int64_t grid_, width_, images_ = 0;

@@ -35,6 +35,27 @@ TEST(TokenStatistics, BatchesMergeToTheWhole) {
   EXPECT_TRUE(at::allclose(whole.covariance(), at::matmul(centred.t(), centred) / (17 * 9 - 1), 1e-10, 1e-10));
 }
 
+// To the byte.
+TEST(TokenStatistics, GoOnFromTheirState) {
+  const Tensor tokens = NormalTensor(Seed(1), {17, 9, 6}) * 2 + 100;
+  TokenStatistics whole(3, 6), first(3, 6), rest(3, 6);
+  EXPECT_TRUE(first.State().empty());
+  for (TokenStatistics* statistics : {&whole, &first}) statistics->Add(tokens.narrow(0, 0, 8));
+  WeightMap state("state");
+  for (const auto& [name, tensor] : first.State()) state.Add(name, tensor);
+  ASSERT_TRUE(rest.Load(state, first.images(), at::kCPU));
+  for (TokenStatistics* statistics : {&whole, &rest}) statistics->Add(tokens.narrow(0, 8, 9));
+  EXPECT_EQ(rest.rows(), whole.rows());
+  EXPECT_TRUE(at::equal(rest.mean(), whole.mean()));
+  EXPECT_TRUE(at::equal(rest.covariance(), whole.covariance()));
+  EXPECT_TRUE(at::equal(rest.place_means(), whole.place_means()));
+  EXPECT_EQ(first.images(), 8);  // whose memory is its own
+  EXPECT_FALSE(TokenStatistics(3, 5).Load(state, 8, at::kCPU));
+  EXPECT_FALSE(TokenStatistics(2, 6).Load(state, 8, at::kCPU));
+  EXPECT_FALSE(TokenStatistics(3, 6).Load(state, -1, at::kCPU));
+  EXPECT_FALSE(TokenStatistics(3, 6).Load(WeightMap("empty"), 8, at::kCPU));
+}
+
 // With a mean of a million and a spread of one, sums of squares in fp32 would leave nothing.
 TEST(TokenStatistics, FarFromTheOriginNothingCancels) {
   const Tensor tokens = (NormalTensor(Seed(1), {50, 4, 3}).to(at::kDouble) + 1e6);
