@@ -67,15 +67,21 @@ TEST(Safetensors, EveryKindOfDamageIsRefused) {
   EXPECT_NE(RefusalOf(Bytes("{\"\xff\":1}", 0)).find("UTF-8"), std::string::npos);
   EXPECT_NE(RefusalOf(Bytes("{\"a\":", 0)).find("JSON"), std::string::npos);
   const auto entry = [](const std::string& text) { return "{\"a\":" + text + "}"; };
-  for (const char* wrong :
-       {"1", R"({"dtype":"F32","shape":[2]})", R"({"dtype":"F99","shape":[2],"data_offsets":[0,8]})",
-        R"({"dtype":"F32","shape":[-2],"data_offsets":[0,8]})",
-        R"({"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1})",
-        R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})", R"({"dtype":"F32","shape":[2],"data_offsets":[8,0]})",
-        R"({"dtype":"F4","shape":[1],"data_offsets":[0,1]})",
-        R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]})"}) {
-    EXPECT_NE(RefusalOf(Bytes(entry(wrong), 8)), "") << wrong;
+  using Wrong = std::pair<const char*, const char*>;  // and what is said of it
+  for (const auto& [wrong, said] :
+       {Wrong{"1", "not described by an object"}, Wrong{R"({"dtype":"F32","shape":[2]})", "lacks dtype"},
+        Wrong{R"({"dtype":"F99","shape":[2],"data_offsets":[0,8]})", "unknown dtype `F99`"},
+        Wrong{R"({"dtype":"F32","shape":[-2],"data_offsets":[0,8]})", "not a list of sizes"},
+        Wrong{R"({"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1})", "unknown member `x`"},
+        Wrong{R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})", "offsets 0..8 but 12 bytes"},
+        Wrong{R"({"dtype":"F32","shape":[2],"data_offsets":[8,0]})", "offsets 8..0 but 8 bytes"},
+        Wrong{R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]})", "too large to count"}}) {
+    EXPECT_NE(RefusalOf(Bytes(entry(wrong), 8)).find(said), std::string::npos)
+        << wrong << ": " << RefusalOf(Bytes(entry(wrong), 8));
   }
+  // Half a byte, of which none are stored.
+  EXPECT_NE(RefusalOf(Bytes(entry(R"({"dtype":"F4","shape":[1],"data_offsets":[0,0]})"), 0)).find("whole bytes"),
+            std::string::npos);
   // Of no bytes, but with strides that cannot be counted.
   EXPECT_NE(RefusalOf(Bytes(entry(R"({"dtype":"F32","shape":[0,4611686018427387904,2],"data_offsets":[0,0]})"), 0))
                 .find("count"),
