@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """How true the foreground of an encoder is, on procedural pictures, whose masks are known: for each of several seeds a model
-is fitted on pictures of one seed and held against the masks of pictures of another.
+is fitted on pictures of one seed and held against the masks of pictures of another. Ends with 1 where a sign is the wrong way round.
 
     tools/measure_foreground.py [--program build/bin/genview] [--encoder models/demo/tower] [--seeds 10] [--count 1000]"""
 import argparse
@@ -40,6 +40,8 @@ def main():
     right = sum(value > 0 for value in correlations)
     print(f"mean  {sum(overlaps) / len(overlaps):.3f}     {sum(correlations) / len(correlations):.3f}  {right} of {len(correlations)} right; "
           f"smallest {min(overlaps):.3f} and {min(correlations):.3f}")
+    if right < len(correlations):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -58,10 +58,9 @@ class RunTiny(unittest.TestCase):
             self.assertTrue(-1 <= level["cosine"] <= 1 and 0 <= level["low"] <= level["kept"] <= level["high"] <= 100)
         truth = json.loads(self.read("foreground", "ratios.json"))
         self.assertEqual(truth["images_with_truth"], 48)
-        self.assertTrue(0 <= truth["mean_overlap_with_truth"] <= 1 and -1 <= truth["spearman_with_truth"] <= 1)
         page = self.read("report.html")
         self.assertIn("What views keep", page)
-        self.assertIn("Held against the true masks", page)
+        self.assertIn(f"Held against the true masks of 48 pictures: mean intersection over union {truth['mean_overlap_with_truth']:.2f}", page)
 
     def test_tables_hold_a_row_for_every_picture(self):
         ratios = self.read("foreground", "ratios.tsv").splitlines()
