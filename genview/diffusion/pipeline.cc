@@ -153,9 +153,9 @@ std::shared_ptr<const UnclipPipeline> UnclipPipeline::Open(const Path& place, at
     parameters += count(tower);
     p->text_.reset(new Text{files->ReadTokenizer(tower.config), tower.config.positions, {}, {}});
   }
-  const GeneratorFiles::Scheduler scheduler = files->ReadScheduler();
-  p->scheduler_json_ = scheduler.json;
-  p->scheduler_ = ParseSchedulerConfig(scheduler.json, "", scheduler.where);
+  GeneratorFiles::Scheduler scheduler = files->ReadScheduler();
+  p->scheduler_json_ = std::move(scheduler.json);
+  p->scheduler_where_ = std::move(scheduler.where);
   p->keep_all_ =
       KeepsAll(residency, device, static_cast<double>(parameters) * static_cast<double>(at::elementSize(compute)));
 
@@ -270,9 +270,12 @@ UnclipPipeline::Conditions UnclipPipeline::Conditions::Rows(int64_t first, int64
   return {rows(labels), rows(guidance), rows(prompt), rows(unprompted), guided};
 }
 
+SchedulerConfig UnclipPipeline::SchedulerOf(const std::string& name) const {
+  return ParseSchedulerConfig(scheduler_json_, name, scheduler_where_);
+}
+
 std::unique_ptr<Scheduler> UnclipPipeline::SchedulerFor(const std::string& name, int64_t steps) const {
-  if (name.empty()) return MakeScheduler(scheduler_, steps);
-  return MakeScheduler(ParseSchedulerConfig(scheduler_json_, name, "scheduler"), steps);
+  return MakeScheduler(SchedulerOf(name), steps);
 }
 
 Tensor UnclipPipeline::Denoise(const Unet& unet, const UnclipRequest& r, const Conditions& c, const Tensor& latents,

@@ -59,7 +59,8 @@ struct UnclipViews {
 class UnclipPipeline {
  public:
   // Weights are moved to `device` and kept in `compute`. Throws Error that names the component and what is wrong with
-  // it; with kOne contents of UNet and text tower are read, and NaN found in them, when they are first needed.
+  // it; with kOne contents of UNet and text tower are read, and NaN found in them, when they are first needed. What the
+  // folder's scheduler is, is looked at when it is asked for: another may be taken in its place.
   static std::shared_ptr<const UnclipPipeline> Open(const Path& folder_or_file, at::Device device = at::kCPU,
                                                     at::ScalarType compute = at::kFloat,
                                                     Residency residency = Residency::kAuto);
@@ -77,7 +78,7 @@ class UnclipPipeline {
   bool HasTiles(const std::vector<int64_t>& latent_shape) const;
   uint64_t DecodeBytes(const std::vector<int64_t>& latent_shape, int64_t rows) const;
   bool keeps_all() const { return keep_all_; }
-  std::string scheduler_name() const { return SchedulerName(scheduler_.kind); }
+  std::string scheduler_name() const { return SchedulerName(SchedulerOf("").kind); }  // the folder's own; may throw
   // `name` as in a request. Throws UsageError for an unknown scheduler or impossible steps, Error for a configuration
   // of which that scheduler cannot be made.
   std::unique_ptr<Scheduler> SchedulerFor(const std::string& name, int64_t steps) const;
@@ -98,6 +99,7 @@ class UnclipPipeline {
 
  private:
   UnclipPipeline() = default;
+  SchedulerConfig SchedulerOf(const std::string& name) const;
   Tensor EncodePrompts(const std::vector<std::string>& prompts) const;  // [N,T,C], undefined without text encoder
   Tensor EncodePrompt(const std::string& prompt) const;                 // [T,C], each text once
   struct Conditions {
@@ -136,8 +138,8 @@ class UnclipPipeline {
   };
   std::unique_ptr<const Text> text_;  // null without
   EmbeddingNoiser noiser_;
-  Json scheduler_json_;  // for another class with the folder's values
-  SchedulerConfig scheduler_;
+  Json scheduler_json_;  // the folder's values, for its own class or another
+  std::string scheduler_where_;
   UnetConfig unet_config_;
   VaeConfig vae_config_;
   std::shared_future<std::string> fingerprint_;  // files are read for it while the first network is

@@ -207,7 +207,7 @@ TEST(UnclipPipeline, WrittenFolderOpensAndGivesTheSame) {
   std::filesystem::remove_all(folder);
 }
 
-// Opens a copy of a pipeline folder with one JSON file changed.
+// Opens a copy of a pipeline folder with one JSON file changed, and asks for its scheduler.
 std::string FailureWith(const char* file, const char* key, const Json& value) {
   const Path folder = Path(testing::TempDir()) / "genview-unclip-broken";
   std::filesystem::remove_all(folder);
@@ -217,7 +217,7 @@ std::string FailureWith(const char* file, const char* key, const Json& value) {
   WriteJson(folder / file, json);
   std::string failure = "opened";
   try {
-    UnclipPipeline::Open(folder);
+    (void)UnclipPipeline::Open(folder)->SchedulerFor("", 20);
   } catch (const Error& error) {
     failure = error.text().what;
   }

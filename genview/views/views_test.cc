@@ -12,6 +12,7 @@
 #include "genview/views/generate.h"
 #include "genview/views/likeness.h"
 #include "genview/views/noise_levels.h"
+#include "genview/views/plan.h"
 #include "genview/views/request.h"
 #include "genview/views/verify.h"
 #include "genview/views/view_folder.h"
@@ -627,6 +628,38 @@ TEST_F(Views, WrongUseIsRefusedBeforeAnythingIsMade) {
   refused([](ViewsConfig& c) { c.noise_level = 100; });  // with a random policy
   refused([](ViewsConfig& c) { c.scheduler = "Heun"; });
   refused([](ViewsConfig& c) { c.generator.clear(); });
+}
+
+// What the message about a scheduler that is not known here tells to do works.
+TEST_F(Views, AFolderWhoseSchedulerIsNotKnownTakesAnother) {
+  ViewsConfig c = Config();
+  c.generator = folder_ / "generator";
+  fs::copy(kGolden / "pipeline_pndm", c.generator, fs::copy_options::recursive);
+  const Path file = c.generator / "scheduler/scheduler_config.json";
+  Json scheduler = ReadJson(file);
+  scheduler["_class_name"] = "UniPCMultistepScheduler";
+  scheduler["solver_type"] = "bh2";
+  WriteJson(file, scheduler);
+  try {
+    GenerateViews(c, quiet_);
+    ADD_FAILURE() << "views were made with a scheduler that is not known here";
+  } catch (const UsageError& error) {
+    EXPECT_NE(error.text().what.find("UniPCMultistepScheduler"), std::string::npos) << error.text().what;
+    EXPECT_EQ(error.text().where, file.string());
+    EXPECT_NE(error.text().next.find("--scheduler"), std::string::npos) << error.text().next;
+  }
+  EXPECT_FALSE(fs::exists(c.out / "manifest.jsonl"));
+  c.scheduler = "DDIM";
+  EXPECT_EQ(GenerateViews(c, quiet_).written, 5);
+  EXPECT_EQ(PlanViews(c, {.seconds = 0.2}, quiet_).scheduler, "DDIMScheduler");
+  ViewsConfig known = c;
+  known.generator = kGolden / "pipeline_pndm";
+  known.out = folder_ / "known";
+  GenerateViews(known, quiet_);
+  for (const ViewRow& row : ReadViewTable(c.out / "manifest.jsonl")) {
+    EXPECT_EQ(row.scheduler, "DDIMScheduler");
+    EXPECT_EQ(ReadFile(c.out / row.file), ReadFile(known.out / row.file)) << row.file;
+  }
 }
 
 TEST_F(Views, WhatCannotBeDoneLeavesTheViewsThatAreThere) {
