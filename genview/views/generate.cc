@@ -35,6 +35,29 @@ struct Slot {
 };
 using Batch = std::vector<Slot>;
 
+// What is computed of a batch, row by row.
+struct Made {
+  UnclipViews views;
+  Tensor embeddings;          // [N,D] of the image encoder
+  UnclipTrace trace;          // with --dump
+  std::vector<bool> retried;  // in fp32
+};
+
+// How views were made that take the places `rows` of a batch. With guidance the conditional outputs come last; views
+// without may have been among others with it.
+void TakeRows(const Tensor& rows, const UnclipTrace& again, UnclipTrace& trace) {
+  const auto take = [&](const Tensor& to, const Tensor& from) {
+    if (to.defined()) to.index_copy_(0, rows, from);
+  };
+  take(trace.class_labels, again.class_labels);
+  take(trace.prompt_embeds, again.prompt_embeds);
+  take(trace.latents, again.latents);
+  const Tensor &all = trace.unet_first, &some = again.unet_first;
+  const int64_t n = trace.latents.size(0), m = rows.size(0);
+  take(all.slice(0, all.size(0) - n), some.slice(0, some.size(0) - m));
+  if (all.size(0) > n && some.size(0) > m) take(all.slice(0, 0, n), some.slice(0, 0, m));
+}
+
 class ViewsRun {
  public:
   ViewsRun(const ViewsConfig& config, Progress& progress, Group& group);
@@ -48,10 +71,10 @@ class ViewsRun {
   std::vector<int64_t> ViewsOfOtherPictures() const;
   void FillSlot(Slot& slot, int64_t view) const;
   void MakeBatch(Batch& batch);
-  UnclipViews Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings,
-                       UnclipTrace* trace) const;
-  void MakeAgainInFp32(const Batch& batch, UnclipViews& views, std::vector<bool>& retried);
-  void WriteBatch(const Batch& batch, const UnclipViews& views, const std::vector<bool>& retried);
+  Made Generate(const UnclipPipeline& pipeline, const Batch& batch) const;
+  void MakeAgainInFp32(const Batch& batch, Made& made);
+  void KeepForDump(const Batch& batch, const Made& made);
+  void WriteBatch(const Batch& batch, const Made& made);
   void LeaveOut(int64_t view, const std::string& reason);
   void LeaveOutLost(int64_t view);
   std::string LostReason(const ViewRow& row) const;
@@ -279,8 +302,7 @@ bool ViewsRun::Gathered() {
   return true;
 }
 
-UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batch, Tensor* embeddings,
-                               UnclipTrace* trace) const {
+Made ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batch) const {
   std::vector<Tensor> pixels, latents, noises;
   UnclipRequest request{.embeddings = {},
                         .levels = {},
@@ -307,29 +329,47 @@ UnclipViews ViewsRun::Generate(const UnclipPipeline& pipeline, const Batch& batc
   request.embeddings = pipeline.EncodeImages(at::stack(pixels), config_.deterministic);
   request.latents = at::stack(latents);
   request.embedding_noise = at::stack(noises);
-  if (embeddings != nullptr) *embeddings = request.embeddings;
-  return pipeline.Generate(request, trace);
+  Made made;
+  made.embeddings = request.embeddings;
+  made.views = pipeline.Generate(request, dump_ ? &made.trace : nullptr);
+  made.retried.assign(batch.size(), false);
+  return made;
 }
 
-void ViewsRun::MakeAgainInFp32(const Batch& batch, UnclipViews& views, std::vector<bool>& retried) {
+void ViewsRun::MakeAgainInFp32(const Batch& batch, Made& made) {
   Batch bad;
-  std::vector<size_t> places;
+  std::vector<int64_t> places;
   for (size_t i = 0; i < batch.size(); ++i) {
-    if (views.faults[i].empty()) continue;
+    if (made.views.faults[i].empty()) continue;
     bad.push_back(batch[i]);
-    places.push_back(i);
+    places.push_back(static_cast<int64_t>(i));
   }
   if (bad.empty() || compute_ == at::kFloat) return;
   if (exact_ == nullptr) exact_ = UnclipPipeline::Open(config_.generator, device_, at::kFloat, config_.keep);
-  const UnclipViews again = Generate(*exact_, bad, nullptr, nullptr);
+  const Made again = Generate(*exact_, bad);
   for (size_t i = 0; i < bad.size(); ++i) {
-    views.pictures[static_cast<int64_t>(places[i])].copy_(again.pictures[static_cast<int64_t>(i)]);
-    views.faults[places[i]] = again.faults[i];
-    retried[places[i]] = true;
+    made.views.faults[static_cast<size_t>(places[i])] = again.views.faults[i];
+    made.retried[static_cast<size_t>(places[i])] = true;
   }
+  const Tensor rows = at::tensor(places);
+  made.views.pictures.index_copy_(0, rows, again.views.pictures);
+  if (!dump_) return;
+  made.embeddings.index_copy_(0, rows.to(device_), again.embeddings);
+  TakeRows(rows, again.trace, made.trace);
 }
 
-void ViewsRun::WriteBatch(const Batch& batch, const UnclipViews& views, const std::vector<bool>& retried) {
+void ViewsRun::KeepForDump(const Batch& batch, const Made& made) {
+  std::vector<Tensor> pixels;
+  std::vector<std::string> ids;
+  for (const Slot& slot : batch) {
+    pixels.push_back(slot.pixels);
+    ids.push_back(ItemOf(slot.view).id);
+  }
+  dump_->Add(ids, at::stack(pixels), made.embeddings, made.trace, made.views.pictures);
+}
+
+void ViewsRun::WriteBatch(const Batch& batch, const Made& made) {
+  const UnclipViews& views = made.views;
   const auto needed = [&](size_t i) { return views.faults[i].empty() && IsToMake(batch[i].view); };
   // Pictures on all threads; their rows, which vouch for them, afterwards and in order.
   at::parallel_for(0, static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
@@ -344,9 +384,9 @@ void ViewsRun::WriteBatch(const Batch& batch, const UnclipViews& views, const st
       folder_->AddLost(batch[i].view, batch[i].picture, views.faults[i]);
       LeaveOutLost(batch[i].view);
     } else if (needed(i)) {
-      folder_->AddRow(batch[i].view, batch[i].picture, retried[i]);
+      folder_->AddRow(batch[i].view, batch[i].picture, made.retried[i]);
       ++summary_.made;
-      summary_.retried += retried[i] ? 1 : 0;
+      summary_.retried += made.retried[i] ? 1 : 0;
     }
   }
 }
@@ -359,21 +399,10 @@ void ViewsRun::MakeBatch(Batch& batch) {
   std::erase_if(batch, [](const Slot& slot) { return !slot.fault.empty(); });
   const bool needed = std::any_of(batch.begin(), batch.end(), [&](const Slot& slot) { return IsToMake(slot.view); });
   if (!needed) return;  // what is missing cannot be made
-  Tensor embeddings;
-  UnclipTrace trace;
-  UnclipViews views = Generate(*pipeline_, batch, &embeddings, dump_ ? &trace : nullptr);
-  if (dump_) {
-    std::vector<Tensor> pixels;
-    std::vector<std::string> ids;
-    for (const Slot& slot : batch) {
-      pixels.push_back(slot.pixels);
-      ids.push_back(ItemOf(slot.view).id);
-    }
-    dump_->Add(ids, at::stack(pixels), embeddings, trace, views.pictures);
-  }
-  std::vector<bool> retried(batch.size(), false);
-  MakeAgainInFp32(batch, views, retried);
-  WriteBatch(batch, views, retried);
+  Made made = Generate(*pipeline_, batch);
+  MakeAgainInFp32(batch, made);
+  if (dump_) KeepForDump(batch, made);  // as they are written
+  WriteBatch(batch, made);
 }
 
 ViewsSummary ViewsRun::Run() {

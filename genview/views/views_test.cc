@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
+#include <functional>
 
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
@@ -59,6 +61,23 @@ class Views : public testing::Test {
       if (entry.is_regular_file()) files[entry.path().lexically_relative(folder).string()] = ReadFile(entry.path());
     }
     return files;
+  }
+
+  // A copy of a generator, to be changed.
+  Path GeneratorToChange() const {
+    const Path copy = folder_ / "generator";
+    fs::copy(kGolden / "pipeline_pndm", copy, fs::copy_options::recursive);
+    return copy;
+  }
+  static void ChangeWeights(const Path& network, const std::function<void(const std::string&, const Tensor&)>& change) {
+    const Path file = network / "diffusion_pytorch_model.safetensors";
+    const WeightMap weights = ReadSafetensors(file);
+    std::vector<std::pair<std::string, Tensor>> tensors;
+    for (const auto& [name, tensor] : weights.tensors()) {
+      tensors.emplace_back(name, tensor.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true));
+      change(name, tensors.back().second);
+    }
+    WriteSafetensors(file, tensors);
   }
 
   Progress quiet_;
@@ -468,6 +487,86 @@ TEST_F(Views, APictureThatIsNotANumberIsNamedAndItsNeighboursAreMade) {
   EXPECT_EQ(counts.updates, 3);
 }
 
+// The UNet leaves the first latents at the zeros of the noise, and the autoencoder multiplies them by a number that is
+// infinite in bf16: NaN there, pictures in fp32.
+TEST_F(Views, WhatIsNotANumberInBf16IsMadeInFp32AndDumpedAsItIsWritten) {
+  ViewsConfig c = Config("bf16");
+  c.generator = GeneratorToChange();
+  ChangeWeights(c.generator / "unet", [](const std::string& name, const Tensor& tensor) {
+    if (name.starts_with("conv_out.")) tensor[0].zero_();
+  });
+  ChangeWeights(c.generator / "vae", [](const std::string& name, const Tensor& tensor) {
+    if (name == "post_quant_conv.weight") tensor[0][0].fill_(3.4e38);
+  });
+  const Tensor latents = NormalTensor(Seed(1), {5, 4, 8, 8});
+  latents.select(1, 0).zero_();
+  c.noise = folder_ / "noise.safetensors";
+  WriteSafetensors(c.noise, {{"latents", latents}, {"embedding_noise", NormalTensor(Seed(2), {5, 6})}});
+  c.run.precision = Precision::kBf16;
+  c.dump = folder_ / "bf16.safetensors";
+  const ViewsSummary done = GenerateViews(c, quiet_);
+  EXPECT_EQ(done.written, 5);
+  EXPECT_EQ(done.retried, 5);
+  EXPECT_TRUE(done.lost.empty());
+  ViewsConfig exact = c;
+  exact.out = folder_ / "fp32";
+  exact.run.precision = Precision::kFp32;
+  exact.dump = folder_ / "fp32.safetensors";
+  EXPECT_EQ(GenerateViews(exact, quiet_).retried, 0);
+  const WeightMap dump = ReadSafetensors(c.dump), wanted = ReadSafetensors(exact.dump);
+  const auto rows = ReadViewTable(c.out / "manifest.jsonl");
+  ASSERT_EQ(rows.size(), 5u);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i].retried, 1);
+    const std::string bytes = ReadFile(c.out / rows[i].file);
+    EXPECT_EQ(bytes, ReadFile(exact.out / rows[i].file)) << rows[i].file;
+    const Outcome<Image> written = DecodeImage(bytes);
+    ASSERT_TRUE(written);
+    const Tensor dumped = dump.At("image")[static_cast<int64_t>(i)].contiguous();
+    ASSERT_EQ(dumped.numel(), std::ssize(written->pixels));
+    EXPECT_EQ(std::memcmp(dumped.const_data_ptr(), written->pixels.data(), written->pixels.size()), 0) << i;
+  }
+  ASSERT_EQ(dump.tensors().size(), wanted.tensors().size());
+  for (const auto& [name, tensor] : wanted.tensors()) EXPECT_TRUE(at::equal(dump.At(name), tensor)) << name;
+}
+
+// -0.9951 is nearest to black in 8 bits of mantissa, and one step above it in 24.
+TEST_F(Views, WhatIsBlackIsMadeInFp32AndLostByNameWhereItStaysSo) {
+  ViewsConfig c = Config();
+  c.generator = GeneratorToChange();
+  c.run.precision = Precision::kBf16;
+  const auto paint = [&](double value) {
+    ChangeWeights(c.generator / "vae", [&](const std::string& name, const Tensor& tensor) {
+      if (name == "decoder.conv_out.weight") tensor.zero_();
+      if (name == "decoder.conv_out.bias") tensor.fill_(value);
+    });
+  };
+  paint(-0.9951);
+  const ViewsSummary done = GenerateViews(c, quiet_);
+  EXPECT_EQ(done.written, 5);
+  EXPECT_EQ(done.retried, 5);
+  for (const ViewRow& row : ReadViewTable(c.out / "manifest.jsonl")) {
+    const Outcome<Image> written = DecodeImage(ReadFile(c.out / row.file));
+    ASSERT_TRUE(written);
+    EXPECT_EQ(written->pixels, std::vector<uint8_t>(written->pixels.size(), 1)) << row.file;
+  }
+  paint(-2);
+  c.out = folder_ / "black";
+  try {
+    GenerateViews(c, quiet_);
+    ADD_FAILURE() << "black views were taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.text().what, "none of 5 views could be made");
+  }
+  const auto lost = ReadViewTable(c.out / "lost.jsonl");
+  ASSERT_EQ(lost.size(), 5u);
+  const std::string skipped = ReadFile(c.out / "skipped.tsv");
+  for (const ViewRow& row : lost) {
+    EXPECT_EQ(row.fault, "all black");
+    EXPECT_NE(skipped.find(row.id + "\tthe view is all black, in fp32 too\n"), std::string::npos) << skipped;
+  }
+}
+
 TEST_F(Views, FormatsAreWrittenUnderTheirEndings) {
   ViewsConfig c = Config();
   GenerateViews(c, quiet_);
@@ -633,8 +732,7 @@ TEST_F(Views, WrongUseIsRefusedBeforeAnythingIsMade) {
 // What the message about a scheduler that is not known here tells to do works.
 TEST_F(Views, AFolderWhoseSchedulerIsNotKnownTakesAnother) {
   ViewsConfig c = Config();
-  c.generator = folder_ / "generator";
-  fs::copy(kGolden / "pipeline_pndm", c.generator, fs::copy_options::recursive);
+  c.generator = GeneratorToChange();
   const Path file = c.generator / "scheduler/scheduler_config.json";
   Json scheduler = ReadJson(file);
   scheduler["_class_name"] = "UniPCMultistepScheduler";
