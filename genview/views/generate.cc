@@ -16,6 +16,7 @@
 #include "genview/records/records.h"
 #include "genview/views/batch_size.h"
 #include "genview/views/noise_levels.h"
+#include "genview/views/one_behind.h"
 #include "genview/views/request.h"
 #include "genview/views/view_dump.h"
 #include "genview/views/view_folder.h"
@@ -70,10 +71,11 @@ class ViewsRun {
   std::vector<int64_t> ViewsToCompute() const;
   std::vector<int64_t> ViewsOfOtherPictures() const;
   void FillSlot(Slot& slot, int64_t view) const;
-  void MakeBatch(Batch& batch);
+  int64_t MakeBatch(Batch& batch);
   Made Generate(const UnclipPipeline& pipeline, const Batch& batch) const;
   void MakeAgainInFp32(const Batch& batch, Made& made);
   void KeepForDump(const Batch& batch, const Made& made);
+  int64_t CountToWrite(const Batch& batch, const Made& made) const;
   void WriteBatch(const Batch& batch, const Made& made);
   void LeaveOut(int64_t view, const std::string& reason);
   void LeaveOutLost(int64_t view);
@@ -83,6 +85,9 @@ class ViewsRun {
   void CheckDump() const;
   int64_t ImageOf(int64_t view) const { return view / config_.per_image; }
   bool IsToMake(int64_t view) const { return !folder_->Has(view) && !folder_->IsLost(view); }
+  bool IsToWrite(const Batch& batch, const Made& made, size_t i) const {
+    return made.views.faults[i].empty() && IsToMake(batch[i].view);
+  }
   const SourceItem& ItemOf(int64_t view) const { return source_->item(ImageOf(view)); }
 
   ViewsConfig config_;
@@ -99,6 +104,7 @@ class ViewsRun {
   bool tiles_ = false;
   SkippedLog skipped_;
   ViewsSummary summary_;
+  OneBehind writer_;  // last: it ends before what it writes to
 };
 
 ViewsRun::ViewsRun(const ViewsConfig& config, Progress& progress, Group& group)
@@ -368,14 +374,21 @@ void ViewsRun::KeepForDump(const Batch& batch, const Made& made) {
   dump_->Add(ids, at::stack(pixels), made.embeddings, made.trace, made.views.pictures);
 }
 
+int64_t ViewsRun::CountToWrite(const Batch& batch, const Made& made) const {
+  int64_t count = 0;
+  for (size_t i = 0; i < batch.size(); ++i) count += IsToWrite(batch, made, i) ? 1 : 0;
+  return count;
+}
+
+// In the writer's thread, beside the making of the next batch.
 void ViewsRun::WriteBatch(const Batch& batch, const Made& made) {
+  const c10::InferenceMode guard;
   const UnclipViews& views = made.views;
-  const auto needed = [&](size_t i) { return views.faults[i].empty() && IsToMake(batch[i].view); };
   // Pictures on all threads; their rows, which vouch for them, afterwards and in order.
   at::parallel_for(0, static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto at = static_cast<size_t>(i);
-      if (needed(at))
+      if (IsToWrite(batch, made, at))
         folder_->WritePicture(batch[at].view, EncodeView(config_, ViewImage(views.pictures[i], config_.size)));
     }
   });
@@ -383,7 +396,7 @@ void ViewsRun::WriteBatch(const Batch& batch, const Made& made) {
     if (!views.faults[i].empty() && IsToMake(batch[i].view)) {
       folder_->AddLost(batch[i].view, batch[i].picture, views.faults[i]);
       LeaveOutLost(batch[i].view);
-    } else if (needed(i)) {
+    } else if (IsToWrite(batch, made, i)) {
       folder_->AddRow(batch[i].view, batch[i].picture, made.retried[i]);
       ++summary_.made;
       summary_.retried += made.retried[i] ? 1 : 0;
@@ -391,18 +404,22 @@ void ViewsRun::WriteBatch(const Batch& batch, const Made& made) {
   }
 }
 
-void ViewsRun::MakeBatch(Batch& batch) {
+// Hands over to the writer; how many views.
+int64_t ViewsRun::MakeBatch(Batch& batch) {
   std::erase_if(batch, [](const Slot& slot) { return slot.view == kNoView; });
   for (const Slot& slot : batch) {
     if (!slot.fault.empty()) LeaveOut(slot.view, slot.fault);
   }
   std::erase_if(batch, [](const Slot& slot) { return !slot.fault.empty(); });
   const bool needed = std::any_of(batch.begin(), batch.end(), [&](const Slot& slot) { return IsToMake(slot.view); });
-  if (!needed) return;  // what is missing cannot be made
+  if (!needed) return 0;  // what is missing cannot be made
   Made made = Generate(*pipeline_, batch);
   MakeAgainInFp32(batch, made);
   if (dump_) KeepForDump(batch, made);  // as they are written
-  WriteBatch(batch, made);
+  const int64_t count = CountToWrite(batch, made);
+  for (Slot& slot : batch) slot.pixels.reset();
+  writer_.Do([this, batch = std::move(batch), made = std::move(made)] { WriteBatch(batch, made); });
+  return count;
 }
 
 ViewsSummary ViewsRun::Run() {
@@ -412,7 +429,7 @@ ViewsSummary ViewsRun::Run() {
     if (folder_->IsLost(view)) LeaveOutLost(view);
   }
   // With several processes each shows what it makes itself.
-  const int64_t before = group_.size() > 1 ? folder_->count() : 0;
+  int64_t there = group_.size() > 1 ? 0 : folder_->count();
   progress_.Begin(
       "views", group_.size() > 1 ? std::ssize(views) - std::count(views.begin(), views.end(), kNoView) : summary_.asked,
       "views");
@@ -431,11 +448,15 @@ ViewsSummary ViewsRun::Run() {
     progress_.ThrowIfStopped();
     group_.Check();
     const int64_t next = config_.per_shard > 0 ? batch.front().view / config_.per_shard : -1;
-    if (next != shard && shard >= 0) folder_->PackShard(shard);
+    if (next != shard && shard >= 0) {
+      writer_.Finish();
+      folder_->PackShard(shard);
+    }
     shard = next;
-    MakeBatch(batch);
-    progress_.Update(folder_->count() - before, batches.WaitShare());
+    there += MakeBatch(batch);
+    progress_.Update(there, batches.WaitShare());
   }
+  writer_.Finish();
   if (shard >= 0) folder_->PackShard(shard);
   if (!Gathered()) return summary_;
   folder_->Finish();

@@ -33,10 +33,10 @@ bool Agrees(const ViewRow& a, const ViewRow& b) {
          a.guidance == b.guidance && a.generator == b.generator && a.scheduler == b.scheduler && a.prompt == b.prompt;
 }
 
-std::string Lines(const std::vector<ViewRow>& rows, const std::vector<bool>& chosen) {
+std::string Lines(const std::vector<ViewRow>& rows, const std::vector<char>& chosen) {
   std::string text;
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (chosen[i]) text += ViewRowToJson(rows[i]).dump() + "\n";
+    if (chosen[i] != 0) text += ViewRowToJson(rows[i]).dump() + "\n";
   }
   return text;
 }
@@ -91,7 +91,7 @@ bool IsOfAnotherPicture(const ImageSource& source, int64_t i, const Path& folder
 static std::string PlaceKey(const ViewRow& row) { return Format("{}\t{}", row.index, row.id); }
 
 ViewFolder::ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank, int64_t per_shard)
-    : folder_(folder), rows_(std::move(wanted)), done_(rows_.size(), false), rank_(rank), per_shard_(per_shard) {
+    : folder_(folder), rows_(std::move(wanted)), done_(rows_.size(), 0), rank_(rank), per_shard_(per_shard) {
   for (size_t i = 0; i < rows_.size(); ++i) places_.emplace(PlaceKey(rows_[i]), i);
   if (rank == 0) return;
   TakeRows(TablesOf(0), /*redo=*/false);
@@ -222,11 +222,11 @@ bool ViewFolder::TakeRows(const Tables& tables, bool redo) {
   };
   take(tables.manifest, [&](ViewRow& row, size_t view) {
     if (!Locate(row, view)) return false;
-    count_ += done_[view] ? 0 : 1;
-    done_[view] = true;
+    count_ += done_[view] != 0 ? 0 : 1;
+    done_[view] = 1;
     return true;
   });
-  take(tables.lost, [&](const ViewRow& row, size_t view) { return !done_[view] && !row.fault.empty(); });
+  take(tables.lost, [&](const ViewRow& row, size_t view) { return done_[view] == 0 && !row.fault.empty(); });
   return foreign;
 }
 
@@ -274,7 +274,7 @@ std::vector<size_t> ViewFolder::Pack(int64_t shard) {
   const std::string name = ShardName(shard);
   std::vector<size_t> views, loose;
   for (size_t view = begin; view < end; ++view) {
-    if (!done_[view]) continue;
+    if (done_[view] == 0) continue;
     views.push_back(view);
     if (rows_[view].shard.empty()) loose.push_back(view);
   }
@@ -320,7 +320,7 @@ void ViewFolder::PackShard(int64_t shard) {
   // The others' places may have changed, too.
   for (auto view = static_cast<size_t>(shard * per_shard_); view < rows_.size() && ShardOf(view) == ShardName(shard);
        ++view) {
-    if (done_[view]) log_->Append(ViewRowToJson(rows_[view]).dump());
+    if (done_[view] != 0) log_->Append(ViewRowToJson(rows_[view]).dump());
   }
   log_->Sync();
   RemoveFiles(loose);
@@ -328,8 +328,8 @@ void ViewFolder::PackShard(int64_t shard) {
 
 // Both tables in the order of the sources; what is as it should be is left alone.
 void ViewFolder::WriteTables() const {
-  std::vector<bool> lost;
-  for (size_t i = 0; i < rows_.size(); ++i) lost.push_back(!done_[i] && !rows_[i].fault.empty());
+  std::vector<char> lost;
+  for (size_t i = 0; i < rows_.size(); ++i) lost.push_back(done_[i] == 0 && !rows_[i].fault.empty() ? 1 : 0);
   const Tables tables = TablesOf(0);
   const auto write = [](const Path& file, const std::string& text) {
     if (!fs::exists(file) || ReadFile(file, UINT64_MAX) != text) WriteFile(file, text);
@@ -352,7 +352,7 @@ void ViewFolder::AddRow(int64_t view, const std::string& picture, bool retried) 
   rows_[i].picture = picture;
   rows_[i].retried = retried ? 1 : 0;
   rows_[i].fault.clear();
-  done_[i] = true;
+  done_[i] = 1;
   ++count_;
   log_->Append(ViewRowToJson(rows_[i]).dump());
 }
@@ -371,8 +371,8 @@ void ViewFolder::Drop(const std::vector<int64_t>& views) {
   std::vector<Path> files;
   for (const int64_t view : views) {
     ViewRow& row = rows_[static_cast<size_t>(view)];
-    if (done_[static_cast<size_t>(view)]) --count_, ++replaced_;
-    done_[static_cast<size_t>(view)] = false;
+    if (Has(view)) --count_, ++replaced_;
+    done_[static_cast<size_t>(view)] = 0;
     if (row.shard.empty()) files.push_back(folder_ / row.file);
     row.shard = row.hash = row.picture = row.fault = "";
     row.offset = row.bytes = 0;

@@ -53,14 +53,15 @@ class ViewFolder {
   // own, which process 0 takes over at the end, or when the same command is run again.
   ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank, int64_t per_shard = 0);
 
-  bool Has(int64_t view) const { return done_[static_cast<size_t>(view)]; }
+  // What is said of a view, and what is done to it one call after the other, may go on beside calls for other views.
+  bool Has(int64_t view) const { return done_[static_cast<size_t>(view)] != 0; }
   // A view that came out unusable in fp32, too, in this run or one before: it would be no better the next time.
   bool IsLost(int64_t view) const { return !rows_[static_cast<size_t>(view)].fault.empty(); }
   int64_t count() const { return count_; }  // views that are there
   const ViewRow& wanted(int64_t view) const { return rows_[static_cast<size_t>(view)]; }
-  // The picture's file. Thread-safe for different views; its row, which vouches for it, comes after it.
+  // The picture's file, of several views at once. Its row, which vouches for it, comes after it.
   void WritePicture(int64_t view, std::string_view bytes);
-  // `picture`: fingerprint of the image that the view is made of.
+  // One row after the other. `picture`: fingerprint of the image that the view is made of.
   void AddRow(int64_t view, const std::string& picture, bool retried);
   void AddLost(int64_t view, const std::string& picture, const std::string& fault);  // into lost.jsonl
   // Views that are there, or lost, are so no more. In process 0, before the others open the folder.
@@ -93,7 +94,7 @@ class ViewFolder {
 
   Path folder_;
   std::vector<ViewRow> rows_;
-  std::vector<bool> done_;
+  std::vector<char> done_;                            // bytes, since threads look at some while others are set
   std::unordered_map<std::string, size_t> places_;    // by id and index
   std::unordered_map<std::string, Members> members_;  // by shard
   int64_t count_ = 0, rank_ = 0, per_shard_ = 0, replaced_ = 0;

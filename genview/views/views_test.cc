@@ -148,8 +148,32 @@ TEST_F(Views, StoppedAnywhereTheSameCommandEndsWithTheSameBytes) {
     const std::string name = "stopped" + std::to_string(updates);
     StopsAfter stops(updates);
     EXPECT_THROW(GenerateViews(Config(name.c_str()), stops), Interrupted);
+    // What had been made is written.
+    EXPECT_EQ(ReadViewTable(folder_ / name / "manifest.jsonl").size(), static_cast<size_t>(2 * updates));
     EXPECT_EQ(GenerateViews(Config(name.c_str()), quiet_).written, 5);
     EXPECT_EQ(Files(folder_ / name), whole);
+  }
+}
+
+// In the first batch, in one between, and in the last, which no other follows.
+TEST_F(Views, APictureThatCannotBeWrittenEndsTheRunWithItsError) {
+  GenerateViews(Config("whole"), quiet_);
+  const auto whole = Files(folder_ / "whole");
+  const auto rows = ReadViewTable(folder_ / "whole/manifest.jsonl");
+  for (const size_t view : {size_t{0}, size_t{2}, size_t{4}}) {
+    const ViewsConfig c = Config(Format("failed{}", view).c_str());
+    const Path in_the_way = c.out / rows[view].file;
+    fs::create_directories(in_the_way);
+    try {
+      GenerateViews(c, quiet_);
+      ADD_FAILURE() << "a folder stood in the way of " << rows[view].file;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.text().where, in_the_way.string());
+    }
+    EXPECT_EQ(ReadViewTable(c.out / "manifest.jsonl").size(), view);  // of the batches before
+    fs::remove(in_the_way);
+    EXPECT_EQ(GenerateViews(c, quiet_).written, 5);
+    EXPECT_EQ(Files(c.out), whole);
   }
 }
 
