@@ -42,7 +42,7 @@ struct ViewsConfig {
   Path generator;      // diffusers pipeline folder
   Path out;            // pictures, manifest.jsonl, skipped.tsv
   NoisePolicy policy = NoisePolicy::kAdaptive;
-  Path ratios;                  // adaptive: ratios.tsv, or a list of paths and ratios or levels
+  Path ratios;                  // ratios.tsv, or for adaptive a list of paths and ratios or levels
   int64_t noise_level = -1;     // constant; -1: 0
   std::vector<int64_t> levels;  // empty: the table's own in steps, else kUsualLevels
   double curve = 0;             // adaptive: exponent; 0: steps
@@ -72,7 +72,7 @@ void VisitFields(ViewsConfig& c, Visit&& visit) {
   visit("policy", c.policy, Any{}, "how the noise level of a picture is chosen; --noise-level alone means constant");
   visit("ratios", c.ratios, Any{},
         "foreground ratios for the adaptive policy, from `genview foreground score`; columns guidance and prompt, "
-        "where the table has them, go before the options");
+        "where the table has them, go before the options under every policy");
   visit("noise_level", c.noise_level, Range<int64_t>{-1, 100000}, "noise level of every view, for the constant policy");
   visit("levels", c.levels, Range<int64_t>{0, 999},
         "noise levels that the adaptive and random policies choose from; `genview views` without them takes those in "

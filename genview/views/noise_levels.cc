@@ -25,7 +25,10 @@ NoisePolicy PolicyOf(const ViewsConfig& c) {
     throw UsageError({.what = what, .where = "policy, ratios, noise_level", .next = next});
   };
   if (c.policy == NoisePolicy::kAdaptive) {
-    if (level && table) fail("both a table of ratios and one noise level are given", "give one of them");
+    if (level && table) {
+      fail("both a table of ratios and one noise level are given",
+           "give one of them; --policy constant takes guidance and prompts alone out of the table");
+    }
     if (level) return NoisePolicy::kConstant;
     if (!table)
       fail("the adaptive policy needs foreground ratios",
@@ -60,13 +63,16 @@ NoiseLevels NoiseLevels::Open(const ViewsConfig& c) {
   result.levels_ = c.levels.empty() ? kUsualLevels : c.levels;
   if (result.policy_ == NoisePolicy::kConstant) result.levels_ = {std::max<int64_t>(c.noise_level, 0)};
   result.highest_ = *std::max_element(result.levels_.begin(), result.levels_.end());
-  if (result.policy_ != NoisePolicy::kAdaptive) return result;
+  if (c.ratios.empty()) return result;
+  // The table's own levels stand, unless others are asked for here; under another policy it says nothing of levels.
+  const auto level_of = [&](const ForegroundRow& row) -> int64_t {
+    if (result.policy_ != NoisePolicy::kAdaptive) return 0;
+    if (c.curve > 0) return NoiseLevelOnCurve(row.ratio, result.levels_, c.curve);
+    return c.levels.empty() ? row.noise_level : NoiseLevelFor(row.ratio, c.levels);
+  };
   for (const ForegroundRow& row : ReadForegroundTable(c.ratios)) {
-    // The table's own levels stand, unless others are asked for here.
-    const int64_t stepped = c.levels.empty() ? row.noise_level : NoiseLevelFor(row.ratio, c.levels);
-    const int64_t level = c.curve > 0 ? NoiseLevelOnCurve(row.ratio, result.levels_, c.curve) : stepped;
-    result.highest_ = std::max(result.highest_, level);
-    const PictureChoice choice{level, row.guidance, row.prompt};
+    const PictureChoice choice{level_of(row), row.guidance, row.prompt};
+    result.highest_ = std::max(result.highest_, choice.level);
     result.table_.emplace(row.id, choice);
     if (row.path != row.id) result.table_.emplace(row.path, choice);
   }

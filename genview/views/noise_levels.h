@@ -34,7 +34,8 @@ int64_t NoiseLevelOnCurve(double ratio, const std::vector<int64_t>& levels, doub
 
 class NoiseLevels {
  public:
-  // Reads the table of an adaptive policy. Throws UsageError when policy, table and level contradict each other.
+  // Reads the table: levels for an adaptive policy, guidance and prompts for every one. Throws UsageError when policy,
+  // table and level contradict each other.
   static NoiseLevels Open(const ViewsConfig& config);
 
   // The level of view k of a picture; none when an adaptive policy's table does not name the picture. A list of paths,

@@ -677,6 +677,34 @@ TEST_F(Views, ATableMaySayGuidanceAndPromptOfAPicture) {
   }
 }
 
+TEST_F(Views, ATablesGuidanceAndPromptsGoBeforeTheOptionsUnderEveryPolicy) {
+  ViewsConfig c = Config();
+  c.ratios = folder_ / "ratios.tsv";
+  c.guidance = 3;
+  c.prompt = "a bird";
+  WriteFile(c.ratios, "id\tpath\tforeground_ratio\tnoise_level\tguidance\tprompt\na.png\ta.png\t0.9\t900\t7\ta cat\n");
+  const SourceItem named{"a.png", "a.png", -1}, other{"b.png", "b.png", -1};
+  for (const NoisePolicy policy : {NoisePolicy::kConstant, NoisePolicy::kRandom}) {
+    c.policy = policy;
+    c.noise_level = policy == NoisePolicy::kConstant ? 200 : -1;
+    const NoiseLevels levels = NoiseLevels::Open(c);
+    EXPECT_EQ(levels.GuidanceFor(named), 7);
+    EXPECT_EQ(levels.PromptFor(named, {}), "a cat");
+    EXPECT_EQ(levels.GuidanceFor(other), 3);
+    EXPECT_EQ(levels.PromptFor(other, {}), "a bird");
+    // Levels are not the table's, and pictures that it does not name have one.
+    EXPECT_LE(levels.highest(), 400);
+    for (const SourceItem& item : {named, other}) {
+      ASSERT_TRUE(levels.For(item, 0).has_value());
+      EXPECT_LE(*levels.For(item, 0), 400);
+    }
+  }
+  c.policy = NoisePolicy::kAdaptive;
+  c.noise_level = -1;
+  EXPECT_EQ(NoiseLevels::Open(c).highest(), 900);
+  EXPECT_EQ(NoiseLevels::Open(c).For(other, 0), std::nullopt);
+}
+
 // The whole stage against diffusers: pictures, levels and noise from files, every tensor in between.
 TEST_F(Views, DumpEqualsDiffusers) {
   for (const char* name : {"pipeline_pndm", "pipeline_ddim", "pipeline_text"}) {
