@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "genview/base/text.h"
+#include "genview/tensor/device.h"
 
 namespace genview {
 namespace {
@@ -17,21 +18,14 @@ std::string FirstLine(std::string_view text) {
   return std::string(Trim(text.substr(0, text.find('\n'))));
 }
 
-bool IsMemory(std::string_view message) {
-  return message.find("can't allocate memory") != std::string_view::npos ||
-         message.find("out of memory") != std::string_view::npos ||
-         message.find("_STATUS_ALLOC_FAILED") != std::string_view::npos;  // cuBLAS and cuDNN
-}
-
 ErrorText OutOfMemory(const std::string& where, std::string_view to_save_memory) {
   return {"not enough memory", where,
           Format("{}{}close other programs", to_save_memory, to_save_memory.empty() ? "" : ", or ")};
 }
 
 ErrorText FromTorch(const c10::Error& error, const std::string& where, std::string_view to_save_memory) {
-  const std::string message = FirstLine(error.what_without_backtrace());
-  if (IsMemory(message)) return OutOfMemory(where, to_save_memory);
-  return {Format("LibTorch could not go on: {}", message), where,
+  if (IsOutOfMemory(error)) return OutOfMemory(where, to_save_memory);
+  return {Format("LibTorch could not go on: {}", FirstLine(error.what_without_backtrace())), where,
           "run `genview doctor`; with --device cpu the GPU is left out"};
 }
 
@@ -56,9 +50,8 @@ Failure DescribeFailure(const std::exception_ptr& thrown, const std::string& whe
              "report this, with the command and what `genview doctor` prints"},
             kFailed};
   } catch (const std::exception& error) {
-    const std::string message = FirstLine(error.what());
-    if (IsMemory(message)) return {OutOfMemory(where, to_save_memory), kFailed};
-    return {{Format("a library could not go on: {}", message), where, "run `genview doctor`"}, kFailed};
+    if (IsOutOfMemory(error)) return {OutOfMemory(where, to_save_memory), kFailed};
+    return {{Format("a library could not go on: {}", FirstLine(error.what())), where, "run `genview doctor`"}, kFailed};
   } catch (...) {
     return {{"something unknown was thrown", where, "report this, with the command and what `genview doctor` prints"},
             kFailed};

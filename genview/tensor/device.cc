@@ -4,6 +4,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/util/Exception.h>
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -16,8 +17,10 @@
 #include <climits>
 #include <cstdlib>
 #include <fstream>
+#include <new>
 #include <optional>
 #include <stdexcept>
+#include <string_view>
 
 #include "genview/base/error.h"
 #include "genview/base/files.h"
@@ -206,6 +209,15 @@ uint64_t FreeMemoryBytes(at::Device device) {
   const auto limit = NumberIn("/sys/fs/cgroup/memory.max", ""), used = NumberIn("/sys/fs/cgroup/memory.stat", "anon ");
   if (limit && used) free = std::min(free, *limit > *used ? *limit - *used : 0);
   return free;
+}
+
+bool IsOutOfMemory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  const std::string_view message = torch != nullptr ? torch->what_without_backtrace() : error.what();
+  const auto says = [&](const char* words) { return message.find(words) != std::string_view::npos; };
+  // The last of cuBLAS and cuDNN.
+  return says("can't allocate memory") || says("out of memory") || says("_STATUS_ALLOC_FAILED");
 }
 
 void ReturnFreedMemory() {

@@ -1,6 +1,7 @@
 // Where and in which precision the arithmetic runs, chosen from what the machine does well.
 #pragma once
 
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -83,6 +84,8 @@ void ResetPeakMemory();                       // where the kernel lets a process
 // What could be taken now without anything being swapped out or killed: of the machine and, where it has one, of the
 // container's limit; of a GPU what its driver says. 0: unknown.
 uint64_t FreeMemoryBytes(at::Device device = at::kCPU);
+// Whether it was memory that was lacking, of the machine or of a GPU, by any of the ways in which LibTorch says so.
+bool IsOutOfMemory(const std::exception& error);
 void ReturnFreedMemory();  // what has been freed and is kept for later goes back to the system
 
 }  // namespace genview

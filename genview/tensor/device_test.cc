@@ -1,8 +1,11 @@
 #include "genview/tensor/device.h"
 
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <new>
+#include <stdexcept>
 #include <vector>
 
 #include "genview/tensor/nvidia.h"
@@ -58,6 +61,22 @@ TEST(Device, WhereAnNvidiaDeviceIsTheMissingLibraryIsSaid) {
 TEST(Device, WithoutADriverNoNameIsKnown) {
   EXPECT_EQ(NvidiaDeviceName(0, "libgenview-no-driver.so.1"), "");
   EXPECT_EQ(NvidiaDeviceName(0, "libm.so.6"), "");  // a library, but of other functions
+}
+
+TEST(Device, MemoryThatIsLackingIsToldFromOtherErrors) {
+  const auto is_memory = [](auto&& work) {
+    try {
+      work();
+    } catch (const std::exception& error) {
+      return IsOutOfMemory(error);
+    }
+    return false;
+  };
+  EXPECT_TRUE(is_memory([] { throw std::bad_alloc(); }));
+  EXPECT_TRUE(is_memory([] { (void)at::empty({int64_t{1} << 52}, at::kFloat); }));
+  EXPECT_TRUE(is_memory([] { TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory."); }));
+  EXPECT_FALSE(is_memory([] { (void)at::ones({2, 3}).matmul(at::ones({2, 3})); }));
+  EXPECT_FALSE(is_memory([] { throw std::runtime_error("no space left"); }));
 }
 
 TEST(Device, SaysHowMuchMemoryIsFree) {

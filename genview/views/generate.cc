@@ -1,6 +1,7 @@
 #include "genview/views/generate.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <optional>
 
@@ -14,6 +15,7 @@
 #include "genview/diffusion/picture_tensors.h"
 #include "genview/diffusion/pipeline.h"
 #include "genview/records/records.h"
+#include "genview/tensor/device.h"
 #include "genview/views/batch_size.h"
 #include "genview/views/noise_levels.h"
 #include "genview/views/one_behind.h"
@@ -72,6 +74,7 @@ class ViewsRun {
   std::vector<int64_t> ViewsOfOtherPictures() const;
   void FillSlot(Slot& slot, int64_t view) const;
   int64_t MakeBatch(Batch& batch);
+  std::optional<Made> TryToMake(const Batch& batch);
   Made Generate(const UnclipPipeline& pipeline, const Batch& batch) const;
   void MakeAgainInFp32(const Batch& batch, Made& made);
   void KeepForDump(const Batch& batch, const Made& made);
@@ -102,6 +105,7 @@ class ViewsRun {
   std::optional<ViewFolder> folder_;
   std::optional<ViewDump> dump_;
   bool tiles_ = false;
+  size_t at_once_ = SIZE_MAX;  // views of a batch that memory does for
   SkippedLog skipped_;
   ViewsSummary summary_;
   OneBehind writer_;  // last: it ends before what it writes to
@@ -404,21 +408,41 @@ void ViewsRun::WriteBatch(const Batch& batch, const Made& made) {
   }
 }
 
-// Hands over to the writer; how many views.
+// Nothing where memory does not do for so many: then fewer are made at once, from here on.
+std::optional<Made> ViewsRun::TryToMake(const Batch& batch) {
+  try {
+    Made made = Generate(*pipeline_, batch);
+    MakeAgainInFp32(batch, made);
+    return made;
+  } catch (const std::exception& error) {
+    if (batch.size() == 1 || !IsOutOfMemory(error)) throw;
+  }
+  at_once_ = (batch.size() + 1) / 2;
+  progress_.Warn(Format("memory does not do for {} views at once; {} from here on", batch.size(), at_once_));
+  return std::nullopt;
+}
+
+// Hands over to the writer, whole or in parts that memory does for; how many views.
 int64_t ViewsRun::MakeBatch(Batch& batch) {
   std::erase_if(batch, [](const Slot& slot) { return slot.view == kNoView; });
   for (const Slot& slot : batch) {
     if (!slot.fault.empty()) LeaveOut(slot.view, slot.fault);
   }
   std::erase_if(batch, [](const Slot& slot) { return !slot.fault.empty(); });
-  const bool needed = std::any_of(batch.begin(), batch.end(), [&](const Slot& slot) { return IsToMake(slot.view); });
-  if (!needed) return 0;  // what is missing cannot be made
-  Made made = Generate(*pipeline_, batch);
-  MakeAgainInFp32(batch, made);
-  if (dump_) KeepForDump(batch, made);  // as they are written
-  const int64_t count = CountToWrite(batch, made);
-  for (Slot& slot : batch) slot.pixels.reset();
-  writer_.Do([this, batch = std::move(batch), made = std::move(made)] { WriteBatch(batch, made); });
+  int64_t count = 0;
+  while (!batch.empty()) {
+    const auto end = batch.begin() + static_cast<ptrdiff_t>(std::min(batch.size(), at_once_));
+    Batch part(batch.begin(), end);
+    if (std::any_of(part.begin(), part.end(), [&](const Slot& slot) { return IsToMake(slot.view); })) {
+      std::optional<Made> made = TryToMake(part);
+      if (!made) continue;
+      if (dump_) KeepForDump(part, *made);  // as they are written
+      count += CountToWrite(part, *made);
+      for (Slot& slot : part) slot.pixels.reset();
+      writer_.Do([this, part = std::move(part), made = *std::move(made)] { WriteBatch(part, made); });
+    }  // else what is missing cannot be made
+    batch.erase(batch.begin(), end);
+  }
   return count;
 }
 

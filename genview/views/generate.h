@@ -6,7 +6,8 @@
 // Files under `out`: FILE.png for each picture, manifest.jsonl (ViewRow), settings.json, skipped.tsv (its header
 // alone where no picture was left out), lost.jsonl where views came out as not a number or black even in fp32. Resumes
 // by itself. Pictures are computed in batches whose members depend on the list of pictures and the batch size alone, so
-// a run that was stopped and begun again ends with the same bytes; another batch size changes them to rounding.
+// a run that was stopped and begun again ends with the same bytes; another batch size changes them to rounding. Where
+// memory does not do for a batch it is computed in halves, and so are those after it.
 #pragma once
 
 #include "genview/base/progress.h"

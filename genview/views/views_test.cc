@@ -1,7 +1,10 @@
 #include <ATen/Parallel.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <functional>
 
@@ -258,6 +261,60 @@ TEST_F(Views, ThreadsDoNotMatterAndTheBatchOnlyToRounding) {
     const auto one = DecodeImage(ReadFile(a.out / row.file)), other = DecodeImage(ReadFile(c.out / row.file));
     for (size_t i = 0; i < one->pixels.size(); ++i) ASSERT_NEAR(one->pixels[i], other->pixels[i], 1) << row.file;
   }
+}
+
+// The processor's memory, of which no tensor gets more than `limit` bytes.
+class LimitedAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    TORCH_CHECK_WITH(OutOfMemoryError, bytes <= limit, "CUDA out of memory. Tried to allocate ", bytes, " bytes.");
+    for (size_t known = largest; known < bytes && !largest.compare_exchange_weak(known, bytes);) continue;
+    return inner_->allocate(bytes);
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return inner_->raw_deleter(); }
+  void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
+  void Install() { c10::SetCPUAllocator(this); }
+  void Remove() { c10::SetCPUAllocator(inner_); }
+
+  std::atomic<size_t> limit = SIZE_MAX, largest = 0;
+
+ private:
+  c10::Allocator* const inner_ = c10::GetCPUAllocator();
+};
+
+TEST_F(Views, WhatMemoryDoesNotDoForIsMadeInHalves) {
+  static LimitedAllocator memory;  // tensors may outlive the test
+  struct Warnings : Progress {
+    void Warn(std::string_view message) override { texts.emplace_back(message); }
+    std::vector<std::string> texts;
+  } warnings;
+  // Pictures so large, and so many, that nothing takes more than what is made of all views of a batch: neither weights
+  // nor what a convolution lays out of one of them.
+  const Path noise = folder_ / "noise.safetensors";
+  WriteSafetensors(noise, {{"latents", NormalTensor(Seed(1), {20, 4, 32, 32})},
+                           {"embedding_noise", NormalTensor(Seed(2), {20, 6})}});
+  const auto make = [&](const char* name, int64_t batch) {
+    ViewsConfig c = Config(name);
+    c.images = "shapes:count=20,size=24,seed=1";
+    c.noise = noise;
+    c.run.batch = batch;
+    memory.largest = 0;
+    memory.Install();
+    EXPECT_EQ(GenerateViews(c, warnings).written, 20) << name;
+    memory.Remove();
+    auto files = Files(c.out);
+    files.erase("request.json");  // names the batch
+    return files;
+  };
+  const auto eights = make("eights", 8);
+  const size_t of_eight = memory.largest;
+  make("sixteens", 16);
+  ASSERT_GT(memory.largest.load(), of_eight);
+  EXPECT_TRUE(warnings.texts.empty());
+  memory.limit = memory.largest - 1;
+  EXPECT_EQ(make("halves", 16), eights);
+  memory.limit = SIZE_MAX;
+  EXPECT_EQ(warnings.texts, std::vector<std::string>{"memory does not do for 16 views at once; 8 from here on"});
 }
 
 // Whatever is computed together, and in which order the pictures come: a view is the same to rounding, and with
