@@ -50,12 +50,13 @@ struct ViewRow {
   double guidance = 0;
   std::string generator;  // fingerprint
   std::string scheduler;
-  int64_t retried = 0;  // 1: made again in fp32 after a NaN or black picture
-  std::string prompt;   // "" for none
-  uint64_t bytes = 0;   // size of the file; 0: not known (a manifest of an older version)
-  std::string hash;     // fingerprint of the file's contents; "" likewise
-  std::string picture;  // fingerprint of the source image's file as it was; "": not known, likewise
-  std::string fault;    // in lost.jsonl: why there is no picture
+  int64_t retried = 0;                  // 1: made again in fp32 after a NaN or black picture
+  std::string prompt, negative_prompt;  // "" for none
+  int64_t width = 0, height = 0;        // of the picture; 0: not known (a manifest of an older version)
+  uint64_t bytes = 0;                   // size of the file; 0: not known (a manifest of an older version)
+  std::string hash;                     // fingerprint of the file's contents; "" likewise
+  std::string picture;                  // fingerprint of the source image's file as it was; "": not known, likewise
+  std::string fault;                    // in lost.jsonl: why there is no picture
 };
 Json ViewRowToJson(const ViewRow& row);
 ViewRow ViewRowFromJson(const Json& json, const std::string& where);  // throws Error

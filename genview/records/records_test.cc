@@ -148,10 +148,16 @@ TEST_F(Records, ViewTableRoundTripWithoutATornLine) {
   row.retried = 1;
   row.shard = "views-0002.tar";
   row.offset = 1536;
+  row.prompt = "a bird";
+  row.negative_prompt = "a hat";
+  row.width = 24;
+  row.height = 16;
   const std::string line = ViewRowToJson(row).dump();
   const auto rows = ReadViewTable(Put(line + "\n" + line.substr(0, 30)));
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(ViewRowToJson(rows[0]), ViewRowToJson(row));
+  EXPECT_EQ(rows[0].negative_prompt, "a hat");
+  EXPECT_EQ(std::pair(rows[0].width, rows[0].height), std::pair(int64_t{24}, int64_t{16}));
   EXPECT_TRUE(ReadViewTable(Put(line)).empty());
 }
 

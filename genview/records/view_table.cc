@@ -45,6 +45,9 @@ ViewRow ViewRowFromJson(const Json& json, const std::string& where) {
   row.scheduler = JsonString(json, "scheduler", "", where);
   row.retried = JsonInt(json, "retried", 0, where);
   row.prompt = JsonString(json, "prompt", "", where);
+  row.negative_prompt = JsonString(json, "negative_prompt", "", where);
+  row.width = JsonInt(json, "width", 0, where);
+  row.height = JsonInt(json, "height", 0, where);
   row.bytes = UnsignedOf(json, "bytes", where);
   row.hash = JsonString(json, "hash", "", where);
   row.picture = JsonString(json, "picture", "", where);
@@ -74,6 +77,11 @@ Json ViewRowToJson(const ViewRow& row) {
     json["offset"] = row.offset;
   }
   if (!row.prompt.empty()) json["prompt"] = row.prompt;
+  if (!row.negative_prompt.empty()) json["negative_prompt"] = row.negative_prompt;
+  if (row.width != 0 || row.height != 0) {
+    json["width"] = row.width;
+    json["height"] = row.height;
+  }
   if (!row.hash.empty()) {
     json["bytes"] = row.bytes;
     json["hash"] = row.hash;

@@ -392,8 +392,9 @@ void ViewsRun::WriteBatch(const Batch& batch, const Made& made) {
   at::parallel_for(0, static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto at = static_cast<size_t>(i);
-      if (IsToWrite(batch, made, at))
-        folder_->WritePicture(batch[at].view, EncodeView(config_, ViewImage(views.pictures[i], config_.size)));
+      if (!IsToWrite(batch, made, at)) continue;
+      const Image image = ViewImage(views.pictures[i], config_.size);
+      folder_->WritePicture(batch[at].view, EncodeView(config_, image), image.width, image.height);
     }
   });
   for (size_t i = 0; i < batch.size(); ++i) {

@@ -83,6 +83,8 @@ std::string FaultOfFile(const Path& folder, const ViewRow& row, int64_t size, st
   if (!row.hash.empty() && row.hash != hash) return "the file's contents are not those that were written";
   const Outcome<Image> image = DecodeImage(*bytes);
   if (!image) return Format("the file is no picture: {}", image.reason());
+  if (row.width != 0 && (image->width != row.width || image->height != row.height))
+    return Format("the picture is {} x {}, the row says {} x {}", image->width, image->height, row.width, row.height);
   if (size > 0 && (image->width != size || image->height != size))
     return Format("the picture is {} x {}, asked for were {}", image->width, image->height, size);
   if (std::all_of(image->pixels.begin(), image->pixels.end(), [](uint8_t value) { return value == 0; }))
@@ -148,6 +150,9 @@ std::string FaultOfRow(const Path& folder, const ViewRow& row, const std::option
     return Format("made with guidance {}, asked for was {}", row.guidance, should.guidance);
   if (row.prompt != should.prompt)
     return Format("made with the prompt \"{}\", asked for was \"{}\"", row.prompt, should.prompt);
+  if (!row.negative_prompt.empty() && row.negative_prompt != should.negative_prompt)
+    return Format("made with the negative prompt \"{}\", asked for was \"{}\"", row.negative_prompt,
+                  should.negative_prompt);
   if (!row.shard.empty() && row.shard != should.shard)
     return Format("the view of {} should be in {}", row.id, should.shard.empty() ? "a file of its own" : should.shard);
   if (IsOfAnotherPicture(*wanted->source, image, folder, row))

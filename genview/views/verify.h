@@ -35,12 +35,13 @@ struct VerifyReport {
 };
 
 // Problems are: lines that are no rows, rows of one view twice, files that are not there, of another size, with other
-// contents, that are no picture, black, of another size in pixels than asked for, the same as another row's; rows that
-// do not fit the folder's request, or the picture as it is now, or name another generator than the others; pictures
-// without a row; shards that are not, byte for byte, what their rows say; damaged settings.json and lost.jsonl. With
-// `repair` bad rows and their files, and pictures without a row, but for those that views are made of, are removed and
-// the views made again from request.json. Throws Error where there is no manifest, or nothing to repair from; a repair
-// also, before it touches anything, where the pictures are gone or another process is at work on the folder.
+// contents, that are no picture, black, of another size in pixels than asked for or written down, the same as another
+// row's; rows that do not fit the folder's request, or the picture as it is now, or name another generator than the
+// others; pictures without a row; shards that are not, byte for byte, what their rows say; damaged settings.json and
+// lost.jsonl. With `repair` bad rows and their files, and pictures without a row, but for those that views are made of,
+// are removed and the views made again from request.json. Throws Error where there is no manifest, or nothing to repair
+// from; a repair also, before it touches anything, where the pictures are gone or another process is at work on the
+// folder.
 VerifyReport VerifyViews(const VerifyConfig& config, Progress& progress);
 
 }  // namespace genview

@@ -190,6 +190,8 @@ TEST_F(Verify, DamagedRowsAreNamedAndMended) {
       {"seed", change([](ViewRow& row) { row.seed += 1; })},
       {"noise level", change([](ViewRow& row) { row.noise_level += 1; })},
       {"prompt", change([](ViewRow& row) { row.prompt = "a cat"; })},
+      {"negative prompt", change([](ViewRow& row) { row.negative_prompt = "a hat"; })},
+      {"the row says 17 x 16", change([](ViewRow& row) { row.width += 1; })},
       {"another generator", change([](ViewRow& row) { row.generator = "0123"; })},
       {"another generator", change([](ViewRow& row) { row.scheduler = "DDIMScheduler"; })},
       {"view 3 of 1", change([](ViewRow& row) { row.index = 3; })},

@@ -217,7 +217,9 @@ bool ViewFolder::TakeRows(const Tables& tables, bool redo) {
       const bool good =
           !redo && found != places_.end() && Agrees(row, rows_[found->second]) && fits(row, found->second);
       foreign = foreign || !good;
-      if (good) rows_[found->second] = std::move(row);
+      if (!good) continue;
+      row.negative_prompt = rows_[found->second].negative_prompt;  // the settings' own; rows of older versions lack it
+      rows_[found->second] = std::move(row);
     }
   };
   take(tables.manifest, [&](ViewRow& row, size_t view) {
@@ -340,9 +342,11 @@ void ViewFolder::WriteTables() const {
   else fs::remove(tables.lost, code);
 }
 
-void ViewFolder::WritePicture(int64_t view, std::string_view bytes) {
+void ViewFolder::WritePicture(int64_t view, std::string_view bytes, int64_t width, int64_t height) {
   ViewRow& row = rows_[static_cast<size_t>(view)];
   WriteFile(folder_ / row.file, bytes);
+  row.width = width;
+  row.height = height;
   row.bytes = bytes.size();
   row.hash = Fingerprint(bytes);
 }
@@ -376,7 +380,7 @@ void ViewFolder::Drop(const std::vector<int64_t>& views) {
     if (row.shard.empty()) files.push_back(folder_ / row.file);
     row.shard = row.hash = row.picture = row.fault = "";
     row.offset = row.bytes = 0;
-    row.retried = 0;
+    row.retried = row.width = row.height = 0;
   }
   Close();
   WriteTables();

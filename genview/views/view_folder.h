@@ -6,7 +6,7 @@
 // again.
 //
 //   ViewFolder folder(config.out, settings, wanted);         // wanted: the row of every view, in order, as it will be
-//   if (!folder.Has(view)) folder.WritePicture(view, bytes), folder.AddRow(view, false);
+//   if (!folder.Has(view)) folder.WritePicture(view, bytes, w, h), folder.AddRow(view, picture, false);
 //   folder.Finish();                                          // the manifest in the order of the sources
 #pragma once
 
@@ -60,7 +60,7 @@ class ViewFolder {
   int64_t count() const { return count_; }  // views that are there
   const ViewRow& wanted(int64_t view) const { return rows_[static_cast<size_t>(view)]; }
   // The picture's file, of several views at once. Its row, which vouches for it, comes after it.
-  void WritePicture(int64_t view, std::string_view bytes);
+  void WritePicture(int64_t view, std::string_view bytes, int64_t width, int64_t height);
   // One row after the other. `picture`: fingerprint of the image that the view is made of.
   void AddRow(int64_t view, const std::string& picture, bool retried);
   void AddLost(int64_t view, const std::string& picture, const std::string& fault);  // into lost.jsonl

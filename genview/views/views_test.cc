@@ -109,6 +109,7 @@ TEST_F(Views, EveryPictureGetsAViewAndARow) {
     const auto image = DecodeImage(ReadFile(folder_ / "out" / rows[i].file));
     ASSERT_TRUE(image);
     EXPECT_EQ(image->width, 16);
+    EXPECT_EQ(std::pair(rows[i].width, rows[i].height), std::pair(image->width, image->height));
   }
   EXPECT_EQ(ReadFile(folder_ / "out/skipped.tsv"), "id\treason\n");
 }
@@ -120,6 +121,26 @@ TEST_F(Views, ASecondRunMakesNothingAndChangesNoByte) {
   EXPECT_EQ(again.made, 0);
   EXPECT_EQ(again.written, 5);
   EXPECT_EQ(Files(folder_ / "out"), before);
+}
+
+// Rows that do not say how large their picture is.
+TEST_F(Views, AFolderOfAnOlderVersionStaysAsItIs) {
+  const ViewsConfig c = Config();
+  GenerateViews(c, quiet_);
+  const std::string whole = ReadFile(c.out / "manifest.jsonl");
+  auto rows = ReadViewTable(c.out / "manifest.jsonl");
+  std::string older;
+  for (ViewRow& row : rows) {
+    row.width = row.height = 0;
+    older += ViewRowToJson(row).dump() + "\n";
+  }
+  ASSERT_NE(older, whole);
+  WriteFile(c.out / "manifest.jsonl", older);
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 0);
+  EXPECT_EQ(ReadFile(c.out / "manifest.jsonl"), older);
+  for (const ViewRow& row : rows) fs::remove(c.out / row.file);
+  EXPECT_EQ(GenerateViews(c, quiet_).made, 5);
+  EXPECT_EQ(ReadFile(c.out / "manifest.jsonl"), whole);
 }
 
 TEST_F(Views, AChangedPictureGetsAnotherView) {
@@ -682,6 +703,7 @@ TEST_F(Views, APromptIsMadeForEachClass) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const std::string& name = source->classes()[static_cast<size_t>(source->item(static_cast<int64_t>(i)).label)];
     EXPECT_EQ(rows[i].prompt, "a " + name + ", " + name + "!");
+    EXPECT_EQ(rows[i].negative_prompt, "the hat");
   }
   // A row is what it is with its own prompt for all.
   ViewsConfig one = c;

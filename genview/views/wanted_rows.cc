@@ -21,6 +21,7 @@ std::vector<ViewRow> WantedRows(const ViewsConfig& config, const ImageSource& so
     row.steps = config.steps;
     row.guidance = levels.GuidanceFor(item);
     row.prompt = levels.PromptFor(item, source.classes());
+    row.negative_prompt = config.negative_prompt;
     rows.push_back(std::move(row));
   }
   return rows;
