@@ -60,6 +60,7 @@ Vae TrainAutoencoder(const AutoencoderConfig& config, const AutoencoderRun& run,
   CloneWeights(ListWeights(averaged));
   Replicas<Vae> replicas(vae, o.shards);
   const int64_t side = run.size / vae.config.scale(), count = o.batch / o.shards;
+  ReadingTime reading;
 
   RunTraining({.folder = run.folder,
                .name = "autoencoder",
@@ -71,7 +72,7 @@ Vae TrainAutoencoder(const AutoencoderConfig& config, const AutoencoderRun& run,
                .loss =
                    [&](int64_t step, int64_t shard, Json& row) {
                      const int64_t first = step * o.batch + shard * count;
-                     const Tensor pixels = run.pictures.Batch(first, count).to(run.device);
+                     const Tensor pixels = reading.Of([&] { return run.pictures.Batch(first, count); }).to(run.device);
                      const Tensor noise = NormalTensor(run.seed.With("latent noise").With(static_cast<uint64_t>(first)),
                                                        {count, config.latent_channels, side, side})
                                               .to(run.device);
@@ -79,7 +80,8 @@ Vae TrainAutoencoder(const AutoencoderConfig& config, const AutoencoderRun& run,
                      return AutoencoderLoss(replicas[shard], config, pixels, noise,
                                             shard == 0 && (step + 1) % o.log_every == 0 ? &row : nullptr);
                    },
-               .review = {}},
+               .review = {},
+               .reading = &reading},
               progress);
   averaged.config.scaling_factor = ScalingFactor(averaged, run);
   return averaged;

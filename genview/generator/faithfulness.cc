@@ -57,6 +57,7 @@ Judge TrainJudge(const JudgeConfig& config, const Path& folder, const RunOptions
   identity["seed"] = run.seed;
   identity["compute"] = at::toString(compute);
   const ShapesConfig pictures{.count = o.steps * o.batch, .size = config.size, .seed = config.pictures_seed};
+  ReadingTime reading;
   RunTraining({.folder = folder,
                .name = "judge",
                .identity = identity,
@@ -66,14 +67,16 @@ Judge TrainJudge(const JudgeConfig& config, const Path& folder, const RunOptions
                .options = o,
                .loss =
                    [&](int64_t step, int64_t shard, Json& row) {
-                     const ShapesBatch batch = DrawShapesBatch(pictures, step * o.batch, o.batch, kHalf, kHalf);
+                     const ShapesBatch batch =
+                         reading.Of([&] { return DrawShapesBatch(pictures, step * o.batch, o.batch, kHalf, kHalf); });
                      const ComputeScope scope(device, compute);
                      const Tensor logits = ForwardJudge(replicas[shard], batch.pixels.to(device), true).to(at::kFloat);
                      const Tensor labels = batch.labels.to(device);
                      row["right"] = logits.argmax(1).eq(labels).to(at::kFloat).mean().item<double>();
                      return at::cross_entropy_loss(logits, labels);
                    },
-               .review = {}},
+               .review = {},
+               .reading = &reading},
               progress);
   return result;
 }

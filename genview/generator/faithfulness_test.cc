@@ -39,6 +39,13 @@ TEST(Judge, LearnsWhatItIsShown) {
   EXPECT_GT(right, 0.2);  // one in ten by chance
 }
 
+TEST(Judge, SaysWhatPartOfItsTimeGoesIntoPictures) {
+  const TemporaryFolder folder;
+  RecordedProgress progress;
+  TrainJudge(TinyJudge(), folder.path(), {}, progress);
+  ExpectAllStepsWithShares(progress, "judge", 2);
+}
+
 TEST(Judge, SeveralShardsAreRefused) {
   const TemporaryFolder folder;
   JudgeConfig config = TinyJudge();

@@ -40,6 +40,43 @@ class StopAfterUpdates : public Progress {
   int64_t left_;
 };
 
+// What a training said of its steps.
+class RecordedProgress : public Progress {
+ public:
+  struct Row {
+    std::string stage;
+    int64_t done;
+    double wait_share;
+  };
+  void Begin(std::string_view stage, int64_t, std::string_view) override { stage_ = stage; }
+  void Update(int64_t done, double wait_share, std::string_view) override {
+    rows_.push_back({stage_, done, wait_share});
+  }
+  std::vector<Row> RowsOf(const std::string& stage) const {
+    std::vector<Row> rows;
+    for (const Row& row : rows_) {
+      if (row.stage == stage) rows.push_back(row);
+    }
+    return rows;
+  }
+
+ private:
+  std::string stage_;
+  std::vector<Row> rows_;
+};
+
+// That every step of the stage was told of, and what part of the time went into reading.
+inline void ExpectAllStepsWithShares(const RecordedProgress& progress, const std::string& stage, int64_t steps) {
+  const std::vector<RecordedProgress::Row> rows = progress.RowsOf(stage);
+  ASSERT_EQ(std::ssize(rows), steps) << stage;
+  for (int64_t i = 0; i < steps; ++i) {
+    const RecordedProgress::Row& row = rows[static_cast<size_t>(i)];
+    EXPECT_EQ(row.done, i + 1) << stage;
+    EXPECT_GT(row.wait_share, 0) << stage;
+    EXPECT_LE(row.wait_share, 1) << stage;
+  }
+}
+
 // That training with `config` is refused by that key, before it writes anything.
 template <class Config, class Train>
 void ExpectRefused(const Config& config, const std::string& key, Train&& train) {

@@ -170,7 +170,8 @@ class TowerTraining {
             .options = config_.training,
             .loss = [this](int64_t step, int64_t shard, Json& row) { return Loss(step, shard, row); },
             .review = [this](int64_t, Json& row) { row["form_accuracy"] = Score(512).form_accuracy; },
-            .review_every = std::max<int64_t>(1, config_.training.save_every)};
+            .review_every = std::max<int64_t>(1, config_.training.save_every),
+            .reading = &reading_};
   }
 
   // Of the averaged weights, on pictures that training never draws.
@@ -247,7 +248,7 @@ class TowerTraining {
     const TrainingOptions& o = config_.training;
     const int64_t count = o.batch / o.shards, first = step * o.batch + shard * count;
     const ShapesConfig pictures{.count = o.steps * o.batch, .size = config_.size, .seed = config_.pictures_seed};
-    const ShapesBatch batch = DrawShapesBatch(pictures, first, count, kClipMean, kClipStd);
+    const ShapesBatch batch = reading_.Of([&] { return DrawShapesBatch(pictures, first, count, kClipMean, kClipStd); });
     std::vector<std::vector<int64_t>> rows;
     for (int64_t i = 0; i < count; ++i) {
       Random random(Seed(config_.run.seed).With("words").With(static_cast<uint64_t>(first + i)));
@@ -282,6 +283,7 @@ class TowerTraining {
   Replicas<Clip> replicas_;
   std::vector<int64_t> forms_;
   Tensor sentences_;
+  mutable ReadingTime reading_;
 };
 
 }  // namespace

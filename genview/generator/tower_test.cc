@@ -62,6 +62,13 @@ TEST(Tower, StoppedAndGoneOnWithGivesTheSameBytes) {
   EXPECT_EQ(FolderBytes(whole.path(), {"events.out"}), FolderBytes(pieces.path(), {"events.out"}));
 }
 
+TEST(Tower, SaysWhatPartOfItsTimeGoesIntoPictures) {
+  const TemporaryFolder folder;
+  RecordedProgress progress;
+  TrainTower(Tiny(folder.path()), progress);
+  ExpectAllStepsWithShares(progress, "tower", 4);
+}
+
 TEST(Tower, AFinishedFolderThatIsBeingWorkedOnIsLeftAlone) {
   const TemporaryFolder folder;
   Progress quiet;

@@ -40,6 +40,15 @@ TEST(TrainGenerator, WritesAPipelineThatOpensAndGenerates) {
   EXPECT_NEAR(ReadJson(out.path() / "vae/config.json")["scaling_factor"].get<double>(), summary.scaling_factor, 1e-9);
 }
 
+TEST(TrainGenerator, SaysWhatPartOfItsTimeGoesIntoReadingPictures) {
+  const TemporaryFolder tower, out;
+  GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), out.path());
+  config.autoencoder.training.log_every = 100;
+  RecordedProgress progress;
+  TrainGenerator(config, progress);
+  ExpectAllStepsWithShares(progress, "autoencoder", 3);
+}
+
 TEST(TrainGenerator, ImageEncoderIsTheTowerItWasTrainedWith) {
   const TemporaryFolder tower, out;
   Progress quiet;

@@ -225,8 +225,9 @@ void RunTraining(const TrainingTask& task, Progress& progress) {
       Json line = {{"loss", value}, {"lr", schedule.At(step - 1)}, {"gradient_norm", norm}};
       line.update(row);
       log.Write(step, line);
-      progress.Update(step, -1, Format("loss {:.4f}", value));
     }
+    progress.Update(step, task.reading != nullptr ? task.reading->Share(std::ssize(task.replicas)) : -1,
+                    Format("loss {:.4f}", value));
     const bool stop = progress.Stopped();
     if (step % o.save_every == 0 || last || stop) {
       log.Sync();

@@ -22,6 +22,7 @@
 
 #include "genview/base/fields.h"
 #include "genview/base/progress.h"
+#include "genview/generator/reading_time.h"
 #include "genview/models/weight_list.h"
 #include "genview/tensor/device.h"
 
@@ -95,7 +96,8 @@ struct TrainingTask {
   // Called now and then and at the end with the averaged weights in place, for pictures and scores in the log. May be
   // empty.
   std::function<void(int64_t step, Json& row)> review;
-  int64_t review_every = 0;  // steps; 0: never
+  int64_t review_every = 0;              // steps; 0: never
+  const ReadingTime* reading = nullptr;  // of the shards, each on a thread of its own; null: nothing is read
 };
 
 // Copies of a model that share its memory but have gradients of their own.

@@ -105,6 +105,21 @@ TEST(RunTraining, LosingTheNewestCheckpointEndsWithTheSameBytes) {
   EXPECT_EQ(FolderBytes(whole.path(), {"events.out"}), FolderBytes(cut.path(), {"events.out"}));
 }
 
+TEST(RunTraining, EveryStepIsToldOfHoweverRareTheRowsOfTheLog) {
+  const TemporaryFolder folder;
+  TrainingOptions options = Small();
+  options.log_every = 100;
+  RecordedProgress progress;
+  ToyRun(folder.path(), options).Run(progress);
+  const std::vector<RecordedProgress::Row> rows = progress.RowsOf("toy");
+  ASSERT_EQ(std::ssize(rows), options.steps);
+  for (int64_t i = 0; i < options.steps; ++i) {
+    EXPECT_EQ(rows[static_cast<size_t>(i)].done, i + 1);
+    EXPECT_EQ(rows[static_cast<size_t>(i)].wait_share, -1);  // nothing is read
+  }
+  EXPECT_EQ(ReadLines(folder.path() / "log.jsonl").size(), 1u);
+}
+
 TEST(RunTraining, ShardsGiveTheGradientOfTheWholeBatch) {
   const TemporaryFolder one, four;
   TrainingOptions options = Small();

@@ -144,7 +144,7 @@ void TokenStore::Encode(const Part& part, int64_t done, GrowingFile& file, Progr
       if (const int64_t gap = batch.indices[i] - next; gap > 0) append(at::zeros({gap, tokens, width}));
       append(maps[static_cast<int64_t>(i)].unsqueeze(0));
     }
-    progress.Update(part.first + next);
+    progress.Update(part.first + next, loader.WaitShare());
   }
   if (next < part.count) append(at::zeros({part.count - next, tokens, width}));
 }
