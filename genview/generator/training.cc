@@ -1,5 +1,6 @@
 #include "genview/generator/training.h"
 
+#include <algorithm>
 #include <cmath>
 #include <exception>
 #include <optional>
@@ -30,14 +31,44 @@ void TakeWeights(const WeightList& list, const std::string& prefix, WeightReader
   for (const WeightRef& ref : list) ref.tensor->copy_(reader.Take(prefix + ref.name, ref.tensor->sizes()));
 }
 
+// The keys under which two settings differ.
+void CollectDifferences(const Json& before, const Json& now, const std::string& key, std::vector<std::string>& keys) {
+  if (before == now) return;
+  if (!before.is_object() || !now.is_object()) {
+    keys.push_back(key);
+    return;
+  }
+  const auto visit = [&](const std::string& name) {
+    CollectDifferences(before.value(name, Json()), now.value(name, Json()),
+                       key.empty() ? name : Format("{}.{}", key, name), keys);
+  };
+  for (const auto& [name, value] : before.items()) visit(name);
+  for (const auto& [name, value] : now.items()) {
+    if (!before.contains(name)) visit(name);
+  }
+}
+
+// "size, autoencoder.channels and 3 more"
+std::string DifferingKeys(const Json& before, const Json& now) {
+  constexpr size_t kNamed = 3;
+  std::vector<std::string> keys;
+  const Json none = Json::object();
+  CollectDifferences(before.is_object() ? before : none, now.is_object() ? now : none, "", keys);
+  const size_t more = keys.size() - std::min(keys.size(), kNamed);
+  keys.resize(keys.size() - more);
+  return more > 0 ? Format("{} and {} more", fmt::join(keys, ", "), more) : Format("{}", fmt::join(keys, ", "));
+}
+
 std::optional<Checkpoint> Newest(const TrainingTask& task, Progress* progress) {
   std::vector<std::string> skipped;
   std::optional<Checkpoint> checkpoint = LatestCheckpoint(CheckpointFolder(task.folder), &skipped);
   if (progress != nullptr) {
     for (const std::string& reason : skipped) progress->Warn(Format("passed over {}", reason));
   }
-  if (checkpoint && checkpoint->meta.value("identity", Json()) != task.identity) {
-    throw Error({.what = Format("the {} in this folder was trained with other settings or pictures", task.name),
+  if (!checkpoint) return checkpoint;
+  if (const Json before = checkpoint->meta.value("identity", Json()); before != task.identity) {
+    throw Error({.what = Format("the {} in this folder was trained with other settings or pictures ({})", task.name,
+                                DifferingKeys(before, task.identity)),
                  .where = checkpoint->path.string(),
                  .next = "choose another output folder, or remove this one to train again"});
   }

@@ -147,15 +147,31 @@ TEST(RunTraining, AFinishedRunIsNotTrainedAgain) {
 TEST(RunTraining, OtherSettingsAreRefusedByName) {
   const TemporaryFolder folder;
   Progress quiet;
-  ToyRun(folder.path(), Small()).Run(quiet);
-  ToyRun other(folder.path(), Small());
-  other.identity["name"] = "other";
-  try {
-    other.Run(quiet);
-    FAIL() << "a folder of another identity was taken";
-  } catch (const Error& error) {
-    EXPECT_NE(error.text().what.find("other settings"), std::string::npos);
-  }
+  const Json identity = {{"name", "toy"}, {"net", {{"width", 4}, {"channels", {8, 16}}}}, {"seed", 1}, {"gone", 0}};
+  ToyRun first(folder.path(), Small());
+  first.identity = identity;
+  first.Run(quiet);
+  const auto failure = [&](const Json& wanted) {
+    ToyRun other(folder.path(), Small());
+    other.identity = wanted;
+    try {
+      other.Run(quiet);
+      return std::string("taken");
+    } catch (const Error& error) {
+      return error.text().what;
+    }
+  };
+  Json wanted = identity;
+  wanted["net"]["channels"] = {8, 32};
+  wanted.erase("gone");
+  EXPECT_EQ(failure(wanted), "the toy in this folder was trained with other settings or pictures (net.channels, gone)");
+  wanted["net"]["width"] = 5;
+  wanted["seed"] = 2;
+  wanted["new"] = true;
+  EXPECT_EQ(failure(wanted),
+            "the toy in this folder was trained with other settings or pictures (net.width, net.channels, seed and 2 "
+            "more)");
+  EXPECT_EQ(failure(identity), "taken");
 }
 
 TEST(RunTraining, AnErrorInAShardReachesTheCaller) {
