@@ -81,7 +81,8 @@ Vae TrainAutoencoder(const AutoencoderConfig& config, const AutoencoderRun& run,
                                             shard == 0 && (step + 1) % o.log_every == 0 ? &row : nullptr);
                    },
                .review = {},
-               .reading = &reading},
+               .reading = &reading,
+               .skipped = run.pictures.skipped()},
               progress);
   averaged.config.scaling_factor = ScalingFactor(averaged, run);
   return averaged;

@@ -23,7 +23,7 @@ class TrainingPictures {
 
   int64_t size() const { return source_->size(); }
   const ImageSource& source() const { return *source_; }
-  SkippedLog& skipped() { return skipped_; }
+  SkippedLog& skipped() const { return skipped_; }
 
   // Thread-safe.
   Tensor Batch(int64_t position, int64_t count) const;  // [count,3,S,S] fp32 in [-1, 1], channels-last

@@ -40,6 +40,18 @@ class StopAfterUpdates : public Progress {
   int64_t left_;
 };
 
+// Asks to stop when a stage begins.
+class StopAtStage : public Progress {
+ public:
+  explicit StopAtStage(std::string stage) : stage_(std::move(stage)) {}
+  void Begin(std::string_view stage, int64_t, std::string_view) override { begun_ |= stage == stage_; }
+  bool Stopped() const override { return begun_; }
+
+ private:
+  std::string stage_;
+  bool begun_ = false;
+};
+
 // What a training said of its steps.
 class RecordedProgress : public Progress {
  public:

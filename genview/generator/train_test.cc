@@ -198,27 +198,28 @@ TEST(TrainGenerator, UnreadableImagesAreReplacedAndListed) {
   EXPECT_THROW(TrainGenerator(config, quiet), Error);
 }
 
+// Of black pictures, 0000.png and on; one of them none.
+void WriteShard(const Path& file, int64_t pictures, int64_t bad) {
+  std::string tar;
+  for (int64_t i = 0; i < pictures; ++i) {
+    const std::string bytes = i == bad ? "not a picture" : EncodePng(Image(4, 4));
+    tar += TarHeader(Format("{:04}.png", i), bytes.size()) + bytes + TarPadding(bytes.size());
+  }
+  WriteFile(file, tar + TarEnd());
+}
+
 // More pictures than a finished folder looks at again.
 TEST(TrainGenerator, WhatWasLeftOutIsKnownWhenThereIsNothingLeftToDo) {
   const TemporaryFolder tower, images, out;
   constexpr int64_t kPictures = 1100;
-  const Path shard = images.path() / "shard.tar";
-  const auto write = [&](int64_t bad) {
-    std::string tar;
-    for (int64_t i = 0; i < kPictures; ++i) {
-      const std::string bytes = i == bad ? "not a picture" : EncodePng(Image(4, 4));
-      tar += TarHeader(Format("{:04}.png", i), bytes.size()) + bytes + TarPadding(bytes.size());
-    }
-    WriteFile(shard, tar + TarEnd());
-  };
   GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), out.path());
-  config.images = shard.string();
+  config.images = (images.path() / "shard.tar").string();
   config.cache = kPictures;
-  write(-1);
+  WriteShard(config.images, kPictures, /*bad=*/-1);
   const TrainingPictures pictures(OpenSource(config.images), config.size, Seed(config.run.seed).With("generator"),
                                   /*strict=*/false);
   const int64_t last = pictures.Indices(kPictures - 1, 1)[0];
-  write(last);
+  WriteShard(config.images, kPictures, last);
   Progress quiet;
   EXPECT_EQ(TrainGenerator(config, quiet).skipped, 1);
   EXPECT_NE(ReadFile(out.path() / "skipped.tsv").find(Format("{:04}.png", last)), std::string::npos);
@@ -228,6 +229,26 @@ TEST(TrainGenerator, WhatWasLeftOutIsKnownWhenThereIsNothingLeftToDo) {
   config.run.strict = true;
   EXPECT_THROW(TrainGenerator(config, quiet), Error);
   EXPECT_EQ(before, FolderBytes(out.path()));
+}
+
+// As a kill before the latents does, where there is a picture that the autoencoder alone has met.
+TEST(TrainGenerator, WhatTheAutoencoderLeftOutIsKnownAfterAKill) {
+  const TemporaryFolder tower, images, whole, cut;
+  constexpr int64_t kPictures = 1100;
+  GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), whole.path());
+  config.images = (images.path() / "shard.tar").string();
+  config.autoencoder.training.batch = 400;
+  WriteShard(config.images, kPictures, /*bad=*/-1);
+  const TrainingPictures pictures(OpenSource(config.images), config.size, Seed(config.run.seed).With("generator"),
+                                  /*strict=*/false);
+  WriteShard(config.images, kPictures, /*bad=*/pictures.Indices(kPictures - 1, 1)[0]);
+  Progress quiet;
+  EXPECT_EQ(TrainGenerator(config, quiet).skipped, 1);
+  config.out = cut.path();
+  StopAtStage stop("latents");
+  EXPECT_THROW(TrainGenerator(config, stop), Interrupted);
+  EXPECT_EQ(TrainGenerator(config, quiet).skipped, 1);
+  EXPECT_EQ(FolderBytes(whole.path(), {"events.out"}), FolderBytes(cut.path(), {"events.out"}));
 }
 
 TEST(TrainGenerator, AFolderThatIsNoTowerIsNamed) {

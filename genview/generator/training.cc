@@ -72,7 +72,16 @@ std::optional<Checkpoint> Newest(const TrainingTask& task, Progress* progress) {
                  .where = checkpoint->path.string(),
                  .next = "choose another output folder, or remove this one to train again"});
   }
+  SkippedLog known = task.skipped;  // shares the rows
+  if (const std::string bad = JsonString(checkpoint->meta, "skipped", "", checkpoint->path.string()); !bad.empty())
+    AddSkipped(bad, known);
   return checkpoint;
+}
+
+Json MetaOf(const TrainingTask& task) {
+  Json meta = {{"format", 1}, {"kind", task.name}, {"identity", task.identity}};
+  if (task.skipped.count() > 0) meta["skipped"] = SkippedToText(task.skipped);
+  return meta;
 }
 
 std::vector<std::pair<std::string, Tensor>> State(const TrainingTask& task, const Optimizer& optimizer) {
@@ -262,8 +271,7 @@ void RunTraining(const TrainingTask& task, Progress& progress) {
     const bool stop = progress.Stopped();
     if (step % o.save_every == 0 || last || stop) {
       log.Sync();
-      SaveCheckpoint(CheckpointFolder(task.folder), step, State(task, *optimizer),
-                     {{"format", 1}, {"kind", task.name}, {"identity", task.identity}}, last ? 1 : 2);
+      SaveCheckpoint(CheckpointFolder(task.folder), step, State(task, *optimizer), MetaOf(task), last ? 1 : 2);
     }
     if (stop && !last) throw Interrupted();
   }

@@ -24,6 +24,7 @@
 #include "genview/base/progress.h"
 #include "genview/generator/reading_time.h"
 #include "genview/models/weight_list.h"
+#include "genview/records/records.h"
 #include "genview/tensor/device.h"
 
 namespace genview {
@@ -98,6 +99,8 @@ struct TrainingTask {
   std::function<void(int64_t step, Json& row)> review;
   int64_t review_every = 0;              // steps; 0: never
   const ReadingTime* reading = nullptr;  // of the shards, each on a thread of its own; null: nothing is read
+  // Pictures left out so far. They travel with the checkpoints: who goes on from one does not look at them again.
+  SkippedLog skipped = {};
 };
 
 // Copies of a model that share its memory but have gradients of their own.
