@@ -15,9 +15,13 @@ Tensor DownDifference(const Tensor& x) { return x.narrow(2, 1, x.size(2) - 1) - 
 double ScalingFactor(const Vae& vae, const AutoencoderRun& run) {
   const c10::InferenceMode inference;
   const ComputeScope scope(run.device, run.compute);
+  constexpr int64_t kPictures = 1024;
+  const int64_t group = PicturesAtOnce(run.batch, run.size, /*most=*/64);
   std::vector<Tensor> latents;
-  for (int64_t i = 0; i < 16; ++i)
-    latents.push_back(EncodeVae(vae, run.pictures.Batch(i * 64, 64).to(run.device)).mean.to(at::kFloat));
+  for (int64_t first = 0; first < kPictures; first += group) {
+    const Tensor pixels = run.pictures.Batch(first, std::min(group, kPictures - first));
+    latents.push_back(EncodeVae(vae, pixels.to(run.device)).mean.to(at::kFloat));
+  }
   return 1 / std::max(at::cat(latents).std().item<double>(), 1e-6);
 }
 

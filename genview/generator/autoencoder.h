@@ -36,7 +36,8 @@ struct AutoencoderRun {  // borrowed for the call
   Seed seed;
   at::Device device;
   at::ScalarType compute;
-  int64_t size;  // px
+  int64_t size;   // px
+  int64_t batch;  // pictures encoded together once it is trained; 0: as many as fit
 };
 
 // Trains (or goes on) and returns the averaged autoencoder, its scaling_factor set to 1 / deviation of the latents.

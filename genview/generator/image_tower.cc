@@ -43,12 +43,14 @@ void MoveTower(ImageTower& tower, at::Device device) {
 }
 
 Tensor Embed(const ImageTower& tower, const std::vector<Image>& images, at::Device device, at::ScalarType compute) {
+  return EmbedPixels(tower, EncoderPixels(tower.preprocess, images), device, compute);
+}
+
+Tensor EmbedPixels(const ImageTower& tower, const Tensor& pixels, at::Device device, at::ScalarType compute) {
   const c10::InferenceMode inference;
   const ComputeScope scope(device, compute);
-  if (!tower.vision)
-    return tower.backbone->Encode(EncoderPixels(tower.preprocess, images), /*tokens=*/false).embeddings.cpu();
-  return ForwardClipVision(*tower.vision, EncoderPixels(tower.preprocess, images).to(device))
-      .embedding.to(at::kCPU, at::kFloat);
+  if (!tower.vision) return tower.backbone->Encode(pixels, /*tokens=*/false).embeddings.cpu();
+  return ForwardClipVision(*tower.vision, pixels.to(device)).embedding.to(at::kCPU, at::kFloat);
 }
 
 }  // namespace genview

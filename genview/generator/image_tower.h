@@ -25,5 +25,7 @@ std::string FingerprintOf(const ImageTower& tower);  // of its weights
 void MoveTower(ImageTower& tower, at::Device device);
 Tensor Embed(const ImageTower& tower, const std::vector<Image>& images, at::Device device,
              at::ScalarType compute);  // [N,D] fp32, CPU
+Tensor EmbedPixels(const ImageTower& tower, const Tensor& pixels, at::Device device,
+                   at::ScalarType compute);  // the same of [N,3,S,S], normalised
 
 }  // namespace genview

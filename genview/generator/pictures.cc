@@ -46,6 +46,10 @@ Tensor TrainingPictures::Batch(int64_t position, int64_t count) const {
   return FromImages(images);
 }
 
+int64_t PicturesAtOnce(int64_t asked, int64_t side, int64_t most) {
+  return asked > 0 ? asked : std::clamp<int64_t>((int64_t{1} << 20) / (side * side), 1, most);
+}
+
 Tensor FromImages(const std::vector<Image>& images) {
   const int64_t height = images.at(0).height, width = images[0].width;
   Tensor pixels = at::empty({static_cast<int64_t>(images.size()), 3, height, width});

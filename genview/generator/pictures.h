@@ -40,6 +40,10 @@ class TrainingPictures {
   mutable SkippedLog skipped_;
 };
 
+// How many pictures of side x side pixels go through a network together: `asked`, or where that is 0 few enough for the
+// layers of an autoencoder to fit into memory.
+int64_t PicturesAtOnce(int64_t asked, int64_t side, int64_t most);
+
 // Several pictures of one size side by side, `columns` in a row.
 Image Contact(const std::vector<Image>& pictures, int64_t columns, int64_t scale = 1);
 // [N,3,H,W] in [-1, 1] to pictures, and back (fp32, channels-last).

@@ -1,7 +1,5 @@
 #include "genview/generator/train.h"
 
-#include <c10/core/InferenceMode.h>
-
 #include "genview/base/error.h"
 #include "genview/base/folder_lock.h"
 #include "genview/base/hash.h"
@@ -11,13 +9,11 @@
 #include "genview/diffusion/python_json.h"
 #include "genview/generator/generator_page.h"
 #include "genview/generator/image_tower.h"
+#include "genview/generator/latents.h"
 #include "genview/records/refuse_skipped.h"
-#include "genview/tensor/safetensors.h"
 
 namespace genview {
 namespace {
-
-constexpr int64_t kGroup = 128;  // images encoded together; part of what the cached bytes depend on
 
 [[noreturn]] void Refuse(const std::string& key, const std::string& what, const std::string& next) {
   throw UsageError({.what = what, .where = key, .next = next});
@@ -94,9 +90,10 @@ class GeneratorTraining {
   }
 
   GeneratorSummary Run() {
-    Vae vae = TrainAutoencoder(
-        config_.autoencoder,
-        {pictures_, Training() / "autoencoder", Identity(false), seed_, device_, compute_, config_.size}, progress_);
+    Vae vae = TrainAutoencoder(config_.autoencoder,
+                               {pictures_, Training() / "autoencoder", Identity(false), seed_, device_, compute_,
+                                config_.size, config_.run.batch},
+                               progress_);
     const LatentPictures cached = Cached(vae);
     if (config_.run.strict && pictures_.skipped().count() > 0) {  // what an earlier call left out
       pictures_.skipped().Write(SkippedFile());
@@ -162,48 +159,12 @@ class GeneratorTraining {
     return identity;
   }
 
-  // Latents and embeddings of the images the denoiser learns from; once made, they are read, and with them the names of
-  // the pictures that were left out until then.
   LatentPictures Cached(const Vae& vae) {
-    const Path file = Training() / "latents.safetensors";
     Json identity = Identity(true);
     identity.erase("denoiser");
-    const std::string wanted = identity.dump();
-    if (std::filesystem::exists(file)) {
-      const WeightMap stored = ReadSafetensors(file);
-      if (stored.Metadata("identity") == wanted) {
-        if (const std::string bad = stored.Metadata("skipped"); !bad.empty()) AddSkipped(bad, pictures_.skipped());
-        return {stored.At("latents").to(at::kFloat),
-                stored.At("embeddings").clone()};  // of memory that goes with the map
-      }
-    }
-    const c10::InferenceMode inference;
-    MoveTower(tower_, device_);
     const int64_t count = std::min(config_.cache, pictures_.size());
-    std::vector<Tensor> latents, embeddings;
-    progress_.Begin("latents", count, "images");
-    for (int64_t first = 0; first < count; first += kGroup) {
-      progress_.ThrowIfStopped();
-      std::vector<Image> originals, small;
-      for (const int64_t index : pictures_.Indices(first, std::min(kGroup, count - first))) {
-        originals.push_back(pictures_.Original(index));
-        small.push_back(pictures_.Resized(originals.back()));
-      }
-      const ComputeScope scope(device_, compute_);
-      latents.push_back(EncodeVae(vae, FromImages(small).to(device_))
-                            .mean.to(at::kCPU, at::kFloat)
-                            .mul_(vae.config.scaling_factor)
-                            .to(at::kHalf));
-      embeddings.push_back(Embed(tower_, originals, device_, compute_));
-      progress_.Update(first + static_cast<int64_t>(small.size()));
-    }
-    MoveTower(tower_, at::kCPU);
-    const Tensor all_latents = at::cat(latents).contiguous(), all_embeddings = at::cat(embeddings);
-    WriteSafetensors(file, {{"latents", all_latents}, {"embeddings", all_embeddings}},
-                     {{"identity", wanted}, {"skipped", SkippedToText(pictures_.skipped())}});
-    progress_.End(Format("{} images", count));
-    const WeightMap stored = ReadSafetensors(file);  // what a resumed run will see
-    return {stored.At("latents").to(at::kFloat), stored.At("embeddings").clone()};
+    return CacheLatents({pictures_, tower_, vae, Training(), identity, count, config_.run.batch, device_, compute_},
+                        progress_);
   }
 
   GeneratorConfig config_;
