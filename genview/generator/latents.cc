@@ -12,13 +12,29 @@
 namespace genview {
 namespace {
 
-constexpr int64_t kGroup = 128;  // pictures encoded together at most; part of what the bytes depend on
+constexpr int64_t kGroup = 128;         // pictures encoded together at most; part of what the bytes depend on
+constexpr int64_t kPiece = 8 * kGroup;  // pictures in a file of their own until all are there
 
-std::optional<WeightMap> ReadLatents(const LatentsRun& run, const Path& file) {
+constexpr std::string_view kName = "latents", kEnding = ".safetensors";
+
+Path WholeFile(const Path& folder) { return folder / Format("{}{}", kName, kEnding); }
+Path PieceFile(const Path& folder, int64_t first) { return folder / Format("{}-{:09}{}", kName, first, kEnding); }
+
+void RemovePieces(const Path& folder) {
+  std::error_code code, ignored;
+  for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    const std::string name = it->path().filename().string();
+    if (name.starts_with(Format("{}-", kName)) && name.ends_with(kEnding)) std::filesystem::remove(it->path(), ignored);
+  }
+}
+
+// The file, where it holds so many pictures and is of this identity.
+std::optional<WeightMap> ReadLatents(const LatentsRun& run, const Path& file, int64_t pictures) {
   std::error_code code;
   if (!std::filesystem::exists(file, code)) return std::nullopt;
   WeightMap stored = ReadSafetensors(file);
-  if (stored.Metadata("identity") != run.identity.dump()) return std::nullopt;
+  if (stored.Metadata("identity") != run.identity.dump() || stored.At("latents").size(0) != pictures)
+    return std::nullopt;
   if (const std::string bad = stored.Metadata("skipped"); !bad.empty()) AddSkipped(bad, run.pictures.skipped());
   return stored;
 }
@@ -46,17 +62,14 @@ Inputs ReadInputs(const LatentsRun& run, int64_t position, int64_t count) {
   return {FromImages(small), at::stack(tower)};
 }
 
-void Encode(const LatentsRun& run, const Path& file, Progress& progress) {
-  const c10::InferenceMode inference;
-  MoveTower(run.tower, run.device);
+// Pictures begin .. end-1 of the order.
+void Encode(const LatentsRun& run, int64_t begin, int64_t end, ReadingTime& reading, Progress& progress) {
   const int64_t side = std::max(run.vae.config.sample_size, run.tower.preprocess.size);
   const int64_t group = PicturesAtOnce(run.batch, side, kGroup);
   std::vector<Tensor> latents, embeddings;
-  ReadingTime reading;
-  progress.Begin("latents", run.count, "images");
-  for (int64_t first = 0; first < run.count; first += group) {
+  for (int64_t first = begin; first < end; first += group) {
     progress.ThrowIfStopped();
-    const int64_t count = std::min(group, run.count - first);
+    const int64_t count = std::min(group, end - first);
     const Inputs inputs = reading.Of([&] { return ReadInputs(run, first, count); });
     const ComputeScope scope(run.device, run.compute);
     latents.push_back(EncodeVae(run.vae, inputs.pixels.to(run.device))
@@ -66,20 +79,44 @@ void Encode(const LatentsRun& run, const Path& file, Progress& progress) {
     embeddings.push_back(EmbedPixels(run.tower, inputs.tower, run.device, run.compute));
     progress.Update(first + count, reading.Share());
   }
+  WriteLatents(run, PieceFile(run.folder, begin), latents, embeddings);
+}
+
+void EncodeAll(const LatentsRun& run, Progress& progress) {
+  const c10::InferenceMode inference;
+  MoveTower(run.tower, run.device);
+  std::vector<WeightMap> pieces;
+  ReadingTime reading;
+  progress.Begin("latents", run.count, "images");
+  for (int64_t begin = 0; begin < run.count; begin += kPiece) {
+    const int64_t end = std::min(run.count, begin + kPiece);
+    const Path file = PieceFile(run.folder, begin);
+    std::optional<WeightMap> piece = ReadLatents(run, file, end - begin);
+    if (!piece) {
+      Encode(run, begin, end, reading, progress);
+      piece = ReadSafetensors(file);
+    }
+    pieces.push_back(std::move(*piece));
+  }
   MoveTower(run.tower, at::kCPU);
-  WriteLatents(run, file, latents, embeddings);
+  std::vector<Tensor> latents, embeddings;
+  for (const WeightMap& piece : pieces) {
+    latents.push_back(piece.At("latents"));
+    embeddings.push_back(piece.At("embeddings"));
+  }
+  WriteLatents(run, WholeFile(run.folder), latents, embeddings);
   progress.End(Format("{} images", run.count));
 }
 
 }  // namespace
 
 LatentPictures CacheLatents(const LatentsRun& run, Progress& progress) {
-  const Path file = run.folder / "latents.safetensors";
-  std::optional<WeightMap> stored = ReadLatents(run, file);
+  std::optional<WeightMap> stored = ReadLatents(run, WholeFile(run.folder), run.count);
   if (!stored) {
-    Encode(run, file, progress);
-    stored = ReadSafetensors(file);  // what a resumed run will see
+    EncodeAll(run, progress);
+    stored = ReadSafetensors(WholeFile(run.folder));  // what a resumed run will see
   }
+  RemovePieces(run.folder);
   return {stored->At("latents").to(at::kFloat), stored->At("embeddings").clone()};  // of memory that goes with the map
 }
 

@@ -24,7 +24,8 @@ struct LatentsRun {  // borrowed for the call
 };
 
 // Those of folder/latents.safetensors, if they are of this identity, and with them the names of the pictures that were
-// left out until then. Writes the file otherwise.
+// left out until then. Writes the file otherwise. Resumes: until it is whole, each 1024 pictures are in a file beside
+// it, latents-N.safetensors, where N is the first of them.
 LatentPictures CacheLatents(const LatentsRun& run, Progress& progress);
 
 }  // namespace genview

@@ -67,6 +67,43 @@ TEST_F(Latents, OnceMadeAreRead) {
   EXPECT_EQ(progress.RowsOf("latents").size(), 1u);
 }
 
+TEST_F(Latents, StoppedInBetweenEndWithTheSameBytes) {
+  constexpr int64_t kPictures = 2500;  // 8, 8 and 4 groups in files of their own
+  Progress quiet;
+  Cache("whole", kPictures, 0, quiet);
+  EXPECT_EQ(FolderBytes(Out("whole")).size(), 1u);
+  std::vector<int64_t> told;
+  for (int64_t attempt = 0;; ++attempt) {
+    ASSERT_LT(attempt, 3);
+    StopAfterUpdates stop(10);
+    try {
+      Cache("cut", kPictures, 0, stop);
+      break;
+    } catch (const Interrupted&) {
+      told.push_back(std::ssize(FolderBytes(Out("cut"))));
+    }
+  }
+  EXPECT_EQ(told, (std::vector<int64_t>{1, 2}));  // files that need not be made again
+  EXPECT_EQ(FolderBytes(Out("whole")), FolderBytes(Out("cut")));
+}
+
+TEST_F(Latents, PiecesOfOthersAreMadeAnew) {
+  constexpr int64_t kPictures = 1100;
+  Progress quiet;
+  const LatentPictures made = Cache("out", kPictures, 0, quiet);
+  // As a kill leaves them: of other pictures, and of these, but not as many.
+  const auto leave = [&](const std::string& name, int64_t pictures, const Json& identity) {
+    WriteSafetensors(Out("cut") / name,
+                     {{"latents", at::zeros({pictures, 4, 8, 8}, at::kHalf)}, {"embeddings", at::zeros({pictures, 8})}},
+                     {{"identity", identity.dump()}});
+  };
+  leave("latents-000000000.safetensors", 1024, {{"count", 1}});
+  leave("latents-000001024.safetensors", 60, {{"count", kPictures}});
+  leave("latents-000002048.safetensors", 60, {{"count", 1}});
+  EXPECT_TRUE(at::equal(Cache("cut", kPictures, 0, quiet).latents, made.latents));
+  EXPECT_EQ(FolderBytes(Out("out")), FolderBytes(Out("cut")));
+}
+
 TEST(PicturesAtOnce, AreFewWhereTheyAreLarge) {
   EXPECT_EQ(PicturesAtOnce(0, 32, 128), 128);
   EXPECT_EQ(PicturesAtOnce(0, 512, 128), 4);
