@@ -142,6 +142,35 @@ void AddText(Tensors& file) {
   file[prefix + "logit_scale"] = at::ones({});
 }
 
+TEST(WriteUnclipFolder, OfTwoGeneratorsHalfAndHalfIsNoPipeline) {
+  const TemporaryFolder folder;
+  ClipVision tower = MakeClipVision(SmallTower());
+  Unet unet = MakeUnet(SmallUnet());
+  Vae vae = MakeVae(SmallVae());
+  for (const WeightList& list : {ListWeights(tower), ListWeights(unet), ListWeights(vae)}) Fill(list);
+  const auto write = [&] {
+    WriteUnclipFolder({&tower,
+                       {},
+                       PreprocessFromHuggingFace(Json::object(), 16, "test"),
+                       MakeEmbeddingNoiser(kEmbedding),
+                       SchedulerConfig(),
+                       unet,
+                       vae},
+                      folder.path());
+  };
+  write();
+  const std::string index = ReadFile(folder.path() / "model_index.json");
+  // Stopped between UNet and autoencoder.
+  const Path weights = folder.path() / "vae/diffusion_pytorch_model.safetensors";
+  std::filesystem::remove(weights);
+  std::filesystem::create_directory(weights);
+  EXPECT_THROW(write(), Error);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "model_index.json"));
+  std::filesystem::remove(weights);
+  write();
+  EXPECT_EQ(ReadFile(folder.path() / "model_index.json"), index);
+}
+
 class SingleFile : public testing::Test {
  protected:
   static void SetUpTestSuite() {

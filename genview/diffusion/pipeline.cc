@@ -335,7 +335,21 @@ Tensor UnclipPipeline::CallUnet(const Tensor& latents, bool guided) const {
   });
 }
 
+// A folder without it is no pipeline. A power cut does not bring it back beside parts that have been replaced.
+static void RemoveIndex(const Path& folder) {
+  const Path index = folder / "model_index.json";
+  std::error_code code;
+  const bool was_there = std::filesystem::remove(index, code);
+  if (code) {
+    throw Error({.what = Format("cannot remove the file: {}", code.message()),
+                 .where = index.string(),
+                 .next = "give the right to change this folder, or choose another"});
+  }
+  if (was_there) SyncFileSystem(folder);
+}
+
 void WriteUnclipFolder(const UnclipParts& parts, const Path& folder, at::ScalarType dtype) {
+  RemoveIndex(folder);
   WriteUnetFolder(parts.unet, folder / "unet", dtype);
   WriteVaeFolder(parts.vae, folder / "vae", dtype);
   WriteEmbeddingNoiser(parts.noiser, folder);
@@ -348,7 +362,7 @@ void WriteUnclipFolder(const UnclipParts& parts, const Path& folder, at::ScalarT
   const auto diffusers = [](const std::string& name) { return Json::array({"diffusers", name}); };
   const Json none = Json::array({nullptr, nullptr});
   const bool clip = parts.image_encoder != nullptr;
-  WriteJson(folder / "model_index.json",  // last: a folder without it is not a pipeline
+  WriteJson(folder / "model_index.json",  // last
             {{"_class_name", kUnclipClass},
              {"_diffusers_version", "0.21.4"},
              {"feature_extractor", clip ? Json::array({"transformers", "CLIPImageProcessor"}) : none},

@@ -152,7 +152,8 @@ class UnclipPipeline {
 };
 
 // A pipeline folder without text encoder. With a CLIP tower as image encoder diffusers loads it as
-// StableUnCLIPImg2ImgPipeline; with a checkpoint of this program, which is copied into it, only this program does.
+// StableUnCLIPImg2ImgPipeline; with a checkpoint of this program, which is copied into it, only this program does. It
+// is no pipeline until it is whole, also where it was another one before.
 struct UnclipParts {
   ClipVision* image_encoder;  // null: `checkpoint`
   Path checkpoint;
