@@ -58,10 +58,10 @@ void WriteEmbeddingNoiser(const EmbeddingNoiser& noiser, const Path& pipeline) {
   WriteSafetensors(folder / "diffusion_pytorch_model.safetensors", {{"mean", noiser.mean}, {"std", noiser.std}},
                    {{"format", "pt"}});
   WriteJson(folder / "config.json", {{"_class_name", "StableUnCLIPImageNormalizer"},
-                                     {"_diffusers_version", "0.21.4"},
+                                     {"_diffusers_version", kDiffusersVersion},
                                      {"embedding_dim", noiser.mean.size(1)}});
   WriteJson(pipeline / "image_noising_scheduler" / "scheduler_config.json", {{"_class_name", "DDPMScheduler"},
-                                                                             {"_diffusers_version", "0.21.4"},
+                                                                             {"_diffusers_version", kDiffusersVersion},
                                                                              {"num_train_timesteps", noiser.levels()},
                                                                              {"beta_schedule", "squaredcos_cap_v2"}});
 }

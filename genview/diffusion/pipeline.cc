@@ -364,7 +364,7 @@ void WriteUnclipFolder(const UnclipParts& parts, const Path& folder, at::ScalarT
   const bool clip = parts.image_encoder != nullptr;
   WriteJson(folder / "model_index.json",  // last
             {{"_class_name", kUnclipClass},
-             {"_diffusers_version", "0.21.4"},
+             {"_diffusers_version", kDiffusersVersion},
              {"feature_extractor", clip ? Json::array({"transformers", "CLIPImageProcessor"}) : none},
              {"image_encoder", clip ? Json::array({"transformers", kUnclipClipClass})
                                     : Json::array({"genview", kUnclipCheckpointClass})},

@@ -7,6 +7,7 @@
 
 #include "genview/base/error.h"
 #include "genview/base/text.h"
+#include "genview/models/diffusion_blocks.h"
 
 namespace genview {
 namespace {
@@ -112,7 +113,7 @@ SchedulerConfig ParseSchedulerConfig(const Json& json, const std::string& kind, 
 Json SchedulerConfigToJson(const SchedulerConfig& c) {
   Json json;
   json["_class_name"] = SchedulerName(c.kind);
-  json["_diffusers_version"] = "0.21.4";
+  json["_diffusers_version"] = kDiffusersVersion;
   json["num_train_timesteps"] = c.noise.train_steps;
   json["beta_start"] = c.noise.beta_start;
   json["beta_end"] = c.noise.beta_end;

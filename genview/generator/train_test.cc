@@ -40,6 +40,18 @@ TEST(TrainGenerator, WritesAPipelineThatOpensAndGenerates) {
   EXPECT_NEAR(ReadJson(out.path() / "vae/config.json")["scaling_factor"].get<double>(), summary.scaling_factor, 1e-9);
 }
 
+// An older one does not know `mid_block_add_attention`, and looks for weights that are not there.
+TEST(TrainGenerator, ItsFolderNamesAVersionOfDiffusersThatKnowsIt) {
+  const TemporaryFolder tower, out;
+  Progress quiet;
+  TrainGenerator(TinyGenerator(WriteTinyTower(tower.path()), out.path()), quiet);
+  EXPECT_EQ(ReadJson(out.path() / "vae/config.json")["mid_block_add_attention"], false);
+  for (const char* file : {"model_index.json", "unet/config.json", "vae/config.json", "scheduler/scheduler_config.json",
+                           "image_normalizer/config.json", "image_noising_scheduler/scheduler_config.json"}) {
+    EXPECT_EQ(ReadJson(out.path() / file)["_diffusers_version"], "0.30.0") << file;
+  }
+}
+
 TEST(TrainGenerator, SaysWhatPartOfItsTimeGoesIntoReadingPictures) {
   const TemporaryFolder tower, out;
   GeneratorConfig config = TinyGenerator(WriteTinyTower(tower.path()), out.path());

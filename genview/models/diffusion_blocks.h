@@ -6,6 +6,10 @@
 
 namespace genview {
 
+// The first version of diffusers that knows every member of the configs that are written (mid_block_add_attention came
+// last).
+inline constexpr const char* kDiffusersVersion = "0.30.0";
+
 // Positions or times as waves: [sin | cos] halves (`cos_first`: [cos | sin]) of t * 10000^(-k / (width/2 - shift)).
 // t: [N], any number type. -> [N,width] fp32; the last column is 0 when width is odd.
 Tensor SinusoidEmbedding(const Tensor& t, int64_t width, bool cos_first, double shift);

@@ -133,7 +133,7 @@ static Json OneOrAll(const std::vector<int64_t>& values) {
 Json UnetConfigToJson(const UnetConfig& c) {
   Json json;
   json["_class_name"] = "UNet2DConditionModel";
-  json["_diffusers_version"] = "0.21.4";
+  json["_diffusers_version"] = kDiffusersVersion;
   json["sample_size"] = c.sample_size;
   json["in_channels"] = c.in_channels;
   json["out_channels"] = c.out_channels;

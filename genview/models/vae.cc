@@ -61,7 +61,7 @@ VaeConfig ParseVaeConfig(const Json& json, const std::string& where) {
 Json VaeConfigToJson(const VaeConfig& c) {
   Json json;
   json["_class_name"] = "AutoencoderKL";
-  json["_diffusers_version"] = "0.21.4";
+  json["_diffusers_version"] = kDiffusersVersion;
   json["in_channels"] = c.in_channels;
   json["out_channels"] = c.out_channels;
   json["latent_channels"] = c.latent_channels;
@@ -74,7 +74,7 @@ Json VaeConfigToJson(const VaeConfig& c) {
   json["scaling_factor"] = c.scaling_factor;
   json["act_fn"] = "silu";
   json["force_upcast"] = true;
-  // Members of later versions are written only where they say something: older diffusers do not know them.
+  // Members of late versions are written only where they say something.
   if (!c.use_quant_conv) json["use_quant_conv"] = false;
   if (!c.use_post_quant_conv) json["use_post_quant_conv"] = false;
   if (!c.mid_attention) json["mid_block_add_attention"] = false;
