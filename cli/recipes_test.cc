@@ -50,6 +50,16 @@ TEST(Recipes, AllAreRead) {
   EXPECT_GE(runs, 3);
 }
 
+// In bf16 a processor that does not multiply it takes up to 300 times as long.
+TEST(Recipes, OfTheShippedModelsTakeWhatTheProcessorMultiplies) {
+  TowerConfig tower;
+  ReadFields(tower, ReadToml(kRecipes / "models-tower.toml").values, {"models-tower.toml", "", nullptr});
+  EXPECT_EQ(tower.run.precision, Precision::kAuto);
+  GeneratorConfig generator;
+  ReadFields(generator, ReadToml(kRecipes / "models-unclip.toml").values, {"models-unclip.toml", "", nullptr});
+  EXPECT_EQ(generator.run.precision, Precision::kFp32);
+}
+
 // The recipe's own pretraining at a size that takes no time: two updates. Returns what was trained.
 PretrainConfig ExpectToTrain(const RunPlan& plan, const Path& out) {
   PretrainConfig config = plan.arms[0].recipe.pretrain.config;
