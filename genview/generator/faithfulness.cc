@@ -152,6 +152,7 @@ void WriteTable(const FaithfulnessConfig& config, const Faithfulness& table, con
 Faithfulness MeasureFaithfulness(const FaithfulnessConfig& config, Progress& progress) {
   const at::Device device = ChooseDevice(config.run.device);
   const at::ScalarType compute = ChooseCompute(config.run.precision, device);
+  SweepPartFiles(config.out);  // of a killed call
   const Judge judge = TrainJudge(config.judge, config.out / "judge", config.run, progress);
   const auto pipeline = UnclipPipeline::Open(config.generator, device, compute);
   const Seed seed = Seed(config.run.seed).With("faithfulness");

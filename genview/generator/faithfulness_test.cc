@@ -79,7 +79,9 @@ TEST(MeasureFaithfulness, TablesEveryLevelAndIsRepeatable) {
   EXPECT_NEAR(written["real_percent"].get<double>(), table.real, 1e-9);
   EXPECT_TRUE(std::filesystem::exists(first.path() / "views.png"));
   config.out = second.path();
+  const Path part = LeavePart(config.out);
   MeasureFaithfulness(config, quiet);
+  EXPECT_FALSE(std::filesystem::exists(part));
   EXPECT_EQ(ReadFile(first.path() / "faithfulness.json"), ReadFile(second.path() / "faithfulness.json"));
 }
 

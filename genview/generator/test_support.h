@@ -29,6 +29,13 @@ inline std::map<std::string, std::string> FolderBytes(const Path& folder,
   return files;
 }
 
+// What a killed process leaves beside a file.
+inline Path LeavePart(const Path& folder) {
+  const Path part = folder / ".something.json.1.part";
+  WriteFile(part, "{");
+  return part;
+}
+
 // Asks to stop after a number of updates, over all stages.
 class StopAfterUpdates : public Progress {
  public:

@@ -296,6 +296,7 @@ void NormaliseEmbeddingScale(ClipVision& tower, const Tensor& embeddings) {
 TowerSummary TrainTower(const TowerConfig& config, Progress& progress) {
   TowerTraining training(config);
   const FolderLock lock(config.out);
+  SweepPartFiles(config.out);  // of a killed call
   RunTraining(training.Task(), progress);
   return training.Write(config.training.last_step());
 }

@@ -74,6 +74,7 @@ TEST(Tower, AFinishedFolderThatIsBeingWorkedOnIsLeftAlone) {
   Progress quiet;
   TrainTower(Tiny(folder.path()), quiet);
   std::filesystem::remove(folder.path() / "tower.json");
+  const Path part = LeavePart(folder.path());
   {
     const FolderLock other(folder.path());
     EXPECT_THROW(TrainTower(Tiny(folder.path()), quiet), Error);
@@ -81,6 +82,7 @@ TEST(Tower, AFinishedFolderThatIsBeingWorkedOnIsLeftAlone) {
   }
   TrainTower(Tiny(folder.path()), quiet);
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "tower.json"));
+  EXPECT_FALSE(std::filesystem::exists(part));
 }
 
 TEST(Tower, EmbeddingsHaveUnitDeviationInTheMean) {

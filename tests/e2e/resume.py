@@ -41,6 +41,31 @@ head_width = 4
 [run]
 precision = "fp32"
 """
+TOWER = f"""size = 16
+patch = 8
+width = 16
+layers = 1
+heads = 2
+embedding_width = 8
+text_width = 16
+text_heads = 2
+{TRAINING}
+[run]
+precision = "fp32"
+"""
+MEASURE = f"""generator = "{PIPELINE}"
+pictures = 8
+levels = [0, 100]
+steps = 2
+[judge]
+size = 16
+{TRAINING}
+[judge.backbone]
+width = 0.0625
+[run]
+precision = "fp32"
+"""
+RECIPES = {"generator.toml": GENERATOR, "tower.toml": TOWER, "measure.toml": MEASURE}
 THREADS = ["--threads", "2"]
 FP32 = ["--precision", "fp32", "--batch", "8", *THREADS]
 
@@ -55,6 +80,8 @@ COMMANDS = {
     "dataset pack": (["dataset", "pack", IMAGES, "--out", "{}/shard", *THREADS], 60000),
     "pretrain": (["pretrain", TINY, "--arm", "baseline", "--out", "{}", "--precision", "fp32", *THREADS], 40000),
     "generator train": (["generator", "train", "generator.toml", "--out", "{}", *THREADS], 20000),
+    "generator tower": (["generator", "tower", "tower.toml", "--out", "{}", *THREADS], 20000),
+    "generator measure": (["generator", "measure", "measure.toml", "--out", "{}", *THREADS], 20000),
     "eval linear": (["eval", "linear", "--checkpoint", PIPELINE, "--train", IMAGES, "--test", "shapes:count=40,size=32,seed=5", "--epochs", "3",
                      "--out", "{}/linear.json", *FP32], 200),
     "eval linear --crops": (["eval", "linear", "--crops", "--checkpoint", PIPELINE, "--train", IMAGES, "--test", "shapes:count=40,size=32,seed=5",
@@ -129,8 +156,9 @@ def main():
         genview(program, "foreground", "fit", IMAGES, "--encoder", PIPELINE, "--out", "fg.safetensors", *FP32, cwd=folder)
         genview(program, "import", MOCO, "--out", "own.safetensors", cwd=folder)
         sample_run.main(os.path.join(folder, "run"))
-        with open(os.path.join(folder, "generator.toml"), "w", encoding="utf-8") as file:
-            file.write(GENERATOR)
+        for name, text in RECIPES.items():
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write(text)
         for name in options.commands or COMMANDS:
             words, limit = COMMANDS[name]
             whole = os.path.join(folder, "whole")
