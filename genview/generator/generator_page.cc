@@ -13,26 +13,32 @@ namespace genview {
 namespace {
 
 constexpr int64_t kLevels[] = {0, 100, 200, 300, 400};
+constexpr int64_t kPictures = 16;
 
 int64_t Enlargement(int64_t size) { return std::max<int64_t>(1, 64 / size); }
 
 void WriteReconstructions(const GeneratorPage& page, const std::vector<Image>& images) {
   const Vae vae = ReadVaeFolder(page.folder / "vae");
-  const std::vector<Image> back = ToImages(DecodeVae(vae, EncodeVae(vae, FromImages(images)).mean));
   std::vector<Image> pairs;
-  for (size_t i = 0; i < images.size(); ++i) pairs.insert(pairs.end(), {images[i], back[i]});
+  for (const Tensor& some : FromImages(images).split(PicturesAtOnce(0, images[0].width, kPictures))) {
+    for (const Image& back : ToImages(DecodeVae(vae, EncodeVae(vae, some).mean))) {
+      pairs.push_back(images[pairs.size() / 2]);
+      pairs.push_back(back);
+    }
+  }
   WriteFile(page.folder / "reconstructions.png", EncodePng(Contact(pairs, 8, Enlargement(images[0].width))));
 }
 
-void WriteSamples(const GeneratorPage& page, const std::vector<Image>& originals, const std::vector<Image>& small) {
-  const auto pipeline = UnclipPipeline::Open(page.folder, page.device, page.compute);
-  const Tensor embeddings = pipeline->EncodeImages(EncoderPixels(pipeline->preprocess(), originals));
+// pixels: of the pictures, as the pipeline's encoder sees them.
+void WriteSamples(const GeneratorPage& page, const UnclipPipeline& pipeline, const Tensor& pixels,
+                  const std::vector<Image>& small) {
+  const Tensor embeddings = pipeline.EncodeImages(pixels);
   const Seed seed = Seed(page.seed).With("samples");
   std::vector<std::vector<Image>> columns{small};
   for (const int64_t level : kLevels) {
-    const DrawnNoise noise = NoiseOf(*pipeline, seed.With(static_cast<uint64_t>(level)), std::ssize(small));
+    const DrawnNoise noise = NoiseOf(pipeline, seed.With(static_cast<uint64_t>(level)), std::ssize(small));
     const std::vector<int64_t> levels(small.size(), level);
-    columns.push_back(PicturesOf(PlainViews(*pipeline, embeddings, levels, noise, {.guidance = 3}).pictures));
+    columns.push_back(PicturesOf(PlainViews(pipeline, embeddings, levels, noise, {.guidance = 3}).pictures));
   }
   std::vector<Image> sheet;
   for (size_t i = 0; i < small.size(); ++i) {
@@ -46,13 +52,16 @@ void WriteSamples(const GeneratorPage& page, const std::vector<Image>& originals
 
 void WriteGeneratorPage(const GeneratorPage& page) {
   const c10::InferenceMode inference;
-  std::vector<Image> originals, small;
-  for (const int64_t index : page.pictures.Indices(0, std::min<int64_t>(16, page.pictures.size()))) {
-    originals.push_back(page.pictures.Original(index));
-    small.push_back(page.pictures.Resized(originals.back()));
+  const auto pipeline = UnclipPipeline::Open(page.folder, page.device, page.compute);
+  std::vector<Image> small;
+  std::vector<Tensor> pixels;
+  for (const int64_t index : page.pictures.Indices(0, std::min(kPictures, page.pictures.size()))) {
+    const Image original = page.pictures.Original(index);
+    small.push_back(page.pictures.Resized(original));
+    pixels.push_back(PixelsForEncoder(pipeline->preprocess(), original));
   }
   WriteReconstructions(page, small);
-  WriteSamples(page, originals, small);
+  WriteSamples(page, *pipeline, at::stack(pixels), small);
   std::string rows;
   for (const auto& [key, value] : page.summary.items())
     rows += Format("<tr><td>{}</td><td>{}</td></tr>\n", key, value.dump());
