@@ -11,7 +11,7 @@
 
 namespace {
 
-constexpr int64_t kMostPixels = 1 << 20;
+constexpr int64_t kMostBytes = 3 << 20;
 
 void Use(genview::Image image) {
   using genview::Filter;
@@ -32,7 +32,7 @@ void ComparePart(std::string_view bytes, const genview::Outcome<genview::Image>&
     box = {width / 3, height / 3, (width + 2) / 3, (height + 2) / 3};
     return box;
   };
-  const genview::Outcome<genview::ImagePart> part = genview::DecodePart(bytes, middle, kMostPixels);
+  const genview::Outcome<genview::ImagePart> part = genview::DecodePart(bytes, middle, kMostBytes);
   if (part.reason() != whole.reason()) std::abort();
   if (!whole) return;
   const genview::Box inside{box.x - part->box.x, box.y - part->box.y, box.width, box.height};
@@ -44,13 +44,13 @@ void ComparePart(std::string_view bytes, const genview::Outcome<genview::Image>&
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  genview::Outcome<genview::Image> image = genview::DecodeImage(bytes, kMostPixels);
+  genview::Outcome<genview::Image> image = genview::DecodeImage(bytes, kMostBytes);
   ComparePart(bytes, image);
   if (!image) {
     if (image.reason().empty()) std::abort();
     return 0;
   }
-  if (image->width < 1 || image->height < 1 || image->width * image->height > kMostPixels) std::abort();
+  if (image->width < 1 || image->height < 1 || image->width * image->height * 3 > kMostBytes) std::abort();
   if (image->pixels.size() != static_cast<size_t>(image->width * image->height * 3)) std::abort();
   Use(std::move(*image));
   return 0;

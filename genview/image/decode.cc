@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -9,12 +10,17 @@
 namespace genview {
 namespace codecs {
 
-std::string SizeComplaint(int64_t width, int64_t height, int64_t max_pixels) {
+std::string SizeComplaint(int64_t width, int64_t height, double needed, int64_t max_bytes) {
   if (width <= 0 || height <= 0) return "a picture without pixels";
-  if (height > max_pixels / width) {
-    return Format("{} x {} pixels are more than the {} that are read", width, height, max_pixels);
-  }
-  return "";
+  if (needed <= static_cast<double>(max_bytes)) return "";
+  constexpr double kMostNamed = 1e18;  // what a whole number holds
+  return Format("{} x {} pixels take {} to decode, more than the {} that a picture may take", width, height,
+                HumanBytes(static_cast<uint64_t>(std::min(needed, kMostNamed))),
+                HumanBytes(static_cast<uint64_t>(max_bytes)));
+}
+
+double PictureBytes(int64_t width, int64_t height, int orientation) {
+  return (orientation == 1 ? 3.0 : 6.0) * static_cast<double>(width) * static_cast<double>(height);
 }
 
 Box AskFor(const WantedBox& wanted, int64_t width, int64_t height) {
@@ -55,15 +61,15 @@ std::string OtherFormat(std::string_view bytes) {
   return name.empty() ? "not a JPEG, PNG or WebP picture" : Format("not a JPEG, PNG or WebP picture ({})", name);
 }
 
-Outcome<codecs::Decoded> DecodeByContent(std::string_view bytes, int64_t max_pixels) {
+Outcome<codecs::Decoded> DecodeByContent(std::string_view bytes, int64_t max_bytes) {
   const std::string_view ending = PictureEnding(bytes);
   if (ending == ".jpg") {
-    Outcome<codecs::DecodedPart> whole = codecs::DecodeJpeg(bytes, max_pixels, nullptr);
+    Outcome<codecs::DecodedPart> whole = codecs::DecodeJpeg(bytes, max_bytes, nullptr);
     if (!whole) return Outcome<codecs::Decoded>::Failed(whole.reason());
     return std::move(whole->decoded);
   }
-  if (ending == ".png") return codecs::DecodePng(bytes, max_pixels);
-  if (ending == ".webp") return codecs::DecodeWebp(bytes, max_pixels);
+  if (ending == ".png") return codecs::DecodePng(bytes, max_bytes);
+  if (ending == ".webp") return codecs::DecodeWebp(bytes, max_bytes);
   return Outcome<codecs::Decoded>::Failed(OtherFormat(bytes));
 }
 
@@ -78,24 +84,29 @@ std::string_view PictureEnding(std::string_view bytes) {
   return "";
 }
 
-Outcome<Image> DecodeImage(std::string_view bytes, int64_t max_pixels) {
+Outcome<Image> DecodeImage(std::string_view bytes, int64_t max_bytes) {
   try {
-    Outcome<codecs::Decoded> decoded = DecodeByContent(bytes, max_pixels);
+    Outcome<codecs::Decoded> decoded = DecodeByContent(bytes, max_bytes);
     if (!decoded) return Outcome<Image>::Failed(decoded.reason());
+    // Of a PNG it may be known only now that it is to be turned.
+    const int64_t width = decoded->image.width, height = decoded->image.height;
+    const double needed = codecs::PictureBytes(width, height, decoded->orientation);
+    std::string complaint = codecs::SizeComplaint(width, height, needed, max_bytes);
+    if (!complaint.empty()) return Outcome<Image>::Failed(std::move(complaint));
     return ApplyOrientation(std::move(decoded->image), decoded->orientation);
   } catch (const std::bad_alloc&) {
     return Outcome<Image>::Failed(kNoMemory);
   }
 }
 
-Outcome<ImagePart> DecodePart(std::string_view bytes, const WantedBox& wanted, int64_t max_pixels) {
+Outcome<ImagePart> DecodePart(std::string_view bytes, const WantedBox& wanted, int64_t max_bytes) {
   if (PictureEnding(bytes) != ".jpg") {
-    Outcome<Image> image = DecodeImage(bytes, max_pixels);
+    Outcome<Image> image = DecodeImage(bytes, max_bytes);
     if (!image) return Outcome<ImagePart>::Failed(image.reason());
     return WholeAsPart(std::move(*image), wanted);
   }
   try {
-    Outcome<codecs::DecodedPart> stored = codecs::DecodeJpeg(bytes, max_pixels, &wanted);
+    Outcome<codecs::DecodedPart> stored = codecs::DecodeJpeg(bytes, max_bytes, &wanted);
     if (!stored) return Outcome<ImagePart>::Failed(stored.reason());
     const int orientation = stored->decoded.orientation;
     ImagePart part;

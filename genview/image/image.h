@@ -41,10 +41,14 @@ struct Box {  // in pixels
 // What the first bytes say that it is: ".jpg", ".png", ".webp" or "" for anything else.
 std::string_view PictureEnding(std::string_view bytes);
 
+// What decoding one picture may take at its peak: a few bytes can promise any number of pixels.
+constexpr int64_t kMostDecodingBytes = int64_t{1} << 30;
+
 // Decodes by content, not by name. Grayscale, CMYK, palette, 16 bits, alpha (over white), progressive, and the EXIF
 // orientation are all turned into upright RGB. Fails (with a reason for skipped.tsv) on anything damaged, on other
-// formats, and on pictures of more than `max_pixels`; memory stays below 12 bytes a pixel.
-Outcome<Image> DecodeImage(std::string_view bytes, int64_t max_pixels = int64_t{1} << 28);
+// formats, and on pictures whose decoding takes more than `max_bytes`, before it takes them: 3 bytes a pixel of the
+// simplest forms, 6 of a picture that is turned, up to 11 of others.
+Outcome<Image> DecodeImage(std::string_view bytes, int64_t max_bytes = kMostDecodingBytes);
 
 // What `box` of a picture of width x height shows. At its sides the pixels may differ a little from the picture's where
 // they are not those that were wanted.
@@ -61,7 +65,7 @@ using WantedBox = std::function<Box(int64_t width, int64_t height)>;
 // pixels, and as much around it as is convenient. The rest of a JPEG is read but not made into pixels, which saves
 // time; of a damaged picture the reason is DecodeImage's, whatever the box. `wanted` is asked once, of a damaged
 // picture once at most.
-Outcome<ImagePart> DecodePart(std::string_view bytes, const WantedBox& wanted, int64_t max_pixels = int64_t{1} << 28);
+Outcome<ImagePart> DecodePart(std::string_view bytes, const WantedBox& wanted, int64_t max_bytes = kMostDecodingBytes);
 // The picture as a part of itself; `wanted` is asked all the same.
 ImagePart WholeAsPart(Image image, const WantedBox& wanted);
 

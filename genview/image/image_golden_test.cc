@@ -79,6 +79,34 @@ TEST_F(ImageGolden, EveryStoredFormIsDecodedAsPillowDoes) {
   EXPECT_GT(count, 40);
 }
 
+// What a form takes at its peak, pixel by pixel; that a picture is to be turned stands behind its pixels in one of
+// them.
+TEST_F(ImageGolden, DecodingIsRefusedBelowTheBytesThatAFormTakes) {
+  constexpr int64_t kPng = 17 * 11, kPngRows = 17 * 20, kJpeg = 37 * 26, kWebp = 31 * 22;
+  constexpr int64_t kBlocks = 5 * 4 + 2 * (3 * 2);  // of 64 coefficients: Y, and Cb and Cr at half the size
+  const std::pair<const char*, int64_t> taken[] = {{"rgb.png", 3 * kPng + kPngRows},
+                                                   {"rgba.png", 3 * kPng + kPngRows},
+                                                   {"rgb-interlaced.png", 3 * kPng + kPngRows},
+                                                   {"rgba-interlaced.png", 7 * kPng + 17 * 16},
+                                                   {"exif-before.png", 6 * kPng},
+                                                   {"exif-after.png", 6 * kPng},
+                                                   {"plain-444.jpg", 3 * kJpeg},
+                                                   {"plain-420.jpg", 3 * kJpeg},
+                                                   {"progressive.jpg", 3 * kJpeg + kBlocks * 128},
+                                                   {"orientation-6.jpg", 6 * 19 * 13},
+                                                   {"cmyk.jpg", 3 * 21 * 18},
+                                                   {"lossy.webp", 3 * kWebp},
+                                                   {"lossy-alpha.webp", 10 * kWebp},
+                                                   {"lossless.webp", 8 * kWebp},
+                                                   {"lossless-alpha.webp", 9 * kWebp},
+                                                   {"exif.webp", 8 * kWebp}};
+  for (const auto& [name, bytes] : taken) {
+    const std::string file = ReadFile(kFolder / "files" / name);
+    EXPECT_TRUE(DecodeImage(file, bytes)) << name;
+    EXPECT_NE(DecodeImage(file, bytes - 1).reason().find("to decode, more than"), std::string::npos) << name;
+  }
+}
+
 TEST_F(ImageGolden, EveryStoredFormCutAnywhereIsRefused) {
   for (const Json& golden : cases_) {
     if (golden["op"] != "decode") continue;

@@ -130,11 +130,56 @@ TEST(DecodeImage, NamesWhatIsWrong) {
   EXPECT_FALSE(DecodeImage("RIFF\x10\0\0\0WEBPVP8 "));
 }
 
-TEST(DecodeImage, RefusesMorePixelsThanAllowed) {
+TEST(DecodeImage, RefusesWhatTakesMoreMemoryThanAllowed) {
   const Image image = Smooth(40, 30);
-  for (const std::string& bytes : {EncodePng(image), EncodeJpeg(image), EncodeWebp(image)}) {
-    EXPECT_TRUE(DecodeImage(bytes, 1200));
-    EXPECT_EQ(DecodeImage(bytes, 1199).reason(), "40 x 30 pixels are more than the 1199 that are read");
+  for (const std::string& bytes : {EncodeJpeg(image), EncodeWebp(image)}) {
+    EXPECT_TRUE(DecodeImage(bytes, 3600));
+    EXPECT_EQ(DecodeImage(bytes, 3599).reason(),
+              "40 x 30 pixels take 3.6 kB to decode, more than the 3.6 kB that a picture may take");
+  }
+  EXPECT_TRUE(DecodeImage(EncodePng(image), 3600 + 20 * 40));
+  EXPECT_FALSE(DecodeImage(EncodePng(image), 3599 + 20 * 40));
+}
+
+// A chunk of a PNG: length, name, data, and the checksum of the latter two (CRC-32).
+std::string PngChunk(const std::string& name, const std::string& data) {
+  const auto big_endian = [](uint32_t value) {
+    std::string text;
+    for (int shift = 24; shift >= 0; shift -= 8) text += static_cast<char>(value >> shift & 0xff);
+    return text;
+  };
+  uint32_t sum = 0xffffffff;
+  for (const char c : name + data) {
+    sum ^= static_cast<uint8_t>(c);
+    for (int bit = 0; bit < 8; ++bit) sum = sum >> 1 ^ ((sum & 1) != 0 ? 0xedb88320 : 0);
+  }
+  return big_endian(static_cast<uint32_t>(data.size())) + name + data + big_endian(~sum);
+}
+// A PNG up to where its pixels would begin. `sides`: width and height as they are stored, big-endian.
+std::string PngBegin(const std::string& sides, int bits, int colour, bool interlaced, const std::string& more = "") {
+  const std::string form = {static_cast<char>(bits), static_cast<char>(colour), 0, 0, static_cast<char>(interlaced)};
+  return "\x89PNG\r\n\x1a\n" + PngChunk("IHDR", sides + form) + more + PngChunk("IDAT", "");
+}
+// A lossless WebP of 16383 x 16383 pixels up to the first bits of its data.
+std::string LargestLosslessWebp(bool alpha) {
+  const uint64_t sides = 16382 | uint64_t{16382} << 14 | uint64_t{alpha} << 28;
+  const std::string chunks = "WEBP" + Chunk("VP8L", "\x2f" + Number(sides, 4) + std::string(11, '\0'));
+  return "RIFF" + Number(chunks.size(), 4) + chunks;
+}
+
+// Each would take 1.6 GB or more; nothing of it is taken.
+TEST(DecodeImage, AFewBytesThatPromiseGigabytesAreRefused) {
+  const std::string square("\0\0\x40\0\0\0\x40\0", 8);  // 16384 x 16384
+  const std::string turned("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0", 26);
+  const std::string files[] = {LargestLosslessWebp(true),
+                               LargestLosslessWebp(false),
+                               PngBegin(square, 1, 0, false, PngChunk("eXIf", turned)),
+                               PngBegin(square, 8, 6, true),
+                               PngBegin(std::string("\x7f\xff\xff\xf0\0\0\0\x01", 8), 8, 0, false),
+                               PngBegin(std::string("\x7f\xff\xff\xf0\x7f\xff\xff\xf0", 8), 16, 6, true)};
+  for (const std::string& bytes : files) {
+    const std::string reason = DecodeImage(bytes).reason();
+    EXPECT_NE(reason.find("to decode, more than the 1.1 GB that a picture may take"), std::string::npos) << reason;
   }
 }
 

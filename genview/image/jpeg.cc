@@ -66,7 +66,7 @@ struct Decoder {
   ErrorManager errors{};
   jpeg_progress_mgr progress{};
   std::string_view bytes;
-  int64_t max_pixels = 0;
+  int64_t max_bytes = 0;
   const WantedBox* wanted = nullptr;
   std::string complaint;     // of our own
   std::vector<uint8_t> row;  // one that is not the result's
@@ -92,6 +92,19 @@ bool TooFewBytes(const jpeg_decompress_struct& info, size_t bytes) {
     blocks += uint64_t{info.comp_info[i].width_in_blocks} * info.comp_info[i].height_in_blocks;
   }
   return !info.arith_code && blocks > 8 * uint64_t{bytes};
+}
+
+// At its peak. In several scans (progressive) the coefficients of the whole picture are kept, 2 bytes each, until it is
+// made.
+double BytesNeeded(Decoder& d) {
+  double coefficients = 0;
+  for (int i = 0; i < d.info.num_components && jpeg_has_multiple_scans(&d.info); ++i) {
+    const jpeg_component_info& component = d.info.comp_info[i];
+    coefficients += 2.0 * DCTSIZE2 * component.width_in_blocks * component.height_in_blocks;
+  }
+  const int64_t width = d.info.image_width, height = d.info.image_height;
+  return std::max(PictureBytes(width, height, 1) + coefficients,
+                  PictureBytes(width, height, d.result.decoded.orientation));
 }
 
 // Whether the library can leave out pixels: pictures in one scan of Huffman codes, in gray or with colours stored in
@@ -194,12 +207,12 @@ bool Run(Decoder& d) {
   d.info.progress = &d.progress;
   jpeg_save_markers(&d.info, JPEG_APP0 + 1, 0xffff);
   jpeg_read_header(&d.info, TRUE);
-  d.complaint = SizeComplaint(d.info.image_width, d.info.image_height, d.max_pixels);
+  d.result.decoded.orientation = ReadOrientation(d.info);
+  d.complaint = SizeComplaint(d.info.image_width, d.info.image_height, BytesNeeded(d), d.max_bytes);
   if (d.complaint.empty() && TooFewBytes(d.info, d.bytes.size())) d.complaint = "truncated JPEG";
   if (!d.complaint.empty()) return false;
 
   d.info.out_color_space = d.info.num_components == 4 ? JCS_CMYK : JCS_RGB;
-  d.result.decoded.orientation = ReadOrientation(d.info);
   d.result.width = d.info.image_width;
   d.result.height = d.info.image_height;
   d.result.box = PartOf(d);
@@ -254,11 +267,11 @@ void UseErrors(Info& info, ErrorManager& errors) {
 
 }  // namespace
 
-Outcome<DecodedPart> DecodeJpeg(std::string_view bytes, int64_t max_pixels, const WantedBox* wanted) {
+Outcome<DecodedPart> DecodeJpeg(std::string_view bytes, int64_t max_bytes, const WantedBox* wanted) {
   Decoder decoder;
   UseErrors(decoder.info, decoder.errors);
   decoder.bytes = bytes;
-  decoder.max_pixels = max_pixels;
+  decoder.max_bytes = max_bytes;
   decoder.wanted = wanted;
   if (Run(decoder)) return std::move(decoder.result);
   if (!decoder.complaint.empty()) return Outcome<DecodedPart>::Failed(decoder.complaint);

@@ -1,5 +1,6 @@
 #include <png.h>
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
@@ -27,7 +28,7 @@ struct Reader {
   char message[kMessageBytes] = "";
   std::string_view rest;
   size_t all_bytes = 0;
-  int64_t max_pixels = 0;
+  int64_t max_bytes = 0;
   std::string complaint;      // of our own
   std::vector<uint8_t> rgba;  // one row, or the whole picture when it is interlaced
   Decoded result;
@@ -84,6 +85,17 @@ int ReadOrientation(Reader& r) {
   return ExifOrientation({reinterpret_cast<const char*>(data), size});
 }
 
+// At its peak, as far as it is known before the pixels. Beside the picture: all of it as R G B A where it has
+// transparency and is interlaced, else a row of it, and the library's two rows of at most 8 bytes a pixel.
+double BytesNeeded(Reader& r) {
+  const int64_t width = png_get_image_width(r.png, r.info), height = png_get_image_height(r.png, r.info);
+  const bool alpha = (png_get_color_type(r.png, r.info) & PNG_COLOR_MASK_ALPHA) != 0 ||
+                     png_get_valid(r.png, r.info, PNG_INFO_tRNS) != 0;
+  const bool whole = alpha && png_get_interlace_type(r.png, r.info) != PNG_INTERLACE_NONE;
+  const double row = static_cast<double>(width), rgba = whole ? 4 * row * static_cast<double>(height) : 4 * row;
+  return std::max(PictureBytes(width, height, 1) + rgba + 2 * 8 * row, PictureBytes(width, height, ReadOrientation(r)));
+}
+
 // deflate packs at most 1032 bytes into one, so a file of few bytes cannot hold a large picture.
 bool TooFewBytes(Reader& r) {
   constexpr uint64_t kMostPacked = 1032;
@@ -95,13 +107,14 @@ bool TooFewBytes(Reader& r) {
 bool Run(Reader& r) {
   if (setjmp(png_jmpbuf(r.png)) != 0) return false;
   png_set_read_fn(r.png, &r, ReadBytes);
-  png_set_user_limits(r.png, 0x7fffffff, 0x7fffffff);  // the limit is the number of pixels
+  png_set_user_limits(r.png, 0x7fffffff, 0x7fffffff);  // the limit is the memory they take
   // Texts, colour profiles and the like are not looked at, nor unpacked.
   png_set_keep_unknown_chunks(r.png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
   static const png_byte kNeeded[] = "tRNS\0eXIf";
   png_set_keep_unknown_chunks(r.png, PNG_HANDLE_CHUNK_AS_DEFAULT, kNeeded, 2);
   png_read_info(r.png, r.info);
-  r.complaint = SizeComplaint(png_get_image_width(r.png, r.info), png_get_image_height(r.png, r.info), r.max_pixels);
+  r.complaint = SizeComplaint(png_get_image_width(r.png, r.info), png_get_image_height(r.png, r.info), BytesNeeded(r),
+                              r.max_bytes);
   if (r.complaint.empty() && TooFewBytes(r)) r.complaint = "truncated PNG";
   if (!r.complaint.empty()) return false;
   AskForRgb(r);
@@ -157,13 +170,13 @@ std::string Encode(const uint8_t* pixels, int64_t width, int64_t height, int cha
 
 }  // namespace
 
-Outcome<Decoded> DecodePng(std::string_view bytes, int64_t max_pixels) {
+Outcome<Decoded> DecodePng(std::string_view bytes, int64_t max_bytes) {
   Reader reader;
   reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, reader.message, OnError, OnWarning);
   reader.info = reader.png == nullptr ? nullptr : png_create_info_struct(reader.png);
   reader.rest = bytes;
   reader.all_bytes = bytes.size();
-  reader.max_pixels = max_pixels;
+  reader.max_bytes = max_bytes;
   if (reader.info != nullptr && Run(reader)) return std::move(reader.result);
   if (!reader.complaint.empty()) return Outcome<Decoded>::Failed(reader.complaint);
   return Outcome<Decoded>::Failed(Format("damaged PNG ({})", reader.message));

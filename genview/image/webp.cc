@@ -36,6 +36,16 @@ int ReadOrientation(std::string_view bytes) {
   return ExifOrientation(data);
 }
 
+// What decoding takes of memory at its peak, for each pixel. Lossless: 4 bytes in the library and up to 1 for its maps,
+// beside the R G B or R G B A that comes out. Lossy: nothing beside that, but where there is alpha this is a byte and a
+// lossless picture of its own. The first frame of an animation may be any of these, as large as the whole.
+double BytesOfPixel(const WebPBitstreamFeatures& features) {
+  constexpr int kLossy = 1;
+  if (features.has_animation) return 10;
+  if (features.format == kLossy) return features.has_alpha ? 10 : 3;
+  return features.has_alpha ? 9 : 8;
+}
+
 // Each row of R G B A shrinks to R G B at a place at or before its own, so one piece of memory serves both.
 bool DecodeOverWhite(const uint8_t* data, size_t size, Image& image) {
   const int64_t stride = image.width * 4;
@@ -83,22 +93,25 @@ bool DecodeFirstFrame(std::string_view bytes, Image& canvas) {
 
 }  // namespace
 
-Outcome<Decoded> DecodeWebp(std::string_view bytes, int64_t max_pixels) {
+Outcome<Decoded> DecodeWebp(std::string_view bytes, int64_t max_bytes) {
   const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
   WebPBitstreamFeatures features;
   if (WebPGetFeatures(data, bytes.size(), &features) != VP8_STATUS_OK) {
     return Outcome<Decoded>::Failed("damaged WebP (its header cannot be read)");
   }
-  std::string complaint = SizeComplaint(features.width, features.height, max_pixels);
+  Decoded result;
+  result.orientation = ReadOrientation(bytes);
+  const double pixels = static_cast<double>(features.width) * static_cast<double>(features.height);
+  const double needed =
+      std::max(BytesOfPixel(features) * pixels, PictureBytes(features.width, features.height, result.orientation));
+  std::string complaint = SizeComplaint(features.width, features.height, needed, max_bytes);
   if (!complaint.empty()) return Outcome<Decoded>::Failed(std::move(complaint));
 
-  Decoded result;
   result.image.width = features.width;
   result.image.height = features.height;
   const bool whole =
       features.has_animation ? DecodeFirstFrame(bytes, result.image) : DecodeStill(bytes, features, result.image);
   if (!whole) return Outcome<Decoded>::Failed("damaged WebP (its data are cut off or wrong)");
-  result.orientation = ReadOrientation(bytes);
   return result;
 }
 
