@@ -302,20 +302,27 @@ void GrowingFile::MoveTo(const Path& path) {
   SyncFolder(path.parent_path());
 }
 
+LineWalk::LineWalk(std::string_view text) : rest_(text) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // that some editors begin a file with
+  if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
+}
+
+bool LineWalk::Next() {
+  if (rest_.empty()) return false;
+  const size_t end = rest_.find('\n');
+  torn_ = end == std::string_view::npos;
+  line_ = rest_.substr(0, end);
+  if (!line_.empty() && line_.back() == '\r') line_.remove_suffix(1);
+  rest_.remove_prefix(torn_ ? rest_.size() : end + 1);
+  ++number_;
+  return true;
+}
+
 std::vector<std::string> ReadLines(const Path& path, bool keep_torn) {
   const MappedFile mapped(path);
   std::vector<std::string> lines;
-  std::string_view rest = mapped.text();
-  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // that some editors begin a file with
-  if (rest.starts_with(kByteOrderMark)) rest.remove_prefix(kByteOrderMark.size());
-  while (!rest.empty()) {
-    const size_t end = rest.find('\n');
-    if (end == std::string_view::npos && !keep_torn) break;
-    std::string_view line = rest.substr(0, end);
-    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    lines.emplace_back(line);
-    if (end == std::string_view::npos) break;
-    rest.remove_prefix(end + 1);
+  for (LineWalk walk(mapped.text()); walk.Next();) {
+    if (keep_torn || !walk.torn()) lines.emplace_back(walk.line());
   }
   return lines;
 }

@@ -107,6 +107,25 @@ class GrowingFile {
   int descriptor_ = -1;
 };
 
+// The lines of a text one after the other, as views into it: without their line ends, and without a byte order mark
+// before the first.
+//
+//   for (LineWalk lines(file.text()); lines.Next();) Use(lines.line(), lines.number());
+class LineWalk {
+ public:
+  explicit LineWalk(std::string_view text);
+
+  bool Next();  // false: there are no more
+  std::string_view line() const { return line_; }
+  int64_t number() const { return number_; }  // from 1 on
+  bool torn() const { return torn_; }         // it is the last, and has no line end
+
+ private:
+  std::string_view rest_, line_;
+  int64_t number_ = 0;
+  bool torn_ = false;
+};
+
 // The lines of a text file without their line ends; a last line without newline counts only if `keep_torn`.
 std::vector<std::string> ReadLines(const Path& path, bool keep_torn = true);
 

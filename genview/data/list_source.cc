@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <unordered_set>
 
 #include "genview/base/text.h"
 #include "genview/data/file_source.h"
@@ -48,27 +49,52 @@ bool AreRatios(const std::vector<std::string>& values) {
   return fraction;
 }
 
+// Another kind of file, which may be of any size and of one line.
+void RefuseZeros(std::string_view text, const Path& list) {
+  constexpr size_t kLookedAt = 4096;
+  if (text.substr(0, kLookedAt).find('\0') == std::string_view::npos) return;
+  throw UsageError({.what = "this is no list of paths: it holds zero bytes",
+                    .where = list.string(),
+                    .next = "give a text file with one path per line, a folder or tar shards; pictures within other "
+                            "files must be taken out of them first"});
+}
+
+// The file is walked through, not copied, and one that is no list, or repeats itself, is left at the line that shows
+// it: what is kept is of pictures that are named once, some of which are there.
 class ListSource : public FileSource {
  public:
   explicit ListSource(const Path& list) : folder_(list.parent_path()) {
-    const std::vector<std::string> lines = ReadLines(list);
+    const MappedFile file(list);
+    RefuseZeros(file.text(), list);
     std::vector<std::string> values;
-    for (size_t i = 0; i < lines.size(); ++i) {
-      auto line = ParseListLine(lines[i], Format("{}, line {}", list.string(), i + 1));
-      if (!line) continue;
+    std::unordered_set<size_t> known;  // hashes of ids
+    for (LineWalk lines(file.text()); lines.Next();) {
+      if (Trim(lines.line()).empty()) continue;
+      const std::string where = Format("{}, line {}", list.string(), lines.number());
+      RefuseLong(lines.line(), where);
+      auto line = ParseListLine(lines.line(), where);
       items_.push_back({Id(line->path), SafeText(line->path)});
       paths_.push_back(std::move(line->path));
       values.push_back(SafeText(line->value));
+      if (!known.insert(std::hash<std::string>()(items_.back().id)).second) CheckUniqueIds(items_, where);
+      if (paths_.size() == kTried) CheckSomeExist(list);
     }
     if (items_.empty()) {
       throw Error({.what = "the list is empty", .where = list.string(), .next = "one path per line"});
     }
-    CheckUniqueIds(items_, list.string());
-    CheckSomeExist(list);
-    if (AreRatios(values)) return;
+    if (paths_.size() < kTried) CheckSomeExist(list);
+    ratios_ = AreRatios(values);
+    if (ratios_) return;
     ClassIndex index = IndexClasses(values);
     classes_ = std::move(index.names);
     for (size_t i = 0; i < items_.size(); ++i) items_[i].label = index.labels[i];
+  }
+
+  ListFacts Facts() const {
+    ListFacts facts{.images = size(), .classes = std::ssize(classes_), .ratios = ratios_};
+    std::error_code code;
+    for (int64_t i = 0; i < size(); ++i) facts.missing += !std::filesystem::exists(FilePath(i), code);
+    return facts;
   }
 
  protected:
@@ -95,9 +121,16 @@ class ListSource : public FileSource {
 
   static std::string SafeText(const std::string& text) { return IsUtf8(text) ? text : SafeId(text); }
 
+  static void RefuseLong(std::string_view line, const std::string& where) {
+    constexpr size_t kLongest = 1 << 16;
+    if (line.size() <= kLongest) return;
+    throw UsageError({.what = Format("a line of {} is not a path and a class", HumanBytes(line.size())),
+                      .where = where,
+                      .next = "one path per line, then a tab and its class"});
+  }
+
   // A list made for another folder shows at once; single files that have gone are skipped when they are read.
   void CheckSomeExist(const Path& list) const {
-    constexpr size_t kTried = 16;
     std::error_code code;
     for (size_t i = 0; i < std::min(paths_.size(), kTried); ++i) {
       if (std::filesystem::exists(Find(paths_[i]), code)) return;
@@ -108,12 +141,17 @@ class ListSource : public FileSource {
                  .next = "paths are relative to the list's folder, else to the working directory"});
   }
 
+  static constexpr size_t kTried = 16;
+
   Path folder_;
   std::vector<std::string> paths_;
+  bool ratios_ = false;  // the second column is one of ratios
 };
 
 }  // namespace
 
 std::shared_ptr<const ImageSource> OpenList(const Path& list) { return std::make_shared<ListSource>(list); }
+
+ListFacts FactsOfList(const Path& list) { return ListSource(list).Facts(); }
 
 }  // namespace genview

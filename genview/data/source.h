@@ -74,6 +74,14 @@ class ImageSource {
 // Pictures are .jpg .jpeg .png .webp files in any case; others are passed over. Throws Error when nothing is there.
 std::shared_ptr<const ImageSource> OpenSource(const std::string& spec);
 
+// What a list file names. Throws as OpenSource does for one that cannot be used.
+struct ListFacts {
+  int64_t images = 0, classes = 0;
+  bool ratios = false;  // the second column is one of ratios, not of classes
+  int64_t missing = 0;  // files that are not there
+};
+ListFacts FactsOfList(const Path& list);
+
 std::vector<std::string> IdsOf(const ImageSource& source);
 std::vector<std::string> IdsOf(const ImageSource& source, const std::vector<int64_t>& indices);
 // Every folder that an id lies in: "a/b/c.png" lies in "a" and "a/b".

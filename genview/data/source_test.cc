@@ -317,6 +317,43 @@ TEST_F(SourceTest, ListedFileThatHasGoneIsSkippedWhenRead) {
   const auto source = OpenSource(Put("l.txt", "gone.png\na.png\n").string());
   EXPECT_EQ(source->size(), 2);
   EXPECT_FALSE(source->Read(0));
+// Other kinds of file, and lists of another folder, may be of any size: they are left at the first line that shows it.
+TEST_F(SourceTest, WhatIsNoListIsLeftEarly) {
+  PutPng("a.png");
+  const auto refused = [&](const std::string& text) {
+    return Failure([&] { OpenSource(Put("l.txt", text).string()); });
+  };
+  const std::string file = (folder_ / "l.txt").string();
+  const auto dataset = refused(std::string("a.png\nb.png\0c.png", 17));
+  EXPECT_EQ(dataset.what, "this is no list of paths: it holds zero bytes");
+  EXPECT_EQ(dataset.where, file);  // before its lines are looked at
+  EXPECT_EQ(refused("a.png\n" + std::string(5000, '\n') + std::string("\0", 1)).where, file + ", line 5002");
+  EXPECT_EQ(refused(std::string(1 << 20, '\n')).what, "the list is empty");
+  const auto line = refused("a.png\n" + std::string(100'000, 'x') + "\n");
+  EXPECT_EQ(line.what, "a line of 100 kB is not a path and a class");
+  EXPECT_EQ(line.where, file + ", line 2");
+  const auto twice = refused("a.png\na.png\nno list at all\n");
+  EXPECT_EQ(twice.what, "two pictures have the id \"a.png\": a.png and a.png");
+  EXPECT_EQ(twice.where, file + ", line 2");
+  std::string elsewhere;
+  for (int i = 0; i < 16; ++i) elsewhere += Format("gone/{}.png\n", i);
+  EXPECT_TRUE(
+      refused(elsewhere + "no list at all\n").what.starts_with("none of the first 16 files of the list is there"));
+}
+
+TEST_F(SourceTest, FactsOfAList) {
+  PutPng("a.png");
+  PutPng("b.png");
+  const ListFacts classes = FactsOfList(Put("l.txt", "a.png x\nb.png y\ngone.png x\n"));
+  EXPECT_EQ(classes.images, 3);
+  EXPECT_EQ(classes.classes, 2);
+  EXPECT_EQ(classes.missing, 1);
+  EXPECT_FALSE(classes.ratios);
+  const ListFacts ratios = FactsOfList(Put("l.txt", "a.png 0.5\nb.png 1\n"));
+  EXPECT_TRUE(ratios.ratios);
+  EXPECT_EQ(ratios.classes + ratios.missing, 0);
+}
+
   EXPECT_TRUE(source->Read(1));
 }
 

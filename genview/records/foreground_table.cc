@@ -104,13 +104,13 @@ ForegroundRow ParseListLine(const Line& line) {
 }  // namespace
 
 std::vector<ForegroundRow> ReadForegroundTable(const Path& path) {
-  const std::vector<std::string> lines = ReadLines(path);
+  const MappedFile file(path);
   std::vector<ForegroundRow> rows;
   std::unordered_map<std::string, size_t> place;
   std::optional<Header> header;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    const Line line{path, static_cast<int64_t>(i) + 1, lines[i]};
-    if (i == 0 && Header::Is(line.text)) {
+  for (LineWalk lines(file.text()); lines.Next();) {
+    const Line line{path, lines.number(), lines.line()};
+    if (lines.number() == 1 && Header::Is(line.text)) {
       header.emplace(line);
       continue;
     }
