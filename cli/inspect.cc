@@ -105,42 +105,55 @@ void InspectJson(const Path& path, const AnyJson& json) {
   if (json.is_object()) PrintJsonMembers(json, "  ", 1);
 }
 
-// Smallest, largest and mean of a column of numbers, or false when it is not one.
-bool NumberColumn(const std::vector<std::vector<std::string>>& rows, size_t column, double& low, double& high,
-                  double& mean) {
-  double sum = 0;
-  low = INFINITY;
-  high = -INFINITY;
-  for (const auto& row : rows) {
-    double value = 0;
-    if (column >= row.size() || !ParseDouble(row[column], value)) return false;
-    low = std::min(low, value);
-    high = std::max(high, value);
-    sum += value;
+// Of each column how far its numbers go and their mean, or its first value.
+void InspectTable(const Path& path, std::string_view text) {
+  struct Column {
+    std::string first;
+    bool numbers = true;
+    double low = INFINITY, high = -INFINITY, sum = 0;
+  };
+  constexpr size_t kLongestRow = 1 << 20;
+  std::vector<std::string> names;
+  std::vector<Column> columns;
+  int64_t rows = 0;
+  for (LineWalk lines(text); lines.Next();) {
+    if (lines.line().size() > kLongestRow) {
+      throw Error({.what = Format("a row of {} is more than tables have", HumanBytes(lines.line().size())),
+                   .where = Format("{}, line {}", path.string(), lines.number()),
+                   .next = "check that this is the file you mean"});
+    }
+    std::vector<std::string> fields = Split(lines.line(), '\t');
+    if (lines.number() == 1) {
+      names = std::move(fields);
+      columns.resize(names.size());
+      continue;
+    }
+    ++rows;
+    for (size_t c = 0; c < columns.size(); ++c) {
+      Column& column = columns[c];
+      double value = 0;
+      if (rows == 1 && c < fields.size()) column.first = fields[c];
+      column.numbers = column.numbers && c < fields.size() && ParseDouble(fields[c], value);
+      column.low = std::min(column.low, value);
+      column.high = std::max(column.high, value);
+      column.sum += value;
+    }
   }
-  mean = sum / static_cast<double>(std::max<size_t>(rows.size(), 1));
-  return !rows.empty();
-}
-
-void InspectTable(const Path& path, const std::vector<std::string>& lines) {
-  const auto names = Split(lines[0], '\t');
-  std::vector<std::vector<std::string>> rows;
-  for (size_t i = 1; i < lines.size(); ++i) rows.push_back(Split(lines[i], '\t'));
-  Print("{}: table, {} rows, {} columns\n", path.string(), rows.size(), names.size());
-  for (size_t column = 0; column < names.size(); ++column) {
-    double low = 0, high = 0, mean = 0;
-    if (NumberColumn(rows, column, low, high, mean)) {
-      Print("  {:<20} {:g} to {:g}, mean {:.4g}\n", Printable(names[column]), low, high, mean);
+  Print("{}: table, {} rows, {} columns\n", path.string(), rows, names.size());
+  for (size_t c = 0; c < columns.size(); ++c) {
+    const Column& column = columns[c];
+    if (rows > 0 && column.numbers) {
+      Print("  {:<20} {:g} to {:g}, mean {:.4g}\n", Printable(names[c]), column.low, column.high,
+            column.sum / static_cast<double>(rows));
     } else {
-      Print("  {:<20} {}\n", Printable(names[column]),
-            rows.empty() || column >= rows[0].size() ? "" : Printable(rows[0][column]));
+      Print("  {:<20} {}\n", Printable(names[c]), Printable(column.first));
     }
   }
 }
 
 // A log or a manifest: one object a line. Of each member how far its numbers go, or its first value and how many
 // others.
-void InspectJsonLines(const Path& path, const std::vector<std::string>& lines) {
+void InspectJsonLines(const Path& path, std::string_view text) {
   struct Column {
     int64_t rows = 0;
     bool numbers = true;
@@ -150,8 +163,9 @@ void InspectJsonLines(const Path& path, const std::vector<std::string>& lines) {
   };
   constexpr size_t kMostValues = 1000;
   std::vector<std::pair<std::string, Column>> columns;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    const Json row = ParseJson(lines[i], Format("{}, line {}", path.string(), i + 1));
+  LineWalk lines(text);
+  while (lines.Next()) {
+    const Json row = ParseJson(lines.line(), Format("{}, line {}", path.string(), lines.number()));
     if (!row.is_object()) continue;
     for (const auto& [key, value] : row.items()) {
       auto found = std::find_if(columns.begin(), columns.end(),
@@ -159,17 +173,17 @@ void InspectJsonLines(const Path& path, const std::vector<std::string>& lines) {
       if (found == columns.end() && columns.size() == kMostValues) continue;
       if (found == columns.end()) found = columns.insert(columns.end(), {key, {}});
       Column& column = found->second;
-      const std::string text =
+      const std::string shown =
           value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
-      if (column.rows++ == 0) column.first = text;
-      if (column.values.size() <= kMostValues) column.values.insert(text);
+      if (column.rows++ == 0) column.first = shown;
+      if (column.values.size() <= kMostValues) column.values.insert(shown);
       column.numbers = column.numbers && value.is_number();
       if (!value.is_number()) continue;
       column.low = std::min(column.low, value.get<double>());
       column.high = std::max(column.high, value.get<double>());
     }
   }
-  Print("{}: JSON lines, {} rows\n", path.string(), lines.size());
+  Print("{}: JSON lines, {} rows\n", path.string(), lines.number());
   for (const auto& [name, column] : columns) {
     const std::string different =
         column.values.size() > kMostValues ? Format("more than {}", kMostValues) : Format("{}", column.values.size());
@@ -236,12 +250,23 @@ void InspectSource(const std::string& spec) {
   if (per_class.size() > kMostClasses) Print("  ... {} more\n", per_class.size() - kMostClasses);
 }
 
-void InspectLines(const Path& path, const std::vector<std::string>& lines) {
-  if (!lines.empty() && lines[0].starts_with("{")) return InspectJsonLines(path, lines);
-  Print("{}: list, {} lines\n", path.string(), lines.size());
-  const size_t shown = std::min<size_t>(lines.size(), 5);
-  for (size_t i = 0; i < shown; ++i) Print("  {}\n", Printable(lines[i], 160));
-  if (lines.size() > shown) Print("  ... {} more\n", lines.size() - shown);
+void InspectList(const Path& path, std::string_view text) {
+  constexpr size_t kShown = 5;
+  std::vector<std::string_view> shown;
+  LineWalk lines(text);
+  while (lines.Next()) {
+    if (shown.size() < kShown) shown.push_back(lines.line());
+  }
+  Print("{}: list, {} lines\n", path.string(), lines.number());
+  try {
+    const ListFacts facts = FactsOfList(path);
+    Print("  {} images, {}, {} files missing\n", facts.images,
+          facts.ratios ? "a column of ratios" : Format("{} classes", facts.classes), facts.missing);
+  } catch (const Error& error) {
+    Print("  no list of images: {}\n", Printable(error.text().what));
+  }
+  for (const std::string_view line : shown) Print("  {}\n", Printable(line, 160));
+  if (lines.number() > std::ssize(shown)) Print("  ... {} more\n", lines.number() - std::ssize(shown));
 }
 
 void InspectText(const Path& path, std::string_view text) {
@@ -254,10 +279,11 @@ void InspectText(const Path& path, std::string_view text) {
       return InspectJson(path, ParseSortedJson(text, path.string()));
     }
   }
-  const auto lines = ReadLines(path);
-  if (!lines.empty() && lines[0].find('\t') != std::string::npos && path.extension() == ".tsv")
-    return InspectTable(path, lines);
-  InspectLines(path, lines);
+  LineWalk first(text);
+  if (!first.Next()) return InspectList(path, text);
+  if (first.line().starts_with("{")) return InspectJsonLines(path, text);
+  if (first.line().find('\t') != std::string_view::npos && path.extension() == ".tsv") return InspectTable(path, text);
+  InspectList(path, text);
 }
 
 bool LooksLikeText(std::string_view bytes) {
@@ -268,17 +294,25 @@ bool LooksLikeText(std::string_view bytes) {
   });
 }
 
+// A file of torch.save, of whatever age: a zip, or by its first bytes a pickle, or by its name.
+bool LooksLikeTorchFile(const Path& path, std::string_view bytes) {
+  constexpr std::string_view kEndings[] = {".pth", ".pt", ".ckpt"};
+  const bool pickle = bytes.size() > 2 && bytes[0] == '\x80' && static_cast<uint8_t>(bytes[1]) <= 5;  // and its version
+  return pickle || bytes.starts_with("PK") ||
+         std::ranges::find(kEndings, Lower(path.extension().string())) != std::end(kEndings);
+}
+
 void InspectFile(const Path& path) {
   const MappedFile file(path);
   const std::string_view bytes = file.text();
   // Eight bytes of header length, then a JSON object.
   if (bytes.size() > 8 && bytes[8] == '{' && !LooksLikeText(bytes.substr(0, 8))) return InspectSafetensors(path, bytes);
   if (bytes.starts_with("\x93NUMPY")) return InspectNpy(path, bytes);
+  if (LooksLikeTorchFile(path, bytes)) return InspectTorchFile(path, bytes);
   if (bytes.substr(0, 512).substr(std::min<size_t>(bytes.size(), 257)).starts_with("ustar") ||
       Lower(path.extension().string()) == ".tar")
     return InspectTar(path, bytes);
   if (!PictureEnding(bytes).empty()) return InspectPicture(path, bytes);
-  if (bytes.starts_with("PK")) return InspectTorchFile(path, bytes);
   if (LooksLikeText(bytes)) return InspectText(path, bytes);
   throw Error({.what = Format("a file of {} whose kind is not known", HumanBytes(bytes.size())),
                .where = path.string(),

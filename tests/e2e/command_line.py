@@ -344,7 +344,26 @@ class CommandLine(unittest.TestCase):
             self.assertRegex(rows, "noise_level +0 to 400, 2 different")
             with open(os.path.join(folder, "list.txt"), "w", encoding="utf-8") as file:
                 file.write("a" + "\u0436" * 200 + ".png\n")  # cut within a letter, and still letters
-            self.assertIn("a\u0436\u0436", genview("inspect", os.path.join(folder, "list.txt")).stdout)
+            text = genview("inspect", os.path.join(folder, "list.txt")).stdout
+            self.assertIn("a\u0436\u0436", text)
+            self.assertIn("no list of images: none of the first 1 files", text)
+            with open(os.path.join(folder, "here.txt"), "w") as file:
+                file.write("a.npy cat\nfour.safetensors dog\ngone.png cat\n\n")
+            self.assertIn("list, 4 lines\n  3 images, 2 classes, 1 files missing\n  a.npy cat\n", genview("inspect", os.path.join(folder, "here.txt")).stdout)
+            with open(os.path.join(folder, "ratios.txt"), "w") as file:
+                file.write("a.npy 0.25\nfour.safetensors 1\n")
+            self.assertIn("2 images, a column of ratios, 0 files missing\n", genview("inspect", os.path.join(folder, "ratios.txt")).stdout)
+            with open(os.path.join(folder, "ratios.tsv"), "w") as file:
+                file.write("id\tforeground_ratio\na.png\t0.25\nb.png\t0.75\n")
+            table = genview("inspect", os.path.join(folder, "ratios.tsv")).stdout
+            self.assertIn("table, 2 rows, 2 columns", table)
+            self.assertRegex(table, r"id +a\.png\n  foreground_ratio +0\.25 to 0\.75, mean 0\.5\n")
+            for name, contents, what in (("old.pth", b"\x80\x02\x8a\nl\xfc\x9cF", "a bare pickle, the format of PyTorch before 1.6"),
+                                         ("weights", b"\x80\x02}q\x00.", "a bare pickle, the format of PyTorch before 1.6"),
+                                         ("page.ckpt", b"<html>not found</html>", "no checkpoint of PyTorch")):
+                with open(os.path.join(folder, name), "wb") as file:
+                    file.write(contents)
+                self.assertIn(what, self.refused(1, "inspect", os.path.join(folder, name))[0])
             for damage in (b"\x93NUMPY\x01\x00\xff\xff", b"\x93NUMPY"):
                 with open(os.path.join(folder, "bad.npy"), "wb") as file:
                     file.write(damage)
