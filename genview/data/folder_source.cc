@@ -61,10 +61,7 @@ class FolderSource : public FileSource {
 
   void PassOver(const std::string& name) {
     ++others_;
-    constexpr std::string_view kOtherFormats[] = {".avif", ".bmp", ".gif", ".heic", ".heif",
-                                                  ".jp2",  ".jxl", ".tif", ".tiff"};
-    const std::string ending = Lower(Path(name).extension().string());
-    if (std::ranges::find(kOtherFormats, ending) != std::end(kOtherFormats)) ++passed_over_[ending];
+    if (const std::string other = OtherPictureEnding(name); !other.empty()) ++passed_over_[other];
   }
 
   // Adds the pictures below folder_ / `inside` ("" or "a/b/") in sorted order.

@@ -37,6 +37,12 @@ bool IsPictureName(std::string_view name) {
   return false;
 }
 
+std::string OtherPictureEnding(const std::string& name) {
+  constexpr std::string_view kEndings[] = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff"};
+  const std::string ending = Lower(Path(name).extension().string());
+  return std::ranges::find(kEndings, ending) != std::end(kEndings) ? ending : "";
+}
+
 std::string SafeId(std::string_view path) {
   std::string id;
   for (const std::string& part : Split(path, '/')) {

@@ -16,6 +16,8 @@
 namespace genview {
 
 bool IsPictureName(std::string_view name);  // .jpg .jpeg .png .webp, in any case
+// ".gif" of a name that a picture of another format has; "" of any other.
+std::string OtherPictureEnding(const std::string& name);
 
 // A path from outside as an id: without a root, "." and empty parts; ".." becomes "__". Control characters become %XX,
 // and so does every byte beyond ASCII of a name that is not UTF-8. What is left stays inside any folder.

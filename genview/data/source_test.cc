@@ -218,7 +218,12 @@ TEST_F(SourceTest, ListTakesTabsBlanksAndClasses) {
 TEST_F(SourceTest, PicturesOfOtherFormatsAreCounted) {
   PutPng("a.png");
   for (const char* name : {"b.GIF", "in/c.gif", "d.tiff", "notes.txt"}) Put(name, "any bytes");
-  EXPECT_EQ(OpenSource(folder_.string())->passed_over(), (std::map<std::string, int64_t>{{".gif", 2}, {".tiff", 1}}));
+  const std::map<std::string, int64_t> others{{".gif", 2}, {".tiff", 1}};
+  EXPECT_EQ(OpenSource(folder_.string())->passed_over(), others);
+  // In shards, too; a member of the name of an earlier one takes its place, and hidden ones are no pictures.
+  Put("s-0.tar", Tar({{"a.png", Png(1)}, {"b.GIF", "x"}, {"b.GIF", "y"}, {"d.tiff", "x"}, {"._e.gif", "x"}}));
+  Put("s-1.tar", Tar({{"in/c.gif", "x"}, {"notes.txt", "x"}}));
+  EXPECT_EQ(OpenSource((folder_ / "s-{0..1}.tar").string())->passed_over(), others);
 }
 
 TEST_F(SourceTest, ListMayBeginWithAByteOrderMark) {
@@ -312,11 +317,6 @@ TEST_F(SourceTest, ListMistakesNameTheLine) {
   EXPECT_THROW(OpenSource(Put("l.txt", std::string("a\0b\n", 4)).string()), UsageError);
 }
 
-TEST_F(SourceTest, ListedFileThatHasGoneIsSkippedWhenRead) {
-  PutPng("a.png");
-  const auto source = OpenSource(Put("l.txt", "gone.png\na.png\n").string());
-  EXPECT_EQ(source->size(), 2);
-  EXPECT_FALSE(source->Read(0));
 // Other kinds of file, and lists of another folder, may be of any size: they are left at the first line that shows it.
 TEST_F(SourceTest, WhatIsNoListIsLeftEarly) {
   PutPng("a.png");
@@ -354,6 +354,11 @@ TEST_F(SourceTest, FactsOfAList) {
   EXPECT_EQ(ratios.classes + ratios.missing, 0);
 }
 
+TEST_F(SourceTest, ListedFileThatHasGoneIsSkippedWhenRead) {
+  PutPng("a.png");
+  const auto source = OpenSource(Put("l.txt", "gone.png\na.png\n").string());
+  EXPECT_EQ(source->size(), 2);
+  EXPECT_FALSE(source->Read(0));
   EXPECT_TRUE(source->Read(1));
 }
 
@@ -437,6 +442,15 @@ TEST_F(SourceTest, ShardsWithTheSameNamesAreToldApart) {
   const auto source = OpenSource((folder_ / "s-{0..1}.tar").string());
   EXPECT_EQ(Ids(*source), (Strings{"s-0/0.png", "s-1/0.png"}));
   EXPECT_EQ(source->Read(1)->pixels[0], 2);
+  // Of one name in several folders, or with the number behind the point.
+  Put("part-0/in/data.tar", Tar({{"0.png", Png(3)}, {"1.png", Png(4)}}));
+  Put("part-1/in/data.tar", Tar({{"0.png", Png(5)}}));
+  const auto parts = OpenSource((folder_ / "part-{0..1}/in/data.tar").string());
+  EXPECT_EQ(Ids(*parts), (Strings{"part-0/in/data/0.png", "part-0/in/data/1.png", "part-1/in/data/0.png"}));
+  EXPECT_EQ(parts->Read(2)->pixels[0], 5);
+  Put("tar.0", Tar({{"0.png", Png(6)}}));
+  Put("tar.1", Tar({{"0.png", Png(7)}}));
+  EXPECT_EQ(Ids(*OpenSource((folder_ / "tar.{0..1}").string())), (Strings{"tar.0/0.png", "tar.1/0.png"}));
 }
 
 TEST_F(SourceTest, TarOfAFolderHasItsFoldersAsClasses) {

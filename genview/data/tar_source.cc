@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
@@ -113,15 +114,19 @@ std::vector<std::string> KeysOf(std::string_view name) {
   return keys;
 }
 
-// Members that are pictures; of those of one name the last counts, as in unpacking.
-std::vector<TarMember> PicturesAmong(const std::vector<TarMember>& members) {
+// Members that are pictures; of those of one name the last counts, as in unpacking. Pictures of other formats are
+// counted in `passed_over`.
+std::vector<TarMember> PicturesAmong(const std::vector<TarMember>& members,
+                                     std::map<std::string, int64_t>& passed_over) {
   std::unordered_map<std::string_view, size_t> last;
   for (size_t i = 0; i < members.size(); ++i) last[members[i].name] = i;
   std::vector<TarMember> pictures;
   for (size_t i = 0; i < members.size(); ++i) {
     const std::string& name = members[i].name;
     const std::string file = name.substr(name.rfind('/') + 1);  // npos + 1 is 0
-    if (IsPictureName(file) && !file.starts_with('.') && last[name] == i) pictures.push_back(members[i]);
+    if (file.starts_with('.') || last[name] != i) continue;
+    if (IsPictureName(file)) pictures.push_back(members[i]);
+    else if (const std::string other = OtherPictureEnding(file); !other.empty()) ++passed_over[other];
   }
   return pictures;
 }
@@ -211,7 +216,7 @@ class TarSource : public ImageSource {
       if (member.name.ends_with(".cls")) class_of_key[KeysOf(member.name)[0]] = ReadClass(shard, member);
     }
     has_classes_ = has_classes_ || !class_of_key.empty();
-    for (const TarMember& member : PicturesAmong(members)) {
+    for (const TarMember& member : PicturesAmong(members, passed_over_)) {
       const std::string id = SafeId(member.name);
       items_.push_back({id, Format("{}#{}", IsUtf8(shard.path()) ? shard.path() : SafeId(shard.path()), id)});
       places_.push_back({shards_.size() - 1, member.offset, member.size});
@@ -248,6 +253,29 @@ class TarSource : public ImageSource {
     return SafeId(Trim(*bytes));
   }
 
+  // What tells the shards apart: their names, or where two have the same one their paths from the folder that holds all
+  // of them on, without the endings where these are not all that differs.
+  std::vector<std::string> NamesOfShards() const {
+    std::vector<std::string> names, inside, whole;
+    std::string common = shards_[0]->path();
+    for (const auto& shard : shards_) {
+      while (!shard->path().starts_with(common) || (!common.empty() && common.back() != '/')) {
+        common.pop_back();
+        common.erase(common.rfind('/') + 1);  // npos + 1 is 0
+      }
+    }
+    for (const auto& shard : shards_) {
+      const Path path(shard->path().substr(common.size()));
+      names.push_back(path.stem().string());
+      inside.push_back((path.parent_path() / path.stem()).string());
+      whole.push_back(path.string());
+    }
+    const auto differ = [](const std::vector<std::string>& all) {
+      return std::unordered_set<std::string_view>(all.begin(), all.end()).size() == all.size();
+    };
+    return differ(names) ? names : differ(inside) ? inside : whole;
+  }
+
   // Members of one name in several shards: the shard's name goes before all of them.
   void NameMembersApart() {
     std::unordered_set<std::string_view> known;
@@ -255,10 +283,9 @@ class TarSource : public ImageSource {
     for (const SourceItem& item : items_) apart = known.insert(item.id).second && apart;
     if (apart) return;
     known.clear();
-    for (size_t i = 0; i < items_.size(); ++i) {
-      const std::string& shard = shards_[places_[i].shard]->path();
-      items_[i].id = SafeId(Format("{}/{}", Path(shard).stem().string(), items_[i].id));
-    }
+    const std::vector<std::string> names = NamesOfShards();
+    for (size_t i = 0; i < items_.size(); ++i)
+      items_[i].id = SafeId(Format("{}/{}", names[places_[i].shard], items_[i].id));
   }
 
   bool has_classes_ = false;  // some shard holds a .cls file
@@ -273,7 +300,8 @@ class TarSource : public ImageSource {
 
 std::vector<std::string> PicturesOfShard(const Path& shard) {
   std::vector<std::string> names;
-  for (TarMember& member : PicturesAmong(Shard(shard.string(), /*keep_open=*/true).Index()))
+  std::map<std::string, int64_t> ignored;
+  for (TarMember& member : PicturesAmong(Shard(shard.string(), /*keep_open=*/true).Index(), ignored))
     names.push_back(std::move(member.name));
   return names;
 }
