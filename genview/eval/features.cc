@@ -25,24 +25,27 @@ std::vector<int64_t> Indices(int64_t begin, int64_t end) {
   return indices;
 }
 
-constexpr size_t kMostNames = 80'000'000;  // bytes; a header ends at 100 million
+// Whether a header has room for ids and paths of all pictures.
+bool HasRoomForPaths(const ImageSource& source, uint64_t most_names) {
+  uint64_t names = 0;
+  for (int64_t i = 0; i < source.size(); ++i)
+    names += source.item(i).id.size() + source.item(i).path.size() + 10;  // with quotes and commas
+  return names < most_names;
+}
 
-// Ids, paths and labels of these pictures, as the file's metadata has them. Where ids and paths together are too long
-// for a header (a million pictures and more) the paths are left out.
+// Ids, paths and labels of these pictures, as the file's metadata has them.
 std::map<std::string, std::string> Describe(const ImageSource& source, const std::vector<int64_t>& indices,
-                                            Json genview) {
+                                            bool with_paths, Json genview) {
   Json paths = Json::array(), labels = Json::array();
-  size_t names = 0;
   for (const int64_t index : indices) {
     const SourceItem& item = source.item(index);
-    paths.push_back(item.path);
+    if (with_paths) paths.push_back(item.path);
     labels.push_back(item.label);
-    names += item.id.size() + item.path.size() + 10;  // with quotes and commas
   }
   const auto text = [](const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); };
   genview["images"] = indices.size();
   std::map<std::string, std::string> metadata = {{"genview", text(genview)}, {"ids", text(IdsOf(source, indices))}};
-  if (names < kMostNames) metadata["paths"] = text(paths);
+  if (with_paths) metadata["paths"] = text(paths);
   if (!source.classes().empty()) {
     metadata["labels"] = text(labels);
     metadata["classes"] = text(source.classes());
@@ -61,6 +64,10 @@ class Extraction {
   void Merge();
   Path SkippedFile() const { return config_.out.parent_path() / "skipped.tsv"; }
   std::unique_ptr<FeatureFile> OpenShare(const Share& share, SkippedLog& skipped) const;
+  // Of these rows. Whether with paths is decided once and by all pictures: the room for the header is by them, too.
+  std::map<std::string, std::string> Metadata(const std::vector<int64_t>& indices) const {
+    return Describe(*source_, indices, with_paths_, origin_);
+  }
 
   const FeaturesConfig& config_;
   Progress& progress_;
@@ -70,6 +77,7 @@ class Extraction {
   std::shared_ptr<Encoder> encoder_;
   Json origin_;          // where the rows come from, for the metadata
   std::string request_;  // fingerprint of what is asked for
+  bool with_paths_ = true;
   std::vector<FeatureColumn> columns_;
   int64_t batch_ = 0, first_ = 0;  // the first picture that is still to be done
   SkippedLog skipped_;
@@ -112,7 +120,12 @@ bool Extraction::Plan() {
       RefuseToOverwrite(*source_, {config_.out, SkippedFile()});
       RefuseToReplaceInput(config_.out, {config_.encoder, config_.images});
       SweepPartFilesBeside({config_.out});  // of a killed call
-      file_.emplace(config_.out, request_, columns_, total_, Describe(*source_, Indices(0, total_), origin_), skipped_);
+      with_paths_ = HasRoomForPaths(*source_, config_.most_names);
+      if (!with_paths_) {
+        progress_.Warn(
+            Format("the names of {} pictures are too long for one header: `paths` is left out, `ids` is not", total_));
+      }
+      file_.emplace(config_.out, request_, columns_, total_, Metadata(Indices(0, total_)), skipped_);
       plan["first"] = file_->next();
     }
   }
@@ -178,7 +191,7 @@ void Extraction::Merge() {
   skipped_.WriteShared(SkippedFile(), IdsOf(*source_));
   if (config_.run.strict)
     RefuseSkipped(summary_.skipped, "these features", SkippedFile());  // what an earlier call left out
-  file_->Finish(Describe(*source_, file_->indices(), origin_));
+  file_->Finish(Metadata(file_->indices()));
   progress_.End(Format("{} images, {} skipped", summary_.images, summary_.skipped));
 }
 

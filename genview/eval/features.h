@@ -3,8 +3,9 @@
 //   FeaturesSummary done = ExtractFeatures({.images = "photos/", .encoder = "models/ViT-B-32", .out = "f.safetensors"}, progress);
 //
 // The file holds `embeddings` [N,D] and, if asked for, `tokens` [N,T,C], fp32; its metadata hold `ids` and `paths`
-// (JSON lists in row order), where the source has classes also `labels` and `classes`, and under `genview` where they
-// come from. Rows go to the disk as they are made. Killed at any point, the same call goes on.
+// (JSON lists in row order; the paths are left out where names are too long for them), where the source has classes
+// also `labels` and `classes`, and under `genview` where they come from. Rows go to the disk as they are made. Killed
+// at any point, the same call goes on.
 #pragma once
 
 #include <string>
@@ -22,6 +23,9 @@ struct FeaturesConfig {
   Path out;
   bool tokens = false;
   RunOptions run;
+  // Bytes of ids and paths beyond which the paths are left out: some hundred thousand pictures and more. A header ends
+  // at 100 million.
+  uint64_t most_names = 80'000'000;
 };
 
 template <class Visit>

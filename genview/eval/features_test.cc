@@ -18,8 +18,10 @@ class Counting : public Progress {
  public:
   explicit Counting(int64_t stop_after = INT64_MAX) : stop_after_(stop_after) {}
   void Update(int64_t, double, std::string_view) override { ++updates; }
+  void Warn(std::string_view message) override { warnings.emplace_back(message); }
   bool Stopped() const override { return updates >= stop_after_; }
   int64_t updates = 0;
+  std::vector<std::string> warnings;
 
  private:
   int64_t stop_after_;
@@ -79,6 +81,31 @@ TEST(ExtractFeatures, WritesWhatTheEncoderGives) {
     EXPECT_TRUE(at::allclose(encoder->Encode(pixels, false).embeddings[0], file.At("embeddings")[i], 1e-4, 1e-5));
   }
   EXPECT_EQ(FilesIn(config.out.parent_path()), 2u);  // the encoder and the result
+}
+
+// By all pictures, not by those that could be read: what the header has room for is decided before.
+TEST(ExtractFeatures, PathsAreLeftOutWhereNamesAreTooLong) {
+  FeaturesConfig config = Config("names");
+  const Path pictures = config.out.parent_path() / "pictures";
+  const auto shapes = OpenSource("shapes:count=5,size=16,seed=3");
+  for (int64_t i = 0; i < 5; ++i) WriteFile(pictures / Format("{}.png", i), *shapes->ReadBytes(i));
+  WriteFile(pictures / (std::string(200, 'n') + ".png"), "no picture");
+  config.images = pictures.string();
+  const auto source = OpenSource(config.images);
+  config.most_names = 0;
+  for (int64_t i = 0; i < source->size(); ++i)  // one byte too few, and of those that can be read too many
+    config.most_names += source->item(i).id.size() + source->item(i).path.size() + 10;
+  Counting progress;
+  EXPECT_EQ(ExtractFeatures(config, progress).skipped, 1);
+  EXPECT_EQ(ReadSafetensors(config.out).metadata().count("paths"), 0u);
+  EXPECT_EQ(ParseJson(ReadSafetensors(config.out).Metadata("ids"), "ids").size(), 5u);
+  ASSERT_EQ(progress.warnings.size(), 1u);
+  EXPECT_NE(progress.warnings[0].find("`paths` is left out"), std::string::npos);
+  fs::remove(config.out);
+  ++config.most_names;
+  EXPECT_EQ(ExtractFeatures(config, progress).skipped, 1);
+  EXPECT_EQ(ParseJson(ReadSafetensors(config.out).Metadata("paths"), "paths").size(), 5u);
+  EXPECT_EQ(progress.warnings.size(), 1u);
 }
 
 TEST(ExtractFeatures, GoesOnAfterAnInterruptionWithTheSameBytes) {
