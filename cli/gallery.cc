@@ -62,7 +62,7 @@ Json PicturesByRatio(const GalleryConfig& config, const Sources& sources) {
   auto table = ReadForegroundTable(config.ratios);
   std::vector<std::string> ids;
   for (const auto& row : table) ids.push_back(row.id);
-  const auto masks = MaskNames(ids);
+  const auto masks = MaskNamesIn(config.masks, ids);
   std::vector<size_t> usable;  // of the table: the picture is there, and its view where views are shown
   std::vector<double> ratios;
   for (size_t i = 0; i < table.size(); ++i) {

@@ -1,6 +1,7 @@
 #include "genview/data/masks.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "genview/base/hash.h"
@@ -9,15 +10,79 @@
 
 namespace genview {
 
+namespace {
+
+constexpr const char* kHeader = "id\tmask";
+
+Path IndexOf(const Path& folder) { return folder / "index.tsv"; }
+
+std::string OrdinaryName(const std::string& id) {
+  const Path path(id);
+  return (path.parent_path() / path.stem()).generic_string() + ".png";
+}
+
+// Mask by id.
+std::map<std::string, std::string> ReadMaskIndex(const Path& folder) {
+  std::map<std::string, std::string> masks;
+  const Path file = IndexOf(folder);
+  std::error_code code;
+  if (!std::filesystem::is_regular_file(file, code)) return masks;
+  const MappedFile mapped(file);
+  for (LineWalk lines(mapped.text()); lines.Next();) {
+    const std::vector<std::string> row = Split(lines.line(), '\t');
+    if (lines.number() == 1 && lines.line() == kHeader) continue;
+    if (lines.number() == 1 || row.size() != 2 || row[0].empty() || row[1].empty() || SafeId(row[1]) != row[1]) {
+      throw Error({.what = "a line of the masks' index is not an id and the name of a mask",
+                   .where = Format("{}, line {}", file.string(), lines.number()),
+                   .next = "correct the line, or take the file out of the folder if it is something else"});
+    }
+    masks[row[0]] = row[1];
+  }
+  return masks;
+}
+
+}  // namespace
+
 std::vector<std::string> MaskNames(const std::vector<std::string>& ids) {
   std::set<std::string> taken = FoldersOf(ids);
   std::vector<std::string> names;
   for (const std::string& id : ids) {
-    const Path path(id);
-    std::string name = (path.parent_path() / path.stem()).generic_string() + ".png";
+    std::string name = OrdinaryName(id);
     if (taken.contains(name)) name = id + ".png";
     while (!taken.insert(name).second) name += ".png";
     names.push_back(name);
+  }
+  return names;
+}
+
+void WriteMaskIndex(const Path& folder, const std::vector<std::string>& ids) {
+  const std::map<std::string, std::string> before = ReadMaskIndex(folder);
+  const std::vector<std::string> names = MaskNames(ids);
+  std::map<std::string, std::string> masks = before;
+  if (!before.empty()) {
+    const std::set<std::string> replaced(names.begin(), names.end());
+    std::erase_if(masks, [&](const auto& row) { return replaced.contains(row.second); });
+  }
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (names[i] == OrdinaryName(ids[i])) masks.erase(ids[i]);
+    else masks[ids[i]] = names[i];
+  }
+  if (masks == before) return;
+  std::string text = Format("{}\n", kHeader);
+  for (const auto& [id, mask] : masks) text += Format("{}\t{}\n", id, mask);
+  WriteFile(IndexOf(folder), text);
+}
+
+std::vector<std::string> MaskNamesIn(const Path& folder, const std::vector<std::string>& ids) {
+  const std::map<std::string, std::string> masks = ReadMaskIndex(folder);
+  if (masks.empty()) return MaskNames(ids);
+  std::set<std::string> taken;
+  for (const auto& [id, mask] : masks) taken.insert(mask);
+  std::vector<std::string> names;
+  for (const std::string& id : ids) {
+    const auto known = masks.find(id);
+    const std::string ordinary = OrdinaryName(id);
+    names.push_back(known != masks.end() ? known->second : taken.contains(ordinary) ? "" : ordinary);
   }
   return names;
 }
@@ -33,12 +98,12 @@ Outcome<GrayImage> DecodeMask(std::string_view bytes) {
 std::shared_ptr<const MaskFolder> MaskFolder::Open(const Path& folder, const ImageSource& images) {
   std::shared_ptr<MaskFolder> masks(new MaskFolder);
   masks->folder_ = folder;
-  masks->names_ = MaskNames(IdsOf(images));
+  masks->names_ = MaskNamesIn(folder, IdsOf(images));
   std::string all;
   bool any = false;
   for (std::string& name : masks->names_) {
     std::error_code code;
-    if (!std::filesystem::exists(folder / name, code)) {
+    if (name.empty() || !std::filesystem::exists(folder / name, code)) {
       name.clear();
       continue;
     }

@@ -17,6 +17,16 @@ namespace genview {
 // one whose mask would have the name of another's folder.
 std::vector<std::string> MaskNames(const std::vector<std::string>& ids);
 
+// MASKS/index.tsv says which masks have another name than <id without extension>.png, so that they are found among
+// other pictures, too: those of two ids that meet are not told apart by either alone.
+//
+// Before the masks of `ids` are written under MaskNames: what the index says of other pictures stays, unless their
+// masks are replaced. Where there is nothing to say no index is begun.
+void WriteMaskIndex(const Path& folder, const std::vector<std::string>& ids);
+// The names of masks that are there, or were: as the index says, and without one MaskNames. "" for an id whose mask's
+// name is another's by the index. Throws Error for a damaged index.
+std::vector<std::string> MaskNamesIn(const Path& folder, const std::vector<std::string>& ids);
+
 // The mask in a picture file: 255 where it is light, 0 elsewhere.
 Outcome<GrayImage> DecodeMask(std::string_view bytes);
 

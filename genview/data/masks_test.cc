@@ -15,6 +15,52 @@ TEST(MaskNames, LoseTheirExtensionUnlessTheyWouldMeet) {
   EXPECT_EQ(MaskNames({"a.jpg", "a.png/b.png"}), (std::vector<std::string>{"a.jpg.png", "a.png/b.png"}));
 }
 
+TEST(MaskIndex, TellsMasksThatMeetApartAmongOtherPicturesToo) {
+  using Names = std::vector<std::string>;
+  const TemporaryFolder place;
+  const Path folder = place.path();
+  WriteMaskIndex(folder, {"a.jpg", "b/c.png"});
+  EXPECT_TRUE(std::filesystem::is_empty(folder));  // nothing to say
+  EXPECT_EQ(MaskNamesIn(folder, {"a.png", "a.jpg"}), (Names{"a.png", "a.jpg.png"}));
+
+  const Names ids{"a.jpg", "a.png", "b/c.png"};
+  WriteMaskIndex(folder, ids);
+  EXPECT_EQ(ReadFile(folder / "index.tsv"), "id\tmask\na.png\ta.png.png\n");
+  EXPECT_EQ(MaskNamesIn(folder, ids), MaskNames(ids));
+  EXPECT_EQ(MaskNamesIn(folder, {"a.png"}), Names{"a.png.png"});
+  EXPECT_EQ(MaskNamesIn(folder, {"b/c.png", "a.jpg"}), (Names{"b/c.png", "a.png"}));
+  EXPECT_EQ(MaskNamesIn(folder, {"a.png.webp"}), Names{""});  // that name is another's
+  WriteMaskIndex(folder, {"d.jpg", "d.png"});
+  EXPECT_EQ(MaskNamesIn(folder, {"a.png", "d.png"}), (Names{"a.png.png", "d.png.png"}));
+  WriteMaskIndex(folder, {"a.png"});  // by itself: where the mask of a.jpg was
+  EXPECT_EQ(MaskNamesIn(folder, {"a.png", "d.png"}), (Names{"a.png", "d.png.png"}));
+  WriteMaskIndex(folder, {"d.png.jpg"});  // in place of d.png's
+  EXPECT_EQ(MaskNamesIn(folder, {"d.png"}), Names{"d.png"});
+
+  for (const char* damaged : {"id\tmask\na.png\n", "id\tmask\na.png\t../a.png\n", "a.png\ta.png.png\n"}) {
+    WriteFile(folder / "index.tsv", damaged);
+    EXPECT_THROW(MaskNamesIn(folder, {"a.png"}), Error) << damaged;
+  }
+}
+
+TEST(MaskIndex, IsAskedWhereMasksAreOpened) {
+  const TemporaryFolder place;
+  const auto shapes = OpenSource("shapes:count=2,size=16,seed=1");
+  const Path pictures = place.path() / "pictures", folder = place.path() / "masks";
+  WriteFile(pictures / "a.jpg", EncodeJpeg(*shapes->Read(0)));
+  WriteFile(pictures / "a.png", EncodePng(*shapes->Read(1)));
+  WriteFile(place.path() / "list.txt", "pictures/a.png\n");
+  WriteFile(place.path() / "whole.txt", "pictures/a.jpg\npictures/a.png\n");
+  const auto whole = OpenSource((place.path() / "whole.txt").string());
+  WriteMaskIndex(folder, IdsOf(*whole));
+  WriteFile(folder / "pictures/a.png", EncodePng(*shapes->ReadMask(0)));
+  WriteFile(folder / "pictures/a.png.png", EncodePng(*shapes->ReadMask(1)));
+  ASSERT_NE(shapes->ReadMask(0)->pixels, shapes->ReadMask(1)->pixels);
+  const auto one = OpenSource((place.path() / "list.txt").string());
+  EXPECT_EQ(MaskFolder::Open(folder, *one)->Read(0)->pixels, shapes->ReadMask(1)->pixels);
+  EXPECT_EQ(MaskFolder::Open(folder, *whole)->Read(0)->pixels, shapes->ReadMask(0)->pixels);
+}
+
 class Masks : public testing::Test {
  protected:
   Masks() : source_(OpenSource("shapes:count=4,size=16,seed=1")) {

@@ -258,6 +258,7 @@ bool ScoreJob::Plan() {
   if (group_.rank() == 0) {
     if (const auto summary = files_.Finished(); summary && MasksAreThere(scorer_, *summary)) {
       plan["finished"] = true;
+      if (!scorer_.masks.empty()) WriteMaskIndex(config_.masks, IdsOf(*scorer_.source));  // of an older version's masks
     } else {
       std::vector<Path> masks;
       for (const std::string& name : scorer_.masks) masks.push_back(config_.masks / name);
@@ -268,7 +269,10 @@ bool ScoreJob::Plan() {
       files_.RefuseForeignSummary();
       SweepPartFilesBeside(masks);  // of a killed call
       SweepPartFilesBeside({config_.out});
-      if (!masks.empty()) files_.ForgetMasks(MasksPlace(config_));
+      if (!masks.empty()) {
+        files_.ForgetMasks(MasksPlace(config_));
+        WriteMaskIndex(config_.masks, IdsOf(*scorer_.source));
+      }
       journal_.emplace(files_.journal_path(), RowsKey(), skipped_);
       plan["first"] = journal_->next();
     }

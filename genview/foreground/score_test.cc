@@ -477,6 +477,25 @@ TEST(ScoreForeground, MasksHaveThePicturesSizeAndRatio) {
   }
 }
 
+TEST(ScoreForeground, MasksThatWouldMeetAreInTheIndex) {
+  Workplace place("index");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  const auto shapes = OpenSource("shapes:count=2,size=32,seed=3");
+  WriteFile(place.folder / "photos/a.jpg", EncodeJpeg(*shapes->Read(0)));
+  WriteFile(place.folder / "photos/a.png", EncodePng(*shapes->Read(1)));
+  place.images = (place.folder / "photos").string();
+  ScoreConfig config = place.Score();
+  config.masks = place.folder / "masks";
+  const Path index = config.masks / "index.tsv";
+  ScoreForeground(config, quiet);
+  EXPECT_EQ(ReadFile(index), "id\tmask\na.png\ta.png.png\n");
+  EXPECT_TRUE(fs::exists(config.masks / "a.png") && fs::exists(config.masks / "a.png.png"));
+  fs::remove(index);  // as masks of an older version are
+  EXPECT_TRUE(ScoreForeground(config, quiet).up_to_date);
+  EXPECT_TRUE(fs::exists(index));
+}
+
 TEST(ScoreForeground, MasksDoNotLieAmongThePictures) {
   Workplace place("among");
   Progress quiet;
