@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "genview/base/error.h"
@@ -475,6 +476,51 @@ TEST(ScoreForeground, MasksHaveThePicturesSizeAndRatio) {
     for (size_t i = 0; i < mask->pixels.size(); i += 3) on += mask->pixels[i] == 255;
     EXPECT_NEAR(static_cast<double>(on) / (32 * 32), row.ratio, 1e-9);
   }
+}
+
+// A JPEG of a picture that is stored lying on its side, and says so.
+std::string OnItsSide(const Image& upright) {
+  Image stored(upright.height, upright.width);
+  for (int64_t y = 0; y < upright.height; ++y) {
+    for (int64_t x = 0; x < upright.width; ++x)
+      std::copy_n(upright.at(x, y), 3, stored.at(y, upright.width - 1 - x));  // turned to the left
+  }
+  const std::string exif("Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0", 32);
+  const std::string jpeg = EncodeJpeg(stored, 95);
+  return jpeg.substr(0, 2) + std::string("\xff\xe1\0\x22", 4) + exif + jpeg.substr(2);
+}
+
+TEST(ScoreForeground, MasksOfPicturesThatAreTurnedAreUpright) {
+  Workplace place("upright");
+  Progress quiet;
+  FitForeground(place.Fit(), quiet);
+  const Path pictures = place.folder / "photos";
+  const auto shapes = OpenSource("shapes:count=8,size=48,seed=3");
+  for (int64_t i = 0; i < 8; ++i) {
+    const std::string turned = OnItsSide(Crop(*shapes->Read(i), {8, 0, 32, 48}));
+    const Outcome<Image> upright = DecodeImage(turned);
+    ASSERT_EQ(std::pair(upright->width, upright->height), std::pair(int64_t{32}, int64_t{48}));
+    WriteFile(pictures / Format("turned/{}.jpg", i), turned);
+    WriteFile(pictures / Format("upright/{}.png", i), EncodePng(*upright));
+  }
+  place.images = pictures.string();
+  ScoreConfig config = place.Score();
+  config.masks = place.folder / "masks";
+  EXPECT_EQ(ScoreForeground(config, quiet).images, 16);
+  int64_t on = 0;
+  for (int64_t i = 0; i < 8; ++i) {
+    const Outcome<Image> turned = DecodeImage(ReadFile(config.masks / Format("turned/{}.png", i)));
+    const Outcome<Image> upright = DecodeImage(ReadFile(config.masks / Format("upright/{}.png", i)));
+    ASSERT_TRUE(turned && upright);
+    EXPECT_EQ(std::pair(turned->width, turned->height), std::pair(int64_t{32}, int64_t{48}));
+    EXPECT_EQ(turned->pixels, upright->pixels) << i;
+    // The encoder sees the middle 32 of 48 rows.
+    for (const int64_t y : {0, 7, 40, 47}) {
+      for (int64_t x = 0; x < 32; ++x) EXPECT_EQ(*turned->at(x, y), 0);
+    }
+    on += std::count(turned->pixels.begin(), turned->pixels.end(), 255);
+  }
+  EXPECT_GT(on, 0);
 }
 
 TEST(ScoreForeground, MasksThatWouldMeetAreInTheIndex) {
