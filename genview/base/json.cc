@@ -151,4 +151,13 @@ std::vector<std::string> JsonStrings(const Json& object, const char* key, std::v
   });
 }
 
+void RefuseNewerFormat(const Json& meta, int64_t known, std::string_view where) {
+  const int64_t format = JsonInt(meta, "format", 1, where);
+  if (format <= known) return;
+  throw NewerFormatError(
+      {.what = Format("made by a newer version of this program: format {}, where {} is known", format, known),
+       .where = std::string(where),
+       .next = "use the version that made it, or a newer one"});
+}
+
 }  // namespace genview

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "genview/base/error.h"
 #include "genview/base/files.h"
 
 namespace genview {
@@ -28,5 +29,13 @@ std::vector<int64_t> JsonInts(const Json& object, const char* key, std::vector<i
                               std::string_view where);
 std::vector<std::string> JsonStrings(const Json& object, const char* key, std::vector<std::string> fallback,
                                      std::string_view where);
+
+// Files of this program say in `format` how they are to be read. A newer number than the one that is known here is
+// refused: the file could be read as something else than it is. Without a number it is 1.
+class NewerFormatError : public Error {
+ public:
+  using Error::Error;
+};
+void RefuseNewerFormat(const Json& meta, int64_t known, std::string_view where);
 
 }  // namespace genview

@@ -9,6 +9,8 @@
 namespace genview {
 namespace {
 
+constexpr int64_t kFormat = 1;  // that is written, and the newest that is known
+
 void CheckComponent(const Tensor& component, const Path& path) {
   const bool usable = component.dim() == 1 && component.size(0) > 0 && at::isfinite(component).all().item<bool>() &&
                       component.norm().item<double>() > 0;
@@ -53,6 +55,7 @@ ForegroundModel ReadForegroundModel(const Path& path) {
                  .where = where,
                  .next = "name a file of `genview foreground fit`"});
   }
+  RefuseNewerFormat(meta, kFormat, where);
   ForegroundModel model;
   model.component = file.At("component").to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
   CheckComponent(model.component, path);
@@ -79,7 +82,7 @@ ForegroundModel ReadForegroundModel(const Path& path) {
 }
 
 void WriteForegroundModel(const Path& path, const ForegroundModel& model) {
-  const Json meta = {{"format", 1},
+  const Json meta = {{"format", kFormat},
                      {"kind", "foreground"},
                      {"encoder", model.encoder},
                      {"encoder_name", model.encoder_name},

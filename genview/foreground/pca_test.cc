@@ -66,6 +66,8 @@ TEST(ForegroundModel, ForeignAndDamagedFilesAreErrors) {
   EXPECT_EQ(write({{"component", at::ones({3})}}, kind), "");
   EXPECT_NE(write({{"component", at::ones({3})}}, R"({"kind": "pretrain"})").find("not a foreground model"),
             std::string::npos);
+  EXPECT_EQ(write({{"component", at::ones({3})}}, R"({"kind": "foreground", "format": 2})"),
+            "made by a newer version of this program: format 2, where 1 is known");
   EXPECT_NE(write({{"component", at::zeros({3})}}, kind).find("not one vector"), std::string::npos);
   EXPECT_NE(write({{"component", at::ones({3, 2})}}, kind).find("not one vector"), std::string::npos);
   EXPECT_NE(write({{"component", at::full({3}, NAN)}}, kind).find("not one vector"), std::string::npos);

@@ -20,6 +20,8 @@ WeightMap WeightsIn(const Path& given) {
 Json OwnMetadata(const WeightMap& weights) {
   const std::string text = weights.Metadata("genview");
   const Json meta = text.empty() ? Json() : ParseJson(text, weights.where());
+  constexpr int64_t kFormat = 1;  // the newest that is known
+  RefuseNewerFormat(meta, kFormat, weights.where());
   if (!text.empty() && (!meta.is_object() || !meta.contains("backbone"))) {
     throw Error({.what = Format("the file holds no backbone (it is of kind \"{}\")",
                                 meta.is_object() ? JsonString(meta, "kind", "unknown", weights.where()) : "unknown"),

@@ -73,6 +73,22 @@ TEST(BackboneFile, WhatOwnFilesSayIsNotAskedFor) {
             std::string::npos);
 }
 
+TEST(BackboneFile, OneOfANewerVersionIsRefused) {
+  const TemporaryFolder folder;
+  const BackboneConfig config{.type = "resnet18", .width = 1.0 / 64};
+  const auto net = MakeBackbone(config);
+  net->Init(Seed(1));
+  for (const char* kind : {"import", "export"}) {
+    const Json meta = {{"format", 2}, {"kind", kind}, {"backbone", FieldsToJson(config)}};
+    const Path file = folder.path() / "new.safetensors";
+    WriteSafetensors(file, NamedTensors(net->Weights(), "encoder."), {{"genview", meta.dump()}});
+    const ErrorText text = Complaint(file);
+    EXPECT_EQ(text.what, "made by a newer version of this program: format 2, where 1 is known");
+    EXPECT_EQ(text.where, file.string());
+    EXPECT_EQ(text.next, "use the version that made it, or a newer one");
+  }
+}
+
 TEST(BackboneFile, PaddingOfTheStemStaysWithTheFile) {
   const TemporaryFolder folder;
   const BackboneConfig config{.type = "resnet18", .width = 1.0 / 64, .small_stem = true, .stem_padding = 2};

@@ -10,6 +10,7 @@ namespace genview {
 namespace {
 
 constexpr std::string_view kPrefix = "step-", kSuffix = ".safetensors";
+constexpr int64_t kFormat = 1;  // the newest that is known
 
 // By name, whatever the order the tensors are saved in.
 std::string Checksum(const std::map<std::string, Tensor>& tensors) {
@@ -68,6 +69,7 @@ Checkpoint ReadCheckpoint(const Path& path) {
                  .next = "name a file written by `genview pretrain` or `genview run`"});
   }
   checkpoint.meta = ParseJson(text, path.string());
+  RefuseNewerFormat(checkpoint.meta, kFormat, path.string());
   checkpoint.step = JsonInt(checkpoint.meta, "step", 0, path.string());
   const std::string wanted = JsonString(checkpoint.meta, "checksum", "", path.string());
   if (wanted != Checksum(checkpoint.weights.tensors())) {
@@ -83,6 +85,8 @@ std::optional<Checkpoint> LatestCheckpoint(const Path& folder, std::vector<std::
   for (auto it = all.rbegin(); it != all.rend(); ++it) {
     try {
       return ReadCheckpoint(it->second);
+    } catch (const NewerFormatError&) {
+      throw;  // it is whole: passed over, it would be removed by the next one that is saved
     } catch (const Error& error) {
       if (skipped != nullptr) skipped->push_back(Format("{}: {}", it->second.string(), error.text().what));
     }

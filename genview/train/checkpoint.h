@@ -33,10 +33,11 @@ Path SaveCheckpoint(const Path& folder, int64_t step, const std::vector<std::pai
 void KeepNewestCheckpoints(const Path& folder, int64_t keep);
 
 // The newest checkpoint that is whole, read, or nothing. `skipped`, if given, receives the reason for each one passed
-// over.
+// over. Throws NewerFormatError for one of a newer version of this program.
 std::optional<Checkpoint> LatestCheckpoint(const Path& folder, std::vector<std::string>* skipped = nullptr);
 
-// Throws Error for a file that is not a whole checkpoint of this program (the checksum is compared).
+// Throws Error for a file that is not a whole checkpoint of this program (the checksum is compared), or of a newer
+// version of it.
 Checkpoint ReadCheckpoint(const Path& path);
 
 // All `step-*.safetensors` of the folder, oldest first.

@@ -68,6 +68,21 @@ TEST_F(CheckpointTest, DamagedOnesArePassedOver) {
   EXPECT_FALSE(LatestCheckpoint(folder_));
 }
 
+// Passed over like a damaged one, it would be replaced by the training that begins anew.
+TEST_F(CheckpointTest, OneOfANewerVersionIsRefused) {
+  Save(1);
+  SaveCheckpoint(folder_, 2, {{"w", at::ones({1})}}, {{"format", 2}, {"kind", "pretrain"}});
+  const Path newest = folder_ / "step-0000000002.safetensors";
+  try {
+    (void)LatestCheckpoint(folder_);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.text().what, "made by a newer version of this program: format 2, where 1 is known");
+    EXPECT_EQ(error.text().where, newest.string());
+  }
+  EXPECT_THROW(ReadCheckpoint(newest), NewerFormatError);
+}
+
 TEST_F(CheckpointTest, OtherFilesAreNoCheckpoints) {
   EXPECT_FALSE(LatestCheckpoint(folder_));
   WriteSafetensors(folder_ / "step-0000000005.safetensors", {{"w", at::ones({1})}});
