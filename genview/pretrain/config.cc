@@ -168,6 +168,10 @@ BackboneConfig BackboneOf(const PretrainConfig& c) {
   return backbone;
 }
 
+bool ShufflesKeys(const PretrainConfig& c) {
+  return c.shuffle_bn && c.method == MethodKind::kMocoV2 && c.accumulate > 1 && !IsVit(c);
+}
+
 Schedule ScheduleOf(const PretrainConfig& c, int64_t steps_per_epoch) {
   Schedule schedule{.kind = c.schedule, .lr = c.lr, .final_lr = c.final_lr};
   schedule.total_steps = c.epochs * steps_per_epoch;
@@ -223,6 +227,8 @@ Json WhatIsComputed(const PretrainConfig& resolved) {
   json["quality"].erase("replace_cache");
   json.erase("init");
   json.erase("stop_when_collapsed");
+  json.erase("shuffle_bn");  // came later, too, and is said where it does something
+  if (ShufflesKeys(c)) json["shuffle_bn"] = true;
   const Json plain = FieldsToJson(blank);
   for (const char* key : kMachineOptions) json["run"][key] = plain["run"][key];
   // Keys that were not there in the first version say nothing at their defaults, so that what was made then stays made.

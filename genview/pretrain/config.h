@@ -208,6 +208,7 @@ struct PretrainConfig {
   double ema = 0;
   double ema_final = 0;
   bool symmetric = false;
+  bool shuffle_bn = true;
   int64_t projector_hidden = 0, projector_output = 0, predictor_hidden = 0;
   int64_t positives = 0;
 
@@ -285,6 +286,11 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
         "what ema rises to along a half cosine; 0 = for byol and moco-v3 1, for moco-v2 ema itself");
   visit("symmetric", c.symmetric, Any{},
         "moco-v2: both views are to find each other, the keys of each in a queue of its own (MoCo v2+)");
+  visit(
+      "shuffle_bn", c.shuffle_bn, Any{},
+      "moco-v2 with a ResNet, where accumulate is above 1: make the keys in parts of another order than the queries', "
+      "as the original does on several GPUs, so that no key is given away by norms of the same pictures; all parts "
+      "of a step are then loaded before the first is trained on");
   visit("projector_hidden", c.projector_hidden, Count{0, 1 << 20}, "width inside the projector; 0 = the method's own");
   visit("projector_output", c.projector_output, Count{0, 1 << 20}, "width of the projections; 0 = the method's own");
   visit("predictor_hidden", c.predictor_hidden, Count{0, 1 << 20},
@@ -315,6 +321,9 @@ PretrainConfig Resolved(PretrainConfig config);
 
 MethodConfig MethodOf(const PretrainConfig& resolved, int64_t steps_per_epoch);
 BackboneConfig BackboneOf(const PretrainConfig& resolved);
+// Whether the keys of a step are made in parts of another order: with one part there is nothing to shuffle, and without
+// batch norms nothing to hide.
+bool ShufflesKeys(const PretrainConfig& resolved);
 Schedule ScheduleOf(const PretrainConfig& resolved, int64_t steps_per_epoch);
 
 // For using the trained encoder: resize, centre crop, the colours of training.

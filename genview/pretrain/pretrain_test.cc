@@ -237,6 +237,26 @@ TEST_F(PretrainTest, AQueuePerViewAndARisingAverageGoOnAfterAKill) {
   ExpectSameRun("whole", "often");
 }
 
+TEST_F(PretrainTest, ShuffledKeysGoOnAfterAKill) {
+  const auto with = [&](const std::string& name, bool shuffle) {
+    PretrainConfig config = Config(name);
+    config.accumulate = 2;
+    config.shuffle_bn = shuffle;
+    return config;
+  };
+  Until progress;
+  Pretrain(with("whole", true), progress);
+  Pretrain(with("plain", false), progress);
+  EXPECT_NE(Bytes("whole", "encoder.safetensors"), Bytes("plain", "encoder.safetensors"));
+  for (const int64_t step : {1, 4, 7, 9}) {
+    Until dies(-1, step);
+    EXPECT_THROW(Pretrain(with("often", true), dies), Killed);
+  }
+  Until lives;
+  Pretrain(with("often", true), lives);
+  ExpectSameRun("whole", "often");
+}
+
 TEST_F(PretrainTest, AStopSavesAndGoesOnFromThere) {
   Until progress;
   Pretrain(Config("whole"), progress);
@@ -905,6 +925,25 @@ TEST_F(PretrainTest, KeysThatCameLaterSayNothingAtTheirDefaults) {
   EXPECT_EQ(other["quality"]["over"], "batch");
   EXPECT_EQ(other["crop"]["draw"], "box");
   EXPECT_EQ(other["crop"]["masks"], "");
+}
+
+// What was made before there was a shuffle stays made where none would change it.
+TEST_F(PretrainTest, AShuffleIsSaidWhereThereIsOne) {
+  const auto says = [](const PretrainConfig& config) {
+    return WhatIsComputed(Resolved(config)).contains("shuffle_bn");
+  };
+  PretrainConfig config = Config("run");
+  EXPECT_FALSE(says(config));
+  config.accumulate = 2;
+  EXPECT_TRUE(says(config));
+  config.backbone = "vit-tiny";
+  EXPECT_FALSE(says(config));
+  config.backbone = "resnet18";
+  config.shuffle_bn = false;
+  EXPECT_FALSE(says(config));
+  config = Config("run", MethodKind::kMocoV3);
+  config.accumulate = 2;
+  EXPECT_FALSE(says(config));
 }
 
 TEST_F(PretrainTest, OfKeysThatDoNotGoTogetherTheWrongOneIsNamed) {

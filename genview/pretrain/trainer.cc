@@ -6,6 +6,7 @@
 #include <c10/core/GradMode.h>
 
 #include "genview/base/error.h"
+#include "genview/pretrain/shuffled_parts.h"
 #include "genview/tensor/finite.h"
 #include "genview/train/lars.h"
 
@@ -72,31 +73,82 @@ void Trainer::Prepare() {
 
 void Trainer::Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights,
                          const std::vector<Tensor>& more, const Tally& tally, const Tensor& marks) {
-  const auto enter = [&](const Tensor& view) { return view.to(device_).contiguous(at::MemoryFormat::ChannelsLast); };
+  const Given given{view1, view2, weights, more, tally, marks};
+  if (!ShufflesKeys(config_)) {
+    ComputePart(given);
+    return;
+  }
+  waiting_.push_back(given);
+  const auto own = (config_.accumulate - together_.rank() + together_.size() - 1) / together_.size();
+  if (static_cast<int64_t>(waiting_.size()) < own) return;
+  GENVIEW_CHECK(parts_.empty(), "more parts than there are");
+  MakeKeys();
+  for (const Given& part : waiting_) ComputePart(part);
+  waiting_.clear();
+  keys_.clear();
+  key_statistics_.clear();
+}
+
+Tensor Trainer::Enter(const Tensor& view) const { return view.to(device_).contiguous(at::MemoryFormat::ChannelsLast); }
+
+// ShuffleBN (K. He et al., "Momentum contrast for unsupervised visual representation learning", 2020): norms that saw
+// the same pictures in queries and keys would tell which key belongs to a query. So the keys of a step are made in
+// parts of a random order of its pictures and brought back into the order of the pairs.
+void Trainer::MakeKeys() {
+  const c10::AutoGradMode no_grad(false);
+  const int64_t pairs = config_.accumulate * waiting_[0].view1.size(0);
+  const Seed seed = Seed(config_.run.seed).With("shuffle").With(static_cast<uint64_t>(steps_));
+  const ShuffledParts shuffled(Permutation(seed, pairs), config_.accumulate, together_);
+  std::vector<std::vector<Tensor>> pictures;  // of each view: of each part
+  for (const int view : method_->KeyViews()) {
+    std::vector<Tensor> own;
+    for (const Given& part : waiting_) own.push_back((view == 0 ? part.view1 : part.view2).to(at::kCPU));
+    pictures.push_back(shuffled.Deal(own));
+  }
+  std::vector<std::vector<Tensor>> keys(pictures.size());
+  for (size_t part = 0; part < waiting_.size(); ++part) {
+    statistics_->BeginPart();
+    {
+      const ComputeScope scope(device_, compute_);
+      for (size_t view = 0; view < pictures.size(); ++view)
+        keys[view].push_back(method_->Key(Enter(pictures[view][part])));
+    }
+    key_statistics_.push_back(statistics_->EndPart());
+  }
+  for (const std::vector<Tensor>& of_view : keys) keys_.push_back(shuffled.Collect(of_view));
+}
+
+void Trainer::ComputePart(const Given& given) {
   const uint64_t number =
       parts_.size() * static_cast<uint64_t>(together_.size()) + static_cast<uint64_t>(together_.rank());
   GENVIEW_CHECK(number < static_cast<uint64_t>(config_.accumulate), "more parts than there are");
   method_->encoder()->Reseed(Seed(config_.run.seed).With("drop path").With(static_cast<uint64_t>(steps_)).With(number));
   if (statistics_) statistics_->BeginPart();
   Part part;
-  part.tally = tally;
-  part.marks = marks;
-  Tensor loss;
+  part.tally = given.tally;
+  part.marks = given.marks;
+  const int64_t pairs = given.view1.size(0);
+  std::vector<Tensor> keys;
+  for (const Tensor& all : keys_) keys.push_back(all.narrow(0, static_cast<int64_t>(number) * pairs, pairs));
+  Tensor loss;  // [N]
   {
     const ComputeScope scope(device_, compute_);
     std::vector<Tensor> further;
-    for (const Tensor& view : more) further.push_back(enter(view));
-    loss = method_->MultiViewLoss(enter(view1), enter(view2), further);  // [N]
+    for (const Tensor& view : given.more) further.push_back(Enter(view));
+    const Tensor view1 = Enter(given.view1), view2 = Enter(given.view2);
+    loss = keys.empty() ? method_->MultiViewLoss(view1, view2, further) : method_->LossWithKeys(view1, view2, keys);
   }
-  if (weights.defined()) {
-    ExpectShape(weights, {loss.size(0)}, "weights");
-    loss = loss * weights;
-    part.weights = weights.detach();
+  if (given.weights.defined()) {
+    ExpectShape(given.weights, {loss.size(0)}, "weights");
+    loss = loss * given.weights;
+    part.weights = given.weights.detach();
   }
   loss = loss.mean() / static_cast<double>(config_.accumulate);
   loss.backward();
   part.loss = loss.detach();
   if (statistics_) part.statistics = statistics_->EndPart();
+  // Norms of the keys have seen nothing meanwhile, and the others nothing before: either gives zeros to the other.
+  if (!key_statistics_.empty()) part.statistics = part.statistics + key_statistics_[parts_.size()];
   if (method_->left().size() > parts_.size()) part.left = method_->left().back();
   if (parts_.empty()) projections_ = method_->projections();
   parts_.push_back(std::move(part));
@@ -203,7 +255,7 @@ std::vector<Trainer::Part> Trainer::AllParts() {
 }
 
 StepReport Trainer::Step() {
-  GENVIEW_CHECK(!parts_.empty(), "Step without Accumulate");
+  GENVIEW_CHECK(!parts_.empty() && waiting_.empty(), "Step without Accumulate, or before all parts");
   if (together_.size() > 1) TakeGradients();
   std::vector<Part> parts = AllParts();
   StepReport report{.loss = {}, .weight_std = {}, .lr = schedule_.At(steps_), .weights = {}, .marks = {}};

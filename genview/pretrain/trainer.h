@@ -43,7 +43,9 @@ class Trainer {
           TensorGroup& together = AloneWithTensors());
 
   // Forward and backward of this process's next one of `config.accumulate` equal parts. weights: [N] with mean 1, or
-  // undefined. marks: [N] of the caller's own about each pair, small whole numbers, or undefined.
+  // undefined. marks: [N] of the caller's own about each pair, small whole numbers, or undefined. Where keys are
+  // shuffled (ShufflesKeys) nothing is computed before the last of them is there, so tensors must stay as they are
+  // until Step.
   void Accumulate(const Tensor& view1, const Tensor& view2, const Tensor& weights, const std::vector<Tensor>& more = {},
                   const Tally& tally = {}, const Tensor& marks = {});
   StepReport Step();  // optimiser, then the method's own update
@@ -75,7 +77,18 @@ class Trainer {
     Part Unpack(const Tensor& packed) const;  // the other way round, for a part like this one
   };
 
+  // What Accumulate is given.
+  struct Given {
+    Tensor view1, view2, weights;
+    std::vector<Tensor> more;
+    Tally tally;
+    Tensor marks;
+  };
+
   void Prepare();  // moves, lays out, makes the optimiser
+  Tensor Enter(const Tensor& view) const;
+  void MakeKeys();
+  void ComputePart(const Given& given);
   void ShareGradients(bool has_part);
   void TakeGradients();
   std::vector<Part> AllParts();
@@ -91,6 +104,10 @@ class Trainer {
   std::optional<RunningStatistics> statistics_;  // in steps of several parts
   int64_t steps_ = 0;
   std::vector<Part> parts_;  // of this step and process, so far
+  // Where keys are shuffled, of this step and process:
+  std::vector<Given> waiting_;          // parts, until all are there
+  std::vector<Tensor> keys_;            // of each view that has keys, [B,D], in the order of the pairs
+  std::vector<Tensor> key_statistics_;  // of the norms: what the keys left that were made in each part's place
   Tensor projections_;
   int64_t rounds_ = 0;  // of parts whose gradients have been shared in this step
   std::vector<Tensor> with_gradient_;

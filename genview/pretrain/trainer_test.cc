@@ -193,6 +193,62 @@ TEST(Trainer, ProcessesShareTheQueuesOfBothViews) {
   ExpectAnyNumberOfProcesses(config);
 }
 
+// By hand: the batch in another order, its parts through the slow network one after another, the keys put back.
+TEST(Trainer, KeysAreMadeInPartsOfAnotherOrder) {
+  PretrainConfig config = Tiny(), unshuffled = Tiny();
+  config.accumulate = unshuffled.accumulate = 2;
+  unshuffled.shuffle_bn = false;
+  Trainer trainer(config, 2, at::kCPU, at::kFloat), by_hand(config, 2, at::kCPU, at::kFloat),
+      plain(unshuffled, 2, at::kCPU, at::kFloat);
+  for (Trainer* each : {&trainer, &plain}) {
+    for (int64_t part = 0; part < 2; ++part) each->Accumulate(View(part, "a", 4), View(part, "b", 4), {});
+  }
+  Method& method = by_hand.method();
+  const auto view = [](int64_t part, const char* name) {  // laid out as a trainer does it
+    return View(part, name, 4).contiguous(at::MemoryFormat::ChannelsLast);
+  };
+  const Tensor second = at::cat({view(0, "b"), view(1, "b")}), queue = Copy(by_hand).at("queue").clone();
+  const std::vector<int64_t> order = Permutation(Seed(config.run.seed).With("shuffle").With(uint64_t{0}), 8);
+  const Tensor places = at::tensor(order, at::kLong);
+  std::vector<Tensor> made;
+  for (const Tensor& part : second.index_select(0, places).split(4))
+    made.push_back(method.Key(part.contiguous(at::MemoryFormat::ChannelsLast)));
+  Tensor keys = at::empty({8, 8});
+  keys.index_copy_(0, places, at::cat(made));
+  const auto statistics = Copy(by_hand);
+  double loss = 0;
+  for (int64_t part = 0; part < 2; ++part) {
+    const Tensor own = keys.narrow(0, 4 * part, 4);
+    loss += method.LossWithKeys(view(part, "a"), view(part, "b"), {own}).mean().item<double>() / 2;
+  }
+  EXPECT_NEAR(trainer.Step().loss.item<double>(), loss, 1e-5);
+  EXPECT_GT(std::abs(plain.Step().loss.item<double>() - loss), 1e-4);
+  const auto found = Copy(trainer), other = Copy(plain);
+  EXPECT_TRUE(at::allclose(found.at("queue").narrow(1, 0, 8), keys.t(), 1e-4, 1e-5));
+  EXPECT_FALSE(at::allclose(other.at("queue").narrow(1, 0, 8), keys.t(), 1e-3, 1e-3));
+  EXPECT_TRUE(at::equal(found.at("queue").narrow(1, 8, 8), queue.narrow(1, 8, 8)));
+  int64_t norms = 0;
+  for (const auto& [name, tensor] : statistics) {
+    if (!name.starts_with("momentum_encoder.") || name.find("running_") == std::string::npos) continue;
+    EXPECT_TRUE(at::allclose(found.at(name), tensor, 1e-4, 1e-5)) << name;
+    EXPECT_FALSE(at::allclose(other.at(name), tensor, 1e-4, 1e-5)) << name;
+    ++norms;
+  }
+  EXPECT_GT(norms, 2);
+}
+
+TEST(Trainer, WithOnePartNoKeyIsShuffled) {
+  PretrainConfig config = Tiny();
+  EXPECT_TRUE(config.shuffle_bn);
+  Trainer shuffled(config, 2, at::kCPU, at::kFloat);
+  config.shuffle_bn = false;
+  Trainer plain(config, 2, at::kCPU, at::kFloat);
+  Advance(shuffled, 0, 3);
+  Advance(plain, 0, 3);
+  const auto wanted = Copy(plain), found = Copy(shuffled);
+  for (const auto& [name, tensor] : wanted) EXPECT_TRUE(at::equal(tensor, found.at(name))) << name;
+}
+
 TEST(Trainer, ProcessesDropThePathsOfOne) {
   PretrainConfig config = Tiny(MethodKind::kMocoV3);
   config.backbone = "vit-tiny";

@@ -1,5 +1,7 @@
 #include "genview/ssl/method.h"
 
+#include <stdexcept>
+
 #include "genview/base/error.h"
 #include "genview/ssl/byol.h"
 #include "genview/ssl/moco_v2.h"
@@ -14,6 +16,12 @@ namespace genview {
 Tensor Method::MultiViewLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more) {
   GENVIEW_CHECK(more.empty(), "the method has no use for further views");
   return PairLoss(view1, view2);
+}
+
+Tensor Method::Key(const Tensor&) const { throw std::logic_error("the method has no keys of their own"); }
+
+Tensor Method::LossWithKeys(const Tensor&, const Tensor&, const std::vector<Tensor>&) {
+  throw std::logic_error("the method has no keys of their own");
 }
 
 std::unique_ptr<Method> MakeMethod(const MethodConfig& config, const BackboneConfig& backbone, Seed seed) {

@@ -64,6 +64,12 @@ class Method {
   // With further views of the same pictures, each [N,3,s,s]: for methods that have a use for them (small crops: swav;
   // of the size of the two: multi-positive).
   virtual Tensor MultiViewLoss(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& more);
+  // Where keys may be made apart from the loss, so that their norms see other pictures than the queries' (ShuffleBN):
+  // the views that they are made of, 0 for view1 and 1 for view2. PairLoss is then LossWithKeys of what Key makes of
+  // each of these views.
+  virtual std::vector<int> KeyViews() const { return {}; }
+  virtual Tensor Key(const Tensor& view) const;  // [N,3,H,W] -> [N,D], without gradient
+  virtual Tensor LossWithKeys(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& keys);
   // After the optimiser's update number `step` (from 0) of `total_steps`.
   virtual void AfterStep(int64_t /*step*/, int64_t /*total_steps*/) {}
 

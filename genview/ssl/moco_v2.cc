@@ -52,20 +52,26 @@ Tensor MocoV2::Query(const Tensor& view) const {
 
 Tensor MocoV2::Key(const Tensor& view) const { return UnitRows(momentum_.Project(view)); }
 
+std::vector<int> MocoV2::KeyViews() const { return config_.symmetric ? std::vector<int>{0, 1} : std::vector<int>{1}; }
+
 Tensor MocoV2::PairLoss(const Tensor& view1, const Tensor& view2) {
+  std::vector<Tensor> keys;
+  for (const int view : KeyViews()) keys.push_back(Key(view == 0 ? view1 : view2));
+  return LossWithKeys(view1, view2, keys);
+}
+
+Tensor MocoV2::LossWithKeys(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& keys) {
   const double temperature = config_.temperature;
   if (!config_.symmetric) {
-    const Tensor key = Key(view2);
-    Leave(key);
+    Leave(keys[0]);
     const Tensor query = Query(view1);
     Keep(query);
-    return InfoNce(query, key, queue_, temperature);
+    return InfoNce(query, keys[0], queue_, temperature);
   }
-  const Tensor key1 = Key(view1), key2 = Key(view2);
-  Leave(at::stack({key1, key2}));  // [2,N,D]
+  Leave(at::stack(keys));  // [2,N,D]
   const Tensor query1 = Query(view1), query2 = Query(view2);
   Keep(query1);
-  return 0.5 * (InfoNce(query1, key2, queue_[1], temperature) + InfoNce(query2, key1, queue_[0], temperature));
+  return 0.5 * (InfoNce(query1, keys[1], queue_[1], temperature) + InfoNce(query2, keys[0], queue_[0], temperature));
 }
 
 void MocoV2::AfterStep(int64_t step, int64_t total_steps) {

@@ -15,6 +15,10 @@ class MocoV2 final : public Method {
   MocoV2(const MethodConfig& config, const BackboneConfig& backbone, Seed seed);
 
   Tensor PairLoss(const Tensor& view1, const Tensor& view2) override;
+  // Keys of the second views, or of both.
+  std::vector<int> KeyViews() const override;
+  Tensor Key(const Tensor& view) const override;
+  Tensor LossWithKeys(const Tensor& view1, const Tensor& view2, const std::vector<Tensor>& keys) override;
   // Puts the keys of this step into the queue and moves the momentum network, with the config's momentum or one that
   // rises from it along a half cosine. (The original moves it at the beginning of the next step: the same sequence.)
   void AfterStep(int64_t step, int64_t total_steps) override;
@@ -24,7 +28,6 @@ class MocoV2 final : public Method {
 
  private:
   Tensor Query(const Tensor& view) const;
-  Tensor Key(const Tensor& view) const;
 
   MethodConfig config_;
   std::shared_ptr<Backbone> encoder_;
