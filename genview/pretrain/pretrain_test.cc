@@ -386,6 +386,16 @@ TEST_F(PretrainTest, AccumulationMakesTheSameNumberOfSteps) {
   EXPECT_EQ(Pretrain(config, progress).steps, 10);
 }
 
+TEST_F(PretrainTest, PartsOfTwoPairsAreNoCollapse) {
+  PretrainConfig config = Config("run");
+  config.accumulate = 4;
+  Until progress;
+  const PretrainSummary summary = Pretrain(config, progress);
+  EXPECT_GT(summary.effective_rank, 1.5);
+  EXPECT_FALSE(summary.collapsed);
+  EXPECT_EQ(progress.warnings, std::vector<std::string>{});
+}
+
 TEST_F(PretrainTest, BadPicturesAreLeftOut) {
   const auto source = OpenSource("shapes:count=20,size=16");
   for (int64_t i = 0; i < 20; ++i) {

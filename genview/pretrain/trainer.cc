@@ -14,6 +14,9 @@ namespace genview {
 
 namespace {
 
+// Enough to see a collapse by; more of them would take long to measure and, between processes, to send.
+constexpr int64_t kProjectionsKept = 1024;
+
 std::unique_ptr<Optimizer> MakeOptimizer(const PretrainConfig& c, const WeightList& weights,
                                          const std::vector<GroupRule>& rules) {
   switch (c.optimizer) {
@@ -150,7 +153,8 @@ void Trainer::ComputePart(const Given& given) {
   // Norms of the keys have seen nothing meanwhile, and the others nothing before: either gives zeros to the other.
   if (!key_statistics_.empty()) part.statistics = part.statistics + key_statistics_[parts_.size()];
   if (method_->left().size() > parts_.size()) part.left = method_->left().back();
-  if (parts_.empty()) projections_ = method_->projections();
+  const int64_t kept = config_.accumulate == 1 ? pairs : std::max<int64_t>(1, kProjectionsKept / config_.accumulate);
+  part.projections = method_->projections().narrow(0, 0, std::min(kept, pairs));
   parts_.push_back(std::move(part));
   if (together_.size() > 1) ShareGradients(/*has_part=*/true);
 }
@@ -211,7 +215,7 @@ void Trainer::TakeGradients() {
 
 Tensor Trainer::Part::Pack() const {
   std::vector<Tensor> pieces{at::tensor(at::ArrayRef<int64_t>(tally.data(), tally.size()), at::kLong).to(at::kFloat)};
-  for (const Tensor& tensor : {loss, weights, marks, statistics, left}) {
+  for (const Tensor& tensor : {loss, weights, marks, statistics, left, projections}) {
     if (tensor.defined()) pieces.push_back(tensor.to(at::kCPU, at::kFloat).reshape({-1}));
   }
   return at::cat(pieces);
@@ -236,6 +240,7 @@ Trainer::Part Trainer::Part::Unpack(const Tensor& packed) const {
   part.marks = like(marks);
   part.statistics = like(statistics);
   part.left = like(left);
+  part.projections = like(projections);
   return part;
 }
 
@@ -259,7 +264,7 @@ StepReport Trainer::Step() {
   if (together_.size() > 1) TakeGradients();
   std::vector<Part> parts = AllParts();
   StepReport report{.loss = {}, .weight_std = {}, .lr = schedule_.At(steps_), .weights = {}, .marks = {}};
-  std::vector<Tensor> weights, marks, statistics, left;
+  std::vector<Tensor> weights, marks, statistics, left, projections;
   for (const Part& part : parts) {
     report.loss = report.loss.defined() ? report.loss + part.loss : part.loss;
     for (size_t i = 0; i < part.tally.size(); ++i) report.tally[i] += part.tally[i];
@@ -267,7 +272,9 @@ StepReport Trainer::Step() {
     if (part.marks.defined()) marks.push_back(part.marks);
     if (part.statistics.defined()) statistics.push_back(part.statistics);
     if (part.left.defined()) left.push_back(part.left);
+    projections.push_back(part.projections);
   }
+  projections_ = at::cat(projections);
   if (!marks.empty()) report.marks = at::cat(marks);
   if (!weights.empty()) {
     report.weights = at::cat(weights);

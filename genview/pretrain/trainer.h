@@ -53,7 +53,8 @@ class Trainer {
   int64_t steps() const { return steps_; }  // done so far
   int64_t total_steps() const { return schedule_.total_steps; }
   Method& method() { return *method_; }
-  const Tensor& projections() const { return projections_; }  // of the latest step's part that process 0 began with
+  // Of the latest step's pairs, in the order of the parts; of several parts with many pairs the first few of each.
+  const Tensor& projections() const { return projections_; }
   // The same in all processes, or they have drifted apart.
   uint64_t WeightSum();
   // Whether State holds no NaN and no infinity: what does could not be loaded again.
@@ -66,11 +67,12 @@ class Trainer {
  private:
   // What a part leaves besides its gradients.
   struct Part {
-    Tensor loss;        // [], its share of the step's
-    Tensor weights;     // [N], or undefined
-    Tensor marks;       // [N], or undefined
-    Tensor statistics;  // of the norms: RunningStatistics; undefined in a step of one part
-    Tensor left;        // Method::left, or undefined
+    Tensor loss;         // [], its share of the step's
+    Tensor weights;      // [N], or undefined
+    Tensor marks;        // [N], or undefined
+    Tensor statistics;   // of the norms: RunningStatistics; undefined in a step of one part
+    Tensor left;         // Method::left, or undefined
+    Tensor projections;  // [n,D]
     Tally tally{};
 
     Tensor Pack() const;                      // [L] fp32 on the CPU

@@ -104,6 +104,7 @@ class ThreadTensors final : public TensorGroup {
 
 struct Trained {
   std::map<std::string, Tensor> state;
+  Tensor projections;           // of the last step
   std::vector<double> figures;  // of each step
   uint64_t sum = 0;
 };
@@ -127,6 +128,7 @@ Trained TrainInParts(const PretrainConfig& config, TensorGroup& together) {
                             static_cast<double>(report.tally[0]), static_cast<double>(report.tally[1])});
   }
   trained.state = Copy(trainer);
+  trained.projections = trainer.projections();
   trained.sum = trainer.WeightSum();
   return trained;
 }
@@ -148,6 +150,7 @@ void ExpectAnyNumberOfProcesses(const PretrainConfig& config) {
       const Trained trained = process.get();
       EXPECT_EQ(trained.figures, alone.figures) << size << " processes";
       EXPECT_EQ(trained.sum, alone.sum);
+      EXPECT_TRUE(at::equal(trained.projections, alone.projections)) << size << " processes";
       ASSERT_EQ(trained.state.size(), alone.state.size());
       for (const auto& [name, tensor] : alone.state)
         EXPECT_TRUE(at::equal(tensor, trained.state.at(name))) << size << " processes: " << name;
@@ -235,6 +238,22 @@ TEST(Trainer, KeysAreMadeInPartsOfAnotherOrder) {
     ++norms;
   }
   EXPECT_GT(norms, 2);
+}
+
+TEST(Trainer, ProjectionsAreThoseOfAllParts) {
+  PretrainConfig config = Tiny(MethodKind::kSimSiam);
+  config.accumulate = 4;
+  Trainer trainer(config, 2, at::kCPU, at::kFloat), by_hand(config, 2, at::kCPU, at::kFloat);
+  std::vector<Tensor> wanted;
+  for (int64_t part = 0; part < 4; ++part) {
+    trainer.Accumulate(View(part, "a", 2), View(part, "b", 2), {});
+    by_hand.method().PairLoss(View(part, "a", 2).contiguous(at::MemoryFormat::ChannelsLast),
+                              View(part, "b", 2).contiguous(at::MemoryFormat::ChannelsLast));
+    wanted.push_back(by_hand.method().projections());
+  }
+  trainer.Step();
+  EXPECT_EQ(trainer.projections().size(0), 8);
+  EXPECT_TRUE(at::allclose(trainer.projections(), at::cat(wanted), 1e-3, 1e-4));
 }
 
 TEST(Trainer, WithOnePartNoKeyIsShuffled) {

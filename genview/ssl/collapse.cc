@@ -11,7 +11,7 @@ namespace genview {
 FeatureSpread MeasureSpread(const Tensor& features) {
   ExpectShape(features, {-1, -1}, "features");
   const c10::AutoGradMode no_grad(false);
-  FeatureSpread spread;
+  FeatureSpread spread{.rows = features.size(0)};
   if (features.size(0) < 2) return spread;
   const Tensor rows = UnitRows(features.detach().cpu());
   spread.std = at::std(rows, at::IntArrayRef{0}).mean().item<double>();

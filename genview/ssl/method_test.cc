@@ -380,6 +380,12 @@ TEST(FeatureSpread, TellsHealthyFromCollapsed) {
   EXPECT_NEAR(line.effective_rank, 1, 1e-3);
   EXPECT_TRUE(line.collapsed());
   EXPECT_EQ(MeasureSpread(at::ones({4, 8})).effective_rank, 0);
+  // Two rows lie on a line, and three could do so by chance.
+  EXPECT_FALSE(MeasureSpread(NormalTensor(Seed(1), {2, 16})).collapsed());
+  EXPECT_TRUE(MeasureSpread(at::ones({2, 16})).collapsed());
+  const Tensor four = NormalTensor(Seed(1), {4, 1}) * NormalTensor(Seed(2), {1, 16});
+  EXPECT_TRUE(MeasureSpread(four).collapsed());
+  EXPECT_FALSE(MeasureSpread(four.narrow(0, 0, 3) + 0.5 * NormalTensor(Seed(3), {3, 16})).collapsed());
 }
 
 TEST(MultiPositive, WithTwoViewsIsSimClr) {
