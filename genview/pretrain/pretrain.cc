@@ -143,6 +143,7 @@ class Run {
   Tally tally_{};        // of the latest step
   double lr_ = 0;        // likewise
   PretrainSummary summary_;
+  double spread_ = -1;  // relative_std of the latest row that this process has written; -1: none yet
   bool warned_ = false;
   Clock::time_point row_start_ = Clock::now(), saved_ = Clock::now();
 };
@@ -439,7 +440,9 @@ void Run::AfterStep(int64_t epoch, bool epoch_ends) {
   if (stopped) throw Interrupted();
   const double loss =
       window_.steps > 0 ? window_.loss / static_cast<double>(window_.steps) : summary_.loss;  // of the row to come
-  progress_.Update(step, loader_->WaitShare(), Format("epoch {}, loss {:.4g}", epoch + 1, loss));
+  progress_.Update(step, loader_->WaitShare(),
+                   Format("epoch {}, loss {:.4g}{}", epoch + 1, loss,
+                          spread_ < 0 ? std::string() : Format(", spread {:.2f}", spread_)));
 }
 
 void Run::WriteRow(int64_t epoch) {
@@ -449,6 +452,7 @@ void Run::WriteRow(int64_t epoch) {
   summary_.loss = window_.loss / steps;
   summary_.feature_std = spread.std;
   summary_.effective_rank = spread.effective_rank;
+  spread_ = spread.relative_std;
   summary_.collapsed = spread.collapsed();
   Json row = {{"epoch", epoch},
               {"loss", summary_.loss},
@@ -456,6 +460,7 @@ void Run::WriteRow(int64_t epoch) {
               {"images_per_s", 2 * pairs / std::max(1e-9, SecondsSince(row_start_))},
               {"data_wait", loader_->WaitShare()},
               {"feature_std", spread.std},
+              {"relative_std", spread.relative_std},
               {"effective_rank", spread.effective_rank}};
   if (weigher_) row["weight_std"] = window_.weight_std / steps;
   if (DropsPairs()) row["dropped"] = static_cast<double>(window_.dropped) / pairs;

@@ -377,6 +377,12 @@ TEST_F(PretrainTest, SaysTheLossFromTheFirstStepOn) {
   ASSERT_EQ(progress.notes.size(), 10u);
   EXPECT_TRUE(progress.notes[0].starts_with("epoch 1, loss ")) << progress.notes[0];
   for (const std::string& note : progress.notes) EXPECT_FALSE(note.ends_with("loss 0")) << note;
+  // From the first row of the log on the spread is beside it: of 8 numbers a row has the deviation times their root.
+  EXPECT_EQ(progress.notes[8].find("spread"), std::string::npos) << progress.notes[8];
+  const Json row = Rows("run").back();
+  EXPECT_NEAR(row["relative_std"].get<double>(), std::sqrt(8.0) * row["feature_std"].get<double>(), 1e-9);
+  EXPECT_TRUE(progress.notes[9].ends_with(Format(", spread {:.2f}", row["relative_std"].get<double>())))
+      << progress.notes[9];
 }
 
 TEST_F(PretrainTest, AccumulationMakesTheSameNumberOfSteps) {
