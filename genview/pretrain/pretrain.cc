@@ -101,6 +101,8 @@ class Run {
   void CountViews();
   void RemoveOldResults();
   void WarnOfLongWarmup() const;
+  std::string OwnerOfResult() const;
+  Path Aside(const std::string& owner) const;
   std::optional<Checkpoint> OwnCheckpoint();
   int64_t Resume(std::optional<Checkpoint> own);  // process 0's; returns its step, 0 without one
   void TrainEpoch(int64_t epoch);
@@ -248,23 +250,53 @@ void Run::CheckProcesses() {
   }
 }
 
-// The newest checkpoint that is whole. Those of another run are moved aside with its log and its result, which may be
-// all there is: into the folder of the checkpoints, the summary last, and then that folder, so that a kill in between
-// loses nothing.
+// Which run the result that is here is of: what its encoder says, or, where that says nothing, its summary. "" without
+// a result, "unknown" for one that no run of this program has made.
+std::string Run::OwnerOfResult() const {
+  const Path encoder = folder_ / "encoder.safetensors", summary = folder_ / "summary.json";
+  const bool has_encoder = std::filesystem::exists(encoder);
+  if (has_encoder) {
+    try {
+      const Json meta = ParseJson(ReadSafetensors(encoder).Metadata("genview", "{}"), encoder.string());
+      return JsonString(meta, "run", "unknown", encoder.string());
+    } catch (const Error&) {
+      // Cut short, or no such file at all: the summary may know.
+    }
+  }
+  if (std::filesystem::exists(summary)) return JsonString(ReadJson(summary), "run", "unknown", summary.string());
+  return has_encoder ? "unknown" : "";
+}
+
+// A folder that is not there yet, for what another run has left.
+Path Run::Aside(const std::string& owner) const {
+  const std::string name = owner.find('/') == std::string::npos ? owner.substr(0, 8) : "unknown";
+  Path aside = folder_ / Format("checkpoints-{}", name);
+  for (int i = 2; std::filesystem::exists(aside); ++i) aside = folder_ / Format("checkpoints-{}-{}", name, i);
+  return aside;
+}
+
+// The newest checkpoint of this run that is whole. Those of another run are moved aside with its log and its result,
+// which may be all there is: into the folder of the checkpoints, the summary last, and then that folder, so that a kill
+// in between loses nothing.
 std::optional<Checkpoint> Run::OwnCheckpoint() {
   std::vector<std::string> damaged;
   std::optional<Checkpoint> latest = LatestCheckpoint(checkpoints_, &damaged);
-  const Path summary = folder_ / "summary.json";
-  std::string owner = fingerprint_;
+  const std::string result = OwnerOfResult();
+  std::string owner = result.empty() ? fingerprint_ : result;
   if (latest) owner = JsonString(latest->meta, "run", "unknown", latest->path.string());
-  else if (std::filesystem::exists(summary)) owner = JsonString(ReadJson(summary), "run", "unknown", summary.string());
   if (owner == fingerprint_) {
+    if (!result.empty() && result != fingerprint_) {  // beside checkpoints of this run, whose log stays
+      const Path aside = Aside(result);
+      std::filesystem::create_directories(aside);
+      for (auto name = std::rbegin(kResults); name != std::rend(kResults); ++name) {
+        if (std::filesystem::exists(folder_ / *name)) std::filesystem::rename(folder_ / *name, aside / *name);
+      }
+      progress_.Warn(Format("the result found is not of this run: it is in {}", aside.string()));
+    }
     for (const std::string& reason : damaged) progress_.Warn(Format("passed over {}", reason));
     return latest;
   }
-  Path aside = folder_ / Format("checkpoints-{}", owner.substr(0, 8));
-  for (int i = 2; std::filesystem::exists(aside); ++i)
-    aside = folder_ / Format("checkpoints-{}-{}", owner.substr(0, 8), i);
+  const Path aside = Aside(owner);
   std::filesystem::create_directories(checkpoints_);
   std::vector<const char*> names{"log.jsonl", kEventsFile};
   names.insert(names.end(), std::rbegin(kResults), std::rend(kResults));
@@ -277,9 +309,8 @@ std::optional<Checkpoint> Run::OwnCheckpoint() {
   return std::nullopt;
 }
 
-// What a run of other settings ended with would be taken for this one's: on the page beside this log, and as finished
-// by the next run of those settings. Before the log is begun anew; the summary first, which is what says that all is
-// there.
+// A result of this run that is not whole (Finished) is made again. Before the log is begun anew, beside which it would
+// be shown; the summary first, which is what says that all is there.
 void Run::RemoveOldResults() {
   for (const char* name : kResults) std::filesystem::remove(folder_ / name);
 }

@@ -324,6 +324,33 @@ TEST_F(PretrainTest, AResultWithoutCheckpointsIsNotLostEither) {
   EXPECT_EQ(kept, 1);
 }
 
+// Nor is an encoder that somebody else has put there, with or without checkpoints of this run beside it.
+TEST_F(PretrainTest, AnEncoderOfAnotherIsMovedAside) {
+  Until finishes;
+  Pretrain(Config("whole"), finishes);
+  Until dies(-1, 7);
+  EXPECT_THROW(Pretrain(Config("cut"), dies), Killed);
+  PretrainConfig other = Config("other");
+  other.lr = 0.01;
+  Until silent;
+  Pretrain(other, silent);
+  const std::string foreign = Bytes("other", "encoder.safetensors");
+  for (const auto& [name, bytes] :
+       {std::pair("empty", foreign), std::pair("cut", foreign), std::pair("words", std::string("no tensors"))}) {
+    WriteFile(folder_ / name / "encoder.safetensors", bytes);
+    Until progress;
+    Pretrain(Config(name), progress);
+    EXPECT_EQ(progress.warnings.size(), 1u) << name;
+    ExpectSameRun("whole", name);
+    int64_t kept = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / name)) {
+      if (!entry.path().filename().string().starts_with("checkpoints-")) continue;
+      kept += ReadFile(entry.path() / "encoder.safetensors") == bytes ? 1 : 0;
+    }
+    EXPECT_EQ(kept, 1) << name;
+  }
+}
+
 // A run that begins anew takes away what it would have to begin with.
 TEST_F(PretrainTest, DoesNotBeginWithWhatIsItsOwn) {
   Until progress;
