@@ -394,6 +394,7 @@ PretrainSummary Run::Go() {
   if (is_writer()) RemoveOldResults();
   if (is_writer()) log_ = std::make_unique<EventLog>(folder_, done > 0 ? done : -1);
   if (is_writer()) WarnOfLongWarmup();
+  if (const std::string slow = SlowPrecision(compute_, device_); is_writer() && !slow.empty()) progress_.Warn(slow);
   progress_.Begin("pretrain", trainer_->total_steps(), "steps");
   row_start_ = saved_ = Clock::now();
   for (int64_t epoch = done / steps_per_epoch_; epoch < config_.epochs; ++epoch) TrainEpoch(epoch);

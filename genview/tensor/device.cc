@@ -139,6 +139,12 @@ at::ScalarType ChooseCompute(Precision precision, at::Device device) {
   return amx ? at::kBFloat16 : at::kFloat;
 }
 
+std::string SlowPrecision(at::ScalarType compute, at::Device device, const CpuFeatures& cpu) {
+  if (compute != at::kBFloat16 || !device.is_cpu() || cpu.native_bf16) return "";
+  return "this processor does not multiply bf16 itself: steps can take hundreds of times as long as with --precision "
+         "fp32";
+}
+
 std::string PrecisionName(at::ScalarType compute) {
   switch (compute) {
     case at::kFloat:

@@ -61,6 +61,8 @@ bool GpuMultipliesBf16(at::Device device);
 // The dtype for matrix products and convolutions. kAuto: bf16 where the GPU, or AMX, multiplies it, fp32 otherwise;
 // fp16 only on a GPU.
 at::ScalarType ChooseCompute(Precision precision, at::Device device);
+// What to say where a processor has to imitate the arithmetic that was asked for; empty: nothing.
+std::string SlowPrecision(at::ScalarType compute, at::Device device, const CpuFeatures& cpu = ReadCpuFeatures());
 // "fp32", "bf16" or "fp16", as `--precision` names them.
 std::string PrecisionName(at::ScalarType compute);
 

@@ -79,6 +79,16 @@ TEST(Device, MemoryThatIsLackingIsToldFromOtherErrors) {
   EXPECT_FALSE(is_memory([] { throw std::runtime_error("no space left"); }));
 }
 
+TEST(Device, ImitatedArithmeticIsWarnedOf) {
+  CpuFeatures cpu;
+  cpu.native_bf16 = false;
+  EXPECT_NE(SlowPrecision(at::kBFloat16, at::kCPU, cpu).find("--precision fp32"), std::string::npos);
+  EXPECT_EQ(SlowPrecision(at::kFloat, at::kCPU, cpu), "");
+  EXPECT_EQ(SlowPrecision(at::kBFloat16, at::kCUDA, cpu), "");
+  cpu.native_bf16 = true;
+  EXPECT_EQ(SlowPrecision(at::kBFloat16, at::kCPU, cpu), "");
+}
+
 TEST(Device, SaysHowMuchMemoryIsFree) {
   EXPECT_GT(FreeMemoryBytes(), uint64_t{1} << 20);
   ReturnFreedMemory();
