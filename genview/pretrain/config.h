@@ -241,7 +241,10 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("small_stem", c.small_stem, Any{}, "ResNet: 3 x 3 stem without max-pool, for pictures of 32 to 96 px");
   visit("stem_padding", c.stem_padding, Count{1, 2},
         "ResNet: padding of the 3 x 3 stem; 2 as solo-learn has it, where 32 px become 34");
-  visit("zero_init_residual", c.zero_init_residual, Any{}, "ResNet: begin with every residual block as the identity");
+  visit(
+      "zero_init_residual", c.zero_init_residual, Any{},
+      "ResNet: begin with every residual block as the identity, as the original SimSiam and MoCo v3 do; the default is "
+      "false for all methods, recipes/imagenet has each as published");
   visit("patch_size", c.patch_size, Count{1, 256}, "ViT: side of a patch in pixels");
   visit("size", c.size, Count{8, 1024}, "side of the views in pixels");
   visit("normalisation", c.normalisation, Any{}, "mean and deviation of the colours");
@@ -254,7 +257,7 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("batch", c.batch, Count{2, 1 << 20}, "pairs per update");
   visit("accumulate", c.accumulate, Count{1, 4096},
         "parts that a batch is computed in, to save memory or by several processes; norms and negatives are those of a "
-        "part");
+        "part (docs/methods.md)");
   visit(
       "optimizer", c.optimizer, Any{},
       "how weights are updated; auto = larc for swav, lars for byol and moco-v3, adamw for moco-v3 with a ViT, sgd for "
@@ -271,7 +274,9 @@ void VisitFields(PretrainConfig& c, Visit&& visit) {
   visit("warmup_start", c.warmup_start, Range<double>{0, 1}, "share of the rate that it rises from");
   visit("final_lr", c.final_lr, Range<double>{-1, 1000},
         "rate at the end of the cosine; -1 = for swav a thousandth of lr, else 0");
-  visit("per_epoch", c.per_epoch, Any{}, "change the rate at each epoch instead of each update");
+  visit("per_epoch", c.per_epoch, Any{},
+        "change the rate at each epoch instead of each update, as the original MoCo v2 and SimSiam do; the default is "
+        "false for all methods, recipes/imagenet has each as published");
   visit("gradient_clip", c.gradient_clip, Range<double>{0, 1e6}, "largest length of all gradients together; 0 = any");
   visit("layer_decay", c.layer_decay, Range<double>{0.01, 1},
         "factor on the rate from each block of the encoder to the one before it");
