@@ -360,6 +360,17 @@ TEST_F(EvalTest, EncodingThatWasKilledGoesOn) {
   EvalFewshot(config, rest);
   EXPECT_EQ(rest.begins, (std::vector<int64_t>{16, 0}));
   EXPECT_EQ(ReadFile(folder_ / "fewshot.json"), bytes);
+
+  // Where a result from before top-5 had an interval is made again, too.
+  Json before = ReadJson(folder_ / "fewshot.json");
+  before.erase("top5_low");
+  WriteJson(folder_ / "fewshot.json", before);
+  Killed again(20);
+  StopsAfter others;
+  EXPECT_THROW(EvalFewshot(config, again), std::runtime_error);
+  EvalFewshot(config, others);
+  EXPECT_EQ(others.begins, (std::vector<int64_t>{16, 0}));
+  EXPECT_EQ(ReadFile(folder_ / "fewshot.json"), bytes);
 }
 
 TEST_F(EvalTest, EncodingIntoTheCacheGoesOnWithoutAResultFile) {

@@ -259,6 +259,7 @@ bool Evaluation::ReadResult(EvalResult& result, Progress& progress) const {
   if (inputs_.run.strict && !json["settings"].contains("skipped"))
     return false;  // of a version that did not count them
   result = EvalResultFromJson(json, inputs_.out.string());
+  if (kind_ == "fewshot" && !result.top5_range) return false;  // of a version whose top-5 had no interval
   const int64_t skipped = SkippedOf(result);
   if (inputs_.run.strict) RefuseSkipped(skipped, "this score", SkippedFile());
   if (skipped > 0) progress.Warn(Format("{} pictures could not be read, see {}", skipped, SkippedFile().string()));

@@ -92,8 +92,7 @@ EvalResult EvalFewshot(const FewshotConfig& config, Progress& progress) {
   Json settings = {{"shots", config.shots}, {"draws", config.draws}};
   Evaluation evaluation("fewshot", config.inputs, settings);
   EvalResult result;
-  const bool known = evaluation.Known(result, progress);
-  if (known && result.top5_range) return result;  // before there was one, it is made again
+  if (evaluation.Known(result, progress)) return result;
 
   const std::vector<OneDraw> draws = DrawAll(evaluation, config);
   const FeatureRows train = evaluation.Train(progress, AllOf(draws)), test = evaluation.Test(progress);
