@@ -94,11 +94,11 @@ constexpr int64_t kBatchesPerSave = 8;  // what a kill can cost
 // request's. Null for an empty path, and where another process makes the same rows: this one makes its own then.
 std::unique_ptr<FeatureFile> OpenKept(const Path& path, const std::string& key, const Request& request,
                                       const Encoder& encoder, bool strict, SkippedLog& skipped) {
-  if (path.empty() || FeatureFile::Held(path)) return nullptr;
+  if (path.empty()) return nullptr;
   const auto open = [&] {
-    return std::make_unique<FeatureFile>(
-        path, Fingerprint(key), std::vector<FeatureColumn>{{"features", {encoder.embedding_width()}}},
-        static_cast<int64_t>(request.indices.size()), std::map<std::string, std::string>{}, skipped);
+    return FeatureFile::OpenUnlessHeld(path, Fingerprint(key),
+                                       std::vector<FeatureColumn>{{"features", {encoder.embedding_width()}}},
+                                       static_cast<int64_t>(request.indices.size()), skipped);
   };
   auto kept = open();
   if (strict && skipped.count() > 0) {  // the pictures are read again, and the first bad one ends it

@@ -46,6 +46,20 @@ struct FeatureFile::Parts {
 
 FeatureFile::FeatureFile(Path path, std::string request, std::vector<FeatureColumn> columns, int64_t rows_at_most,
                          const std::map<std::string, std::string>& largest, SkippedLog& skipped)
+    : FeatureFile(std::move(path), std::move(request), std::move(columns), rows_at_most, largest, skipped, nullptr) {}
+
+std::unique_ptr<FeatureFile> FeatureFile::OpenUnlessHeld(Path path, std::string request,
+                                                         std::vector<FeatureColumn> columns, int64_t rows_at_most,
+                                                         SkippedLog& skipped) {
+  std::unique_ptr<GrowingFile> first = GrowingFile::OpenUnlessHeld(PartOf(path, 0));
+  if (first == nullptr) return nullptr;
+  return std::unique_ptr<FeatureFile>(new FeatureFile(std::move(path), std::move(request), std::move(columns),
+                                                      rows_at_most, /*largest=*/{}, skipped, std::move(first)));
+}
+
+FeatureFile::FeatureFile(Path path, std::string request, std::vector<FeatureColumn> columns, int64_t rows_at_most,
+                         const std::map<std::string, std::string>& largest, SkippedLog& skipped,
+                         std::unique_ptr<GrowingFile> first)
     : path_(std::move(path)),
       request_(std::move(request)),
       columns_(std::move(columns)),
@@ -58,7 +72,8 @@ FeatureFile::FeatureFile(Path path, std::string request, std::vector<FeatureColu
                  .next = "give the pictures in several lists, one file each"});
   }
   room_ = 8 + (header.size() + 7) / 8 * 8;
-  for (size_t i = 0; i < columns_.size(); ++i)
+  parts_->columns.push_back(first ? std::move(first) : std::make_unique<GrowingFile>(PartOf(path_, 0)));
+  for (size_t i = 1; i < columns_.size(); ++i)
     parts_->columns.push_back(std::make_unique<GrowingFile>(PartOf(path_, i)));
   if (!Read()) {
     indices_.clear();
@@ -177,8 +192,6 @@ void FeatureFile::RemoveParts(const Path& path) {
   std::filesystem::remove(JournalOf(path), ignored);
   for (size_t i = 0; i < 2; ++i) std::filesystem::remove(PartOf(path, i), ignored);
 }
-
-bool FeatureFile::Held(const Path& path) { return GrowingFile::OpenUnlessHeld(PartOf(path, 0)) == nullptr; }
 
 Path FeatureFile::PartOfShare(const Path& path, int64_t begin, int64_t end) {
   return path.parent_path() / Format(".{}.share.{}-{}", path.filename().string(), begin, end);

@@ -27,6 +27,9 @@ class FeatureFile {
   // left is taken over, with its bad pictures added to `skipped`; that of another request is thrown away.
   FeatureFile(Path path, std::string request, std::vector<FeatureColumn> columns, int64_t rows_at_most,
               const std::map<std::string, std::string>& largest, SkippedLog& skipped);
+  // Null where another process has it open, in place of the Error. Its header has no room for metadata.
+  static std::unique_ptr<FeatureFile> OpenUnlessHeld(Path path, std::string request, std::vector<FeatureColumn> columns,
+                                                     int64_t rows_at_most, SkippedLog& skipped);
   ~FeatureFile();
 
   const std::vector<int64_t>& indices() const { return indices_; }  // of the rows so far, into the source
@@ -40,12 +43,15 @@ class FeatureFile {
   void Take(const FeatureFile& part);    // its rows after those that are here; the part stays
   void Finish(const std::map<std::string, std::string>& metadata);  // puts the file under its name
   static void RemoveParts(const Path& path);
-  static bool Held(const Path& path);  // another process has it open
   // Aside name of the rows [begin, end), which one process of several makes, and the removal of all such files.
   static Path PartOfShare(const Path& path, int64_t begin, int64_t end);
   static void RemoveShares(const Path& path);
 
  private:
+  // first: the file of the first column.
+  FeatureFile(Path path, std::string request, std::vector<FeatureColumn> columns, int64_t rows_at_most,
+              const std::map<std::string, std::string>& largest, SkippedLog& skipped,
+              std::unique_ptr<GrowingFile> first);
   bool Read();
   uint64_t PartSize(size_t column) const;
 
