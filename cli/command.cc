@@ -214,6 +214,14 @@ std::vector<FieldInfo> IdleFieldsOf(const Command& command) {
   return idle;
 }
 
+std::string_view ToSaveMemory(const Command& command) {
+  if (!command.to_save_memory.empty()) return command.to_save_memory;
+  const std::vector<FieldInfo> own = FieldsOf(command);
+  const bool batches =
+      std::any_of(own.begin(), own.end(), [](const FieldInfo& field) { return FlagName(field.name) == "batch"; });
+  return batches ? "use a smaller --batch or a smaller picture size" : "";
+}
+
 std::string FlagName(std::string_view field) {
   if (field.starts_with("run.")) field.remove_prefix(4);
   std::string flag(field);

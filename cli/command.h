@@ -28,9 +28,8 @@ struct Command {
   std::string_view positionals[2];     // fields that are given without a flag, in order; may be empty
   std::vector<FieldInfo> (*fields)();  // every field of the command's config
   int (*run)(const Args&, Progress&);
-  bool shared = false;  // several processes may do it together
-  // What the user is told to do where memory runs out.
-  std::string_view to_save_memory = "use a smaller --batch or a smaller picture size";
+  bool shared = false;                // several processes may do it together
+  std::string_view to_save_memory{};  // where it is not a smaller --batch that helps, see ToSaveMemory
 };
 
 struct CommandTable {
@@ -50,6 +49,9 @@ std::vector<FieldInfo> FieldsOf(const Command& command);
 
 // The options of RunOptions that a command takes as every other does, but that change nothing in it.
 std::vector<FieldInfo> IdleFieldsOf(const Command& command);
+
+// What the user is told to do where memory runs out. Empty for a command in which --batch has no effect.
+std::string_view ToSaveMemory(const Command& command);
 
 // Where a field comes from on the command line: `quality.gamma` is --quality-gamma, and the fields of RunOptions, which
 // every stage keeps in `run`, lose that part: `run.threads` is --threads.

@@ -64,10 +64,11 @@ TEST(ErrorReport, MemoryIsSavedByWhatTheCommandHas) {
     try {
       throw std::bad_alloc();
     } catch (...) {
-      return DescribeFailure(std::current_exception(), name, command->to_save_memory).text.next;
+      return DescribeFailure(std::current_exception(), name, ToSaveMemory(*command)).text.next;
     }
   };
   EXPECT_EQ(advice("views"), "use a smaller --batch or a smaller picture size, or close other programs");
+  for (const char* name : {"export", "inspect", "doctor"}) EXPECT_EQ(advice(name), "close other programs") << name;
   EXPECT_EQ(advice("eval linear"), "use a smaller --encode-batch, or close other programs");
   EXPECT_NE(advice("eval finetune").find("--encode-batch"), std::string::npos);
   EXPECT_NE(advice("pretrain").find("pretrain.accumulate"), std::string::npos);

@@ -145,7 +145,7 @@ int RunProgram(const std::vector<std::string>& words) {
     const Command& command = CommandOf(words, &taken);
     Args args = ParseArgs(command, {words.begin() + static_cast<std::ptrdiff_t>(taken), words.end()});
     where = Format("genview {}", command.name);
-    to_save_memory = command.to_save_memory;
+    to_save_memory = ToSaveMemory(command);
     const LauncherPlace place = ReadLauncher(ProcessEnvironment());
     const int64_t count = ProcessesToStart(place, args);
     if (count > 1 || place.rank != 0) StopSilently();
