@@ -48,9 +48,9 @@ struct PlannedStage {
 std::string StageName(const RunPlan& plan, std::string_view stage, const ArmPlan& arm, uint64_t seed);
 
 // Of the chosen arms, and of those whose encoders they take. `only`: foreground, generator, views, pretrain, eval,
-// gallery, report; empty = all. Each stage once, after those that
-// it needs, whether `only` has them or not. `side_by_side`: all that pretrainings need comes before them, scores after.
-// Throws UsageError for what cannot be planned: an encoder that is not named, an arm that would need its own.
+// gallery, report; empty = all. Each stage once, after those that it needs, whether `only` has them or not.
+// `side_by_side`: all that pretrainings need comes before them, scores after. Throws UsageError for what cannot be
+// planned: an encoder that is not named, an arm that would need its own.
 std::vector<PlannedStage> StagesOf(const RunPlan& plan, const std::vector<std::string>& only,
                                    bool side_by_side = false);
 

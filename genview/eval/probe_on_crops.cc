@@ -105,8 +105,7 @@ void TrainProbeOnCrops(Probe& probe, const Encoder& encoder, const CropTraining&
   const auto keep = [&] {
     auto state = classifiers.State();
     rows.AddState(state);
-    kept.Save(step, std::move(state), {{"kind", "linear classifiers"}, {"epoch", epoch}, {"pictures", pictures}},
-              skipped);
+    kept.Save(step, std::move(state), {{"epoch", epoch}, {"pictures", pictures}}, skipped);
   };
   for (; epoch < config.epochs; ++epoch, pictures = 0) {
     const int64_t at_a_time = training.crops.batch;
