@@ -118,7 +118,7 @@ bool CanLeaveOut(jpeg_decompress_struct& info) {
   for (int i = 1; i < info.num_components; ++i) {
     if (info.comp_info[i].h_samp_factor != 1 || info.comp_info[i].v_samp_factor != 1) return false;
   }
-  return first.width_in_blocks == (info.image_width + 7) / 8;
+  return first.width_in_blocks == (info.image_width + 7) / 8 && first.height_in_blocks == (info.image_height + 7) / 8;
 }
 
 // The stored box that is decoded. Its columns are whole blocks, with two pixels to spare at both sides: colours stored
