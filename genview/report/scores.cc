@@ -70,7 +70,7 @@ std::optional<std::string> TrainedEncoder(const Path& folder) {
 // times as wide as Student's quantile.
 MeanInterval IntervalAt(const ArmScore& score, const SeedScore& seed, double confidence) {
   if (confidence == kConfidence) return {seed.value, seed.low, seed.high};
-  if (score.eval == "fewshot" && score.score == "top1") {
+  if (score.draws > 0) {
     const int64_t freedom = std::max<int64_t>(1, score.draws - 1);
     const double wider = StudentQuantile(confidence, freedom) / StudentQuantile(kConfidence, freedom);
     return {seed.value, std::max(0.0, seed.value - wider * (seed.value - seed.low)),
@@ -134,10 +134,8 @@ std::vector<ArmScore> CollectScores(const Path& run, const std::vector<std::stri
             score.images = result.images;
             score.classes = result.classes;
             score.checkpoint = result.checkpoint;
-            if (result.settings.is_object()) {
-              score.test = JsonString(result.settings, "test", "", file.string());
-              if (result.kind == "fewshot") score.draws = JsonInt(result.settings, "draws", 0, file.string());
-            }
+            if (result.settings.is_object()) score.test = JsonString(result.settings, "test", "", file.string());
+            if (score.interval == kDraws) score.draws = JsonInt(result.settings, "draws", 1, file.string());
           }
           score.seeds.push_back({seed, value, low, high});
         };

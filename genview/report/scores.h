@@ -32,7 +32,7 @@ struct ArmScore {
   int64_t images = 0, classes = 0;
   std::string checkpoint;  // fingerprint of the first seed's
   std::string test{};      // of the test pictures; "" of a score by a version that did not keep it
-  int64_t draws = 0;       // that a few-shot score is the mean of
+  int64_t draws = 0;       // that each seed's score is the mean of, with its interval; 0: it is a count of pictures
 };
 
 // The kinds of scores in the order they are shown, and as people say them.

@@ -65,8 +65,6 @@ TEST(Compare, AnyConfidenceMayBeAskedFor) {
   ArmScore several = Seeds({24, 26});  // a standard error of 1, and t(1) = 63.657
   for (SeedScore& seed : several.seeds) seed.seed += 7;
   ArmScore still = One(50, 50, 50);
-  still.eval = "fewshot";
-  still.score = "top1";
   still.draws = 3;
   EXPECT_NEAR(Compare(several, still, 0.99).low, -25 - 25, 1e-9);  // an accuracy is not below 0
   const double wider = 9.92484320091807 / 4.30265272974946;
@@ -201,11 +199,16 @@ TEST(CollectScores, FewShotIntervalsAreOverDraws) {
   WriteJson(run / "arm/pretrain/summary.json", {{"encoder", "encoder"}});
   for (const char* kind : {"finetune", "fewshot", "knn"}) {
     EvalResult result = Result(kind, 50, 0);
-    if (std::string_view(kind) == "fewshot") result.top5_range = {89, 91.5};
+    if (std::string_view(kind) == "fewshot") {
+      result.top5_range = {89, 91.5};
+      result.settings = {{"draws", 3}};
+    }
     WriteJson(run / "arm/eval" / Format("{}.json", kind), EvalResultToJson(result));
   }
-  const Json rows = ScoresToJson(CollectScores(run, {"arm"}, {0}))["results"];
+  const std::vector<ArmScore> scores = CollectScores(run, {"arm"}, {0});
+  const Json rows = ScoresToJson(scores)["results"];
   ASSERT_EQ(rows.size(), 6u);
+  for (size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].draws, i == 2 || i == 3 ? 3 : 0) << i;
   EXPECT_EQ(rows[0]["eval"], "knn");
   EXPECT_EQ(rows[2]["eval"], "fewshot");
   EXPECT_EQ(rows[2]["interval"], "95% t over draws");
