@@ -39,8 +39,8 @@ TEST(Curves, AreThinnedByAveragingAndBadLinesAreLeftOut) {
 TEST(Curves, AreOfLossNeighboursSpreadAndRank) {
   const Path log = testing::TempDir() + "curves_all.jsonl";
   WriteFile(log,
-            "{\"step\":1,\"effective_rank\":30,\"feature_std\":0.08,\"knn_top1\":20,\"loss\":5}\n"
-            "{\"step\":2,\"effective_rank\":40,\"feature_std\":0.09,\"loss\":4}\n");
+            "{\"step\":1,\"effective_rank\":30,\"feature_std\":0.08,\"relative_std\":0.8,\"knn_top1\":20,\"loss\":5}\n"
+            "{\"step\":2,\"effective_rank\":40,\"feature_std\":0.09,\"relative_std\":0.9,\"loss\":4}\n");
   const auto panels = ReadPanels({{"a", log, 0}});
   ASSERT_EQ(panels.size(), 4u);
   EXPECT_EQ(panels[0].title, "Loss");
@@ -48,7 +48,7 @@ TEST(Curves, AreOfLossNeighboursSpreadAndRank) {
   EXPECT_EQ(panels[2].title, "Spread of the features");
   EXPECT_EQ(panels[3].title, "Effective rank");
   using Points = std::vector<std::pair<double, double>>;
-  EXPECT_EQ(panels[2].curves.at(0).points, (Points{{1, 0.08}, {2, 0.09}}));
+  EXPECT_EQ(panels[2].curves.at(0).points, (Points{{1, 0.8}, {2, 0.9}}));
   EXPECT_EQ(panels[3].curves.at(0).points, (Points{{1, 30.0}, {2, 40.0}}));
 }
 

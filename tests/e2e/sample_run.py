@@ -100,7 +100,7 @@ def arm(run, name, linear, knn, seed):
     for step in range(1, 641):
         epoch = step / 16
         row = {"step": step, "loss": 7.6 - 1.6 * (1 - math.exp(-epoch / (9 + seed))) + dice.gauss(0, 0.05),
-               "feature_std": 0.088 - 0.03 * math.exp(-epoch / (3 + seed)) + dice.gauss(0, 0.0005),
+               "relative_std": 1 - 0.34 * math.exp(-epoch / (3 + seed)) + dice.gauss(0, 0.005),
                "effective_rank": 60 - 40 * math.exp(-epoch / (4 + seed)) + dice.gauss(0, 0.4)}
         if step % 64 == 0:
             row["knn_top1"] = knn * (1 - math.exp(-epoch / 12))
