@@ -68,6 +68,7 @@ void WriteMaskIndex(const Path& folder, const std::vector<std::string>& ids) {
     else masks[ids[i]] = names[i];
   }
   if (masks == before) return;
+  SweepPartFiles(folder);  // of a killed call
   std::string text = Format("{}\n", kHeader);
   for (const auto& [id, mask] : masks) text += Format("{}\t{}\n", id, mask);
   WriteFile(IndexOf(folder), text);

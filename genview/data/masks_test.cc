@@ -24,7 +24,9 @@ TEST(MaskIndex, TellsMasksThatMeetApartAmongOtherPicturesToo) {
   EXPECT_EQ(MaskNamesIn(folder, {"a.png", "a.jpg"}), (Names{"a.png", "a.jpg.png"}));
 
   const Names ids{"a.jpg", "a.png", "b/c.png"};
+  WriteFile(folder / ".index.tsv.1.part", "of a killed call");
   WriteMaskIndex(folder, ids);
+  EXPECT_FALSE(std::filesystem::exists(folder / ".index.tsv.1.part"));
   EXPECT_EQ(ReadFile(folder / "index.tsv"), "id\tmask\na.png\ta.png.png\n");
   EXPECT_EQ(MaskNamesIn(folder, ids), MaskNames(ids));
   EXPECT_EQ(MaskNamesIn(folder, {"a.png"}), Names{"a.png.png"});
