@@ -91,7 +91,12 @@ bool IsOfAnotherPicture(const ImageSource& source, int64_t i, const Path& folder
 static std::string PlaceKey(const ViewRow& row) { return Format("{}\t{}", row.index, row.id); }
 
 ViewFolder::ViewFolder(const Path& folder, std::vector<ViewRow> wanted, int64_t rank, int64_t per_shard)
-    : folder_(folder), rows_(std::move(wanted)), done_(rows_.size(), 0), rank_(rank), per_shard_(per_shard) {
+    : folder_(folder),
+      rows_(std::move(wanted)),
+      negative_prompt_(rows_.empty() ? "" : rows_[0].negative_prompt),
+      done_(rows_.size(), 0),
+      rank_(rank),
+      per_shard_(per_shard) {
   for (size_t i = 0; i < rows_.size(); ++i) places_.emplace(PlaceKey(rows_[i]), i);
   if (rank == 0) return;
   TakeRows(TablesOf(0), /*redo=*/false);
@@ -217,9 +222,7 @@ bool ViewFolder::TakeRows(const Tables& tables, bool redo) {
       const bool good =
           !redo && found != places_.end() && Agrees(row, rows_[found->second]) && fits(row, found->second);
       foreign = foreign || !good;
-      if (!good) continue;
-      row.negative_prompt = rows_[found->second].negative_prompt;  // the settings' own; rows of older versions lack it
-      rows_[found->second] = std::move(row);
+      if (good) rows_[found->second] = std::move(row);
     }
   };
   take(tables.manifest, [&](ViewRow& row, size_t view) {
@@ -379,6 +382,7 @@ void ViewFolder::Drop(const std::vector<int64_t>& views) {
     done_[static_cast<size_t>(view)] = 0;
     if (row.shard.empty()) files.push_back(folder_ / row.file);
     row.shard = row.hash = row.picture = row.fault = "";
+    row.negative_prompt = negative_prompt_;
     row.offset = row.bytes = 0;
     row.retried = row.width = row.height = 0;
   }

@@ -94,6 +94,7 @@ class ViewFolder {
 
   Path folder_;
   std::vector<ViewRow> rows_;
+  std::string negative_prompt_;                       // of all views, by the settings; rows of older versions lack it
   std::vector<char> done_;                            // bytes, since threads look at some while others are set
   std::unordered_map<std::string, size_t> places_;    // by id and index
   std::unordered_map<std::string, Members> members_;  // by shard

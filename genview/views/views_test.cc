@@ -123,15 +123,18 @@ TEST_F(Views, ASecondRunMakesNothingAndChangesNoByte) {
   EXPECT_EQ(Files(folder_ / "out"), before);
 }
 
-// Rows that do not say how large their picture is.
+// Rows that say neither how large their picture is nor what guidance led away from.
 TEST_F(Views, AFolderOfAnOlderVersionStaysAsItIs) {
-  const ViewsConfig c = Config();
+  ViewsConfig c = Config();
+  c.generator = kGolden / "pipeline_text";
+  c.negative_prompt = "the hat";
   GenerateViews(c, quiet_);
   const std::string whole = ReadFile(c.out / "manifest.jsonl");
   auto rows = ReadViewTable(c.out / "manifest.jsonl");
   std::string older;
   for (ViewRow& row : rows) {
     row.width = row.height = 0;
+    row.negative_prompt.clear();
     older += ViewRowToJson(row).dump() + "\n";
   }
   ASSERT_NE(older, whole);
