@@ -4,7 +4,7 @@
 //
 // Tokens are summed up as they come. Those of a small sample are kept in memory; for a larger one the sample is encoded
 // a second time once the component is known. No token is written to disk. Killed at any point, the same call goes on
-// with the sums and scores of a minute ago at most; kept tokens that are lost are encoded again.
+// with the sums and scores of about a minute ago; kept tokens that are lost are encoded again.
 #pragma once
 
 #include <string>

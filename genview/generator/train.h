@@ -57,7 +57,7 @@ struct GeneratorSummary {
 // What is done with a training of other settings or pictures in the folder, or of more steps than are asked for.
 enum class OtherTraining {
   kRefused,     // an Error; more steps are taken as they are
-  kMovedAside,  // to training/PART-before; what is not of it is trained anew
+  kMovedAside,  // renamed to training/PART-before; the part is trained anew
 };
 
 // Resumes. What is trained is not trained again; the pipeline and the page are written from it anew, to the same bytes.
