@@ -200,8 +200,8 @@ TEST(Recipes, PretrainingsOfThePapersHaveTheirNumbers) {
     EXPECT_EQ(config.schedule, ScheduleKind::kCosine) << row.file;
     EXPECT_DOUBLE_EQ(config.warmup_epochs, row.warmup_epochs) << row.file;
     EXPECT_DOUBLE_EQ(config.warmup_start, row.warmup_start) << row.file;
-    if (row.temperature > 0) EXPECT_DOUBLE_EQ(config.temperature, row.temperature) << row.file;
-    if (row.ema > 0) EXPECT_DOUBLE_EQ(config.ema, row.ema) << row.file;
+    EXPECT_DOUBLE_EQ(config.temperature, row.temperature > 0 ? row.temperature : config.temperature) << row.file;
+    EXPECT_DOUBLE_EQ(config.ema, row.ema > 0 ? row.ema : config.ema) << row.file;
     EXPECT_EQ(config.per_epoch, row.per_epoch) << row.file;
     EXPECT_EQ(config.zero_init_residual, row.zero_init_residual) << row.file;
     const bool two_crops = row.file == std::string("swav-resnet50-two-crops");

@@ -90,10 +90,14 @@ bool ParseUint(std::string_view text, uint64_t& value) { return ParseWhole(text,
 bool ParseDouble(std::string_view text, double& value) { return ParseWhole(text, value) && std::isfinite(value); }
 
 std::string Grouped(int64_t number) {
-  std::string digits = Format("{}", number);
-  for (int64_t i = static_cast<int64_t>(digits.size()) - 3; i > (number < 0 ? 1 : 0); i -= 3)
-    digits.insert(static_cast<size_t>(i), ",");
-  return digits;
+  const std::string digits = Format("{}", number);
+  const size_t sign = number < 0 ? 1 : 0;
+  std::string grouped;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > sign && (digits.size() - i) % 3 == 0) grouped += ',';
+    grouped += digits[i];
+  }
+  return grouped;
 }
 
 std::string HumanBytes(uint64_t bytes) {

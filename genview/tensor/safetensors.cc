@@ -93,8 +93,8 @@ class HeaderLimits : public nlohmann::json_sax<SortedJson> {
  private:
   struct Opened {
     bool list = false;
-    size_t values = 0;            // of a list
-    std::set<std::string> names;  // of an object
+    size_t values = 0;              // of a list
+    std::set<std::string> names{};  // of an object
   };
 
   bool Value() {

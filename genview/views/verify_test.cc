@@ -449,7 +449,9 @@ TEST_F(Verify, APlanSaysWhatAJobCostsAndWritesNothing) {
   const std::string text = PlanToText(config_, plan);
   EXPECT_NE(text.find("6 views of 6 pictures, 16 x 16 px jpeg"), std::string::npos) << text;
   EXPECT_NE(text.find("energy: "), std::string::npos) << text;
-  ViewsPlan hour{.watts = 250, .batches = {{.batch = 2, .seconds = 7200, .chosen = true}}};
+  ViewsPlan hour;
+  hour.watts = 250;
+  hour.batches = {{.batch = 2, .seconds = 7200, .chosen = true}};
   EXPECT_NE(PlanToText(config_, hour).find("energy: 500 Wh at 250 W (processors"), std::string::npos);
   // With numbers from a file, in the job's precision.
   config_.steps = 2;
