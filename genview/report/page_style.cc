@@ -157,8 +157,8 @@ pre { margin: 0; padding: 1.1rem 1.25rem; max-height: 26rem; overflow: auto; bac
   main { max-width: none; padding: 0; }
   .scroll { overflow: visible; }
   section { margin-top: 1.6rem; }
-  figure, tr, h2, h3 { break-inside: avoid; }
-  h2, h3 { break-after: avoid; }
+  figure, tr, h2, h3, p { break-inside: avoid; }
+  h2, h3, h2 + p, h3 + p { break-after: avoid; }
   pre { max-height: none; overflow: visible; white-space: pre-wrap; font-size: 7.5pt; }
 }
 )css";
