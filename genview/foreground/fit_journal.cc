@@ -42,7 +42,7 @@ std::optional<FitState> StateIn(const WeightMap& file, const std::string& reques
 Tensor FitState::Scores() const { return scores.empty() ? at::empty({0, 0}) : at::cat(scores); }
 
 FitJournal::FitJournal(const Path& model, std::string request, double seconds)
-    : path_(Place(model)), request_(std::move(request)), between_(seconds) {}
+    : path_(Place(model)), request_(std::move(request)), least_(seconds), between_(seconds) {}
 
 Path FitJournal::Place(const Path& model) { return HiddenBeside(model, "journal"); }
 
@@ -71,7 +71,7 @@ void FitJournal::Save(const FitState& state, const SkippedLog& skipped) {
                      {"skipped", SkippedToText(skipped)}};
   WriteSafetensors(path_, tensors, {{kMember, meta.dump()}});
   saved_ = Clock::now();
-  between_ = std::max(between_, std::chrono::duration<double>((saved_ - begin) / kShareOfTime));
+  between_ = std::max(least_, std::chrono::duration<double>((saved_ - begin) / kShareOfTime));
 }
 
 void FitJournal::SaveSometimes(const FitState& state, const SkippedLog& skipped) {

@@ -43,7 +43,7 @@ class FitJournal {
 
   Path path_;
   std::string request_;
-  std::chrono::duration<double> between_;
+  std::chrono::duration<double> least_, between_;  // from one saving to the next: as asked for, and now
   Clock::time_point saved_ = Clock::now();
 };
 
