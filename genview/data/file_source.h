@@ -4,16 +4,14 @@
 #include <mutex>
 
 #include "genview/base/files.h"
-#include "genview/data/source.h"
+#include "genview/data/encoded_source.h"
 
 namespace genview {
 
-class FileSource : public ImageSource {
+class FileSource : public EncodedSource {
  public:
   int64_t size() const override { return static_cast<int64_t>(items_.size()); }
   const SourceItem& item(int64_t i) const override { return items_[static_cast<size_t>(i)]; }
-  Outcome<Image> Read(int64_t i) const override;
-  Outcome<ImagePart> ReadPart(int64_t i, const WantedBox& wanted) const override;
   Outcome<std::string> ReadBytes(int64_t i) const override;
   Path FileOf(int64_t i) const override { return FilePath(i); }
   std::optional<int64_t> ChangedAt(int64_t i) const override { return FileChangedAt(FilePath(i)); }

@@ -4,6 +4,7 @@
 
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
+#include "genview/data/encoded_source.h"
 #include "genview/data/source_parts.h"
 
 namespace genview {
@@ -72,7 +73,7 @@ std::string GeneratedViews::Fingerprint() const {
 
 namespace {
 
-class ViewsSource : public ImageSource {
+class ViewsSource : public EncodedSource {
  public:
   explicit ViewsSource(std::shared_ptr<const GeneratedViews> views) : views_(std::move(views)) {
     std::string before;
@@ -86,7 +87,6 @@ class ViewsSource : public ImageSource {
 
   int64_t size() const override { return static_cast<int64_t>(items_.size()); }
   const SourceItem& item(int64_t i) const override { return items_[static_cast<size_t>(i)]; }
-  Outcome<Image> Read(int64_t i) const override { return views_->Read(ImageId(i), places_[static_cast<size_t>(i)]); }
   Outcome<std::string> ReadBytes(int64_t i) const override {
     return views_->ReadBytes(ImageId(i), places_[static_cast<size_t>(i)]);
   }

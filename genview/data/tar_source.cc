@@ -11,6 +11,7 @@
 
 #include "genview/base/hash.h"
 #include "genview/base/text.h"
+#include "genview/data/encoded_source.h"
 #include "genview/data/source_parts.h"
 #include "genview/data/tar_index.h"
 
@@ -131,7 +132,7 @@ std::vector<TarMember> PicturesAmong(const std::vector<TarMember>& members,
   return pictures;
 }
 
-class TarSource : public ImageSource {
+class TarSource : public EncodedSource {
  public:
   explicit TarSource(const std::string& spec) {
     constexpr size_t kKeptOpen = 256;
@@ -163,16 +164,6 @@ class TarSource : public ImageSource {
   Outcome<std::string> ReadBytes(int64_t i) const override {
     const Place& place = places_[static_cast<size_t>(i)];
     return shards_[place.shard]->Read(place.offset, place.size);
-  }
-  Outcome<Image> Read(int64_t i) const override {
-    const Outcome<std::string> bytes = ReadBytes(i);
-    if (!bytes) return Outcome<Image>::Failed(bytes.reason());
-    return DecodeImage(*bytes);
-  }
-  Outcome<ImagePart> ReadPart(int64_t i, const WantedBox& wanted) const override {
-    const Outcome<std::string> bytes = ReadBytes(i);
-    if (!bytes) return Outcome<ImagePart>::Failed(bytes.reason());
-    return DecodePart(*bytes, wanted);
   }
   std::optional<int64_t> ChangedAt(int64_t i) const override {
     return FileChangedAt(shards_[places_[static_cast<size_t>(i)].shard]->path());
