@@ -5,6 +5,7 @@
 #include "genview/base/error.h"
 #include "genview/base/text.h"
 #include "genview/diffusion/picture_tensors.h"
+#include "genview/models/vae.h"
 
 namespace genview {
 
@@ -47,7 +48,7 @@ Tensor TrainingPictures::Batch(int64_t position, int64_t count) const {
 }
 
 int64_t PicturesAtOnce(int64_t asked, int64_t side, int64_t most) {
-  return asked > 0 ? asked : std::clamp<int64_t>((int64_t{1} << 20) / (side * side), 1, most);
+  return asked > 0 ? asked : std::min(VaePicturesAtOnce(side * side), most);
 }
 
 Tensor FromImages(const std::vector<Image>& images) {

@@ -210,6 +210,8 @@ Tensor DecodeVae(const Vae& w, const Tensor& latents) {
 
 int64_t VaeTileSide(const VaeConfig& c) { return std::max<int64_t>(4, c.sample_size / c.scale() / 4 * 4); }
 
+int64_t VaePicturesAtOnce(int64_t pixels) { return std::max<int64_t>(1, (int64_t{1} << 20) / pixels); }
+
 // The last but one width at full size is the largest thing there is: a layer's input, its output, and what the norm
 // between makes of it.
 uint64_t DecodeVaeBytes(const VaeConfig& c, int64_t h, int64_t w) {

@@ -63,6 +63,10 @@ Tensor DecodeVae(const Vae& w, const Tensor& latents);     // [N,L,h,w] unscaled
 Tensor DecodeVaeInTiles(const Vae& w, const Tensor& latents);
 int64_t VaeTileSide(const VaeConfig& config);  // in latents; a multiple of 4
 
+// How many pictures of so many pixels each go through the autoencoder together, so that its widest layers fit into
+// memory: at 768 px the last ones hold 1.8 GB of activations for each.
+int64_t VaePicturesAtOnce(int64_t pixels);
+
 // Memory that DecodeVae takes for one picture beside the weights, about, in fp32.
 uint64_t DecodeVaeBytes(const VaeConfig& config, int64_t h, int64_t w);
 
