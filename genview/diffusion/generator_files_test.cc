@@ -3,6 +3,9 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <set>
+
 #include <c10/core/InferenceMode.h>
 
 #include "genview/base/error.h"
@@ -142,22 +145,24 @@ void AddText(Tensors& file) {
   file[prefix + "logit_scale"] = at::ones({});
 }
 
-TEST(WriteUnclipFolder, OfTwoGeneratorsHalfAndHalfIsNoPipeline) {
-  const TemporaryFolder folder;
+void WriteSmallFolder(const Path& folder) {
   ClipVision tower = MakeClipVision(SmallTower());
   Unet unet = MakeUnet(SmallUnet());
   Vae vae = MakeVae(SmallVae());
   for (const WeightList& list : {ListWeights(tower), ListWeights(unet), ListWeights(vae)}) Fill(list);
-  const auto write = [&] {
-    WriteUnclipFolder({&tower,
-                       {},
-                       PreprocessFromHuggingFace(Json::object(), 16, "test"),
-                       MakeEmbeddingNoiser(kEmbedding),
-                       SchedulerConfig(),
-                       unet,
-                       vae},
-                      folder.path());
-  };
+  WriteUnclipFolder({&tower,
+                     {},
+                     PreprocessFromHuggingFace(Json::object(), 16, "test"),
+                     MakeEmbeddingNoiser(kEmbedding),
+                     SchedulerConfig(),
+                     unet,
+                     vae},
+                    folder);
+}
+
+TEST(WriteUnclipFolder, OfTwoGeneratorsHalfAndHalfIsNoPipeline) {
+  const TemporaryFolder folder;
+  const auto write = [&] { WriteSmallFolder(folder.path()); };
   write();
   const std::string index = ReadFile(folder.path() / "model_index.json");
   // Stopped between UNet and autoencoder.
@@ -169,6 +174,26 @@ TEST(WriteUnclipFolder, OfTwoGeneratorsHalfAndHalfIsNoPipeline) {
   std::filesystem::remove(weights);
   write();
   EXPECT_EQ(ReadFile(folder.path() / "model_index.json"), index);
+}
+
+TEST(SweepUnclipFolder, ReachesEveryFolderThatIsWritten) {
+  const TemporaryFolder folder;
+  WriteSmallFolder(folder.path());
+  const auto files = [&] {
+    std::set<Path> all;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path())) {
+      if (entry.is_regular_file()) all.insert(entry.path());
+    }
+    return all;
+  };
+  const std::set<Path> written = files();
+  std::set<Path> folders;
+  for (const Path& file : written) folders.insert(file.parent_path());
+  EXPECT_EQ(folders.size(), 8);
+  for (const Path& each : folders) WriteFile(each / ".config.json.1.part", "{");
+  EXPECT_EQ(files().size(), written.size() + folders.size());
+  SweepUnclipFolder(folder.path());
+  EXPECT_EQ(files(), written);
 }
 
 class SingleFile : public testing::Test {

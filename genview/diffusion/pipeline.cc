@@ -85,11 +85,9 @@ bool UnclipPipeline::HasTiles(const std::vector<int64_t>& shape) const {
   return std::max(shape[1], shape[2]) > VaeTileSide(vae_config_);
 }
 
-// A few pictures at a time: at 768 px the last layers hold 1.8 GB of activations for each.
 int64_t UnclipPipeline::PicturesAtOnce(const std::vector<int64_t>& shape, bool tiles) const {
   const int64_t side = tiles ? VaeTileSide(vae_config_) : INT64_MAX;
-  const int64_t pixels = std::min(shape[1], side) * std::min(shape[2], side) * picture_scale() * picture_scale();
-  return std::max<int64_t>(1, (int64_t{1} << 20) / pixels);
+  return VaePicturesAtOnce(std::min(shape[1], side) * std::min(shape[2], side) * picture_scale() * picture_scale());
 }
 
 uint64_t UnclipPipeline::DecodeBytes(const std::vector<int64_t>& shape, int64_t rows) const {
@@ -375,6 +373,12 @@ void WriteUnclipFolder(const UnclipParts& parts, const Path& folder, at::ScalarT
              {"tokenizer", none},
              {"unet", diffusers("UNet2DConditionModel")},
              {"vae", diffusers("AutoencoderKL")}});
+}
+
+void SweepUnclipFolder(const Path& folder) {
+  for (const char* component : {"", "feature_extractor", "image_encoder", "image_noising_scheduler", "image_normalizer",
+                                "scheduler", "unet", "vae"})
+    SweepPartFiles(folder / component);
 }
 
 }  // namespace genview

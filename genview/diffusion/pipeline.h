@@ -164,5 +164,7 @@ struct UnclipParts {
   Vae& vae;
 };
 void WriteUnclipFolder(const UnclipParts& parts, const Path& folder, at::ScalarType dtype = at::kFloat);
+// Removes what a killed WriteUnclipFolder left beside final names (base/files.h) in the folder and its components.
+void SweepUnclipFolder(const Path& folder);
 
 }  // namespace genview

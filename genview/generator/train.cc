@@ -184,9 +184,8 @@ GeneratorSummary TrainGenerator(const GeneratorConfig& config, Progress& progres
   GeneratorTraining training(config, progress);
   const FolderLock lock(config.out);
   if (other == OtherTraining::kMovedAside) training.MoveOthersAside();
-  for (const char* part : {"", "training", "unet", "vae", "image_encoder", "feature_extractor", "image_normalizer",
-                           "image_noising_scheduler", "scheduler"})
-    SweepPartFiles(config.out / part);  // of a killed call
+  SweepPartFiles(config.out / "training");  // of a killed call
+  SweepUnclipFolder(config.out);
   return training.Run();
 }
 
