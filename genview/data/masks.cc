@@ -21,19 +21,23 @@ std::string OrdinaryName(const std::string& id) {
   return (path.parent_path() / path.stem()).generic_string() + ".png";
 }
 
-// Mask by id.
-std::map<std::string, std::string> ReadMaskIndex(const Path& folder) {
-  std::map<std::string, std::string> masks;
+MaskIndex ReadMaskIndex(const Path& folder) {
   const Path file = IndexOf(folder);
   std::error_code code;
-  if (!std::filesystem::is_regular_file(file, code)) return masks;
-  const MappedFile mapped(file);
-  for (LineWalk lines(mapped.text()); lines.Next();) {
+  if (!std::filesystem::is_regular_file(file, code)) return {};
+  return ParseMaskIndex(MappedFile(file).text(), file.string());
+}
+
+}  // namespace
+
+MaskIndex ParseMaskIndex(std::string_view text, const std::string& where) {
+  MaskIndex masks;
+  for (LineWalk lines(text); lines.Next();) {
     const std::vector<std::string> row = Split(lines.line(), '\t');
     if (lines.number() == 1 && lines.line() == kHeader) continue;
     if (lines.number() == 1 || row.size() != 2 || row[0].empty() || row[1].empty() || SafeId(row[1]) != row[1]) {
       throw Error({.what = "a line of the masks' index is not an id and the name of a mask",
-                   .where = Format("{}, line {}", file.string(), lines.number()),
+                   .where = Format("{}, line {}", where, lines.number()),
                    .next = "correct the line, or take the file out of the folder if it is something else"});
     }
     masks[row[0]] = row[1];
@@ -41,7 +45,11 @@ std::map<std::string, std::string> ReadMaskIndex(const Path& folder) {
   return masks;
 }
 
-}  // namespace
+std::string MaskIndexText(const MaskIndex& masks) {
+  std::string text = Format("{}\n", kHeader);
+  for (const auto& [id, mask] : masks) text += Format("{}\t{}\n", id, mask);
+  return text;
+}
 
 std::vector<std::string> MaskNames(const std::vector<std::string>& ids) {
   std::set<std::string> taken = FoldersOf(ids);
@@ -56,9 +64,9 @@ std::vector<std::string> MaskNames(const std::vector<std::string>& ids) {
 }
 
 void WriteMaskIndex(const Path& folder, const std::vector<std::string>& ids) {
-  const std::map<std::string, std::string> before = ReadMaskIndex(folder);
+  const MaskIndex before = ReadMaskIndex(folder);
   const std::vector<std::string> names = MaskNames(ids);
-  std::map<std::string, std::string> masks = before;
+  MaskIndex masks = before;
   if (!before.empty()) {
     const std::set<std::string> replaced(names.begin(), names.end());
     std::erase_if(masks, [&](const auto& row) { return replaced.contains(row.second); });
@@ -69,13 +77,11 @@ void WriteMaskIndex(const Path& folder, const std::vector<std::string>& ids) {
   }
   if (masks == before) return;
   SweepPartFiles(folder);  // of a killed call
-  std::string text = Format("{}\n", kHeader);
-  for (const auto& [id, mask] : masks) text += Format("{}\t{}\n", id, mask);
-  WriteFile(IndexOf(folder), text);
+  WriteFile(IndexOf(folder), MaskIndexText(masks));
 }
 
 std::vector<std::string> MaskNamesIn(const Path& folder, const std::vector<std::string>& ids) {
-  const std::map<std::string, std::string> masks = ReadMaskIndex(folder);
+  const MaskIndex masks = ReadMaskIndex(folder);
   if (masks.empty()) return MaskNames(ids);
   std::set<std::string> taken;
   for (const auto& [id, mask] : masks) taken.insert(mask);
