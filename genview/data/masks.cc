@@ -1,7 +1,6 @@
 #include "genview/data/masks.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 #include "genview/base/hash.h"

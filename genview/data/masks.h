@@ -4,8 +4,10 @@
 //   if (masks->Has(i)) Outcome<GrayImage> mask = masks->Read(i);      // from any thread
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "genview/base/files.h"
@@ -26,6 +28,11 @@ void WriteMaskIndex(const Path& folder, const std::vector<std::string>& ids);
 // The names of masks that are there, or were: as the index says, and without one MaskNames. "" for an id whose mask's
 // name is another's by the index. Throws Error for a damaged index.
 std::vector<std::string> MaskNamesIn(const Path& folder, const std::vector<std::string>& ids);
+
+// The index itself: the mask's name by id. Throws Error for a line that is none, or whose mask lies outside the folder.
+using MaskIndex = std::map<std::string, std::string>;
+MaskIndex ParseMaskIndex(std::string_view text, const std::string& where);
+std::string MaskIndexText(const MaskIndex& masks);
 
 // The mask in a picture file: 255 where it is light, 0 elsewhere.
 Outcome<GrayImage> DecodeMask(std::string_view bytes);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,12 +54,6 @@ struct ListLine {
   std::string path, value;  // value: the class or ratio, may be empty
 };
 std::optional<ListLine> ParseListLine(std::string_view line, std::string_view where);  // throws UsageError
-
-// index.tsv of a folder of masks: the mask's name by id. Throws Error for a line that is none, or whose mask lies
-// outside.
-using MaskIndex = std::map<std::string, std::string>;
-MaskIndex ParseMaskIndex(std::string_view text, const std::string& where);
-std::string MaskIndexText(const MaskIndex& masks);
 
 // The file names of `name-{0000..0127}.tar`; a spec without braces gives itself. Throws UsageError.
 std::vector<std::string> ExpandBraces(const std::string& spec);
